@@ -1,0 +1,1 @@
+"""A Litestar server and plugin for SDXL image generation."""

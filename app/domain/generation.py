@@ -1,0 +1,247 @@
+"""From optional parameters to one `GenerationRequest` in which nothing is optional."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from .errors import FieldError, InvalidRequest
+from .model import Guidance, ModelName, ModelSpec, ModelTraits, TimestepSpacing
+from .samplers import SamplerChoice, UnknownSampler, parse_sampler, spec_of
+
+OutputFormat = Literal["png", "jpeg", "webp"]
+MAX_SEED = 2**63 - 1
+LATENT_SCALE = 8
+"""Pixels of an image for each element of its latent; sizes are multiples of it."""
+
+_STANDARD_STEPS = 25
+_STANDARD_GUIDANCE = 7.5
+_T = TypeVar("_T")
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a single request may ask for; checked before anything is allocated."""
+
+    max_steps: Annotated[int, Meta(ge=1, le=1000)] = 150
+    max_pixels: Annotated[int, Meta(ge=64 * 64)] = 2048 * 2048
+    """Width times height of one image."""
+    min_side_px: Annotated[int, Meta(ge=8)] = 64
+    max_side_px: Annotated[int, Meta(ge=64)] = 4096
+    max_n: Annotated[int, Meta(ge=1, le=64)] = 8
+    max_prompt_chars: Annotated[int, Meta(ge=1)] = 4000
+
+
+class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a client may say; everything but the prompt may be left out."""
+
+    prompt: Annotated[str, Meta(description="What the image shows.", examples=["a red circle on a blue background"])]
+    negative_prompt: Annotated[str, Meta(description="What it should not show. Acts only with guidance above 1.")] | None = None
+    prompt_2: Annotated[str, Meta(description="Prompt for the second text encoder; `prompt` when absent.")] | None = None
+    negative_prompt_2: (
+        Annotated[str, Meta(description="Negative prompt for the second text encoder; `negative_prompt` when absent.")] | None
+    ) = None
+    num_inference_steps: Annotated[int, Meta(ge=1, description="Denoising steps. Default: the model's own.")] | None = None
+    guidance_scale: (
+        Annotated[Guidance, Meta(description="How strongly the prompt acts; 1 and below turn guidance off. Default: the model's own.")]
+        | None
+    ) = None
+    guidance_rescale: (
+        Annotated[float, Meta(ge=0, le=1, description="Corrects over-exposure from strong guidance (arXiv:2305.08891, eq. 16).")]
+        | None
+    ) = None
+    width: Annotated[int, Meta(ge=1, description="In pixels, a multiple of 8. Default: the model's own.")] | None = None
+    height: Annotated[int, Meta(ge=1, description="In pixels, a multiple of 8. Default: the model's own.")] | None = None
+    seed: (
+        Annotated[int, Meta(ge=-1, le=MAX_SEED, description="Image i uses seed + i. Absent or -1: random, and reported.")] | None
+    ) = None
+    n: Annotated[int, Meta(ge=1, description="How many images.")] = 1
+    sampler: (
+        Annotated[str, Meta(description="The sampler under any common name, such as `euler_a` or `DPM++ 2M Karras`.")] | None
+    ) = None
+    clip_skip: (
+        Annotated[int, Meta(ge=0, le=10, description="Skips this many more of the last layers of both text encoders.")] | None
+    ) = None
+    output_format: OutputFormat = "png"
+    output_quality: (
+        Annotated[int, Meta(ge=1, le=100, description="For jpeg and webp; webp at 100 is lossless. Default 95.")] | None
+    ) = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationRequest:
+    """A request with every choice made; equal requests give equal images."""
+
+    model: ModelName
+    prompt: str
+    prompt_2: str
+    negative_prompt: str
+    negative_prompt_2: str
+    num_inference_steps: int
+    guidance_scale: float
+    guidance_rescale: float
+    width: int
+    height: int
+    seeds: tuple[int, ...]
+    sampler: SamplerChoice
+    timestep_spacing: TimestepSpacing | None
+    """None: as the model's own sampler config says."""
+    clip_skip: int
+    output_format: OutputFormat
+    output_quality: int
+
+    @property
+    def guided(self) -> bool:
+        """Whether a second, unconditional row is needed."""
+        return self.guidance_scale > 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """A request ready to run, and what its sender should know about it."""
+
+    request: GenerationRequest
+    warnings: tuple[str, ...]
+
+
+def resolve(parameters: GenerationParameters, spec: ModelSpec, limits: Limits, *, random_seed: int) -> Resolved:
+    """Fill every parameter from, in this order, the client, the model's defaults, the model's traits.
+
+    Args:
+        parameters: as the client sent them.
+        spec: the catalogue entry.
+        limits: bounds on a single request.
+        random_seed: used where the client gives none; passed in so that this function stays pure.
+
+    Raises:
+        InvalidRequest: with every field that breaks a limit.
+    """
+    defaults = spec.defaults
+    width, height = _size(parameters, spec)
+    steps = _first(parameters.num_inference_steps, defaults.num_inference_steps, _steps_of(spec.traits))
+    sampler, sampler_errors = _sampler(_first(parameters.sampler, defaults.sampler, _sampler_of(spec.traits)))
+    base_seed = random_seed if parameters.seed in (None, -1) else parameters.seed
+    assert base_seed is not None
+    errors = [*_limit_errors(parameters, limits, width, height, steps, base_seed), *sampler_errors]
+    if errors or sampler is None:
+        raise InvalidRequest(errors)
+    negative_prompt = _first(parameters.negative_prompt, defaults.negative_prompt, "")
+    request = GenerationRequest(
+        model=spec.name,
+        prompt=parameters.prompt,
+        prompt_2=_first(parameters.prompt_2, parameters.prompt),
+        negative_prompt=negative_prompt,
+        negative_prompt_2=_first(parameters.negative_prompt_2, negative_prompt),
+        num_inference_steps=steps,
+        guidance_scale=_first(parameters.guidance_scale, defaults.guidance_scale, _guidance_of(spec.traits)),
+        guidance_rescale=_first(parameters.guidance_rescale, defaults.guidance_rescale, 0.0),
+        width=width,
+        height=height,
+        seeds=tuple(base_seed + index for index in range(parameters.n)),
+        sampler=sampler,
+        timestep_spacing=_first(defaults.timestep_spacing, _spacing_of(spec.traits)),
+        clip_skip=_first(parameters.clip_skip, defaults.clip_skip, 0),
+        output_format=parameters.output_format,
+        output_quality=_first(parameters.output_quality, 95),
+    )
+    return Resolved(request=request, warnings=tuple(_warnings(parameters, request, spec.traits)))
+
+
+def _first(*values: _T | None) -> _T:
+    """The first value that is given; the last one must be."""
+    found = next((value for value in values if value is not None), None)
+    assert found is not None
+    return found
+
+
+def _steps_of(traits: ModelTraits) -> int:
+    return traits.few_step.steps if traits.few_step else _STANDARD_STEPS
+
+
+def _guidance_of(traits: ModelTraits) -> float:
+    return 0.0 if traits.few_step else _STANDARD_GUIDANCE
+
+
+def _sampler_of(traits: ModelTraits) -> str:
+    if traits.few_step is None:
+        return "euler"
+    return {"lcm": "lcm", "dmd2": "lcm", "turbo": "euler_a"}.get(traits.few_step.kind, "euler")
+
+
+def _spacing_of(traits: ModelTraits) -> TimestepSpacing | None:
+    return "trailing" if traits.few_step or traits.zero_snr else None
+
+
+def _size(parameters: GenerationParameters, spec: ModelSpec) -> tuple[int, int]:
+    side = spec.traits.size_px
+    return (
+        _first(parameters.width, spec.defaults.width, side),
+        _first(parameters.height, spec.defaults.height, side),
+    )
+
+
+def _sampler(name: str) -> tuple[SamplerChoice | None, list[FieldError]]:
+    try:
+        return parse_sampler(name), []
+    except UnknownSampler as error:
+        return None, [FieldError(field="sampler", message=str(error))]
+
+
+def _limit_errors(
+    parameters: GenerationParameters, limits: Limits, width: int, height: int, steps: int, seed: int
+) -> Iterator[FieldError]:
+    for name in ("prompt", "negative_prompt", "prompt_2", "negative_prompt_2"):
+        text = getattr(parameters, name)
+        if text is not None and len(text) > limits.max_prompt_chars:
+            yield FieldError(
+                field=name, message=f"must be at most {limits.max_prompt_chars} characters long, got {len(text)}"
+            )
+    if steps > limits.max_steps:
+        yield FieldError(field="num_inference_steps", message=f"must be at most {limits.max_steps}, got {steps}")
+    if parameters.n > limits.max_n:
+        yield FieldError(field="n", message=f"must be at most {limits.max_n}, got {parameters.n}")
+    if seed > MAX_SEED - parameters.n + 1:
+        yield FieldError(field="seed", message=f"must leave room for n images below 2**63, got {seed}")
+    yield from _side_errors("width", width, limits)
+    yield from _side_errors("height", height, limits)
+    if width * height > limits.max_pixels:
+        yield FieldError(
+            field="width",
+            message=f"width times height must be at most {limits.max_pixels} pixels, got {width} x {height} = {width * height}",
+        )
+
+
+def _side_errors(name: str, side_px: int, limits: Limits) -> Iterator[FieldError]:
+    if side_px % LATENT_SCALE:
+        below = max(side_px // LATENT_SCALE * LATENT_SCALE, limits.min_side_px)
+        yield FieldError(
+            field=name,
+            message=f"SDXL sizes are multiples of {LATENT_SCALE}: {side_px} is not; "
+            f"the nearest are {below} and {below + LATENT_SCALE}",
+        )
+    elif not limits.min_side_px <= side_px <= limits.max_side_px:
+        yield FieldError(
+            field=name, message=f"must be from {limits.min_side_px} to {limits.max_side_px} pixels, got {side_px}"
+        )
+
+
+def _warnings(parameters: GenerationParameters, request: GenerationRequest, traits: ModelTraits) -> Iterator[str]:
+    if not request.guided:
+        if parameters.negative_prompt or parameters.negative_prompt_2:
+            yield f"negative_prompt has no effect: guidance_scale is {request.guidance_scale:g}, and it acts only above 1."
+        if request.guidance_rescale:
+            yield f"guidance_rescale has no effect: guidance_scale is {request.guidance_scale:g}, and it acts only above 1."
+    elif traits.few_step:
+        yield (
+            f"This is a {traits.few_step.kind} model, made for guidance_scale 0; "
+            f"{request.guidance_scale:g} usually gives burnt colours."
+        )
+    if parameters.output_quality is not None and request.output_format == "png":
+        yield "output_quality has no effect on png, which is lossless."
+    sampler = spec_of(request.sampler)
+    if traits.zero_snr and not sampler.zero_snr:
+        yield (
+            f"Sampler {sampler.name!r} cannot do zero terminal SNR, which this model was trained with; expect greyish "
+            "images. These can: euler, euler_a, dpmpp_2m, dpmpp_2m_sde, unipc, ddim, lcm."
+        )

@@ -1,0 +1,113 @@
+"""What a model is: its name, its source, its traits and its defaults."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal, NewType
+
+import msgspec
+from msgspec import Meta
+
+ModelName = NewType("ModelName", str)
+"""A catalogue name. Only the catalogue makes them; no client string becomes one without a look-up."""
+
+PredictionType = Literal["epsilon", "v_prediction"]
+ModelKind = Literal["base", "inpainting", "refiner"]
+FewStepKind = Literal["turbo", "lightning", "hyper", "lcm", "dmd2"]
+DtypeName = Literal["auto", "bfloat16", "float16", "float32"]
+TimestepSpacing = Literal["leading", "linspace", "trailing"]
+Residency = Literal["cold", "host", "device"]
+
+Steps = Annotated[int, Meta(ge=1, le=1000)]
+Guidance = Annotated[float, Meta(ge=0, le=100)]
+SizePx = Annotated[int, Meta(ge=64, le=16384, multiple_of=8)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubRepository:
+    """A repository on the Hugging Face Hub, in the diffusers folder layout."""
+
+    repo: str
+    revision: str | None = None
+    variant: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """One `.safetensors` file in the original SDXL key layout."""
+
+    path: Path
+    config: Path | None = None
+    """Folder whose component configs replace the shipped SDXL ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folder:
+    """A local folder in the diffusers layout."""
+
+    path: Path
+
+
+ModelSource = HubRepository | Checkpoint | Folder
+
+
+class FewStep(msgspec.Struct, frozen=True, kw_only=True):
+    """A model distilled to make an image in few steps, without guidance."""
+
+    kind: FewStepKind
+    steps: Steps
+
+
+class ModelTraits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a checkpoint is, and how each of these facts was found."""
+
+    family: Literal["sdxl"] = "sdxl"
+    kind: ModelKind = "base"
+    prediction_type: PredictionType = "epsilon"
+    zero_snr: bool = False
+    """Trained with a noise schedule rescaled to zero terminal SNR (Lin et al. 2023, arXiv:2305.08891)."""
+    few_step: FewStep | None = None
+    size_px: int = 1024
+    """The side of the square that the model was trained on."""
+
+
+class TraitOverrides(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Traits that a person states, in a sidecar's `[traits]` or in the settings; unset means: as detected."""
+
+    prediction_type: PredictionType | None = None
+    zero_snr: bool | None = None
+    few_step: FewStep | Literal[False] | None = None
+    """`{kind = "lightning", steps = 4}`, or `false` for a model whose name only sounds like one."""
+
+
+class GenerationDefaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a request that leaves a parameter out gets; unset means: by the model's traits."""
+
+    sampler: str | None = None
+    num_inference_steps: Steps | None = None
+    guidance_scale: Guidance | None = None
+    guidance_rescale: Annotated[float, Meta(ge=0, le=1)] | None = None
+    negative_prompt: str | None = None
+    width: SizePx | None = None
+    height: SizePx | None = None
+    clip_skip: Annotated[int, Meta(ge=0, le=10)] | None = None
+    timestep_spacing: TimestepSpacing | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """A catalogue entry: everything that is known of a model without reading a tensor."""
+
+    name: ModelName
+    source: ModelSource
+    traits: ModelTraits
+    evidence: tuple[str, ...] = ()
+    """How the traits were found, in words, strongest first."""
+    defaults: GenerationDefaults = field(default_factory=GenerationDefaults)
+    dtype: DtypeName = "auto"
+    nbytes: int | None = None
+    """Size of the weights on disk in bytes; None until it is known (a repository not downloaded yet)."""
+    version: str = ""
+    """Changes whenever the files, the sidecar or the settings of the model change."""
+    unusable: str | None = None
+    """Why the files cannot be used; None for a usable model."""
+    builtin: bool = False
