@@ -117,7 +117,7 @@ def resolve(parameters: GenerationParameters, spec: ModelSpec, limits: Limits, *
     Raises:
         InvalidRequest: with every field that breaks a limit.
     """
-    defaults = spec.defaults
+    defaults = spec.overrides
     width, height = _size(parameters, spec)
     steps = _first(parameters.num_inference_steps, defaults.num_inference_steps, _steps_of(spec.traits))
     sampler, sampler_errors = _sampler(_first(parameters.sampler, defaults.sampler, _sampler_of(spec.traits)))
@@ -176,8 +176,8 @@ def _spacing_of(traits: ModelTraits) -> TimestepSpacing | None:
 def _size(parameters: GenerationParameters, spec: ModelSpec) -> tuple[int, int]:
     side = spec.traits.size_px
     return (
-        _first(parameters.width, spec.defaults.width, side),
-        _first(parameters.height, spec.defaults.height, side),
+        _first(parameters.width, spec.overrides.width, side),
+        _first(parameters.height, spec.overrides.height, side),
     )
 
 

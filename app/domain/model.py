@@ -17,6 +17,8 @@ DtypeName = Literal["auto", "bfloat16", "float16", "float32"]
 TimestepSpacing = Literal["leading", "linspace", "trailing"]
 Residency = Literal["cold", "host", "device"]
 
+MODEL_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+
 Steps = Annotated[int, Meta(ge=1, le=1000)]
 Guidance = Annotated[float, Meta(ge=0, le=100)]
 SizePx = Annotated[int, Meta(ge=64, le=16384, multiple_of=8)]
@@ -70,19 +72,22 @@ class ModelTraits(msgspec.Struct, frozen=True, kw_only=True):
     """The side of the square that the model was trained on."""
 
 
-class TraitOverrides(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Traits that a person states, in a sidecar's `[traits]` or in the settings; unset means: as detected."""
+class ModelOverrides(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a person states about a model, in its sidecar or in the settings; unset means: as detected.
+
+    The first three correct the traits. `dtype` and `config` say how to load. The rest is what a request that leaves
+    the parameter out gets.
+    """
 
     prediction_type: PredictionType | None = None
     zero_snr: bool | None = None
-    few_step: FewStep | Literal[False] | None = None
-    """`{kind = "lightning", steps = 4}`, or `false` for a model whose name only sounds like one."""
-
-
-class GenerationDefaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a request that leaves a parameter out gets; unset means: by the model's traits."""
-
+    few_step: FewStepKind | Literal[False] | None = None
+    """`false` for a model whose name only sounds like one."""
+    dtype: DtypeName | None = None
+    config: str | None = None
+    """For a checkpoint: a folder beside it, by name, whose component configs replace the shipped SDXL ones."""
     sampler: str | None = None
+    timestep_spacing: TimestepSpacing | None = None
     num_inference_steps: Steps | None = None
     guidance_scale: Guidance | None = None
     guidance_rescale: Annotated[float, Meta(ge=0, le=1)] | None = None
@@ -90,7 +95,16 @@ class GenerationDefaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     width: SizePx | None = None
     height: SizePx | None = None
     clip_skip: Annotated[int, Meta(ge=0, le=10)] | None = None
-    timestep_spacing: TimestepSpacing | None = None
+
+
+class HubModel(ModelOverrides, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A `[[models.hub]]` entry: a repository on the Hugging Face Hub under a name of its own."""
+
+    name: Annotated[str, Meta(pattern=MODEL_NAME_PATTERN)]
+    repo: Annotated[str, Meta(pattern=r"^[\w.-]+/[\w.-]+$")]
+    revision: str | None = None
+    variant: str | None = None
+    """Which files of the repository, such as `fp16`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +116,8 @@ class ModelSpec:
     traits: ModelTraits
     evidence: tuple[str, ...] = ()
     """How the traits were found, in words, strongest first."""
-    defaults: GenerationDefaults = field(default_factory=GenerationDefaults)
+    overrides: ModelOverrides = field(default_factory=ModelOverrides)
+    """The settings' over the sidecar's."""
     dtype: DtypeName = "auto"
     nbytes: int | None = None
     """Size of the weights on disk in bytes; None until it is known (a repository not downloaded yet)."""
