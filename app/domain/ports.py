@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from .generation import GenerationRequest, OutputFormat
 from .model import ModelName, ModelSpec
@@ -45,6 +45,7 @@ OnStep = Callable[[int, int], None]
 """Called with (steps done, steps in all) from the engine thread; raises `Cancelled` to stop before the next step."""
 
 
+@runtime_checkable
 class LoadedModel(Protocol):
     """A model whose weights are in memory. Only the engine looks inside."""
 
@@ -65,6 +66,10 @@ class Engine(Protocol):
     @property
     def shares_host_memory(self) -> bool:
         """Whether the device's memory is the host's, so that offloading frees nothing (a CPU)."""
+        ...
+
+    def element_nbytes(self, spec: ModelSpec) -> int:
+        """Bytes of one number in the dtype that the model runs in here, 2 or 4."""
         ...
 
     async def start(self) -> None:

@@ -1,0 +1,143 @@
+"""The one thing that controllers, the command line and embedding applications call to make images."""
+
+import asyncio
+import secrets
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .dispatch import Dispatcher, Ran
+from .generation import GenerationParameters, GenerationRequest, Limits, OutputFormat, resolve
+from .jobs import Job, OnProgress
+from .memory import activation_nbytes
+from .pool import Found
+from .ports import Catalogue, Engine, ImageWriter, RawImage
+from .receipt import image_facts
+
+_RANDOM_SEED_BITS = 32
+"""Short enough to be read aloud, and below the 2**53 that JSON clients can hold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratedImage:
+    """One encoded picture and the seed that alone gives it again."""
+
+    seed: int
+    data: bytes
+    width: int
+    height: int
+    format: OutputFormat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """Where the time of a request went, in seconds."""
+
+    queue_s: float
+    load_s: float
+    encode_s: float
+    denoise_s: float
+    decode_s: float
+    write_s: float
+    total_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generated:
+    """A finished request."""
+
+    id: str
+    request: GenerationRequest
+    images: tuple[GeneratedImage, ...]
+    timings: Timings
+    found: Found
+    """Where the request found its model: `hot`, `warm` or `cold`."""
+    warnings: tuple[str, ...]
+
+
+class ImageGenerator:
+    """Resolves parameters, runs them through the dispatcher, encodes what comes out."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        dispatcher: Dispatcher,
+        engine: Engine,
+        writer: ImageWriter,
+        limits: Limits,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._catalogue = catalogue
+        self._dispatcher = dispatcher
+        self._engine = engine
+        self._writer = writer
+        self._limits = limits
+        self._clock = clock
+
+    async def generate(
+        self,
+        model: str,
+        parameters: GenerationParameters,
+        *,
+        job_id: str | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Generated:
+        """Make images and wait for them. Cancelling the waiting task stops the work before its next step.
+
+        Args:
+            model: name of a catalogue entry.
+            parameters: what to make.
+            job_id: shows up in logs; made when absent.
+            on_progress: hears of loading and of every step, from other threads.
+
+        Raises:
+            DiffusionError: see `errors`; nothing else is raised on purpose.
+        """
+        begun = self._clock()
+        spec = self._catalogue.get(model)
+        resolved = resolve(parameters, spec, self._limits, random_seed=_random_seed())
+        request = resolved.request
+        job = Job(id=job_id or uuid.uuid4().hex, model=spec.name, on_progress=on_progress)
+        ran = await self._dispatcher.run(job, request, activation_nbytes(request, self._engine.element_nbytes(spec)))
+        written_from = self._clock()
+        images = await asyncio.gather(
+            *(
+                self._write(request, ran, raw, seed)
+                for raw, seed in zip(ran.rendered.images, request.seeds, strict=True)
+            )
+        )
+        now = self._clock()
+        return Generated(
+            id=job.id,
+            request=request,
+            images=tuple(images),
+            timings=_timings(ran, write_s=now - written_from, total_s=now - begun),
+            found=ran.found,
+            warnings=resolved.warnings + ran.rendered.warnings,
+        )
+
+    async def _write(self, request: GenerationRequest, ran: Ran, raw: RawImage, seed: int) -> GeneratedImage:
+        facts = image_facts(request, seed=seed, model_version=ran.model_version)
+        data = await self._writer.write(raw, request.output_format, request.output_quality, facts)
+        return GeneratedImage(
+            seed=seed, data=data, width=raw.width, height=raw.height, format=request.output_format
+        )
+
+
+def _timings(ran: Ran, *, write_s: float, total_s: float) -> Timings:
+    rendered = ran.rendered
+    return Timings(
+        queue_s=ran.queue_s,
+        load_s=ran.load_s,
+        encode_s=rendered.encode_s,
+        denoise_s=rendered.denoise_s,
+        decode_s=rendered.decode_s,
+        write_s=write_s,
+        total_s=total_s,
+    )
+
+
+def _random_seed() -> int:
+    return secrets.randbits(_RANDOM_SEED_BITS)

@@ -1,0 +1,74 @@
+"""A job: one accepted request on its way through the server."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .errors import Cancelled, DiffusionError, ShuttingDown
+from .model import ModelName
+from .ports import LoadProgress
+
+JobState = Literal["waiting", "running", "finished", "failed", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepProgress:
+    """How far the denoising of all images of a request is."""
+
+    done: int
+    total: int
+
+
+OnProgress = Callable[[LoadProgress | StepProgress], None]
+"""Called from engine and loader threads; must return at once."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Job:
+    """One accepted request: where it is, and the flag that stops it.
+
+    The event loop changes `state` and asks it to stop; the engine thread reads the flag between two steps.
+    """
+
+    id: str
+    model: ModelName
+    state: JobState = "waiting"
+    steps_done: int = 0
+    steps_total: int = 0
+    on_progress: OnProgress | None = None
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _reason: DiffusionError | None = None
+
+    def stop(self, reason: DiffusionError) -> None:
+        """Ask the job to end before its next step. Any thread; the first reason counts."""
+        if self._reason is None:
+            self._reason = reason
+        self._stop.set()
+
+    def check(self) -> None:
+        """Raise the reason for which the job was asked to stop, if it was."""
+        if self._stop.is_set():
+            raise self._reason or Cancelled("The request was cancelled.")
+
+    def on_load(self, progress: LoadProgress) -> None:
+        """Pass on how far the load is."""
+        if self.on_progress is not None:
+            self.on_progress(progress)
+
+    def on_step(self, done: int, total: int) -> None:
+        """Note a finished step; raise if the job was asked to stop. Called from the engine thread."""
+        self.steps_done, self.steps_total = done, total
+        if self.on_progress is not None:
+            self.on_progress(StepProgress(done=done, total=total))
+        self.check()
+
+
+def gone_away() -> Cancelled:
+    """The reason for stopping a job whose client has left."""
+    return Cancelled("The client went away before the image was done.")
+
+
+def going_down() -> ShuttingDown:
+    """The reason for stopping a job when the server ends."""
+    return ShuttingDown("The server is shutting down. Send the request again to the next one.")
