@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from .errors import FieldError, InvalidRequest
 from .model import Guidance, ModelName, ModelSpec, ModelTraits, TimestepSpacing
-from .samplers import SamplerChoice, UnknownSampler, parse_sampler, spec_of
+from .samplers import SamplerChoice, UnknownSampler, parse_sampler, spec_of, zero_snr_samplers
 
 OutputFormat = Literal["png", "jpeg", "webp"]
 MAX_SEED = 2**63 - 1
@@ -243,5 +243,7 @@ def _warnings(parameters: GenerationParameters, request: GenerationRequest, trai
     if traits.zero_snr and not sampler.zero_snr:
         yield (
             f"Sampler {sampler.name!r} cannot do zero terminal SNR, which this model was trained with; expect greyish "
-            "images. These can: euler, euler_a, dpmpp_2m, dpmpp_2m_sde, unipc, ddim, lcm."
+            f"images. These can: {', '.join(zero_snr_samplers())}."
         )
+    if traits.prediction_type == "v_prediction" and not sampler.v_prediction:
+        yield f"Sampler {sampler.name!r} is inexact for models that predict v, as this one does; expect faded images."

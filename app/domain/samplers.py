@@ -1,14 +1,30 @@
 """The samplers that a request may name: one canonical name each, the spellings that people use, what each can do."""
 
+import difflib
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 SigmaSchedule = Literal["default", "karras", "exponential", "beta"]
 
+_DEFAULT_ONLY: tuple[SigmaSchedule, ...] = ("default",)
+_EVERY_SCHEDULE: tuple[SigmaSchedule, ...] = ("default", "karras", "exponential", "beta")
+_SCHEDULE_WORDS: Mapping[str, SigmaSchedule] = {
+    "": "default",
+    "default": "default",
+    "automatic": "default",
+    "normal": "default",
+    "karras": "karras",
+    "ka": "karras",
+    "exponential": "exponential",
+    "beta": "beta",
+}
+"""What may follow a sampler's name; `ka` is k-diffusion's, as in `k_dpmpp_2m_ka`."""
+
 
 class UnknownSampler(ValueError):
-    """No sampler has this name; the message lists those that exist."""
+    """No sampler has this name, or it cannot do these sigmas; the message lists what exists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,9 +36,12 @@ class SamplerSpec:
     label: str
     """As older clients show it, as in `Euler a`."""
     aliases: tuple[str, ...] = ()
+    """Other spellings; case, spaces, punctuation and a trailing `Scheduler` make no difference."""
     zero_snr: bool = False
     """Whether it honours a noise schedule rescaled to zero terminal SNR."""
-    sigmas: tuple[SigmaSchedule, ...] = ("default",)
+    v_prediction: bool = True
+    """Whether it is as good for models that predict v as for those that predict the noise."""
+    sigmas: tuple[SigmaSchedule, ...] = _DEFAULT_ONLY
     """The spacings of noise levels that it can be combined with."""
 
 
@@ -38,7 +57,97 @@ class SamplerChoice:
 
 
 SAMPLERS: tuple[SamplerSpec, ...] = (
-    SamplerSpec(name="euler", label="Euler", zero_snr=True, sigmas=("default", "karras", "exponential", "beta")),
+    SamplerSpec(
+        name="euler",
+        label="Euler",
+        aliases=("k_euler", "EulerDiscrete"),
+        zero_snr=True,
+        sigmas=_EVERY_SCHEDULE,
+    ),
+    SamplerSpec(
+        name="euler_a",
+        label="Euler a",
+        aliases=("euler_ancestral", "k_euler_a", "k_euler_ancestral", "EulerAncestralDiscrete"),
+        zero_snr=True,
+    ),
+    SamplerSpec(
+        name="heun",
+        label="Heun",
+        aliases=("k_heun", "HeunDiscrete"),
+        sigmas=_EVERY_SCHEDULE,
+    ),
+    SamplerSpec(
+        name="dpm2",
+        label="DPM2",
+        aliases=("dpm_2", "k_dpm_2", "KDPM2", "KDPM2Discrete"),
+        sigmas=_EVERY_SCHEDULE,
+    ),
+    SamplerSpec(
+        name="dpm2_a",
+        label="DPM2 a",
+        aliases=("dpm_2_ancestral", "k_dpm_2_a", "k_dpm_2_ancestral", "KDPM2 a", "KDPM2AncestralDiscrete"),
+        sigmas=_EVERY_SCHEDULE,
+    ),
+    SamplerSpec(
+        name="lms",
+        label="LMS",
+        aliases=("k_lms", "LMSDiscrete"),
+        sigmas=_EVERY_SCHEDULE,
+    ),
+    SamplerSpec(name="ddim", label="DDIM", zero_snr=True),
+    SamplerSpec(name="ddpm", label="DDPM", zero_snr=True),
+    SamplerSpec(name="pndm", label="PNDM", aliases=("plms",), v_prediction=False),
+    SamplerSpec(
+        name="dpmpp_2m",
+        label="DPM++ 2M",
+        aliases=("k_dpmpp_2m", "DPMSolverMultistep"),
+        zero_snr=True,
+        sigmas=_EVERY_SCHEDULE,
+    ),
+    SamplerSpec(
+        name="dpmpp_2m_sde",
+        label="DPM++ 2M SDE",
+        aliases=("k_dpmpp_2m_sde", "dpmpp_2m_sde_gpu"),
+        zero_snr=True,
+        sigmas=_EVERY_SCHEDULE,
+    ),
+    SamplerSpec(
+        name="dpmpp_3m",
+        label="DPM++ 3M",
+        aliases=("k_dpmpp_3m",),
+        zero_snr=True,
+        sigmas=_EVERY_SCHEDULE,
+    ),
+    SamplerSpec(
+        name="dpmpp_3m_sde",
+        label="DPM++ 3M SDE",
+        aliases=("k_dpmpp_3m_sde", "dpmpp_3m_sde_gpu"),
+        zero_snr=True,
+        sigmas=_EVERY_SCHEDULE,
+    ),
+    SamplerSpec(
+        name="dpmpp_2s",
+        label="DPM++ 2S",
+        aliases=("DPMSolverSinglestep",),
+        sigmas=_EVERY_SCHEDULE,
+    ),
+    SamplerSpec(
+        name="dpmpp_sde",
+        label="DPM++ SDE",
+        aliases=("k_dpmpp_sde", "dpmpp_sde_gpu"),
+        sigmas=_EVERY_SCHEDULE,
+    ),
+    SamplerSpec(
+        name="unipc",
+        label="UniPC",
+        aliases=("uni_pc", "uni_pc_bh2", "UniPCMultistep"),
+        zero_snr=True,
+        sigmas=_EVERY_SCHEDULE,
+    ),
+    SamplerSpec(name="deis", label="DEIS", aliases=("DEISMultistep",), sigmas=_EVERY_SCHEDULE),
+    SamplerSpec(name="lcm", label="LCM", zero_snr=True),
+    SamplerSpec(name="tcd", label="TCD", zero_snr=True),
+    SamplerSpec(name="sa_solver", label="SA Solver"),
 )
 
 
@@ -48,7 +157,15 @@ def parse_sampler(text: str) -> SamplerChoice:
     Raises:
         UnknownSampler: listing the names that exist, or the spacings that the named sampler can do.
     """
-    raise UnknownSampler(text)
+    choice = _CHOICES.get(_key(text))
+    if choice is None:
+        raise UnknownSampler(_unknown(text))
+    able = spec_of(choice).sigmas
+    if choice.sigmas not in able:
+        raise UnknownSampler(
+            f"sampler {choice.name!r} cannot be combined with {choice.sigmas} sigmas, only with: {', '.join(able)}"
+        )
+    return choice
 
 
 def spec_of(choice: SamplerChoice) -> SamplerSpec:
@@ -56,5 +173,31 @@ def spec_of(choice: SamplerChoice) -> SamplerSpec:
     return next(spec for spec in SAMPLERS if spec.name == choice.name)
 
 
+def zero_snr_samplers() -> tuple[str, ...]:
+    """The names of the samplers that honour zero terminal SNR."""
+    return tuple(spec.name for spec in SAMPLERS if spec.zero_snr)
+
+
 def _key(text: str) -> str:
-    return re.sub(r"[^a-z0-9+]", "", text.lower())
+    plain = re.sub(r"[^a-z0-9]", "", text.lower().replace("+", "p"))
+    return plain.replace("scheduler", "")
+
+
+def _spellings() -> Iterator[tuple[str, SamplerChoice]]:
+    for spec in SAMPLERS:
+        for spelling in (spec.name, spec.label, *spec.aliases):
+            for word, sigmas in _SCHEDULE_WORDS.items():
+                yield _key(spelling) + word, SamplerChoice(name=spec.name, sigmas=sigmas)
+
+
+_CHOICES: Mapping[str, SamplerChoice] = dict(_spellings())
+
+
+def _unknown(text: str) -> str:
+    close = difflib.get_close_matches(_key(text), _CHOICES, n=3)
+    names = dict.fromkeys(repr(str(_CHOICES[key])) for key in close)
+    hint = f" Did you mean {' or '.join(names)}?" if names else ""
+    every = ", ".join(spec.name for spec in SAMPLERS)
+    return (
+        f"there is no sampler {text!r}.{hint} Samplers: {every}; most of them also with _karras, _exponential or _beta"
+    )
