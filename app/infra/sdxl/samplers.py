@@ -129,7 +129,8 @@ def start(scheduler: Any, steps: int, device: torch.device | str) -> torch.Tenso
         The timesteps, one for each evaluation of the UNet: 2 * steps - 1 of them for second-order samplers (Heun,
         DPM2), steps + 1 for PNDM, `steps` for the others.
     """
-    scheduler.set_timesteps(_exact(steps, scheduler), device=device, **_grid(steps, scheduler))
+    scheduler.set_timesteps(_exact(steps, scheduler), **_grid(steps, scheduler))
+    scheduler.timesteps = _single(scheduler.timesteps).to(device)
     _end_below(scheduler)
     if hasattr(scheduler, "set_begin_index"):
         # Otherwise the first step looks its index up by the timestep and takes the second of two equal ones.
@@ -138,7 +139,7 @@ def start(scheduler: Any, steps: int, device: torch.device | str) -> torch.Tenso
 
 
 def step_arguments(scheduler: Any, generators: Sequence[torch.Generator]) -> dict[str, Any]:
-    """What `scheduler.step` wants besides model output, timestep and sample; one generator for each row of the batch."""
+    """What `scheduler.step` wants besides model output, timestep and sample: one generator for each image, if any."""
     if "generator" in inspect.signature(scheduler.step).parameters:
         return {"generator": list(generators), "return_dict": False}
     return {"return_dict": False}
@@ -177,6 +178,11 @@ def _grid(steps: int, scheduler: Any) -> dict[str, int]:
     if steps > scheduler.config.get("original_inference_steps", steps):
         return {"original_inference_steps": scheduler.config.num_train_timesteps}
     return {}
+
+
+def _single(timesteps: torch.Tensor) -> torch.Tensor:
+    """Some samplers count in double precision, which not every device has."""
+    return timesteps.float() if timesteps.is_floating_point() else timesteps
 
 
 def _end_below(scheduler: Any) -> None:
