@@ -15,6 +15,7 @@ _SCHEDULE_WORDS: Mapping[str, SigmaSchedule] = {
     "default": "default",
     "automatic": "default",
     "normal": "default",
+    "uniform": "default",
     "karras": "karras",
     "ka": "karras",
     "exponential": "exponential",
@@ -152,7 +153,7 @@ SAMPLERS: tuple[SamplerSpec, ...] = (
 
 
 def parse_sampler(text: str) -> SamplerChoice:
-    """The sampler that `text` means, in any common spelling: `euler_a`, `Euler a`, `DPM++ 2M Karras`, `dpmpp_2m_karras`.
+    """The sampler that `text` means, in any common spelling: `euler_a`, `Euler a`, `DPM++ 2M Karras`.
 
     Raises:
         UnknownSampler: listing the names that exist, or the spacings that the named sampler can do.

@@ -19,8 +19,6 @@ from diffusers.schedulers.scheduling_dpmsolver_singlestep import DPMSolverSingle
 from diffusers.schedulers.scheduling_euler_ancestral_discrete import EulerAncestralDiscreteScheduler
 from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 from diffusers.schedulers.scheduling_heun_discrete import HeunDiscreteScheduler
-from diffusers.schedulers.scheduling_k_dpm_2_ancestral_discrete import KDPM2AncestralDiscreteScheduler
-from diffusers.schedulers.scheduling_k_dpm_2_discrete import KDPM2DiscreteScheduler
 from diffusers.schedulers.scheduling_lcm import LCMScheduler
 from diffusers.schedulers.scheduling_pndm import PNDMScheduler
 from diffusers.schedulers.scheduling_sasolver import SASolverScheduler
@@ -29,8 +27,9 @@ from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepSchedu
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
 from ...domain.model import ModelTraits, TimestepSpacing
-from ...domain.samplers import SamplerChoice
+from ...domain.samplers import SamplerChoice, SigmaSchedule
 from .beta_sigmas import beta_sigmas
+from .kdpm2 import QuickKDPM2AncestralDiscreteScheduler, QuickKDPM2DiscreteScheduler
 from .lms import ExactLMSDiscreteScheduler
 
 _NOISE_SCHEDULE = frozenset(
@@ -76,8 +75,8 @@ _RECIPES: Mapping[str, _Recipe] = {
     "euler": _Recipe(EulerDiscreteScheduler),
     "euler_a": _Recipe(EulerAncestralDiscreteScheduler),
     "heun": _Recipe(HeunDiscreteScheduler),
-    "dpm2": _Recipe(KDPM2DiscreteScheduler),
-    "dpm2_a": _Recipe(KDPM2AncestralDiscreteScheduler),
+    "dpm2": _Recipe(QuickKDPM2DiscreteScheduler),
+    "dpm2_a": _Recipe(QuickKDPM2AncestralDiscreteScheduler),
     "lms": _Recipe(ExactLMSDiscreteScheduler),
     "ddim": _Recipe(DDIMScheduler, _TO_ZERO),
     "ddpm": _Recipe(DDPMScheduler, _TO_ZERO),
@@ -114,11 +113,8 @@ def build_sampler(
     config |= {"prediction_type": traits.prediction_type, "rescale_betas_zero_snr": traits.zero_snr}
     if spacing is not None:
         config["timestep_spacing"] = spacing
-    if choice.sigmas in ("karras", "exponential"):
-        config[f"use_{choice.sigmas}_sigmas"] = True
     scheduler = recipe.scheduler(**_accepted(recipe.scheduler, config))
-    if choice.sigmas == "beta":
-        _use_beta_sigmas(scheduler)
+    _use_sigmas(scheduler, choice.sigmas)
     return scheduler
 
 
@@ -150,10 +146,13 @@ def _accepted(scheduler: type[SchedulerMixin], config: Mapping[str, Any]) -> dic
     return {key: value for key, value in config.items() if key in known}
 
 
-def _use_beta_sigmas(scheduler: Any) -> None:
-    """Done after the constructor, which insists on SciPy."""
-    scheduler.register_to_config(use_beta_sigmas=True)
-    scheduler._convert_to_beta = beta_sigmas
+def _use_sigmas(scheduler: Any, sigmas: SigmaSchedule) -> None:
+    """Done after the constructor, where some insist on SciPy for `beta` and others compute a thousand steps."""
+    if sigmas == "default":
+        return
+    scheduler.register_to_config(**{f"use_{sigmas}_sigmas": True})
+    if sigmas == "beta":
+        scheduler._convert_to_beta = beta_sigmas
 
 
 class _LongerStride(int):

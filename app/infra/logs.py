@@ -1,0 +1,123 @@
+"""Logging of the standalone application: structlog and the standard library through one chain to one stream.
+
+A plugin inside somebody else's application leaves that application's logging alone and calls none of this.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any, Literal, TextIO, cast
+
+import msgspec
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+LogFormat = Literal["auto", "console", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+_MAX_CHARS = 2000
+_SECRET_NAME = re.compile(r"(?:^|[_-])(?:token|authorization|password|secret|cookie|api[_-]?key)$", re.IGNORECASE)
+_SECRET_VALUE = re.compile(r"\bhf_[A-Za-z0-9]{8,}|\b(?:Bearer|Basic)\s+[\w.~+/=-]{8,}")
+_REDACTED = "[redacted]"
+_LIBRARIES = ("uvicorn", "uvicorn.error", "uvicorn.access", "diffusers", "transformers", "huggingface_hub")
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Ours, so that configuring again replaces it and nobody else's."""
+
+
+def configure_logging(
+    log_format: LogFormat = "auto", level: LogLevel = "info", *, stream: TextIO | None = None
+) -> None:
+    """Send structlog's and the standard library's records to one stream. Calling it again replaces the last call.
+
+    Args:
+        log_format: `console` is for people, `json` writes an object a line, `auto` chooses the first on a terminal.
+        level: what is less important is dropped.
+        stream: standard error when absent.
+    """
+    stream = stream or sys.stderr
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_shared(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,  # loggers made before a second call must follow it
+    )
+    handler = _Handler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=_shared(),
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(log_format, stream)],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [*(other for other in root.handlers if not isinstance(other, _Handler)), handler]
+    root.setLevel(level.upper())
+    logging.captureWarnings(True)
+    adopt_library_loggers()
+
+
+def adopt_library_loggers() -> None:
+    """Take the handlers off the libraries' loggers, so that their records come to ours.
+
+    diffusers, transformers and huggingface_hub install handlers of their own when they are imported: call this again
+    after that.
+    """
+    for name in _LIBRARIES:
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+
+
+def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Mask secrets by name and by look, and cut what is long, so that neither a token nor an image is ever logged."""
+    return {key: _redacted(key, value) for key, value in event.items()}
+
+
+def _redacted(key: object, value: object) -> object:
+    if isinstance(key, str) and _SECRET_NAME.search(key) and value is not None:
+        return _REDACTED
+    match value:
+        case str():
+            return _cut(_SECRET_VALUE.sub(_REDACTED, value))
+        case bytes() | bytearray() | memoryview():
+            return f"<{memoryview(value).nbytes} bytes>"
+        case Mapping():
+            return {name: _redacted(name, item) for name, item in cast("Mapping[object, object]", value).items()}
+        case list() | tuple():
+            return [_redacted("", item) for item in cast("list[object]", value)]
+        case _:
+            return value
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MAX_CHARS else f"{text[:_MAX_CHARS]}… ({len(text)} characters)"
+
+
+def _shared() -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        redact,
+    ]
+
+
+def _renderers(log_format: LogFormat, stream: TextIO) -> list[Processor]:
+    on_terminal = stream.isatty()
+    if log_format == "console" or (log_format == "auto" and on_terminal):
+        # structlog's default prints the local variables of every frame: prompts, tokens, pixels.
+        plain = structlog.dev.plain_traceback
+        return [structlog.dev.ConsoleRenderer(colors=on_terminal, exception_formatter=plain)]
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_json)]
+
+
+def _json(event: object, **_: Any) -> str:
+    return msgspec.json.encode(event, enc_hook=lambda value: _cut(repr(value))).decode()
