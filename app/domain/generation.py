@@ -140,7 +140,7 @@ def resolve(parameters: GenerationParameters, spec: ModelSpec, limits: Limits, *
         height=height,
         seeds=tuple(base_seed + index for index in range(parameters.n)),
         sampler=sampler,
-        timestep_spacing=_first(defaults.timestep_spacing, _spacing_of(spec.traits)),
+        timestep_spacing=defaults.timestep_spacing or _spacing_of(spec.traits),
         clip_skip=_first(parameters.clip_skip, defaults.clip_skip, 0),
         output_format=parameters.output_format,
         output_quality=_first(parameters.output_quality, 95),

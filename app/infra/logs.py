@@ -37,7 +37,7 @@ def configure_logging(
         level: what is less important is dropped.
         stream: standard error when absent.
     """
-    stream = stream or sys.stderr
+    target = stream or sys.stderr
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -48,11 +48,11 @@ def configure_logging(
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,  # loggers made before a second call must follow it
     )
-    handler = _Handler(stream)
+    handler = _Handler(target)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=_shared(),
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(log_format, stream)],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(log_format, target)],
         )
     )
     root = logging.getLogger()
@@ -89,8 +89,10 @@ def _redacted(key: object, value: object) -> object:
             return f"<{memoryview(value).nbytes} bytes>"
         case Mapping():
             return {name: _redacted(name, item) for name, item in cast("Mapping[object, object]", value).items()}
-        case list() | tuple():
+        case list():
             return [_redacted("", item) for item in cast("list[object]", value)]
+        case tuple():
+            return tuple(_redacted("", item) for item in cast("tuple[object, ...]", value))
         case _:
             return value
 
