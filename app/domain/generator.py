@@ -99,6 +99,7 @@ class ImageGenerator:
         spec = self._catalogue.get(model)
         resolved = resolve(parameters, spec, self._limits, random_seed=_random_seed())
         request = resolved.request
+        await self._engine.start()
         job = Job(id=job_id or uuid.uuid4().hex, model=spec.name, on_progress=on_progress)
         ran = await self._dispatcher.run(job, request, activation_nbytes(request, self._engine.element_nbytes(spec)))
         written_from = self._clock()

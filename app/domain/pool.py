@@ -95,14 +95,14 @@ class ModelPool:
         self,
         catalogue: Catalogue,
         engine: Engine,
-        budget: Budget,
+        budget: Budget | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
         on_event: OnPoolEvent = ignore,
     ) -> None:
         self._catalogue = catalogue
         self._engine = engine
-        self._budget = budget
+        self._budget = budget or Budget()
         self._clock = clock
         self._on_event = on_event
         self._entries: dict[ModelName, _Entry] = {}
@@ -174,6 +174,10 @@ class ModelPool:
             await self._free(entry, "shutdown")
         self._entries.clear()
         self._outdated.clear()
+
+    def set_budget(self, budget: Budget) -> None:
+        """Change the limits; from the next lease on they hold. A model that is out stays where it is."""
+        self._budget = budget
 
     def status(self, name: ModelName) -> ModelStatus:
         """Where a catalogue entry's weights are now."""

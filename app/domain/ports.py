@@ -73,7 +73,7 @@ class Engine(Protocol):
         ...
 
     async def start(self) -> None:
-        """Import what the engine needs and claim the device. Blocks its thread for seconds, the loop not at all."""
+        """Import what the engine needs and claim the device, once however often it is called; seconds, the first time."""
         ...
 
     async def load(self, spec: ModelSpec, on_load: OnLoad) -> LoadedModel:
@@ -112,6 +112,7 @@ class Engine(Protocol):
         ...
 
 
+@runtime_checkable
 class Catalogue(Protocol):
     """The models that exist. Synchronous, reads headers only, milliseconds; callable from any thread."""
 

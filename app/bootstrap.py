@@ -1,0 +1,134 @@
+"""The one composition root: settings in, services out."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from .domain.dispatch import Dispatcher
+from .domain.errors import DiffusionError
+from .domain.generator import ImageGenerator
+from .domain.memory import Budget
+from .domain.pool import ModelPool
+from .domain.ports import Catalogue
+from .infra.catalogue import ModelCatalogue
+from .infra.engine import TorchEngine
+from .infra.events import log_event
+from .infra.host import host_nbytes
+from .infra.hub import HubFetcher
+from .infra.images import PillowImageWriter
+from .settings import MemorySettings, Settings
+
+_log = structlog.get_logger()
+_PACKAGE = Path(__file__).parent
+
+
+@dataclass(slots=True, kw_only=True)
+class Services:
+    """Everything that an application needs, wired; `running` is its life."""
+
+    settings: Settings
+    catalogue: Catalogue
+    engine: TorchEngine
+    pool: ModelPool
+    dispatcher: Dispatcher
+    generator: ImageGenerator
+    _not_ready: str | None = field(default="The engine is starting: torch is being imported.")
+
+    def not_ready_because(self) -> str | None:
+        """Why a request would have to wait now; None once the engine runs and the default model is loaded."""
+        return self._not_ready
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Start in the background, so that health is answered at once; at the end, finish or stop what runs."""
+        self._log_models()
+        starting = asyncio.create_task(self._start(), name="start engine")
+        try:
+            yield
+        finally:
+            self.dispatcher.close()
+            await self.dispatcher.drain(self.settings.server.shutdown_grace_s)
+            starting.cancel()
+            await asyncio.wait([starting])
+            await self.pool.close()
+            await self.engine.stop()
+
+    async def _start(self) -> None:
+        try:
+            await self.engine.start()
+            self.pool.set_budget(_budget(self.settings.memory, self.engine))
+            default = self.settings.models.default
+            if default is not None:
+                self._not_ready = f"The default model, {default!r}, is being loaded."
+                await self.pool.load(default)
+            self._not_ready = None
+            _log.info("ready", device=self.engine.device, default_model=default)
+        except DiffusionError as error:
+            self._not_ready = error.message
+            _log.error("default_model_failed", code=error.code, reason=error.message)
+        except Exception:
+            self._not_ready = "The engine could not start; the server's log says why."
+            _log.exception("engine_failed")
+
+    def _log_models(self) -> None:
+        specs = self.catalogue.list()
+        default = self.settings.models.default
+        _log.info("models", usable=[spec.name for spec in specs if spec.unusable is None])
+        for spec in specs:
+            if spec.unusable is not None:
+                _log.warning("model_unusable", model=spec.name, reason=spec.unusable)
+        if default is not None and not any(spec.name == default and spec.unusable is None for spec in specs):
+            _log.warning("default_model_unusable", model=default, hint="see models.default in the settings")
+
+
+def build(settings: Settings) -> Services:
+    """Wire everything. Reads headers of local checkpoints, imports no torch, opens no socket."""
+    catalogue = ModelCatalogue(
+        directories=_directories(settings),
+        overrides=settings.models.local,
+        hub=settings.models.hub if settings.models.hub_enabled else (),
+        hub_cache=settings.hub.cache,
+    )
+    engine = TorchEngine(
+        device=settings.device.name,
+        dtype=settings.models.dtype,
+        threads=settings.device.threads,
+        fetch=HubFetcher(cache=settings.hub.cache, offline=settings.hub.offline),
+    )
+    pool = ModelPool(catalogue, engine, on_event=log_event)
+    dispatcher = Dispatcher(pool, engine, max_waiting=settings.limits.max_waiting)
+    generator = ImageGenerator(catalogue, dispatcher, engine, PillowImageWriter(), settings.limits)
+    return Services(
+        settings=settings, catalogue=catalogue, engine=engine, pool=pool, dispatcher=dispatcher, generator=generator
+    )
+
+
+def builtin_models() -> Path:
+    """Where the demo models are: inside an installed wheel, or in `models/` of a checkout."""
+    installed = _PACKAGE / "builtin"
+    return installed if installed.is_dir() else _PACKAGE.parent / "models"
+
+
+def _directories(settings: Settings) -> list[Path]:
+    """The user's folder first, so that its files win over built-in ones of the same name."""
+    directories = [settings.models.directory] if settings.models.directory is not None else []
+    builtin = builtin_models()
+    if settings.models.builtin and not any(d.resolve() == builtin.resolve() for d in directories):
+        directories.append(builtin)
+    return directories
+
+
+def _budget(memory: MemorySettings, engine: TorchEngine) -> Budget:
+    host = _nbytes(memory.host, host_nbytes())
+    if engine.shares_host_memory:
+        return Budget(device_nbytes=host, host_nbytes=host)
+    return Budget(device_nbytes=_nbytes(memory.device, engine.memory_nbytes()), host_nbytes=host)
+
+
+def _nbytes(setting: float, available_nbytes: int) -> int:
+    """A setting up to 1 is a fraction of what there is; a larger one counts bytes."""
+    return int(setting * available_nbytes) if setting <= 1 else int(setting)

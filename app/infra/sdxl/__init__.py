@@ -1,0 +1,1 @@
+"""The SDXL family: its configs, its components, its encode, denoise and decode."""

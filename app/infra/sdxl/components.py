@@ -1,0 +1,86 @@
+"""The four networks of an SDXL model, built from configs without allocating a weight."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from torch import nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from ...domain.model import ModelTraits
+
+COMPONENT_NAMES = ("unet", "vae", "text_encoder", "text_encoder_2")
+SHIPPED_CONFIGS = Path(__file__).parent / "configs"
+"""SDXL base 1.0's component configs and CLIP's tokenizer files, in the diffusers folder layout."""
+
+
+@dataclass(slots=True, kw_only=True)
+class SdxlModel:
+    """A model in memory: its networks, its tokenizers, and the config that samplers are derived from."""
+
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL
+    text_encoder: CLIPTextModel
+    text_encoder_2: CLIPTextModelWithProjection
+    tokenizer: CLIPTokenizer
+    tokenizer_2: CLIPTokenizer
+    sampler_config: Mapping[str, Any]
+    zero_empty_negative: bool
+    """Whether an empty negative prompt stands for zeroed embeddings rather than for the encoded empty text."""
+    traits: ModelTraits
+    dtype: torch.dtype
+    nbytes: int
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """The four networks, in the order of COMPONENT_NAMES."""
+        return self.unet, self.vae, self.text_encoder, self.text_encoder_2
+
+
+def read_config(folder: Path, name: str) -> dict[str, Any]:
+    """A JSON file of `folder`, or the shipped one where the folder has none."""
+    file = folder / name
+    return json.loads((file if file.is_file() else SHIPPED_CONFIGS / name).read_text(encoding="utf-8"))
+
+
+def build_network(component: str, configs: Path) -> nn.Module:
+    """One network with its weights on the meta device: no memory, 0.2 s for the largest.
+
+    `torch.device("meta")` is thread-local, where accelerate's `init_empty_weights` patches `nn.Module` for all threads.
+    """
+    config = read_config(configs, f"{component}/config.json")
+    with torch.device("meta"):
+        if component == "unet":
+            return UNet2DConditionModel.from_config(config)
+        if component == "vae":
+            return AutoencoderKL.from_config(config)
+        text_config = CLIPTextConfig.from_dict(config)
+        return CLIPTextModel(text_config) if component == "text_encoder" else CLIPTextModelWithProjection(text_config)
+
+
+def load_tokenizer(configs: Path, name: str) -> CLIPTokenizer:
+    """`tokenizer` or `tokenizer_2` of a folder; missing files come from the shipped configs. Opens no socket.
+
+    SDXL's two tokenizers share one vocabulary and differ in the token that they pad with.
+    """
+    vocabulary = next(
+        folder
+        for folder in (configs / name, configs / "tokenizer", SHIPPED_CONFIGS / "tokenizer")
+        if (folder / "vocab.json").is_file()
+    )
+    options = read_config(configs, f"{name}/tokenizer_config.json")
+    return CLIPTokenizer.from_pretrained(
+        vocabulary,
+        local_files_only=True,
+        pad_token=_token(options["pad_token"]),
+        model_max_length=options.get("model_max_length", 77),
+    )
+
+
+def _token(declared: str | Mapping[str, Any]) -> str:
+    return declared if isinstance(declared, str) else str(declared["content"])

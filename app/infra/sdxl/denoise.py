@@ -1,0 +1,77 @@
+"""The denoising loop: from noise to latents, one image at a time."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ...domain.generation import LATENT_SCALE, GenerationRequest
+from .components import SdxlModel
+from .samplers import build_sampler, start, step_arguments
+from .text import Conditioning
+
+OnImageStep = Callable[[int, int], None]
+"""Called with (evaluations done, evaluations in all) of one image."""
+
+
+def denoise(
+    model: SdxlModel, request: GenerationRequest, conditioning: Conditioning, seed: int, on_step: OnImageStep
+) -> Tensor:
+    """Latents of one image, 1 x 4 x height/8 x width/8.
+
+    The noise is drawn on the CPU, so a seed means the same image on every device; nothing of it depends on the other
+    images of the request.
+    """
+    device = model.unet.device
+    generator = torch.Generator("cpu").manual_seed(seed)
+    sampler = build_sampler(request.sampler, model.sampler_config, model.traits, request.timestep_spacing)
+    timesteps = start(sampler, request.num_inference_steps, device)
+    step_options = step_arguments(sampler, [generator])
+    shape = (1, model.unet.config.in_channels, request.height // LATENT_SCALE, request.width // LATENT_SCALE)
+    latents = torch.randn(shape, generator=generator, dtype=model.dtype).to(device) * sampler.init_noise_sigma
+    predict = _predictor(model, request, conditioning)
+    on_step(0, len(timesteps))
+    for index, timestep in enumerate(timesteps):
+        prediction = predict(sampler.scale_model_input(latents, timestep), timestep)
+        latents = sampler.step(prediction, timestep, latents, **step_options)[0].to(model.dtype)
+        on_step(index + 1, len(timesteps))
+    return latents
+
+
+def _predictor(
+    model: SdxlModel, request: GenerationRequest, conditioning: Conditioning
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """The UNet with everything applied that stays the same from step to step: prompt, sizes, guidance."""
+    rows = len(conditioning.sequence)
+    height, width = request.height, request.width
+    sizes = [height, width, 0, 0, height, width]  # original size, crop, target size (SDXL, arXiv:2307.01952, 2.2)
+    time_ids = torch.tensor([sizes], dtype=model.dtype, device=model.unet.device).expand(rows, -1)
+    conditions = {"text_embeds": conditioning.pooled, "time_ids": time_ids}
+
+    def predict(latents: Tensor, timestep: Tensor) -> Tensor:
+        latents = latents.to(model.dtype).expand(rows, -1, -1, -1).contiguous(memory_format=torch.channels_last)
+        prediction: Tensor = model.unet(
+            latents,
+            timestep,
+            encoder_hidden_states=conditioning.sequence,
+            added_cond_kwargs=conditions,
+            return_dict=False,
+        )[0]
+        return _guided(prediction, request) if request.guided else prediction
+
+    return predict
+
+
+def _guided(prediction: Tensor, request: GenerationRequest) -> Tensor:
+    """Classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598)."""
+    negative, positive = prediction.chunk(2)
+    guided = negative + request.guidance_scale * (positive - negative)
+    if not request.guidance_rescale:
+        return guided
+    return torch.lerp(guided, _rescaled(guided, positive), request.guidance_rescale)
+
+
+def _rescaled(guided: Tensor, positive: Tensor) -> Tensor:
+    """The guided prediction with the deviation of the unguided one (Lin et al. 2023, arXiv:2305.08891, eq. 15)."""
+    axes = list(range(1, guided.ndim))
+    return guided * (positive.std(dim=axes, keepdim=True) / guided.std(dim=axes, keepdim=True))

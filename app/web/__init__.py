@@ -1,0 +1,1 @@
+"""Controllers and wire types: decode, call one service, encode. Knows no tensors."""

@@ -1,0 +1,168 @@
+"""Errors as RFC 9457 problem documents. The one table that maps the domain's errors to HTTP statuses is here."""
+
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.types import ExceptionHandlersMap
+
+from ..domain import errors
+from ..domain.errors import DiffusionError, FieldError
+
+_log = structlog.get_logger()
+
+MEDIA_TYPE = "application/problem+json"
+
+STATUS: dict[type[DiffusionError], int] = {
+    errors.InvalidRequest: 400,
+    errors.UnknownModel: 404,
+    errors.UnusableModel: 422,
+    errors.LoadFailed: 500,
+    errors.DownloadFailed: 502,
+    errors.InsufficientMemory: 503,
+    errors.QueueFull: 503,
+    errors.ModelInUse: 409,
+    errors.GenerationFailed: 500,
+    errors.NotFinite: 500,
+    errors.Cancelled: 499,
+    errors.ShuttingDown: 503,
+    errors.InvalidSettings: 500,
+}
+
+_HTTP_CODES = {
+    400: "invalid_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+    415: "unsupported_media_type",
+    406: "not_acceptable",
+}
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"type_": "type"}):
+    """An RFC 9457 problem document."""
+
+    type_: str = "about:blank"
+    title: str
+    status: int
+    code: str
+    """Stable; for programs."""
+    detail: str
+    """For people: what was wrong, and what to do next."""
+    instance: str | None = None
+    """The id of the request, as in the log and in `x-request-id`."""
+    errors: list[FieldError] | None = None
+    """Every offending field."""
+    available: list[str] | None = None
+    """The names that exist, where an unknown one was asked for."""
+    needed_nbytes: int | None = None
+    available_nbytes: int | None = None
+
+
+def problem_response(problem: Problem, headers: dict[str, str] | None = None) -> Response[Problem]:
+    """The response that carries a problem document."""
+    return Response(problem, status_code=problem.status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def exception_handlers() -> ExceptionHandlersMap:
+    """Handlers for our router, or for the whole of the standalone application."""
+    return {DiffusionError: _on_diffusion_error, HTTPException: _on_http_error, Exception: _on_unexpected}
+
+
+def _on_diffusion_error(request: Request[Any, Any, Any], error: DiffusionError) -> Response[Problem]:
+    status = STATUS.get(type(error), 500)
+    if status == 500:
+        _log.error("request_failed", code=error.code, exc_info=error)
+    facts: dict[str, Any] = {}
+    headers: dict[str, str] = {}
+    match error:
+        case errors.InvalidRequest():
+            facts["errors"] = list(error.errors)
+        case errors.UnknownModel():
+            facts["available"] = list(error.available)
+        case errors.InsufficientMemory():
+            facts |= {"needed_nbytes": error.needed_nbytes, "available_nbytes": error.available_nbytes}
+        case errors.QueueFull():
+            headers["retry-after"] = str(error.retry_after_s)
+        case _:
+            pass
+    problem = Problem(
+        title=error.title,
+        status=status,
+        code=error.code,
+        detail=error.message,
+        instance=_request_id(request),
+        **facts,
+    )
+    return problem_response(problem, headers)
+
+
+def _on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
+    status = error.status_code
+    if status >= 500:
+        return _on_unexpected(request, error)
+    fields = _fields(error) if isinstance(error, ValidationException) else None
+    problem = Problem(
+        title=_title(status),
+        status=status,
+        code=_HTTP_CODES.get(status, f"http_{status}"),
+        detail=_detail(request, error),
+        instance=_request_id(request),
+        errors=fields,
+    )
+    return problem_response(problem, dict(error.headers or {}))
+
+
+def _on_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    """A defect of ours: the log gets the stack, the client nothing of it."""
+    _log.error("unexpected_error", method=request.method, path=request.url.path, exc_info=error)
+    problem = Problem(
+        title="Internal error",
+        status=500,
+        code="internal_error",
+        detail="The server failed in a way that nobody foresaw. Its log has the details under this request's id.",
+        instance=_request_id(request),
+    )
+    return problem_response(problem)
+
+
+def _detail(request: Request[Any, Any, Any], error: HTTPException) -> str:
+    path = request.url.path
+    match error.status_code:
+        case 404:
+            return f"There is nothing at {path}. The documentation of what there is stands at /schema."
+        case 405:
+            allowed = (error.headers or {}).get("allow", "another method")
+            return f"{request.method} is not possible at {path}; use {allowed}."
+        case 413:
+            return "The request body is larger than limits.max_body_bytes in the server's settings."
+        case _:
+            return error.detail
+
+
+def _title(status: int) -> str:
+    titles = {
+        400: "The request is not valid",
+        404: "There is no such page",
+        405: "This method is not possible here",
+        406: "No acceptable format",
+        413: "The request is too large",
+        415: "This media type is not understood",
+    }
+    return titles.get(status, "The request failed")
+
+
+def _fields(error: ValidationException) -> list[FieldError] | None:
+    if not isinstance(error.extra, list):
+        return None
+    return [
+        FieldError(field=str(entry.get("key", "request")), message=str(entry.get("message", "")))
+        for entry in error.extra
+        if isinstance(entry, dict)
+    ]
+
+
+def _request_id(request: Request[Any, Any, Any]) -> str | None:
+    return request.scope.get("state", {}).get("request_id")
