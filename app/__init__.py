@@ -1,1 +1,48 @@
-"""A Litestar server and plugin for SDXL image generation."""
+"""litestar-diffusion: an SDXL image-generation server, and the Litestar plugin it is made of.
+
+Importing this package imports neither torch nor Litestar; the names below do so when they are first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .asgi import create_app
+    from .domain.errors import DiffusionError
+    from .domain.generation import GenerationParameters
+    from .domain.generator import Generated, ImageGenerator
+    from .domain.pool import ModelPool
+    from .plugin import DiffusionConfig, DiffusionPlugin
+    from .settings import Settings, load_settings
+
+_HOMES = {
+    "DiffusionConfig": ".plugin",
+    "DiffusionError": ".domain.errors",
+    "DiffusionPlugin": ".plugin",
+    "Generated": ".domain.generator",
+    "GenerationParameters": ".domain.generation",
+    "ImageGenerator": ".domain.generator",
+    "ModelPool": ".domain.pool",
+    "Settings": ".settings",
+    "create_app": ".asgi",
+    "load_settings": ".settings",
+}
+
+__all__ = [
+    "DiffusionConfig",
+    "DiffusionError",
+    "DiffusionPlugin",
+    "Generated",
+    "GenerationParameters",
+    "ImageGenerator",
+    "ModelPool",
+    "Settings",
+    "create_app",
+    "load_settings",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name], __name__), name)

@@ -50,12 +50,17 @@ class Services:
         try:
             yield
         finally:
-            self.dispatcher.close()
-            await self.dispatcher.drain(self.settings.server.shutdown_grace_s)
+            await self.end()
             starting.cancel()
             await asyncio.wait([starting])
             await self.pool.close()
             await self.engine.stop()
+
+    async def end(self) -> None:
+        """Refuse new requests, end those that wait, give the running one its grace, then stop it. May be called twice."""
+        self._not_ready = "The server is shutting down."
+        self.dispatcher.close()
+        await self.dispatcher.drain(self.settings.server.shutdown_grace_s)
 
     async def _start(self) -> None:
         try:
@@ -89,6 +94,7 @@ def build(settings: Settings) -> Services:
     """Wire everything. Reads headers of local checkpoints, imports no torch, opens no socket."""
     catalogue = ModelCatalogue(
         directories=_directories(settings),
+        builtin=builtin_models(),
         overrides=settings.models.local,
         hub=settings.models.hub if settings.models.hub_enabled else (),
         hub_cache=settings.hub.cache,

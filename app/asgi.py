@@ -1,0 +1,85 @@
+"""The standalone application: the plugin, and the little that only a whole application may have."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import FrameType
+from typing import Any
+
+from litestar import Litestar
+
+from .infra.logs import configure_logging
+from .plugin import DiffusionConfig, DiffusionPlugin
+from .settings import Settings, load_settings
+from .web.access_log import AccessLog
+from .web.documentation import documentation_assets, openapi_config
+from .web.problems import exception_handlers
+
+
+def create_app(settings: Settings | None = None) -> Litestar:
+    """The application, for `uvicorn litestar_diffusion.asgi:create_app --factory` and for `litestar-diffusion serve`.
+
+    Args:
+        settings: read from `settings.toml` and the environment when absent.
+
+    Raises:
+        InvalidSettings: naming every wrong key.
+    """
+    settings = settings or load_settings()
+    configure_logging(settings.log.format, settings.log.level)
+    plugin = DiffusionPlugin(DiffusionConfig(settings=settings))
+    return Litestar(
+        plugins=[plugin],
+        route_handlers=[documentation_assets()],
+        openapi_config=openapi_config(),
+        middleware=[AccessLog(log_prompts=settings.log.prompts)],
+        exception_handlers=exception_handlers(),
+        lifespan=[_ending_on_signal(plugin)],
+        logging_config=None,
+    )
+
+
+def _ending_on_signal(plugin: DiffusionPlugin) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
+    """On Ctrl+C, stop accepting work at once; otherwise the server would first wait for every request that queues."""
+
+    @asynccontextmanager
+    async def lifespan(_app: Litestar) -> AsyncIterator[None]:
+        loop = asyncio.get_running_loop()
+        ending: list[asyncio.Task[None]] = []
+
+        def begin() -> None:
+            if not ending:
+                ending.append(asyncio.create_task(plugin.services.end()))
+
+        restore = _before_handlers(loop, begin)
+        try:
+            yield
+        finally:
+            restore()
+
+    return lifespan
+
+
+def _before_handlers(loop: asyncio.AbstractEventLoop, begin: Callable[[], None]) -> Callable[[], None]:
+    """Call `begin` in the loop before the server's own signal handlers run. Does nothing outside the main thread."""
+    previous: dict[int, Any] = {}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(begin)
+        handler = previous[number]
+        if callable(handler):
+            handler(number, frame)
+
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            previous[number] = signal.getsignal(number)
+            signal.signal(number, handle)
+    except ValueError:  # not in the main thread: a test or somebody's own runner
+        previous.clear()
+
+    def restore() -> None:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+    return restore

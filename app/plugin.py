@@ -1,0 +1,119 @@
+"""The plugin: image generation inside any Litestar application."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from litestar import Litestar, Router
+from litestar.config.app import AppConfig
+from litestar.di import Provide
+from litestar.exceptions import ImproperlyConfiguredException
+from litestar.plugins import InitPlugin
+from litestar.types import Guard
+
+from .bootstrap import Services, build
+from .domain.dispatch import Dispatcher
+from .domain.generator import ImageGenerator
+from .domain.pool import ModelPool
+from .domain.ports import Catalogue
+from .settings import Settings
+from .version import VERSION
+from .web.generate import generate
+from .web.models import ModelsController
+from .web.problems import exception_handlers
+from .web.service import ServiceController, ServiceFacts
+
+
+@dataclass(slots=True, kw_only=True)
+class DiffusionConfig:
+    """How image generation is put into an application."""
+
+    path: str = "/"
+    """Where the routes are mounted, such as `/images`."""
+    settings: Settings = field(default_factory=Settings)
+    """Everything else; see `load_settings`."""
+    pool_key: str = "model_pool"
+    """Name under which handlers of the application receive the `ModelPool`."""
+    generator_key: str = "image_generator"
+    """Name under which handlers of the application receive the `ImageGenerator`."""
+    guards: Sequence[Guard] = ()
+    """Guards of our routes."""
+    include_in_schema: bool = True
+    """Whether the routes appear in the application's OpenAPI document."""
+    build: Callable[[Settings], Services] = build
+    """Makes the services; tests put fakes here."""
+
+
+class DiffusionPlugin(InitPlugin):
+    """Adds the routes, the pool and its lifespan to an application, and touches nothing else of it.
+
+    Error handlers and dependencies of the routes stay on the plugin's own router; of the application's dependencies
+    only the two named in the config are added.
+    """
+
+    def __init__(self, config: DiffusionConfig | None = None) -> None:
+        self.config = config or DiffusionConfig()
+        self.services = self.config.build(self.config.settings)
+
+    def on_app_init(self, app_config: AppConfig) -> AppConfig:
+        """Plug in.
+
+        Raises:
+            ImproperlyConfiguredException: the application uses one of our dependency keys already.
+        """
+        for key, provide in self._shared_dependencies().items():
+            if key in app_config.dependencies:
+                raise ImproperlyConfiguredException(
+                    f"The application has a dependency named {key!r} already. Choose another name with "
+                    "DiffusionConfig(pool_key=..., generator_key=...)."
+                )
+            app_config.dependencies[key] = provide
+        app_config.route_handlers.append(self._router())
+        app_config.lifespan.append(self._lifespan)
+        return app_config
+
+    @asynccontextmanager
+    async def _lifespan(self, _app: Litestar) -> AsyncIterator[None]:
+        async with self.services.running():
+            yield
+
+    def _shared_dependencies(self) -> dict[str, Provide]:
+        services, config = self.services, self.config
+        return {
+            config.pool_key: _provide(lambda: services.pool, ModelPool),
+            config.generator_key: _provide(lambda: services.generator, ImageGenerator),
+        }
+
+    def _router(self) -> Router:
+        services, config = self.services, self.config
+        return Router(
+            path=config.path,
+            route_handlers=[generate, ModelsController, ServiceController],
+            dependencies={
+                "model_pool": _provide(lambda: services.pool, ModelPool),
+                "image_generator": _provide(lambda: services.generator, ImageGenerator),
+                "catalogue": _provide(lambda: services.catalogue, Catalogue),
+                "dispatcher": _provide(lambda: services.dispatcher, Dispatcher),
+                "service_facts": _provide(self._facts, ServiceFacts),
+            },
+            exception_handlers=exception_handlers(),
+            guards=list(config.guards),
+            request_max_body_size=config.settings.limits.max_body_bytes,
+            include_in_schema=config.include_in_schema,
+        )
+
+    def _facts(self) -> ServiceFacts:
+        services = self.services
+        return ServiceFacts(
+            version=VERSION,
+            default_model=services.settings.models.default,
+            documentation="/schema",
+            device=lambda: services.engine.device,
+            not_ready_because=services.not_ready_because,
+        )
+
+
+def _provide(value: Callable[[], Any], kind: type) -> Provide:
+    value.__annotations__ = {"return": kind}
+    return Provide(value, sync_to_thread=False)
