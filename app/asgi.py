@@ -29,15 +29,16 @@ def create_app(settings: Settings | None = None) -> Litestar:
     settings = settings or load_settings()
     configure_logging(settings.log.format, settings.log.level)
     plugin = DiffusionPlugin(DiffusionConfig(settings=settings))
-    return Litestar(
+    app = Litestar(
         plugins=[plugin],
         route_handlers=[documentation_assets()],
         openapi_config=openapi_config(),
-        middleware=[AccessLog(log_prompts=settings.log.prompts)],
         exception_handlers=exception_handlers(),
         lifespan=[_ending_on_signal(plugin)],
         logging_config=None,
     )
+    app.asgi_handler = AccessLog(app.asgi_handler, log_prompts=settings.log.prompts)
+    return app
 
 
 def _ending_on_signal(plugin: DiffusionPlugin) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:

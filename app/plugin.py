@@ -13,10 +13,6 @@ from litestar.plugins import InitPlugin
 from litestar.types import Guard
 
 from .bootstrap import Services, build
-from .domain.dispatch import Dispatcher
-from .domain.generator import ImageGenerator
-from .domain.pool import ModelPool
-from .domain.ports import Catalogue
 from .settings import Settings
 from .version import VERSION
 from .web.generate import generate
@@ -81,8 +77,8 @@ class DiffusionPlugin(InitPlugin):
     def _shared_dependencies(self) -> dict[str, Provide]:
         services, config = self.services, self.config
         return {
-            config.pool_key: _provide(lambda: services.pool, ModelPool),
-            config.generator_key: _provide(lambda: services.generator, ImageGenerator),
+            config.pool_key: _provide(services.pool),
+            config.generator_key: _provide(services.generator),
         }
 
     def _router(self) -> Router:
@@ -91,11 +87,11 @@ class DiffusionPlugin(InitPlugin):
             path=config.path,
             route_handlers=[generate, ModelsController, ServiceController],
             dependencies={
-                "model_pool": _provide(lambda: services.pool, ModelPool),
-                "image_generator": _provide(lambda: services.generator, ImageGenerator),
-                "catalogue": _provide(lambda: services.catalogue, Catalogue),
-                "dispatcher": _provide(lambda: services.dispatcher, Dispatcher),
-                "service_facts": _provide(self._facts, ServiceFacts),
+                "model_pool": _provide(services.pool),
+                "image_generator": _provide(services.generator),
+                "catalogue": _provide(services.catalogue),
+                "dispatcher": _provide(services.dispatcher),
+                "service_facts": _provide(self._facts()),
             },
             exception_handlers=exception_handlers(),
             guards=list(config.guards),
@@ -114,6 +110,10 @@ class DiffusionPlugin(InitPlugin):
         )
 
 
-def _provide(value: Callable[[], Any], kind: type) -> Provide:
-    value.__annotations__ = {"return": kind}
-    return Provide(value, sync_to_thread=False)
+def _provide(value: Any) -> Provide:
+    """A dependency that is always this one object."""
+
+    def provide() -> Any:
+        return value
+
+    return Provide(provide, sync_to_thread=False)

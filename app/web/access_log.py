@@ -6,8 +6,6 @@ import uuid
 from typing import Any
 
 import structlog
-from litestar.enums import ScopeType
-from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..domain.generator import Generated
@@ -19,19 +17,22 @@ _ACCEPTABLE_ID = re.compile(r"^[A-Za-z0-9._:-]{1,128}$")
 _FACTS = "generation_facts"
 
 
-class AccessLog(ASGIMiddleware):
+class AccessLog:
     """Gives every request an id, echoes it, and logs one line when the response is done.
 
+    It wraps the whole application, because Litestar's own middleware does not see requests that match no route.
     Prompts are logged only if `log_prompts` says so; images and headers never.
     """
 
-    scopes = (ScopeType.HTTP,)
-
-    def __init__(self, *, log_prompts: bool = False) -> None:
+    def __init__(self, app: ASGIApp, *, log_prompts: bool = False) -> None:
+        self._app = app
         self._log_prompts = log_prompts
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Wrap one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
         request_id = _taken_over(scope) or uuid.uuid4().hex
         _state(scope)["request_id"] = request_id
         outcome: dict[str, Any] = {"status": None, "bytes": 0}
@@ -47,7 +48,7 @@ class AccessLog(ASGIMiddleware):
         begun = time.perf_counter()
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
-                await next_app(scope, receive, observed)
+                await self._app(scope, receive, observed)
             finally:
                 self._write(scope, outcome, time.perf_counter() - begun)
 

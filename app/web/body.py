@@ -5,11 +5,15 @@ from typing import Any, TypeVar
 import msgspec
 from litestar.dto import DTOConfig
 from litestar.dto.msgspec_dto import MsgspecDTO
+from litestar.exceptions import HTTPException
 from litestar.openapi.spec import Reference, Schema
 from litestar.typing import FieldDefinition
 
 from ..domain.errors import FieldError, InvalidRequest
 from ..domain.validation import convert_all
+
+_READ_AS_JSON = frozenset({"", "application/json", "application/x-www-form-urlencoded"})
+"""The last is what `curl -d` claims of whatever it sends."""
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -23,8 +27,10 @@ class ReportingDTO(MsgspecDTO[T]):
         """Decode a body.
 
         Raises:
+            HTTPException: 415, it claims to be something else than JSON.
             InvalidRequest: it is not JSON, or some of its fields are wrong.
         """
+        self._check_media_type()
         try:
             return msgspec.json.decode(value, type=self.model_type)
         except msgspec.DecodeError:
@@ -33,6 +39,14 @@ class ReportingDTO(MsgspecDTO[T]):
         if body is None:
             raise InvalidRequest(errors)
         return body
+
+    def _check_media_type(self) -> None:
+        sent = self.asgi_connection.headers.get("content-type", "").split(";")[0].strip().lower()
+        if sent not in _READ_AS_JSON and not sent.endswith("+json"):
+            raise HTTPException(
+                detail=f"The body is of type {sent!r}. Send JSON, with the header content-type: application/json.",
+                status_code=415,
+            )
 
     @classmethod
     def create_openapi_schema(

@@ -126,7 +126,9 @@ def _facts(generated: Generated) -> dict[str, str]:
     """The facts of the JSON answer as headers; text is percent-encoded, because headers hold Latin-1 alone."""
     view = generate_view(generated)
     timings, parameters = view.timings, view.parameters
+    warnings = {"x-warnings": _header_text(view.warnings)} if view.warnings else {}
     return {
+        **warnings,
         "x-model": view.model,
         "x-seed": str(view.images[0].seed),
         "x-residency": view.residency,
@@ -135,7 +137,6 @@ def _facts(generated: Generated) -> dict[str, str]:
         "x-guidance-scale": f"{parameters.guidance_scale:g}",
         "x-width": str(parameters.width),
         "x-height": str(parameters.height),
-        "x-warnings": _header_text(view.warnings),
         "server-timing": ", ".join(
             f"{name};dur={getattr(timings, f'{name}_ms')}"
             for name in ("queue", "load", "encode", "denoise", "decode", "write", "total")
