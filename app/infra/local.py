@@ -55,7 +55,12 @@ def candidates(directory: Path) -> Iterator[Candidate]:
         if path.name.startswith(".") or path.suffix == ".config":
             continue
         if path.suffix == ".safetensors" or path.suffix in PICKLES or (path / "model_index.json").is_file():
-            yield Candidate(path, _fingerprint(path))
+            yield candidate_of(path)
+
+
+def candidate_of(path: Path) -> Candidate:
+    """A single path as a candidate, whatever it is."""
+    return Candidate(path, _fingerprint(path))
 
 
 def describe(candidate: Candidate, stated: ModelOverrides, *, builtin: bool) -> ModelSpec:

@@ -1,0 +1,105 @@
+"""Parts that tests share: a real server on a real port, and what is needed to look at its pictures."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).parents[1]
+START_S = 120.0
+
+
+@dataclass
+class Server:
+    """A server process, the client that talks to it, and what it has logged."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    log: Path
+    begun: float
+    client: httpx.Client = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.client = httpx.Client(base_url=self.url, timeout=120)
+
+    def wait_until(self, path: str, timeout_s: float = START_S) -> float:
+        """Wait for a 200 at `path`; returns the seconds since the process began."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise AssertionError(f"the server ended with {self.process.returncode}:\n{self.log.read_text()}")
+            try:
+                if self.client.get(path, timeout=2).status_code == 200:
+                    return time.monotonic() - self.begun
+            except httpx.TransportError:
+                time.sleep(0.02)
+            else:
+                time.sleep(0.05)
+        raise AssertionError(f"{path} did not answer 200 within {timeout_s} s:\n{self.log.read_text()}")
+
+
+StartServer = Callable[..., Server]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def launch(folder: Path, environment: dict[str, str] | None = None) -> Server:
+    """Start `uvicorn litestar_diffusion.asgi:create_app --factory` in a folder, with only what `environment` adds."""
+    port = free_port()
+    log = folder / "server.log"
+    command = [sys.executable, "-m", "uvicorn", "litestar_diffusion.asgi:create_app", "--factory"]
+    begun = time.monotonic()
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            [*command, "--port", str(port), "--no-access-log"],
+            cwd=folder,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "LITESTAR_DIFFUSION__MODELS__HUB_ENABLED": "false", **(environment or {})},
+        )
+    return Server(process=process, url=f"http://127.0.0.1:{port}", log=log, begun=begun)
+
+
+def stop(server: Server) -> None:
+    server.client.close()
+    if server.process.poll() is None:
+        server.process.terminate()
+        server.process.wait(60)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One ready server with the built-in models, started in an empty folder."""
+    running = launch(tmp_path_factory.mktemp("server"))
+    try:
+        running.wait_until("/health/ready")
+        yield running
+    finally:
+        stop(running)
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[StartServer]:
+    """Starts servers of a test's own, which end with it."""
+    started: list[Server] = []
+
+    def start(**environment: str) -> Server:
+        folder = tmp_path / f"server-{len(started)}"
+        folder.mkdir()
+        started.append(launch(folder, environment))
+        return started[-1]
+
+    yield start
+    for running in started:
+        stop(running)

@@ -1,0 +1,136 @@
+"""`POST /generate/{model}` on a real server with the built-in model; the pictures are looked at."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.conftest import Server
+from tests.pictures import images_of, opened, seen_in
+
+PROMPT = "a red circle on a blue background"
+
+
+def generate(server: Server, model: str = "demo", **body: Any) -> dict[str, Any]:
+    answer = server.client.post(f"/generate/{model}", json={"prompt": PROMPT, "seed": 7, **body})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_the_picture_shows_what_the_prompt_says(server: Server) -> None:
+    seen = seen_in(images_of(generate(server))[0])
+    assert seen.background == "blue"
+    assert seen.figures[0].colour == "red"
+    assert seen.figures[0].shape == "circle"
+
+
+@pytest.mark.parametrize("model", ["demo", "demo-vpred"])
+def test_most_pictures_show_the_colours_that_were_asked_for(server: Server, model: str) -> None:
+    asked = [("yellow", "square", "purple"), ("green", "star", "black"), ("orange", "heart", "white"), ("blue", "ring", "pink")]
+    right = 0
+    for colour, shape, background in asked:
+        answer = generate(server, model, prompt=f"a {colour} {shape} on a {background} background", seed=3)
+        seen = seen_in(images_of(answer)[0])
+        right += seen.background == background and bool(seen.figures) and seen.figures[0].colour == colour
+    assert right >= 3, f"{right} of {len(asked)}"
+
+
+def test_the_answer_holds_all_that_was_decided(server: Server) -> None:
+    answer = generate(server, seed=0)
+    assert answer["model"] == "demo"
+    assert answer["residency"] in ("hot", "cold")
+    parameters = answer["parameters"]
+    assert parameters["seed"] == answer["images"][0]["seed"] == 0, "0 is a seed, not a wish for a random one"
+    assert (parameters["width"], parameters["height"]) == (128, 128)
+    assert parameters["sampler"] == "euler"
+    assert parameters["guidance_scale"] == 3.0
+    assert set(answer["timings"]) == {f"{phase}_ms" for phase in ("queue", "load", "encode", "denoise", "decode", "write", "total")}
+    assert answer["timings"]["denoise_ms"] > 0
+    assert answer["warnings"] == []
+
+
+def test_without_a_seed_every_picture_is_another_and_can_be_made_again(server: Server) -> None:
+    one, two = generate(server, seed=-1), generate(server, seed=None)
+    assert one["images"][0]["seed"] != two["images"][0]["seed"]
+    again = generate(server, seed=one["images"][0]["seed"])
+    assert images_of(again) == images_of(one)
+
+
+def test_every_image_of_a_batch_equals_its_seed_asked_for_alone(server: Server) -> None:
+    batch = generate(server, n=3, seed=40)
+    assert [image["seed"] for image in batch["images"]] == [40, 41, 42]
+    for image, data in zip(batch["images"], images_of(batch), strict=True):
+        assert images_of(generate(server, seed=image["seed"])) == [data]
+
+
+def test_sixteen_requests_at_once_equal_the_same_requests_alone(server: Server) -> None:
+    samplers = ["euler", "Euler a", "DPM++ 2M Karras", "ddim", "unipc", "heun", "lms", "dpmpp_2m_sde"]
+    bodies = [
+        {
+            "seed": index,
+            "sampler": samplers[index % len(samplers)],
+            "width": (96, 128)[index % 2],
+            "height": (128, 96, 160)[index % 3],
+            "num_inference_steps": 3 + index % 3,
+            "guidance_scale": (1.0, 3.0)[index % 2],
+        }
+        for index in range(16)
+    ]
+    alone = [images_of(generate(server, **body)) for body in bodies]
+    with ThreadPoolExecutor(16) as pool:
+        together = list(pool.map(lambda body: images_of(generate(server, **body)), bodies))
+    assert together == alone
+
+
+@pytest.mark.parametrize(("accept", "kind"), [("image/png", "PNG"), ("image/jpeg", "JPEG"), ("image/webp", "WEBP")])
+def test_a_client_that_accepts_images_gets_the_file_and_the_facts_in_headers(server: Server, accept: str, kind: str) -> None:
+    answer = server.client.post("/generate/demo", json={"prompt": PROMPT, "seed": 7}, headers={"accept": accept})
+    assert answer.headers["content-type"] == accept
+    assert opened(answer.content).format == kind
+    assert answer.headers["x-seed"] == "7"
+    assert answer.headers["x-residency"] == "hot"
+    assert "denoise;dur=" in answer.headers["server-timing"]
+
+
+def test_one_file_cannot_hold_two_images(server: Server) -> None:
+    answer = server.client.post("/generate/demo", json={"prompt": PROMPT, "n": 2}, headers={"accept": "image/png"})
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["field"] == "n"
+
+
+def test_the_receipt_in_a_png_makes_the_picture_again(server: Server) -> None:
+    first = images_of(generate(server, n=2, seed=11, sampler="DPM++ 2M Karras", negative_prompt="green"))[1]
+    texts = opened(first).info
+    assert texts["parameters"].startswith(PROMPT)
+    receipt = json.loads(texts["litestar-diffusion"])
+    again = server.client.post(f"/generate/{receipt['model']}", json=receipt["request"])
+    assert images_of(again.json()) == [first]
+
+
+def test_guidance_and_the_negative_prompt_act(server: Server) -> None:
+    plain = images_of(generate(server))
+    assert images_of(generate(server, negative_prompt="a red circle")) != plain
+    assert images_of(generate(server, guidance_scale=1.5)) != plain
+
+
+def test_what_has_no_effect_is_said(server: Server) -> None:
+    warnings = generate(server, guidance_scale=1, negative_prompt="green", output_quality=50, clip_skip=5)["warnings"]
+    assert any("negative_prompt has no effect" in line for line in warnings)
+    assert any("output_quality has no effect" in line for line in warnings)
+    assert any("clip_skip was lowered" in line for line in warnings)
+
+
+def test_a_prompt_longer_than_the_encoders_take_is_cut_with_a_warning(server: Server) -> None:
+    warnings = generate(server, prompt="a red circle " * 60 + "zebra")["warnings"]
+    assert any("tokens long" in line and "zebra" in line for line in warnings)
+
+
+def test_curl_without_a_content_type_of_json_is_understood(server: Server) -> None:
+    """`curl -d` says application/x-www-form-urlencoded of whatever it sends."""
+    answer = server.client.post(
+        "/generate/demo",
+        content=json.dumps({"prompt": PROMPT}),
+        headers={"content-type": "application/x-www-form-urlencoded"},
+    )
+    assert answer.status_code == 200
