@@ -72,8 +72,9 @@ every_sampler = pytest.mark.parametrize("spec", SAMPLERS, ids=lambda spec: spec.
 @every_choice
 def test_a_point_is_reached(choice: SamplerChoice) -> None:
     """Where there is one image only, every sampler ends at it, DEIS and SA-Solver at what is left of the last noise."""
-    error = (_run(choice, 20, EPSILON, spread=0.0) - MEAN).abs().mean().item()
-    assert error < 0.05, f"off by {error:.4f}"
+    for steps in (1, 20):
+        error = (_run(choice, steps, EPSILON, spread=0.0) - MEAN).abs().mean().item()
+        assert error < 0.05, f"{steps} steps end {error:.4f} off"
 
 
 @every_choice
@@ -115,10 +116,11 @@ def test_few_steps_are_finite_and_as_many_as_promised(choice: SamplerChoice) -> 
 
 @pytest.mark.parametrize("choice", [choice for choice in CHOICES if spec_of(choice).zero_snr], ids=str)
 def test_zero_snr_is_finite_and_near(choice: SamplerChoice) -> None:
-    for steps in (1, 2, 12):
+    """Also with 30 steps, where rounding makes the first timesteps equal and diffusers would skip a noise level."""
+    for steps in (1, 2, 30):
         image = _run(choice, steps, V_ZERO_SNR)
         assert image.isfinite().all(), f"{steps} steps"
-        assert abs(image.mean().item() - MEAN) < 0.05, f"{steps} steps"
+        assert abs(image.mean().item() - MEAN) < 0.1, f"{steps} steps"
 
 
 @settings(max_examples=25, deadline=None)
