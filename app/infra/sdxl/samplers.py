@@ -187,8 +187,9 @@ def _single(timesteps: torch.Tensor) -> torch.Tensor:
 def _end_below(scheduler: Any) -> None:
     """DEIS repeats the last of its Karras, exponential or beta sigmas, so that its last step would do nothing.
 
-    It cannot end at zero; a hundredth of the smallest noise level is not seen.
+    It cannot end at zero; a hundredth of the smallest trained noise level is not seen.
     """
     sigmas = getattr(scheduler, "sigmas", None)
     if sigmas is not None and len(sigmas) > 1 and sigmas[-1] == sigmas[-2]:
-        sigmas[-1] /= 100
+        image_left = scheduler.alphas_cumprod[0]
+        sigmas[-1] = ((1 - image_left) / image_left) ** 0.5 / 100
