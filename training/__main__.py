@@ -1,0 +1,81 @@
+"""`python -m training`: trains the demo models from nothing, writes them, and prints their scores."""
+
+import argparse
+import random
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+from PIL import Image
+
+from .reading import read_picture
+from .scenes import held_out_scenes, training_scene
+from .score import contact_sheet, load_pipeline, paint, pairs_right, sampling_of, score
+from .stages import FULL, MODELS, QUICK, run_stages
+
+
+def main() -> None:
+    """Parse the arguments, train, score."""
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    parser.add_argument(
+        "--quick", action="store_true", help="seconds a stage: shows that everything runs, not a good model"
+    )
+    parser.add_argument(
+        "--work", type=Path, default=Path("build/training"), help="intermediate files; delete to start afresh"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=None, help="where checkpoints go (default: models/, or WORK with --quick)"
+    )
+    parser.add_argument("--workers", type=int, default=2, help="processes that train together; one a core (default: 2)")
+    parser.add_argument("--score-only", action="store_true", help="score the checkpoints in OUT without training")
+    arguments = parser.parse_args()
+    work = arguments.work / "quick" if arguments.quick else arguments.work
+    out = arguments.out or (work / "models" if arguments.quick else MODELS)
+    if arguments.score_only:
+        checkpoints = [out / "demo.safetensors", out / "demo-vpred.safetensors"]
+    else:
+        checkpoints = run_stages(work, out, QUICK if arguments.quick else FULL, arguments.workers)
+    for checkpoint in checkpoints:
+        report(checkpoint, out / "demo.config", 10 if arguments.quick else 100, work)
+
+
+def report(checkpoint: Path, configs: Path, count: int, sheets: Path) -> None:
+    """Print the scores of a checkpoint, and save a sheet of samples."""
+    sheets.mkdir(parents=True, exist_ok=True)
+    pipeline, sampling = load_pipeline(checkpoint, configs), sampling_of(checkpoint)
+    scenes = held_out_scenes(count)
+    captions = [scene.caption for scene in scenes]
+    pictures = paint(pipeline, sampling, captions)
+    contact_sheet(pictures[:24], 8).save(sheets / f"{checkpoint.stem}.png")
+    print(f"{checkpoint.stem}: {score(scenes, pictures)}", flush=True)
+
+    other = "epsilon" if sampling.prediction == "v_prediction" else "v_prediction"
+    wrong = replace(sampling, prediction=other, zero_snr=False)
+    print(f"  wrong prediction type: {score(scenes, paint(pipeline, wrong, captions))}", flush=True)
+
+    rng = random.Random(11)
+    pairs = [scene for scene in (training_scene(rng) for _ in range(count * 4)) if len(scene.figures) == 2][
+        : count // 4
+    ]
+    painted = paint(pipeline, sampling, [scene.caption for scene in pairs])
+    print(f"  two shapes both right: {pairs_right(pairs, painted)} of {len(pairs)}", flush=True)
+
+    free = ["a circle on a white background"] * (count // 2)
+    plain = _colours(paint(pipeline, sampling, free))
+    usual, before = plain.most_common(1)[0]
+    avoided = _colours(paint(pipeline, sampling, free, negative=f"a {usual} circle on a white background"))
+    print(f"  colour left free: {usual} in {before} of {len(free)}; as negative prompt: {avoided[usual]}", flush=True)
+
+    for guidance in (1.0, 2.0, 3.0, 5.0, 7.5):
+        some = scenes[: count // 4]
+        sweep = paint(pipeline, replace(sampling, guidance=guidance), captions[: count // 4])
+        print(f"  guidance {guidance}: {score(some, sweep)}", flush=True)
+
+
+def _colours(pictures: list[Image.Image]) -> Counter[str]:
+    """How often each colour is that of the largest figure."""
+    return Counter(figure.colour for picture in pictures for figure in read_picture(picture).figures[:1])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""The stages of training, in order. Each ends in one file, and one whose file is there already is skipped."""
+
+import random
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .denoiser import Plan, load_denoiser, train_denoiser
+from .export import export_checkpoint, export_configs
+from .noise import Prediction
+from .scenes import training_scene
+from .tokenizer import write_tokenizers
+from .vae import load_vae, train_vae
+
+MODELS = Path(__file__).parents[1] / "models"
+_PREDICTIONS: dict[str, Prediction] = {"demo": "epsilon", "demo-vpred": "v_prediction"}
+_CAPTIONS = 3000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """Minutes of training for each stage."""
+
+    decoder: float
+    trunk: float
+    branch: float
+
+
+FULL = Times(decoder=9, trunk=17, branch=12)
+QUICK = Times(decoder=0.05, trunk=0.05, branch=0.05)
+
+
+def run_stages(work: Path, out: Path, times: Times, workers: int) -> list[Path]:
+    """Train everything, going on where an earlier run stopped; return the checkpoints.
+
+    Args:
+        work: where intermediate files are kept.
+        out: where the checkpoints, their configs and sidecars go.
+        times: how long to train.
+        workers: how many single-threaded processes train one denoiser together.
+    """
+    configs, vae = work / "config", work / "vae.pt"
+    work.mkdir(parents=True, exist_ok=True)
+    captions = (training_scene(random.Random(i)).caption for i in range(_CAPTIONS))
+    write_tokenizers(configs, captions)
+    _once(vae, lambda part: train_vae(part, times.decoder))
+
+    def denoiser(name: str, prediction: Prediction, minutes: float, start: Path | None) -> Path:
+        plan = Plan(
+            prediction=prediction,
+            zero_snr=prediction == "v_prediction",
+            minutes=minutes,
+            configs=configs,
+            vae=vae,
+            start=start,
+            out=work / f"{name}.part",
+            learning_rate=1.5e-3 if start else 2e-3,
+            final=start is not None,
+            workers=workers,
+            pictures=200 if minutes < 1 else 8000,
+        )
+        return _once(work / f"{name}.pt", lambda _: train_denoiser(plan))
+
+    trunk = denoiser("trunk", "v_prediction", times.trunk, None)
+    return [
+        export(name, denoiser(name, prediction, times.branch, trunk), vae, configs, out)
+        for name, prediction in _PREDICTIONS.items()
+    ]
+
+
+def export(name: str, weights: Path, vae: Path, configs: Path, out: Path) -> Path:
+    """Write the checkpoint `name` with its configs and its sidecar."""
+    model, velocity = load_denoiser(weights, configs), _PREDICTIONS[name] == "v_prediction"
+    out.mkdir(parents=True, exist_ok=True)
+    export_configs(configs, model)
+    shutil.copytree(configs, out / "demo.config", dirs_exist_ok=True)
+    if out.resolve() != MODELS.resolve():
+        shutil.copy(MODELS / f"{name}.toml", out)
+    metadata = {
+        "modelspec.sai_model_spec": "1.0.0",
+        "modelspec.architecture": "stable-diffusion-xl-v1-base",
+        "modelspec.title": name,
+        "modelspec.resolution": "128x128",
+        "modelspec.prediction_type": "v" if velocity else "epsilon",
+    }
+    path = out / f"{name}.safetensors"
+    export_checkpoint(path, model, load_vae(vae), metadata, ("v_pred", "ztsnr") if velocity else ())
+    return path
+
+
+def _once(path: Path, stage: Callable[[Path], None]) -> Path:
+    """Run a stage that writes `<path>.part` unless an earlier run ended it."""
+    if path.exists():
+        print(f"{path.name} is there already", flush=True)
+    else:
+        part = path.with_suffix(".part")
+        stage(part)
+        part.rename(path)
+    return path
