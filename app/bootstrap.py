@@ -13,7 +13,7 @@ from .domain.errors import DiffusionError
 from .domain.generator import ImageGenerator
 from .domain.memory import Budget
 from .domain.pool import ModelPool
-from .domain.ports import Catalogue
+from .domain.ports import Catalogue, Engine
 from .infra.catalogue import ModelCatalogue
 from .infra.engine import TorchEngine
 from .infra.events import log_event
@@ -32,7 +32,7 @@ class Services:
 
     settings: Settings
     catalogue: Catalogue
-    engine: TorchEngine
+    engine: Engine
     pool: ModelPool
     dispatcher: Dispatcher
     generator: ImageGenerator
@@ -128,7 +128,7 @@ def _directories(settings: Settings) -> list[Path]:
     return directories
 
 
-def _budget(memory: MemorySettings, engine: TorchEngine) -> Budget:
+def _budget(memory: MemorySettings, engine: Engine) -> Budget:
     host = _nbytes(memory.host, host_nbytes())
     if engine.shares_host_memory:
         return Budget(device_nbytes=host, host_nbytes=host)

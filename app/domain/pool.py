@@ -68,6 +68,9 @@ class _Entry:
     model: LoadedModel | None = None
     on_device: bool = False
     leases: int = 0
+    """Requests that hold the model or wait for it."""
+    granted: int = 0
+    """Requests that hold it, on the device."""
     last_used: float = 0.0
     load: asyncio.Task[LoadedModel] | None = None
     progress: LoadProgress | None = None
@@ -82,6 +85,10 @@ class _Entry:
     @property
     def nbytes(self) -> int:
         return self.model.nbytes if self.model else 0
+
+    @property
+    def idle_on_device(self) -> bool:
+        return self.on_device and self.granted == 0
 
 
 class ModelPool:
@@ -127,16 +134,17 @@ class ModelPool:
             InsufficientMemory: it would not fit even if the model were alone.
         """
         entry = await self._enter(name)
-        reserved = False
+        granted = False
         try:
             found, begun = _FOUND[entry.residency], self._clock()
-            model = await self._load_once(entry, on_load)
-            waited = await self._make_resident(entry, model, activation_nbytes)
-            reserved = True
+            await self._load_once(entry, on_load)
+            model, waited = await self._grant(entry, activation_nbytes)
+            granted = True
             load_s = self._clock() - begun - waited
             yield Lease(spec=entry.spec, model=model, found=found, load_s=load_s, wait_s=waited)
         finally:
-            if reserved:
+            if granted:
+                entry.granted -= 1
                 self._reserved_nbytes -= activation_nbytes
             await self._leave(entry)
 
@@ -168,7 +176,7 @@ class ModelPool:
 
     async def close(self) -> None:
         """Free everything. Call when no lease is out."""
-        for entry in [*self._entries.values(), *self._outdated]:
+        for entry in self._all():
             if entry.load is not None:
                 entry.load.cancel()
             await self._free(entry, "shutdown")
@@ -195,12 +203,11 @@ class ModelPool:
 
     def stats(self) -> PoolStats:
         """A snapshot of the books."""
-        entries = [*self._entries.values(), *self._outdated]
         return PoolStats(
             device_nbytes=self._device_nbytes(),
             host_nbytes=self._host_nbytes(),
             reserved_nbytes=self._reserved_nbytes,
-            leases=sum(entry.leases for entry in entries),
+            leases=sum(entry.leases for entry in self._all()),
         )
 
     def check_integrity(self) -> None:
@@ -209,7 +216,7 @@ class ModelPool:
         limit = self._budget.device_nbytes
         assert limit is None or stats.device_nbytes + stats.reserved_nbytes <= limit, (stats, limit)
         assert stats.reserved_nbytes >= 0, stats
-        assert all(entry.leases >= 0 for entry in self._entries.values())
+        assert all(0 <= entry.granted <= entry.leases for entry in self._entries.values())
         assert all(entry.leases for entry in self._outdated), "an outdated model without a lease was not freed"
         assert all(entry.model is not None for entry in self._entries.values() if entry.on_device)
 
@@ -238,8 +245,11 @@ class ModelPool:
             self._released.notify_all()
 
     def _forget_if_empty(self, entry: _Entry) -> None:
-        abandoned = entry.leases == 0 and entry.model is None and entry.load is None
-        if abandoned and self._entries.get(entry.spec.name) is entry:
+        if entry.model is None and entry.load is None:
+            self._forget_if_unwanted(entry)
+
+    def _forget_if_unwanted(self, entry: _Entry) -> None:
+        if entry.leases == 0 and self._entries.get(entry.spec.name) is entry:
             del self._entries[entry.spec.name]
 
     async def _retire(self, entry: _Entry) -> None:
@@ -294,26 +304,37 @@ class ModelPool:
         limit = self._budget.host_nbytes
         if limit is None or entry.spec.nbytes is None:
             return
-        while self._host_nbytes() + entry.spec.nbytes > limit and (idle := self._idle(on_device=False)):
-            oldest = min(idle, key=lambda resident: resident.last_used)
-            await self._free(self._entries.pop(oldest.name), f"to make room for {entry.spec.name}")
+        while self._host_nbytes() + entry.spec.nbytes > limit:
+            idle = [other for other in self._entries.values() if other.leases == 0 and other.model is not None]
+            if not idle:
+                return
+            oldest = min(idle, key=lambda other: other.last_used)
+            del self._entries[oldest.spec.name]
+            await self._free(oldest, f"to make room for {entry.spec.name}")
 
-    async def _make_resident(self, entry: _Entry, model: LoadedModel, activation_nbytes: int) -> float:
-        """Bring a leased model to the device and reserve its activations. Returns the seconds spent waiting for others."""
+    async def _grant(self, entry: _Entry, activation_nbytes: int) -> tuple[LoadedModel, float]:
+        """Bring a model to the device for one lease and reserve its activations, first come, first served.
+
+        Returns:
+            The model, and the seconds spent waiting for others.
+        """
         begun = self._clock()
         async with self._placing:
             waited = self._clock() - begun
+            model = await self._load_once(entry, None)  # it may have had to leave while this lease waited
             missing = activation_nbytes + (0 if entry.on_device else model.nbytes)
             self._refuse_impossible(entry.spec, model.nbytes + activation_nbytes)
-            waited += await self._make_room(entry.spec.name, missing)
+            waited += await self._make_room(entry, missing)
+            entry.granted += 1
             self._reserved_nbytes += activation_nbytes
             try:
                 if not entry.on_device:
                     await self._place(entry, model)
             except BaseException:
+                entry.granted -= 1
                 self._reserved_nbytes -= activation_nbytes
                 raise
-            return waited
+            return model, waited
 
     def _refuse_impossible(self, spec: ModelSpec, nbytes: int) -> None:
         limit = self._budget.device_nbytes
@@ -325,19 +346,22 @@ class ModelPool:
                 available_nbytes=limit,
             )
 
-    async def _make_room(self, name: ModelName, missing_nbytes: int) -> float:
-        """Evict idle models one by one until `missing_nbytes` fit; wait where all are in use. Returns the seconds waited.
+    async def _make_room(self, entry: _Entry, missing_nbytes: int) -> float:
+        """Evict models one by one until `missing_nbytes` fit; wait where all are in use. Returns the seconds waited.
 
-        The plan is made anew after each step, because a lease may have been taken on a victim meanwhile.
+        The plan is made anew after each step, because a lease may have been granted or returned meanwhile. A model that
+        others only wait for may be evicted too, as the last resort: they stand behind this lease in the queue, so
+        waiting for them would never end.
         """
 
-        def plan() -> tuple[ModelName, ...] | None:
-            return plan_eviction(self._idle(on_device=True), missing_nbytes - self._free_device_nbytes())
+        def plan() -> tuple[Resident, ...] | None:
+            candidates = [_resident(other) for other in self._all() if other.idle_on_device and other is not entry]
+            return plan_eviction(candidates, missing_nbytes - self._free_device_nbytes())
 
         waited = 0.0
         while (victims := plan()) != ():
             if victims is not None:
-                await self._offload(self._entries[victims[0]], name)
+                await self._offload(self._entry_of(victims[0]), entry.spec.name)
                 continue
             begun = self._clock()
             async with self._released:
@@ -361,7 +385,7 @@ class ModelPool:
     async def _offload(self, entry: _Entry, made_room_for: ModelName) -> None:
         assert entry.model is not None
         if self._engine.shares_host_memory:
-            del self._entries[entry.spec.name]
+            self._forget_if_unwanted(entry)
             await self._free(entry, f"to make room for {made_room_for}")
             return
         await self._engine.offload(entry.model)
@@ -377,22 +401,35 @@ class ModelPool:
             await self._engine.unload(model)
             self._on_event(ModelUnloaded(model=entry.spec.name, nbytes=nbytes, reason=reason))
 
-    def _idle(self, *, on_device: bool) -> list[Resident]:
-        return [
-            Resident(name=name, nbytes=entry.nbytes, last_used=entry.last_used)
-            for name, entry in self._entries.items()
-            if entry.leases == 0 and entry.model is not None and (entry.on_device or not on_device)
-        ]
+    def _all(self) -> list[_Entry]:
+        return [*self._entries.values(), *self._outdated]
+
+    def _entry_of(self, resident: Resident) -> _Entry:
+        return next(
+            entry
+            for entry in self._all()
+            if (entry.spec.name, entry.spec.version) == (resident.name, resident.version)
+        )
 
     def _host_nbytes(self) -> int:
-        return sum(entry.nbytes for entry in [*self._entries.values(), *self._outdated])
+        return sum(entry.nbytes for entry in self._all())
 
     def _device_nbytes(self) -> int:
-        return sum(entry.nbytes for entry in [*self._entries.values(), *self._outdated] if entry.on_device)
+        return sum(entry.nbytes for entry in self._all() if entry.on_device)
 
     def _free_device_nbytes(self) -> int:
         limit = self._budget.device_nbytes
         return 2**62 if limit is None else limit - self._device_nbytes() - self._reserved_nbytes
+
+
+def _resident(entry: _Entry) -> Resident:
+    return Resident(
+        name=entry.spec.name,
+        version=entry.spec.version,
+        nbytes=entry.nbytes,
+        last_used=entry.last_used,
+        wanted=entry.leases > 0,
+    )
 
 
 def _retrieve(load: asyncio.Task[LoadedModel]) -> None:

@@ -68,8 +68,12 @@ class Engine(Protocol):
         """Whether the device's memory is the host's, so that offloading frees nothing (a CPU)."""
         ...
 
+    def memory_nbytes(self) -> int:
+        """Bytes of memory of the device. Call after `start`."""
+        ...
+
     def element_nbytes(self, spec: ModelSpec) -> int:
-        """Bytes of one number in the dtype that the model runs in here, 2 or 4."""
+        """Bytes of one number in the dtype that the model runs in here, 2 or 4. Call after `start`."""
         ...
 
     async def start(self) -> None:

@@ -24,7 +24,7 @@ _SCHEDULE_WORDS: Mapping[str, SigmaSchedule] = {
 """What may follow a sampler's name; `ka` is k-diffusion's, as in `k_dpmpp_2m_ka`."""
 
 
-class UnknownSampler(ValueError):
+class UnknownSampler(ValueError):  # noqa: N818 - named as the errors of the tree are
     """No sampler has this name, or it cannot do these sigmas; the message lists what exists."""
 
 

@@ -130,7 +130,7 @@ def test_any_number_of_steps_gives_timesteps_that_were_trained(
 ) -> None:
     timesteps = start(build_sampler(choice, PRISTINE, EPSILON, spacing), steps, "cpu")
     assert len(timesteps) == _evaluations(choice.name, steps)
-    assert 0 <= timesteps.min()
+    assert timesteps.min() >= 0
     assert timesteps.max() <= 999
     assert timesteps.dtype in (torch.int64, torch.float32)
 

@@ -11,8 +11,9 @@ class ExactLMSDiscreteScheduler(LMSDiscreteScheduler):
     """diffusers integrates the Lagrange polynomials with SciPy, adaptively and approximately; this does it exactly."""
 
     def get_lms_coefficient(self, order: int, t: int, current_order: int) -> float:
-        """The integral from `sigmas[t]` to `sigmas[t + 1]` of the polynomial that is 1 at `sigmas[t - current_order]`
-        and 0 at the others of the last `order` sigmas.
+        """How much of the derivative of `current_order` steps ago the step from `sigmas[t]` to `sigmas[t + 1]` takes.
+
+        It is the integral over the step of the polynomial that is 1 there and 0 at the others of the last `order` sigmas.
         """
         sigmas = self.sigmas.double().numpy()
         half = (sigmas[t + 1] - sigmas[t]) / 2

@@ -152,7 +152,7 @@ def _use_sigmas(scheduler: Any, sigmas: SigmaSchedule) -> None:
         return
     scheduler.register_to_config(**{f"use_{sigmas}_sigmas": True})
     if sigmas == "beta":
-        scheduler._convert_to_beta = beta_sigmas
+        scheduler._convert_to_beta = beta_sigmas  # noqa: SLF001 - the one place where it reaches for SciPy
 
 
 class _LongerStride(int):
