@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+from PIL import Image
+
 from litestar_diffusion.domain.ports import RawImage
 from litestar_diffusion.infra.images import encode
-from PIL import Image
 
 _FACTS = {"parameters": "a red circle\nSteps: 25, Seed: 1", "litestar-diffusion": '{"model": "demo"}'}
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from litestar_diffusion.domain.generation import GenerationParameters, Limits, resolve
 from litestar_diffusion.domain.model import Folder, ModelName, ModelSpec, ModelTraits
 from litestar_diffusion.domain.samplers import (

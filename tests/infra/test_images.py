@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
+
 from litestar_diffusion.domain.generation import OutputFormat
 from litestar_diffusion.domain.ports import ImageWriter, RawImage
 from litestar_diffusion.infra.images import PillowImageWriter, encode
-from PIL import Image
 
 FORMATS: tuple[OutputFormat, ...] = ("png", "jpeg", "webp")
 FACTS = {

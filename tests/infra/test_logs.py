@@ -12,6 +12,7 @@ import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
+
 from litestar_diffusion.infra.logs import adopt_library_loggers, configure_logging, redact
 
 

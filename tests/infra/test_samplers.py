@@ -24,6 +24,7 @@ from diffusers.schedulers.scheduling_k_dpm_2_discrete import KDPM2DiscreteSchedu
 from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from litestar_diffusion.domain.model import ModelTraits, TimestepSpacing
 from litestar_diffusion.domain.samplers import SAMPLERS, SamplerChoice, SamplerSpec, spec_of
 from litestar_diffusion.infra.sdxl.beta_sigmas import beta_quantiles, beta_sigmas
