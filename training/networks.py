@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
@@ -35,11 +35,13 @@ class Denoiser(nn.Module):
 
     def __init__(self, tokenizers: tuple[CLIPTokenizer, CLIPTokenizer]) -> None:
         super().__init__()
-        self.unet = UNet2DConditionModel(**UNET).to(memory_format=torch.channels_last)
+        self.unet: Any = UNet2DConditionModel(**UNET)
+        self.unet.to(memory_format=torch.channels_last)
         self.text_encoder = CLIPTextModel(_text_config(_HIDDEN_1, tokenizers[0]))
         self.text_encoder_2 = CLIPTextModelWithProjection(_text_config(_HIDDEN_2, tokenizers[1]))
         for encoder in (self.text_encoder, self.text_encoder_2):
-            nn.init.normal_(encoder.get_input_embeddings().weight, std=0.4)
+            embeddings: Any = encoder.get_input_embeddings()
+            nn.init.normal_(embeddings.weight, std=0.4)
 
     def encode(self, ids: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Token ids (batch x 77, one tensor an encoder) to the UNet's sequence (batch x 77 x 160) and pooled vector."""
@@ -65,6 +67,9 @@ def token_ids(tokenizers: tuple[CLIPTokenizer, CLIPTokenizer], captions: Sequenc
 
 
 def _text_config(hidden: int, tokenizer: CLIPTokenizer) -> CLIPTextConfig:
+    begin, end, padding = tokenizer.convert_tokens_to_ids(
+        [str(tokenizer.bos_token), str(tokenizer.eos_token), str(tokenizer.pad_token)]
+    )
     return CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=hidden,
@@ -74,7 +79,7 @@ def _text_config(hidden: int, tokenizer: CLIPTokenizer) -> CLIPTextConfig:
         projection_dim=hidden,
         max_position_embeddings=77,
         hidden_act="quick_gelu" if hidden == _HIDDEN_1 else "gelu",
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=begin,
+        eos_token_id=end,
+        pad_token_id=padding,
     )

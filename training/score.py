@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
+from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import StableDiffusionXLPipeline
+from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 from PIL import Image
 from safetensors import safe_open
 
@@ -83,13 +84,14 @@ def paint(
         rescale_betas_zero_snr=sampling.zero_snr,
         timestep_spacing=sampling.spacing,
     )
+    network: Any = pipeline
     pictures: list[Image.Image] = []
     for begin in range(0, len(captions), _BATCH):
         batch = list(captions[begin : begin + _BATCH])
         generators = [torch.Generator().manual_seed(seed + begin + i) for i in range(len(batch))]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            pictures += pipeline(
+            pictures += network(
                 prompt=batch,
                 negative_prompt=None if negative is None else [negative] * len(batch),
                 num_inference_steps=sampling.steps,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor, nn
 
 from .drawing import draw
@@ -62,7 +62,7 @@ def train_vae(out: Path, minutes: float, start: Path | None = None) -> None:
     with torch.no_grad():
         latents = torch.cat([encoded(vae, batch) for batch in data.split(200)])
     held_out = as_input(pictures(random.Random(7), 24))
-    decoder = [*vae.decoder.parameters(), *vae.post_quant_conv.parameters()]
+    decoder = [*vae.decoder.parameters(), *_layer(vae, "post_quant_conv")]
     optimizer = torch.optim.AdamW(decoder, lr=_LEARNING_RATE, weight_decay=0.01, betas=(0.9, 0.99))
     begun, saved, step, done = time.monotonic(), time.monotonic(), 0, 0.0
     while done < 1:
@@ -109,8 +109,8 @@ def as_input(images: Tensor) -> Tensor:
 def encoded(vae: AutoencoderKL, images: Tensor) -> Tensor:
     """Scaled latents of uint8 pictures: what the encoder computes, straight from the means, which is much faster."""
     values = _thumbnails(as_input(images))
-    matrix = vae.encoder.conv_out.weight[:4, :4, 1, 1]
-    return SCALING_FACTOR * (torch.einsum("oi,bihw->bohw", matrix, values) + vae.encoder.conv_out.bias[:4, None, None])
+    weight, bias = _layer(vae, "encoder.conv_out")
+    return SCALING_FACTOR * (torch.einsum("oi,bihw->bohw", weight[:4, :4, 1, 1], values) + bias[:4, None, None])
 
 
 @torch.no_grad()
@@ -120,40 +120,54 @@ def construct_encoder(vae: AutoencoderKL, images: Tensor) -> None:
     Every residual branch is zero. What is left of the network is linear but for the last normalisation, held almost
     constant by `_ANCHOR`, and the last SiLU, undone by silu(x) - silu(-x) = x.
     """
-    encoder = vae.encoder
-    for name, module in encoder.named_modules():
-        silent = name.endswith(("conv2", "to_out.0", "conv_shortcut", "downsamplers.0.conv", "conv_in", "conv_out"))
-        if silent:
-            module.weight.zero_()
-            module.bias.zero_()
-    encoder.conv_in.weight[range(3), range(3), 1, 1] = 1
-    for level, block in enumerate(encoder.down_blocks):
-        shortcut = block.resnets[0].conv_shortcut
-        if level == 3:
-            shortcut.weight[range(4), range(4), 0, 0] = 1
-            shortcut.weight[range(4, 8), range(4), 0, 0] = -1
-            shortcut.bias[8], shortcut.bias[9] = _ANCHOR, -_ANCHOR
-            continue
-        if shortcut is not None:
-            shortcut.weight[range(3), range(3), 0, 0] = 1
-        weight = block.downsamplers[0].conv.weight
-        for channel in range(3):
-            weight[channel, channel, :2, :2] = 0.25
+    cleared = ("conv2", "to_out.0", "conv_shortcut", "downsamplers.0.conv", "conv_in", "conv_out", "conv_norm_out")
+    for name, _ in vae.named_modules():
+        if name.startswith("encoder.") and name.endswith(cleared):
+            for values in _layer(vae, name):
+                values.zero_()
+    rgb, values, negatives = range(3), range(4), range(4, 8)
+    _layer(vae, "encoder.conv_in")[0][rgb, rgb, 1, 1] = 1
+    for level in range(3):
+        if level > 0:
+            _layer(vae, f"encoder.down_blocks.{level}.resnets.0.conv_shortcut")[0][rgb, rgb, 0, 0] = 1
+        halving = _layer(vae, f"encoder.down_blocks.{level}.downsamplers.0.conv")[0]
+        for channel in rgb:
+            halving[channel, channel, :2, :2] = 0.25
             if level == 2:
-                weight[3, channel, 1:, 1:] = 0.25 * _BRIGHTNESS[channel]
-    norm = encoder.conv_norm_out
-    norm.weight.zero_()
-    norm.bias.zero_()
-    norm.weight[:8] = _ANCHOR * math.sqrt(2 / len(norm.weight))
-    matrix, bias = _whitening(_thumbnails(as_input(images)))
-    encoder.conv_out.weight[:4, :4, 1, 1] = matrix / SCALING_FACTOR
-    encoder.conv_out.weight[:4, 4:8, 1, 1] = -matrix / SCALING_FACTOR
-    encoder.conv_out.bias[:4] = bias / SCALING_FACTOR
-    encoder.conv_out.bias[4:] = -12  # latents are certain: exp(-12) of variance
-    vae.quant_conv.weight.copy_(torch.eye(8)[:, :, None, None])
-    vae.quant_conv.bias.zero_()
-    vae.encoder.requires_grad_(False)
-    vae.quant_conv.requires_grad_(False)
+                halving[3, channel, 1:, 1:] = 0.25 * _BRIGHTNESS[channel]
+    weight, bias = _layer(vae, "encoder.down_blocks.3.resnets.0.conv_shortcut")
+    weight[values, values, 0, 0] = 1
+    weight[negatives, values, 0, 0] = -1
+    bias[8], bias[9] = _ANCHOR, -_ANCHOR
+    norm = _layer(vae, "encoder.conv_norm_out")[0]
+    norm[:8] = _ANCHOR * math.sqrt(2 / len(norm))
+    matrix, offset = _whitening(_thumbnails(as_input(images)))
+    weight, bias = _layer(vae, "encoder.conv_out")
+    weight[:4, :4, 1, 1] = matrix / SCALING_FACTOR
+    weight[:4, 4:8, 1, 1] = -matrix / SCALING_FACTOR
+    bias[:4] = offset / SCALING_FACTOR
+    bias[4:] = -12  # latents are certain: exp(-12) of variance
+    weight, bias = _layer(vae, "quant_conv")
+    weight.copy_(torch.eye(8)[:, :, None, None])
+    bias.zero_()
+
+
+def _layer(vae: AutoencoderKL, name: str) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a layer, by its name."""
+    layer: Any = vae.get_submodule(name)
+    return layer.weight, layer.bias
+
+
+def _decode(vae: AutoencoderKL, latents: Tensor) -> Tensor:
+    """Pictures in -1..1 from scaled latents."""
+    network: Any = vae
+    return network.decode(latents / SCALING_FACTOR).sample
+
+
+def _encode(vae: AutoencoderKL, images: Tensor) -> Tensor:
+    """Scaled latents of pictures in -1..1, by the network itself."""
+    network: Any = vae
+    return network.encode(images).latent_dist.mode() * SCALING_FACTOR
 
 
 def _thumbnails(images: Tensor) -> Tensor:
@@ -179,16 +193,18 @@ def _ease_decoder(vae: AutoencoderKL) -> None:
     for name, module in vae.decoder.named_modules():
         if not isinstance(module, nn.Conv2d) or name.endswith(("conv1", "conv_out")):
             continue
+        weight, bias = _layer(vae, f"decoder.{name}")
+        weight.mul_(0.3)
         if name.endswith("conv2"):
-            module.weight.mul_(0.3)
             continue
-        middle = module.kernel_size[0] // 2
-        module.weight.mul_(0.3)
-        module.weight[:, :, middle, middle] = nn.init.orthogonal_(torch.empty(module.weight.shape[:2]))
-        module.bias.zero_()
-    vae.decoder.conv_in.bias.copy_(torch.randint(0, 2, vae.decoder.conv_in.bias.shape) * 2.0 - 1)
-    vae.post_quant_conv.weight.copy_(SCALING_FACTOR * torch.eye(4)[:, :, None, None])
-    vae.post_quant_conv.bias.zero_()
+        middle = weight.shape[-1] // 2
+        weight[:, :, middle, middle] = nn.init.orthogonal_(torch.empty(weight.shape[:2]))
+        bias.zero_()
+    bias = _layer(vae, "decoder.conv_in")[1]
+    bias.copy_(torch.randint(0, 2, bias.shape) * 2.0 - 1)
+    weight, bias = _layer(vae, "post_quant_conv")
+    weight.copy_(SCALING_FACTOR * torch.eye(4)[:, :, None, None])
+    bias.zero_()
 
 
 def _clutter(rng: random.Random) -> np.ndarray[Any, Any]:
@@ -207,7 +223,7 @@ def _clutter(rng: random.Random) -> np.ndarray[Any, Any]:
 def _loss(vae: AutoencoderKL, images: Tensor, latents: Tensor) -> Tensor:
     """Reconstruction from slightly noisy latents, since the denoiser's will never be exact either."""
     noisy = latents + _LATENT_NOISE * torch.randn_like(latents)
-    error = vae.decode(noisy / SCALING_FACTOR).sample - images
+    error = _decode(vae, noisy) - images
     edges = (error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()) / 2
     return error.abs().mean() + 0.3 * error.square().mean() + 0.5 * edges
 
@@ -224,5 +240,5 @@ def _crops(data: Tensor, latents: Tensor, crop: int, batch: int, rng: random.Ran
 
 @torch.no_grad()
 def _psnr(vae: AutoencoderKL, images: Tensor) -> float:
-    decoded = vae.decode(vae.encode(images).latent_dist.mode()).sample.clamp(-1, 1)
+    decoded = _decode(vae, _encode(vae, images)).clamp(-1, 1)
     return float(10 * torch.log10(4 / (decoded - images).square().mean()))

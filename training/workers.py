@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import nn
+from torch.multiprocessing.spawn import spawn
 
 
 def run_workers(count: int, function: Callable[..., None], *arguments: Any) -> None:
     """Call `function(rank, *arguments)` in `count` processes that can average gradients; wait for all of them."""
     store = f"{tempfile.mkdtemp()}/store"
-    mp.spawn(_worker, args=(count, store, function, arguments), nprocs=count, join=True)
+    spawn(_worker, args=(count, store, function, arguments), nprocs=count, join=True)
 
 
 def _worker(rank: int, count: int, store: str, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:

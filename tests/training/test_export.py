@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import nn
 
 from training.drawing import draw
@@ -50,7 +50,7 @@ def test_a_checkpoint_survives_the_way_through_diffusers(folder: Path, tmp_path:
 def test_known_words_are_single_tokens_and_unknown_ones_still_split(folder: Path) -> None:
     for tokenizer in load_tokenizers(folder):
         assert len(tokenizer.tokenize(CAPTIONS[0])) == len(CAPTIONS[0].split())
-        assert tokenizer.decode(tokenizer("a zebra, naïve!").input_ids, skip_special_tokens=True) == "a zebra , naïve !"
+        assert tokenizer.decode(tokenizer("a zebra, naïve?").input_ids, skip_special_tokens=True) == "a zebra , naïve ?"
 
 
 def test_the_encoder_is_the_thumbnail_that_it_was_constructed_to_be() -> None:
