@@ -92,18 +92,19 @@ class Services:
 
 def build(settings: Settings) -> Services:
     """Wire everything. Reads headers of local checkpoints, imports no torch, opens no socket."""
+    cache = Path(settings.hub.cache) if settings.hub.cache is not None else None
     catalogue = ModelCatalogue(
         directories=_directories(settings),
         builtin=builtin_models(),
         overrides=settings.models.local,
         hub=settings.models.hub if settings.models.hub_enabled else (),
-        hub_cache=settings.hub.cache,
+        hub_cache=cache,
     )
     engine = TorchEngine(
         device=settings.device.name,
         dtype=settings.models.dtype,
         threads=settings.device.threads,
-        fetch=HubFetcher(cache=settings.hub.cache, offline=settings.hub.offline),
+        fetch=HubFetcher(cache=cache, offline=settings.hub.offline),
     )
     pool = ModelPool(catalogue, engine, on_event=log_event)
     dispatcher = Dispatcher(pool, engine, max_waiting=settings.limits.max_waiting)
@@ -121,7 +122,7 @@ def builtin_models() -> Path:
 
 def _directories(settings: Settings) -> list[Path]:
     """The user's folder first, so that its files win over built-in ones of the same name."""
-    directories = [settings.models.directory] if settings.models.directory is not None else []
+    directories = [Path(settings.models.directory)] if settings.models.directory is not None else []
     builtin = builtin_models()
     if settings.models.builtin and not any(d.resolve() == builtin.resolve() for d in directories):
         directories.append(builtin)

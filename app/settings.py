@@ -34,7 +34,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
 class ModelsSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Which models exist."""
 
-    directory: Path | None = Path("models")
+    directory: str | None = "models"
     """Folder of local checkpoints; relative to the settings file. `""` turns local models off."""
     default: str | None = "demo"
     """Loaded at start, and named in the log if it is not usable. `""` loads nothing."""
@@ -51,7 +51,7 @@ class ModelsSettings(msgspec.Struct, frozen=True, kw_only=True):
 class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How repositories are downloaded. The token comes from the environment: HF_TOKEN."""
 
-    cache: Path | None = None
+    cache: str | None = None
     """Default: huggingface_hub's own, usually ~/.cache/huggingface/hub."""
     offline: bool = False
     """Use what is in the cache and never ask the Hub."""
@@ -138,7 +138,9 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InvalidSettings(str(file), [FieldError(field="file", message=f"cannot be read: {error.strerror}")]) from error
+        raise InvalidSettings(
+            str(file), [FieldError(field="file", message=f"cannot be read: {error.strerror}")]
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidSettings(str(file), [FieldError(field="file", message=f"is not TOML: {error}")]) from error
 
@@ -170,10 +172,8 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 def _anchored(settings: Settings, base: Path) -> Settings:
     """Relative folders are relative to the settings file; empty ones are turned off."""
     models = settings.models
-    directory = models.directory if models.directory != Path() else None
-    if directory is not None:
-        directory = base / directory.expanduser()
-    cache = settings.hub.cache.expanduser() if settings.hub.cache is not None else None
+    directory = str(base / Path(models.directory).expanduser()) if models.directory else None
+    cache = str(Path(settings.hub.cache).expanduser()) if settings.hub.cache else None
     return msgspec.structs.replace(
         settings,
         models=msgspec.structs.replace(models, directory=directory, default=models.default or None),

@@ -93,7 +93,7 @@ class FakeEngine:
         """As much as anybody wants."""
         return 2**40
 
-    def element_nbytes(self, spec: ModelSpec) -> int:
+    def element_nbytes(self, spec: ModelSpec) -> int:  # noqa: ARG002 - the port's signature
         """As for float16."""
         return 2
 

@@ -74,7 +74,9 @@ def read_traits(shapes: Shapes, metadata: Mapping[str, str], name: str, widths: 
         prediction_type=prediction,
         zero_snr=zero_snr,
         few_step=few_step,
-        size_px=512 if few_step is not None and few_step.kind == "turbo" and widths.sample_size_px == 1024 else widths.sample_size_px,
+        size_px=512
+        if few_step is not None and few_step.kind == "turbo" and widths.sample_size_px == 1024
+        else widths.sample_size_px,
     )
     kind = "SDXL base: a UNet with SDXL's text-and-time embedding, two text encoders and a VAE are in the file"
     return Reading(traits=traits, evidence=(kind, how_predicted, how_zero, how_few))
@@ -95,9 +97,7 @@ def apply_overrides(reading: Reading, overrides: ModelOverrides, origin: str) ->
         evidence.append(f"few-step {overrides.few_step or 'off'}: {origin} says so")
     if not stated:
         return reading
-    return Reading(
-        traits=msgspec.structs.replace(reading.traits, **stated), evidence=(*evidence, *reading.evidence)
-    )
+    return Reading(traits=msgspec.structs.replace(reading.traits, **stated), evidence=(*evidence, *reading.evidence))
 
 
 def few_step_from_words(metadata: Mapping[str, str], name: str) -> tuple[FewStep | None, str]:
@@ -108,7 +108,9 @@ def few_step_from_words(metadata: Mapping[str, str], name: str) -> tuple[FewStep
             if re.search(pattern, text.lower()):
                 counted = _STEPS_IN_NAME.search(text.lower())
                 steps = max(1, int(counted[1])) if counted else steps
-                return FewStep(kind=kind, steps=steps), f"few-step ({kind}, {steps} steps): {origin} says {text.strip()!r}"
+                return FewStep(
+                    kind=kind, steps=steps
+                ), f"few-step ({kind}, {steps} steps): {origin} says {text.strip()!r}"
     return None, "not few-step: neither metadata nor name say turbo, lightning, hyper, lcm or dmd2"
 
 
@@ -126,9 +128,13 @@ def _refuse_others(shapes: Shapes) -> None:
             raise NotServable(what)
     has_unet = any(key.startswith(UNET) for key in shapes)
     if not has_unet and any(key.startswith(("encoder.", "decoder.", VAE)) for key in shapes):
-        raise NotServable("this is a VAE alone. Use a full SDXL checkpoint; replacing a model's VAE is not supported yet.")
+        raise NotServable(
+            "this is a VAE alone. Use a full SDXL checkpoint; replacing a model's VAE is not supported yet."
+        )
     if not has_unet and any(key.startswith(("down_blocks.", "up_blocks.")) for key in shapes):
-        raise NotServable("this is a UNet alone, in diffusers' layout. Put the whole diffusers folder into the models folder.")
+        raise NotServable(
+            "this is a UNet alone, in diffusers' layout. Put the whole diffusers folder into the models folder."
+        )
     if not has_unet:
         raise NotServable("this is not a Stable Diffusion checkpoint: it has no tensors named model.diffusion_model.*.")
     if any(key.startswith(_REFINER_TEXT) for key in shapes) and not any(key.startswith(TEXT_2) for key in shapes):
@@ -139,11 +145,17 @@ def _refuse_others(shapes: Shapes) -> None:
 
 
 _OTHERS: tuple[tuple[tuple[str, ...], str], ...] = (
-    (("lora_down", "lora_up", "lora_A", "lora_B", "lora_unet_"), "this is a LoRA, not a model. It changes a model; it makes no images alone."),
+    (
+        ("lora_down", "lora_up", "lora_A", "lora_B", "lora_unet_"),
+        "this is a LoRA, not a model. It changes a model; it makes no images alone.",
+    ),
     (("double_blocks.",), "this is a Flux model; only SDXL models are served."),
     (("joint_blocks.",), "this is a Stable Diffusion 3 model; only SDXL models are served."),
     (("control_model.", "input_hint_block."), "this is a ControlNet, not a model."),
-    (("cond_stage_model.transformer.text_model.",), "this is a Stable Diffusion 1.x model; only SDXL models are served."),
+    (
+        ("cond_stage_model.transformer.text_model.",),
+        "this is a Stable Diffusion 1.x model; only SDXL models are served.",
+    ),
     (("cond_stage_model.model.transformer.",), "this is a Stable Diffusion 2.x model; only SDXL models are served."),
 )
 
@@ -200,7 +212,9 @@ def _prediction_type(shapes: Shapes, metadata: Mapping[str, str]) -> tuple[Predi
 def _zero_snr(shapes: Shapes, metadata: Mapping[str, str]) -> tuple[bool, str]:
     if "ztsnr" in shapes:
         return True, "zero terminal SNR: the file holds the key ztsnr"
-    stated = next((metadata[key] for key in ("modelspec.zero_terminal_snr", "ss_zero_terminal_snr") if key in metadata), "")
+    stated = next(
+        (metadata[key] for key in ("modelspec.zero_terminal_snr", "ss_zero_terminal_snr") if key in metadata), ""
+    )
     if stated.lower() in ("true", "1", "yes"):
         return True, "zero terminal SNR: the metadata says so"
     return False, "no zero terminal SNR: the file does not hold the key ztsnr"

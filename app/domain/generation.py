@@ -37,31 +37,51 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     """What a client may say; everything but the prompt may be left out."""
 
     prompt: Annotated[str, Meta(description="What the image shows.", examples=["a red circle on a blue background"])]
-    negative_prompt: Annotated[str, Meta(description="What it should not show. Acts only with guidance above 1.")] | None = None
-    prompt_2: Annotated[str, Meta(description="Prompt for the second text encoder; `prompt` when absent.")] | None = None
-    negative_prompt_2: (
-        Annotated[str, Meta(description="Negative prompt for the second text encoder; `negative_prompt` when absent.")] | None
+    negative_prompt: (
+        Annotated[str, Meta(description="What it should not show. Acts only with guidance above 1.")] | None
     ) = None
-    num_inference_steps: Annotated[int, Meta(ge=1, description="Denoising steps. Default: the model's own.")] | None = None
+    prompt_2: Annotated[str, Meta(description="Prompt for the second text encoder; `prompt` when absent.")] | None = (
+        None
+    )
+    negative_prompt_2: (
+        Annotated[str, Meta(description="Negative prompt for the second text encoder; `negative_prompt` when absent.")]
+        | None
+    ) = None
+    num_inference_steps: Annotated[int, Meta(ge=1, description="Denoising steps. Default: the model's own.")] | None = (
+        None
+    )
     guidance_scale: (
-        Annotated[Guidance, Meta(description="How strongly the prompt acts; 1 and below turn guidance off. Default: the model's own.")]
+        Annotated[
+            Guidance,
+            Meta(description="How strongly the prompt acts; 1 and below turn guidance off. Default: the model's own."),
+        ]
         | None
     ) = None
     guidance_rescale: (
-        Annotated[float, Meta(ge=0, le=1, description="Corrects over-exposure from strong guidance (arXiv:2305.08891, eq. 16).")]
+        Annotated[
+            float,
+            Meta(ge=0, le=1, description="Corrects over-exposure from strong guidance (arXiv:2305.08891, eq. 16)."),
+        ]
         | None
     ) = None
     width: Annotated[int, Meta(ge=1, description="In pixels, a multiple of 8. Default: the model's own.")] | None = None
-    height: Annotated[int, Meta(ge=1, description="In pixels, a multiple of 8. Default: the model's own.")] | None = None
+    height: Annotated[int, Meta(ge=1, description="In pixels, a multiple of 8. Default: the model's own.")] | None = (
+        None
+    )
     seed: (
-        Annotated[int, Meta(ge=-1, le=MAX_SEED, description="Image i uses seed + i. Absent or -1: random, and reported.")] | None
+        Annotated[
+            int, Meta(ge=-1, le=MAX_SEED, description="Image i uses seed + i. Absent or -1: random, and reported.")
+        ]
+        | None
     ) = None
     n: Annotated[int, Meta(ge=1, description="How many images.")] = 1
     sampler: (
-        Annotated[str, Meta(description="The sampler under any common name, such as `euler_a` or `DPM++ 2M Karras`.")] | None
+        Annotated[str, Meta(description="The sampler under any common name, such as `euler_a` or `DPM++ 2M Karras`.")]
+        | None
     ) = None
     clip_skip: (
-        Annotated[int, Meta(ge=0, le=10, description="Skips this many more of the last layers of both text encoders.")] | None
+        Annotated[int, Meta(ge=0, le=10, description="Skips this many more of the last layers of both text encoders.")]
+        | None
     ) = None
     output_format: OutputFormat = "png"
     output_quality: (

@@ -122,9 +122,7 @@ class ImageGenerator:
     async def _write(self, request: GenerationRequest, ran: Ran, raw: RawImage, seed: int) -> GeneratedImage:
         facts = image_facts(request, seed=seed, model_version=ran.model_version)
         data = await self._writer.write(raw, request.output_format, request.output_quality, facts)
-        return GeneratedImage(
-            seed=seed, data=data, width=raw.width, height=raw.height, format=request.output_format
-        )
+        return GeneratedImage(seed=seed, data=data, width=raw.width, height=raw.height, format=request.output_format)
 
 
 def _timings(ran: Ran, *, write_s: float, total_s: float) -> Timings:

@@ -378,9 +378,7 @@ class ModelPool:
             entry.on_device = False
             raise
         if not self._engine.shares_host_memory:
-            self._on_event(
-                ModelPlaced(model=entry.spec.name, nbytes=model.nbytes, seconds=self._clock() - begun)
-            )
+            self._on_event(ModelPlaced(model=entry.spec.name, nbytes=model.nbytes, seconds=self._clock() - begun))
 
     async def _offload(self, entry: _Entry, made_room_for: ModelName) -> None:
         assert entry.model is not None
@@ -390,9 +388,7 @@ class ModelPool:
             return
         await self._engine.offload(entry.model)
         entry.on_device = False
-        self._on_event(
-            ModelOffloaded(model=entry.spec.name, nbytes=entry.nbytes, made_room_for=made_room_for)
-        )
+        self._on_event(ModelOffloaded(model=entry.spec.name, nbytes=entry.nbytes, made_room_for=made_room_for))
 
     async def _free(self, entry: _Entry, reason: str) -> None:
         model, entry.model, entry.on_device = entry.model, None, False
@@ -406,9 +402,7 @@ class ModelPool:
 
     def _entry_of(self, resident: Resident) -> _Entry:
         return next(
-            entry
-            for entry in self._all()
-            if (entry.spec.name, entry.spec.version) == (resident.name, resident.version)
+            entry for entry in self._all() if (entry.spec.name, entry.spec.version) == (resident.name, resident.version)
         )
 
     def _host_nbytes(self) -> int:

@@ -24,7 +24,7 @@ _SCHEDULE_WORDS: Mapping[str, SigmaSchedule] = {
 """What may follow a sampler's name; `ka` is k-diffusion's, as in `k_dpmpp_2m_ka`."""
 
 
-class UnknownSampler(ValueError):  # noqa: N818 - named as the errors of the tree are
+class UnknownSampler(ValueError):
     """No sampler has this name, or it cannot do these sigmas; the message lists what exists."""
 
 

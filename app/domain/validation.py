@@ -14,7 +14,9 @@ T = TypeVar("T", bound=msgspec.Struct)
 _MAX_VALUE_CHARS = 60
 
 
-def convert_all(raw: object, struct: type[T], *, strict: bool = True, path: str = "") -> tuple[T | None, list[FieldError]]:
+def convert_all(
+    raw: object, struct: type[T], *, strict: bool = True, path: str = ""
+) -> tuple[T | None, list[FieldError]]:
     """Convert `raw` to `struct`; the second value lists every field that is wrong, and the first is None then.
 
     Args:
@@ -90,8 +92,8 @@ def _unknown(key: str, allowed: list[str]) -> str:
 
 
 def _in_words(message: str) -> str:
-    """msgspec's "Expected `int` >= 1 - at `$`" without the path, which the caller knows better."""
-    text = message.split(" - at `")[0].replace("`", "")
+    """Msgspec's "Expected `int` >= 1 - at `$`" without the path, which the caller knows better."""
+    text = message.split(" - at `", maxsplit=1)[0].replace("`", "")
     return text[:1].lower() + text[1:]
 
 

@@ -82,7 +82,8 @@ def _header_length(start: bytes, size: int) -> int:
     length = int.from_bytes(start, "little")
     if length > size - _LENGTH_NBYTES:
         raise BrokenFile(
-            f"it is truncated, or no safetensors file: its header should be {length} bytes long, and the file has {size}. {_AGAIN}"
+            f"it is truncated, or no safetensors file: its header should be {length} bytes long, and "
+            f"the file has {size}. {_AGAIN}"
         )
     if length > _MAX_HEADER_NBYTES:
         raise BrokenFile(f"its header claims {length} bytes; the format allows {_MAX_HEADER_NBYTES}.")
@@ -125,7 +126,8 @@ def _tensor(name: str, entry: Any) -> Tensor:
     needed = math.prod(shape) * _ELEMENT_NBYTES[dtype]
     if end - begin != needed:
         raise BrokenFile(
-            f"tensor {name!r} of shape {list(shape)} and dtype {dtype} needs {needed} bytes, and the header gives it {end - begin}."
+            f"tensor {name!r} of shape {list(shape)} and dtype {dtype} needs {needed} bytes, "
+            f"and the header gives it {end - begin}."
         )
     return Tensor(dtype=dtype, shape=shape, begin=begin, end=end)
 

@@ -194,7 +194,9 @@ def _told_apart(source: HubRepository) -> Iterator[None]:
             f"{repo} is gated: accept its terms on the Hub, and set HF_TOKEN to a token of that account."
         ) from error
     except errors.RevisionNotFoundError as error:
-        raise DownloadFailed(f"{repo} has no revision {revision!r}. Set `revision` in the settings accordingly.") from error
+        raise DownloadFailed(
+            f"{repo} has no revision {revision!r}. Set `revision` in the settings accordingly."
+        ) from error
     except errors.RepositoryNotFoundError as error:
         raise DownloadFailed(
             f"There is no repository {repo}, or it is private. Check `repo` in the settings; for a private one set HF_TOKEN."

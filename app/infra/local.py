@@ -80,7 +80,9 @@ def describe(candidate: Candidate, stated: ModelOverrides, *, builtin: bool) -> 
     )
     try:
         if not re.match(MODEL_NAME_PATTERN, name):
-            raise NotServable("its name holds characters that cannot stand in a URL. Rename it to letters, digits, . _ and -.")
+            raise NotServable(
+                "its name holds characters that cannot stand in a URL. Rename it to letters, digits, . _ and -."
+            )
         if candidate.path.suffix in PICKLES:
             raise NotServable(_PICKLE_REASON)
         sidecar = read_sidecar(candidate.path.parent / f"{name}.toml")
@@ -166,7 +168,9 @@ def _weights_nbytes(folder: Path) -> int:
         files = sorted((folder / component).glob("*.safetensors"))
         if not files:
             pickles = any(p.suffix in PICKLES for p in (folder / component).glob("*"))
-            raise NotServable(f"its {component} {'is a pickle' if pickles else 'is missing'}; safetensors weights are needed.")
+            raise NotServable(
+                f"its {component} {'is a pickle' if pickles else 'is missing'}; safetensors weights are needed."
+            )
         for file in files:
             try:
                 total += read_header(file).nbytes

@@ -50,7 +50,10 @@ class ReportingDTO(MsgspecDTO[T]):
 
     @classmethod
     def create_openapi_schema(
-        cls, field_definition: FieldDefinition, handler_id: str, schema_creator: Any
+        cls,
+        field_definition: FieldDefinition,
+        handler_id: str,  # noqa: ARG003 - the signature of the class above
+        schema_creator: Any,
     ) -> Reference | Schema:
         """The Struct itself: nothing is renamed or left out."""
         return schema_creator.for_field_definition(field_definition)
@@ -60,6 +63,5 @@ def _parsed(value: bytes) -> object:
     try:
         return msgspec.json.decode(value)
     except msgspec.DecodeError as error:
-        message = f"is not JSON: {error}. Send an object such as {{\"prompt\": \"a red circle\"}}"
+        message = f'is not JSON: {error}. Send an object such as {{"prompt": "a red circle"}}'
         raise InvalidRequest([FieldError(field="body", message=message)]) from error
-

@@ -15,17 +15,15 @@ from ..domain.errors import FieldError, InvalidRequest
 from ..domain.generation import GenerationParameters, OutputFormat
 from ..domain.generator import Generated, ImageGenerator
 from ..domain.jobs import gone_away
-from .access_log import note_generation, request_id_of
 from .accept import wanted_image
+from .access_log import note_generation, request_id_of
 from .body import ReportingDTO
 from .problems import MEDIA_TYPE as PROBLEM_TYPE
 from .problems import Problem
 from .wire import MEDIA_TYPES, GenerateView, generate_view
 
 _EXAMPLES = [
-    Example(
-        summary="A picture", value={"prompt": "a red circle on a blue background", "seed": 7}, id="picture"
-    ),
+    Example(summary="A picture", value={"prompt": "a red circle on a blue background", "seed": 7}, id="picture"),
     Example(
         summary="Everything said",
         value={
@@ -95,7 +93,9 @@ async def generate(
 
 def _for_raw(data: GenerationParameters, wanted: OutputFormat) -> GenerationParameters:
     if data.n != 1:
-        message = f"must be 1 where the Accept header asks for a single image, got {data.n}; accept application/json instead"
+        message = (
+            f"must be 1 where the Accept header asks for a single image, got {data.n}; accept application/json instead"
+        )
         raise InvalidRequest([FieldError(field="n", message=message)])
     return msgspec.structs.replace(data, output_format=wanted)
 

@@ -58,7 +58,11 @@ def test_the_least_recently_used_idle_model_makes_room_and_stays_warm() -> None:
         pool, engine, _ = pool_of(200)
         for name in ("a", "b", "a", "c"):
             await pool.load(name)
-        assert {name: pool.status(name).residency for name in ("a", "b", "c")} == {"a": "device", "b": "host", "c": "device"}
+        assert {name: pool.status(name).residency for name in ("a", "b", "c")} == {
+            "a": "device",
+            "b": "host",
+            "c": "device",
+        }
         assert await pool.load("b") == "warm"
         assert engine.loads == ["a", "b", "c"]
         assert engine.peak_nbytes <= 200

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from litestar_diffusion.domain.generation import (
@@ -51,6 +51,7 @@ PARAMETERS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(PARAMETERS, st.data())
 def test_sending_the_receipt_asks_for_the_same_image(parameters: GenerationParameters, data: st.DataObject) -> None:
     request = resolve(parameters, SPEC, Limits(), random_seed=77).request
@@ -63,6 +64,7 @@ def test_sending_the_receipt_asks_for_the_same_image(parameters: GenerationParam
     assert (receipt.model, receipt.model_version) == ("demo", "v7")
 
 
+@settings(deadline=None)
 @given(PARAMETERS)
 def test_the_receipt_warns_of_nothing_that_the_request_did_not(parameters: GenerationParameters) -> None:
     first = resolve(parameters, SPEC, Limits(), random_seed=77)

@@ -4,7 +4,7 @@ import itertools
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from litestar_diffusion.domain.generation import GenerationParameters, Limits, resolve
@@ -74,6 +74,7 @@ def test_what_a_choice_is_called_means_that_choice(choice: SamplerChoice) -> Non
     assert parse_sampler(f"{spec_of(choice).label} {choice.sigmas}") == choice
 
 
+@settings(deadline=None)
 @given(st.sampled_from(CHOICES), st.data())
 def test_case_and_punctuation_make_no_difference(choice: SamplerChoice, data: st.DataObject) -> None:
     separators = data.draw(st.lists(st.sampled_from(["", " ", "_", "-", "."]), min_size=40, max_size=40))

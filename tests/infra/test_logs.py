@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import msgspec
 import pytest
 import structlog
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from litestar_diffusion.infra.logs import adopt_library_loggers, configure_logging, redact
@@ -192,11 +192,13 @@ def test_secrets_are_masked_by_their_look(text: str) -> None:
     assert text.rsplit(maxsplit=1)[-1] not in masked
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=1) | st.binary(min_size=1).map(bytearray) | st.binary(min_size=1).map(memoryview))
 def test_bytes_are_counted_never_shown(value: bytes) -> None:
     assert redact(None, "info", {"image": value}) == {"image": f"<{len(value)} bytes>"}
 
 
+@settings(deadline=None)
 @given(st.integers(2001, 10_000))
 def test_long_text_is_cut(length: int) -> None:
     cut = redact(None, "info", {"images": ["A" * length]})["images"][0]

@@ -1,6 +1,7 @@
 """The shipped configs build SDXL 1.0's networks, without allocating a weight."""
 
 import pytest
+
 from litestar_diffusion.infra.sdxl.components import SHIPPED_CONFIGS, build_network, load_tokenizer
 
 PARAMETERS = {

@@ -27,9 +27,9 @@ def check(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
 
 
 def test_every_error_of_the_domain_has_a_status() -> None:
-    tree = {
-        kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, DiffusionError)
-    } - {DiffusionError}
+    tree = {kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, DiffusionError)} - {
+        DiffusionError
+    }
     assert tree == set(STATUS)
 
 

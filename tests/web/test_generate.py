@@ -27,7 +27,12 @@ def test_the_picture_shows_what_the_prompt_says(server: Server) -> None:
 
 @pytest.mark.parametrize("model", ["demo", "demo-vpred"])
 def test_most_pictures_show_the_colours_that_were_asked_for(server: Server, model: str) -> None:
-    asked = [("yellow", "square", "purple"), ("green", "star", "black"), ("orange", "heart", "white"), ("blue", "ring", "pink")]
+    asked = [
+        ("yellow", "square", "purple"),
+        ("green", "star", "black"),
+        ("orange", "heart", "white"),
+        ("blue", "ring", "pink"),
+    ]
     right = 0
     for colour, shape, background in asked:
         answer = generate(server, model, prompt=f"a {colour} {shape} on a {background} background", seed=3)
@@ -45,7 +50,9 @@ def test_the_answer_holds_all_that_was_decided(server: Server) -> None:
     assert (parameters["width"], parameters["height"]) == (128, 128)
     assert parameters["sampler"] == "euler"
     assert parameters["guidance_scale"] == 3.0
-    assert set(answer["timings"]) == {f"{phase}_ms" for phase in ("queue", "load", "encode", "denoise", "decode", "write", "total")}
+    assert set(answer["timings"]) == {
+        f"{phase}_ms" for phase in ("queue", "load", "encode", "denoise", "decode", "write", "total")
+    }
     assert answer["timings"]["denoise_ms"] > 0
     assert answer["warnings"] == []
 
@@ -84,7 +91,9 @@ def test_sixteen_requests_at_once_equal_the_same_requests_alone(server: Server) 
 
 
 @pytest.mark.parametrize(("accept", "kind"), [("image/png", "PNG"), ("image/jpeg", "JPEG"), ("image/webp", "WEBP")])
-def test_a_client_that_accepts_images_gets_the_file_and_the_facts_in_headers(server: Server, accept: str, kind: str) -> None:
+def test_a_client_that_accepts_images_gets_the_file_and_the_facts_in_headers(
+    server: Server, accept: str, kind: str
+) -> None:
     answer = server.client.post("/generate/demo", json={"prompt": PROMPT, "seed": 7}, headers={"accept": accept})
     assert answer.headers["content-type"] == accept
     assert opened(answer.content).format == kind

@@ -29,7 +29,9 @@ def test_many_first_requests_load_a_model_once(start_server: StartServer) -> Non
     server = start_server(**NOTHING_LOADED)
     server.wait_until("/health/live")
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda seed: server.client.post("/generate/demo", json={**PROMPT, "seed": seed}), range(8)))
+        answers = list(
+            pool.map(lambda seed: server.client.post("/generate/demo", json={**PROMPT, "seed": seed}), range(8))
+        )
     assert [answer.status_code for answer in answers] == [200] * 8
     assert answers[0].json()["residency"] == "cold"
     assert server.log.read_text().count('"event":"model_loaded"') == 1
@@ -74,7 +76,9 @@ def test_a_full_queue_says_when_to_come_back(start_server: StartServer) -> None:
     server = start_server(LITESTAR_DIFFUSION__LIMITS__MAX_WAITING="1")
     server.wait_until("/health/ready")
     with ThreadPoolExecutor(2) as pool:
-        waiting = [pool.submit(httpx.post, f"{server.url}/generate/demo", json=long(n=1), timeout=120) for _ in range(2)]
+        waiting = [
+            pool.submit(httpx.post, f"{server.url}/generate/demo", json=long(n=1), timeout=120) for _ in range(2)
+        ]
         wait_for_work(server, 2)
         refused = server.client.post("/generate/demo", json=PROMPT)
         assert refused.status_code == 503

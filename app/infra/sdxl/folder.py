@@ -27,7 +27,7 @@ def open_folder(path: Path, variant: str | None) -> Iterator[Callable[[str, nn.M
                 shard = stack.enter_context(safe_open(file, framework="pt", device="cpu"))
                 tensors.update({key: shard.get_tensor(key) for key in shard.keys()})  # noqa: SIM118 - not a dict
             if isinstance(network, ModelMixin):
-                network._fix_state_dict_keys_on_load(tensors)  # pyright: ignore[reportPrivateUsage] - renames old VAE keys
+                network._fix_state_dict_keys_on_load(tensors)  # noqa: SLF001 - renames old VAE keys
             return tensors
 
         yield weights
@@ -48,4 +48,6 @@ def weight_files(component: Path, variant: str | None) -> list[Path]:
             whole = component / f"{stem}{tag}.safetensors"
             if whole.is_file():
                 return [whole]
-    raise LoadFailed(f"{component} holds no .safetensors weights. Pickled weights (.bin) are never loaded: convert them.")
+    raise LoadFailed(
+        f"{component} holds no .safetensors weights. Pickled weights (.bin) are never loaded: convert them."
+    )

@@ -13,7 +13,7 @@ class ExactLMSDiscreteScheduler(LMSDiscreteScheduler):
     def get_lms_coefficient(self, order: int, t: int, current_order: int) -> float:
         """How much of the derivative of `current_order` steps ago the step from `sigmas[t]` to `sigmas[t + 1]` takes.
 
-        It is the integral over the step of the polynomial that is 1 there and 0 at the others of the last `order` sigmas.
+        It is the integral over the step of the polynomial that is 1 there and 0 at the others of the last `order`.
         """
         sigmas = self.sigmas.double().numpy()
         half = (sigmas[t + 1] - sigmas[t]) / 2

@@ -98,7 +98,7 @@ def _fill(spec: ModelSpec, component: str, network: nn.Module, weights: StateDic
 
 
 def _source_name(key: str, weights: StateDict) -> str | None:
-    """transformers 5 dropped the `text_model.` level of CLIPTextModel; files keep it."""
+    """Transformers 5 dropped the `text_model.` level of CLIPTextModel; files keep it."""
     return next((name for name in (key, f"text_model.{key}") if name in weights), None)
 
 

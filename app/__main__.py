@@ -1,0 +1,5 @@
+"""`python -m litestar_diffusion` is the command line."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,39 @@
+"""The command line: `litestar-diffusion serve | generate | models | inspect`.
+
+Nothing here imports torch, Litestar or uvicorn until a command needs it, so that `--help` answers at once.
+"""
+
+import sys
+
+import click
+
+from .failures import told
+from .generate import generate
+from .inspect import inspect
+from .models import models
+from .serve import serve
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="litestar-diffusion")
+def cli() -> None:
+    r"""Make images with SDXL models, on your own machine.
+
+    \b
+    litestar-diffusion serve                                   an HTTP server on port 8000
+    litestar-diffusion generate "a red circle" -o out.png      one picture, without a server
+    litestar-diffusion models                                  what there is
+    litestar-diffusion inspect models/demo.safetensors         what a file is, and why
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 130 interrupted.
+    """
+
+
+for command in (serve, generate, models, inspect):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """The entry point of the console script."""
+    with told():
+        sys.exit(cli(standalone_mode=False))
