@@ -137,10 +137,10 @@ def _loss(model: Denoiser, plan: Plan, clean: Tensor, ids: tuple[Tensor, Tensor]
 
 
 def _timesteps(count: int) -> Tensor:
-    """Uniform, but every third from the noisy end, where colours and the layout are decided."""
+    """Uniform, but three in five from the middle and the noisy end, where colours and then outlines are decided."""
     anywhere = torch.randint(0, TIMESTEPS, (count,))
-    noisy = torch.randint(600, TIMESTEPS, (count,))
-    return torch.where(torch.rand(count) < 0.33, noisy, anywhere)
+    deciding = torch.randint(350, 960, (count,))
+    return torch.where(torch.rand(count) < 0.6, deciding, anywhere)
 
 
 def _batches(buckets: list[Bucket], rng: random.Random) -> Iterator[tuple[Tensor, tuple[Tensor, Tensor]]]:

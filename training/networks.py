@@ -67,9 +67,8 @@ def token_ids(tokenizers: tuple[CLIPTokenizer, CLIPTokenizer], captions: Sequenc
 
 
 def _text_config(hidden: int, tokenizer: CLIPTokenizer) -> CLIPTextConfig:
-    begin, end, padding = tokenizer.convert_tokens_to_ids(
-        [str(tokenizer.bos_token), str(tokenizer.eos_token), str(tokenizer.pad_token)]
-    )
+    special: Any = tokenizer  # its own types allow lists of ids, which a tokenizer of one model never has
+    begin, end, padding = special.bos_token_id, special.eos_token_id, special.pad_token_id
     return CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=hidden,
