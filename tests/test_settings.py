@@ -1,0 +1,83 @@
+"""Settings: the shipped file says the defaults, the environment wins, and every wrong key is named."""
+
+from pathlib import Path
+
+import pytest
+
+from litestar_diffusion.domain.errors import InvalidSettings
+from litestar_diffusion.settings import Settings, load_settings
+
+SHIPPED = Path(__file__).parents[1] / "settings.toml"
+
+
+def test_the_shipped_file_holds_the_defaults_and_two_hub_models() -> None:
+    shipped = load_settings(SHIPPED, {})
+    plain = Settings()
+    assert (shipped.server, shipped.limits, shipped.log, shipped.memory, shipped.device) == (
+        plain.server,
+        plain.limits,
+        plain.log,
+        plain.memory,
+        plain.device,
+    )
+    assert [model.name for model in shipped.models.hub] == ["sdxl-base", "sdxl-turbo"]
+    assert shipped.models.default == "demo"
+    assert shipped.models.directory == str(SHIPPED.parent / "models")
+
+
+def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text("[server]\nport = 1\nhost = 'x'\n")
+    settings = load_settings(file, {"LITESTAR_DIFFUSION__SERVER__PORT": "9000", "LITESTAR_DIFFUSION__LOG__PROMPTS": "true"})
+    assert (settings.server.host, settings.server.port, settings.log.prompts) == ("x", 9000, True)
+
+
+def test_a_model_is_configured_key_by_key(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text('[models.local.mine]\nprediction_type = "v_prediction"\nsampler = "ddim"\nwidth = 832\n')
+    mine = load_settings(file, {}).models.local["mine"]
+    assert (mine.prediction_type, mine.sampler, mine.width) == ("v_prediction", "ddim", 832)
+
+
+def test_every_wrong_key_is_named_with_its_path_its_value_and_what_is_allowed(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text(
+        '[server]\nport = 70000\nhots = "x"\n[models]\ndtype = "int8"\n[[models.hub]]\nname = "a b"\n'
+        '[models.local.mine]\nwidth = 100\n[nothing]\n'
+    )
+    with pytest.raises(InvalidSettings) as caught:
+        load_settings(file, {})
+    told = {error.field: error.message for error in caught.value.errors}
+    assert set(told) == {
+        "server.port", "server.hots", "models.dtype", "models.hub[0].name", "models.hub[0].repo",
+        "models.local.mine.width", "nothing",
+    }  # fmt: skip
+    assert "70000" in told["server.port"]
+    assert "65535" in told["server.port"]
+    assert "'host'" in told["server.hots"]
+    assert "int8" in told["models.dtype"]
+
+
+def test_a_wrong_variable_is_named() -> None:
+    with pytest.raises(InvalidSettings, match=r"server\.port"):
+        load_settings(None, {"LITESTAR_DIFFUSION__SERVER__PORT": "many"})
+
+
+@pytest.mark.parametrize("content", ["[server", "\x00"])
+def test_a_file_that_is_no_toml_is_refused(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text(content)
+    with pytest.raises(InvalidSettings, match="TOML"):
+        load_settings(file, {})
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSettings, match="cannot be read"):
+        load_settings(tmp_path / "none.toml", {})
+
+
+def test_memory_takes_bytes_or_a_fraction(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text("[memory]\ndevice = 8000000000\nhost = 0.5\n")
+    memory = load_settings(file, {}).memory
+    assert (memory.device, memory.host) == (8_000_000_000, 0.5)
