@@ -1,11 +1,17 @@
-"""Downloads repositories from the Hugging Face Hub, through its own client, into its own cache."""
+"""Downloads repositories from the Hugging Face Hub, through its own client, into its own cache.
 
+Nothing here imports huggingface_hub before it is needed, and nothing changes its process-wide switches.
+"""
+
+import errno
+import re
+import shutil
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import Any
 
 import structlog
 
@@ -13,29 +19,38 @@ from ..domain.errors import DownloadFailed
 from ..domain.model import HubRepository
 from ..domain.ports import LoadProgress, OnLoad
 
-if TYPE_CHECKING:
-    from huggingface_hub.hf_api import RepoFile
-
 _log = structlog.get_logger()
-_COMPONENTS = frozenset({"unet", "vae", "text_encoder", "text_encoder_2"})
-_CONFIG_FOLDERS = _COMPONENTS | {"tokenizer", "tokenizer_2", "scheduler", ""}
-_CONFIG_SUFFIXES = frozenset({".json", ".txt"})
-_REPORT_EVERY_S = 0.5
+_COMPONENTS = ("unet", "vae", "text_encoder", "text_encoder_2")
+_REQUIRED = (
+    "model_index.json",
+    "scheduler/scheduler_config.json",
+    *(f"{component}/config.json" for component in _COMPONENTS),
+)
+"""What diffusers itself cannot do without; a snapshot that lacks one of them is unfinished."""
+_TOKENIZER_FILE = re.compile(r"tokenizer(?:_2)?/[^/]+\.(?:json|txt)")
+_WEIGHTS = re.compile(
+    r"(?:diffusion_pytorch_model|model)(?:\.(?P<variant>[^.]+?))?(?:-\d{5}-of-(?P<parts>\d{5}))?\.safetensors"
+)
+_INDEX = re.compile(r"(?:diffusion_pytorch_model|model)\.safetensors\.index(?:\.(?P<variant>[^.]+))?\.json")
+_LISTING_TIMEOUT_S = 30.0
 _LOG_EVERY_PERCENT = 10
 
 
 class HubFetcher:
     """Makes sure that the files of a repository are on disk. Blocks; call it from a loader thread.
 
-    The client takes its token (HF_TOKEN) and its endpoint (HF_ENDPOINT) from the environment.
+    The client takes its token (HF_TOKEN) from the environment, and its endpoint (HF_ENDPOINT) where none is given.
     """
 
-    def __init__(self, *, cache: Path | None, offline: bool) -> None:
+    def __init__(self, *, cache: Path | None, offline: bool, endpoint: str | None = None) -> None:
         self._cache = cache
         self._offline = offline
+        self._endpoint = endpoint
 
     def __call__(self, source: HubRepository, on_load: OnLoad) -> Path:
         """The folder of a repository's files; a complete one in the cache costs no request.
+
+        `on_load` hears of the bytes that arrive, from the client's threads, one at a time.
 
         Raises:
             DownloadFailed: saying what to do next.
@@ -44,173 +59,244 @@ class HubFetcher:
         if cached is not None:
             return cached
         if self._offline:
-            raise DownloadFailed(f"{source.repo} is not in the cache, and hub.offline forbids to download it.")
-        with _told_apart(source):
+            raise DownloadFailed(
+                f"{source.repo} is not in the cache at {_cache_folder(self._cache)}, and hub.offline forbids to download "
+                "it. Turn hub.offline off, or fill the cache on another machine and copy it here."
+            )
+        with _explained(source):
             return self._download(source, on_load)
 
     def _download(self, source: HubRepository, on_load: OnLoad) -> Path:
         from huggingface_hub import HfApi, snapshot_download  # here, because it takes a while to import
-        from huggingface_hub.hf_api import RepoFile
 
-        commit = HfApi().model_info(source.repo, revision=source.revision).sha
-        tree = HfApi().list_repo_tree(source.repo, recursive=True, revision=commit)
-        wanted = wanted_files([file for file in tree if isinstance(file, RepoFile)], source)
-        total = sum(file.size for file in wanted)
-        _log.info("download_started", repo=source.repo, files=len(wanted), nbytes=total)
-        begun = time.monotonic()
-        with _reporting(_blobs(source, self._cache), total, on_load, source.repo):
+        info = HfApi(endpoint=self._endpoint).model_info(
+            source.repo, revision=source.revision, files_metadata=True, timeout=_LISTING_TIMEOUT_S
+        )
+        nbytes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
+        wanted = wanted_files(nbytes, source)
+        total = sum(nbytes[name] for name in wanted)
+        snapshot = _repository_folder(source, self._cache) / "snapshots" / (info.sha or "")
+        present = sum(nbytes[name] for name in wanted if (snapshot / name).is_file())
+        _require_space(snapshot, total - present)
+        progress = _Progress(source.repo, present, total, on_load)
+        with _timed(source.repo, len(wanted), total - present):
             folder = snapshot_download(
                 source.repo,
                 revision=source.revision,
                 cache_dir=self._cache,
-                allow_patterns=[file.path for file in wanted],
-                tqdm_class=_silent_bar(),
+                allow_patterns=wanted,
+                endpoint=self._endpoint,
+                tqdm_class=_silent_bar(progress.reach),
             )
-        _log.info("download_done", repo=source.repo, nbytes=total, seconds=round(time.monotonic() - begun, 1))
+        progress.finish()
         return Path(folder)
 
 
 def cached_snapshot(source: HubRepository, cache: Path | None) -> Path | None:
-    """The folder of a repository that is in the cache with all its weights; None otherwise. Makes no request."""
+    """The folder of a repository that is in the cache with everything it needs; None otherwise. Makes no request.
+
+    Plain weights serve where the cache lacks the variant: they hold the same model.
+    """
     repository = _repository_folder(source, cache)
     revision = source.revision or "main"
     reference = repository / "refs" / revision
     commit = reference.read_text(encoding="utf-8").strip() if reference.is_file() else revision
     folder = repository / "snapshots" / commit
-    if not (folder / "model_index.json").is_file():
+    if not all((folder / name).is_file() for name in _REQUIRED):
         return None
-    complete = all(any((folder / component).glob("*.safetensors")) for component in _COMPONENTS)
-    downloading = any((repository / "blobs").glob("*.incomplete"))
-    return folder if complete and not downloading else None
+    complete = all(
+        _weights([file.name for file in (folder / component).iterdir() if file.is_file()], source.variant)
+        for component in _COMPONENTS
+    )
+    return folder if complete else None
 
 
-def wanted_files(tree: Iterable["RepoFile"], source: HubRepository) -> list["RepoFile"]:
-    """Configs, tokenizers and, for each component, the variant's weights, or the plain ones where it has none.
+def wanted_files(names: Iterable[str], source: HubRepository) -> list[str]:
+    """Of a repository's files: configs, tokenizers and each component's safetensors weights, the variant's if it has any.
 
     Raises:
-        DownloadFailed: a component has no safetensors weights.
+        DownloadFailed: a component has no such weights.
     """
-    files = [file for file in tree if len(PurePosixPath(file.path).parts) <= 2]
-    wanted = [
-        file
-        for file in files
-        if _folder(file) in _CONFIG_FOLDERS and PurePosixPath(file.path).suffix in _CONFIG_SUFFIXES
-    ]
-    for component in sorted(_COMPONENTS):
-        weights = [file for file in files if _folder(file) == component and file.path.endswith(".safetensors")]
-        chosen = [file for file in weights if _variant(file) == source.variant] or [
-            file for file in weights if _variant(file) is None
-        ]
+    names = list(names)
+    wanted = [name for name in names if name in _REQUIRED or _TOKENIZER_FILE.fullmatch(name)]
+    for component in _COMPONENTS:
+        inside = [PurePosixPath(name).name for name in names if str(PurePosixPath(name).parent) == component]
+        chosen = _weights(inside, source.variant)
         if not chosen:
-            offered = ", ".join(sorted({_variant(file) or "plain" for file in weights})) or "none"
-            raise DownloadFailed(
-                f"{source.repo} has no safetensors weights of its {component} in the variant {source.variant!r} "
-                f"(offered: {offered}). Set `variant` in the settings accordingly; pickles are never loaded."
-            )
-        wanted += chosen
+            raise DownloadFailed(_no_weights(source, component, inside))
+        wanted += [f"{component}/{name}" for name in chosen]
     return wanted
 
 
-def _folder(file: "RepoFile") -> str:
-    return PurePosixPath(file.path).parent.as_posix().removeprefix(".")
+def _weights(names: Collection[str], variant: str | None) -> list[str]:
+    """The weights of one component, among the names of its files, with their index; empty if shards are missing."""
+    for tag in dict.fromkeys((variant, None)):
+        index = [name for name in names if (match := _INDEX.fullmatch(name)) and match["variant"] == tag]
+        weights = [match for name in sorted(names) if (match := _WEIGHTS.fullmatch(name)) and match["variant"] == tag]
+        shards = [match for match in weights if match["parts"]]
+        if index:
+            complete = bool(shards) and len(shards) == int(shards[0]["parts"])
+            return index + [shard.string for shard in shards] if complete else []
+        whole = [match.string for match in weights if not match["parts"]]
+        if whole:
+            return whole[:1]
+    return []
 
 
-def _variant(file: "RepoFile") -> str | None:
-    """`fp16` of `model.fp16.safetensors` and `model.fp16-00001-of-00002.safetensors`; None of plain names."""
-    stem = PurePosixPath(file.path).name.removesuffix(".safetensors")
-    return stem.split(".", 1)[1].split("-")[0] if "." in stem else None
+def _no_weights(source: HubRepository, component: str, names: Iterable[str]) -> str:
+    offered = {match["variant"] for name in names if (match := _WEIGHTS.fullmatch(name))}
+    if offered:
+        variants = ", ".join(sorted(repr(variant) for variant in offered if variant is not None))
+        missing = f"variant {source.variant!r}" if source.variant else "plain weights"
+        return f"{source.repo} has no {missing} of its {component}. Set `variant` to one that it offers: {variants}."
+    return (
+        f"{source.repo} has no .safetensors weights of its {component}. It must be an SDXL repository in the diffusers "
+        "layout; pickled weights (.bin, .ckpt) are never downloaded: convert them."
+    )
+
+
+def _cache_folder(cache: Path | None) -> Path:
+    if cache is not None:
+        return cache
+    from huggingface_hub import constants  # here, because it takes a while to import
+
+    return Path(constants.HF_HUB_CACHE)
 
 
 def _repository_folder(source: HubRepository, cache: Path | None) -> Path:
-    if cache is None:
-        from huggingface_hub import constants  # here, because it takes a while to import
-
-        cache = Path(constants.HF_HUB_CACHE)
-    return cache / f"models--{source.repo.replace('/', '--')}"
+    return _cache_folder(cache) / f"models--{source.repo.replace('/', '--')}"
 
 
-def _blobs(source: HubRepository, cache: Path | None) -> Path:
-    return _repository_folder(source, cache) / "blobs"
+def _require_space(folder: Path, nbytes: int) -> None:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if free < nbytes:
+        raise DownloadFailed(
+            f"The download needs {nbytes / 1e9:.1f} GB, and the disk of {existing} has {free / 1e9:.1f} GB free. "
+            "Free some, or set hub.cache to a folder on a larger disk."
+        )
 
 
 @contextmanager
-def _reporting(blobs: Path, total: int, on_load: OnLoad, repo: str) -> Iterator[None]:
-    """Report what has arrived on disk, finished and unfinished, until the block ends."""
-    ended = threading.Event()
-    before = _nbytes_in(blobs)
-
-    def watch() -> None:
-        logged = 0
-        while not ended.wait(_REPORT_EVERY_S):
-            done = min(_nbytes_in(blobs) - before, total)
-            on_load(LoadProgress(phase="download", done_nbytes=done, total_nbytes=total))
-            percent = 100 * done // max(total, 1)
-            if percent >= logged + _LOG_EVERY_PERCENT:
-                logged = percent
-                _log.info("download_progress", repo=repo, percent=percent, nbytes=done)
-
-    on_load(LoadProgress(phase="download", done_nbytes=0, total_nbytes=total))
-    watcher = threading.Thread(target=watch, name="download progress", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        watcher.join()
-    on_load(LoadProgress(phase="download", done_nbytes=total, total_nbytes=total))
+def _timed(repo: str, files: int, nbytes: int) -> Iterator[None]:
+    """Log the start of a download, and its end if it ends well."""
+    _log.info("download_started", repo=repo, files=files, nbytes=nbytes)
+    begun = time.monotonic()
+    yield
+    _log.info("download_done", repo=repo, nbytes=nbytes, seconds=round(time.monotonic() - begun, 1))
 
 
-def _nbytes_in(folder: Path) -> int:
-    total = 0
-    for file in folder.glob("*"):
-        try:
-            total += file.stat().st_size
-        except OSError:  # renamed meanwhile
-            continue
-    return total
+class _Progress:
+    """How many bytes are here. The client's threads report to it side by side."""
+
+    def __init__(self, repo: str, present: int, total: int, on_load: OnLoad) -> None:
+        self._repo = repo
+        self._present = present
+        self._total = total
+        self._on_load = on_load
+        self._done = present
+        self._logged = self._percent()
+        self._lock = threading.Lock()  # keeps reports in order, and what listens single-threaded
+        self._tell()
+
+    def reach(self, received: int) -> None:
+        """Note that the client has received so many bytes in all. Fewer than before, after a retry, are ignored."""
+        with self._lock:
+            done = min(self._present + received, self._total)
+            if done > self._done:
+                self._done = done
+                self._tell()
+
+    def finish(self) -> None:
+        """Note that everything is here, by whatever way: files that the cache had under another name are not received."""
+        self.reach(self._total)
+
+    def _tell(self) -> None:
+        self._on_load(LoadProgress(phase="download", done_nbytes=self._done, total_nbytes=self._total))
+        percent = self._percent()
+        if percent >= self._logged + _LOG_EVERY_PERCENT:
+            self._logged = percent - percent % _LOG_EVERY_PERCENT
+            _log.info("download_progress", repo=self._repo, percent=percent, nbytes=self._done, total=self._total)
+
+    def _percent(self) -> int:
+        return 100 * self._done // max(self._total, 1)
 
 
-def _silent_bar() -> type:
-    from tqdm.auto import tqdm
+def _silent_bar(reach: Callable[[int], None]) -> type[Any]:
+    """A progress bar for the client that shows nothing and hands on how many bytes it has counted.
 
-    class Silent(tqdm):  # type: ignore[type-arg] - generic in its stubs only
-        def __init__(self, *args: object, **kwargs: object) -> None:
+    The client has two bars of bytes, received and written, and one of files; the larger count of bytes is the news.
+    """
+    from tqdm.auto import tqdm  # huggingface_hub brings it, and takes subclasses of it only
+
+    counting = threading.Lock()
+
+    class Silent(tqdm):  # pyright: ignore[reportMissingTypeArgument, reportUntypedBaseClass] - generic in its stubs only
+        monitor_interval = 0  # or else tqdm starts a thread that outlives the download
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
             kwargs.pop("name", None)
+            self._counts_bytes = kwargs.get("unit") == "B"
+            self._counted = 0
             super().__init__(*args, **{**kwargs, "disable": True})
+
+        def update(self, n: float | None = 1) -> None:
+            if self._counts_bytes:
+                with counting:
+                    self._counted += int(n or 0)
+                    counted = self._counted
+                reach(counted)
 
     return Silent
 
 
 @contextmanager
-def _told_apart(source: HubRepository) -> Iterator[None]:
+def _explained(source: HubRepository) -> Iterator[None]:
     """Turn the client's errors into ours, each with what to do next."""
     from huggingface_hub import errors
 
-    repo, revision = source.repo, source.revision or "main"
+    http_error = errors.HTTPError  # pyright: ignore[reportPrivateImportUsage] - of httpx or httpx2, as the client has it
     try:
         yield
-    except errors.GatedRepoError as error:
+    except errors.HFValidationError as error:
+        raise DownloadFailed(f"{source.repo!r} does not name a repository. Correct `repo` in the settings.") from error
+    except (http_error, OSError) as error:
+        # The client wraps what kept it from the Hub into an error about the cache.
+        hidden = error.__cause__ if isinstance(error, errors.LocalEntryNotFoundError) else None
+        raise DownloadFailed(_reason(hidden or error, source)) from error
+    except RuntimeError as error:  # of hf_xet, which has no types of its own
         raise DownloadFailed(
-            f"{repo} is gated: accept its terms on the Hub, and set HF_TOKEN to a token of that account."
+            f"The download of {source.repo} broke off: {error}. Try again; finished files are kept."
         ) from error
-    except errors.RevisionNotFoundError as error:
-        raise DownloadFailed(
-            f"{repo} has no revision {revision!r}. Set `revision` in the settings accordingly."
-        ) from error
-    except errors.RepositoryNotFoundError as error:
-        raise DownloadFailed(
-            f"There is no repository {repo}, or it is private. Check `repo` in the settings; for a private one set HF_TOKEN."
-        ) from error
-    except errors.HfHubHTTPError as error:
-        raise DownloadFailed(f"The Hub refused to deliver {repo}: {error}. Try again later.") from error
-    except OSError as error:
-        raise DownloadFailed(
-            f"{repo} could not be downloaded ({type(error).__name__}: {error}). Check the network and the disk's free space, "
-            "or set hub.offline and download it elsewhere."
-        ) from error
-    except DownloadFailed:
-        raise
-    except Exception as error:
-        if "Connect" not in type(error).__name__ and "Timeout" not in type(error).__name__:
-            raise
-        raise DownloadFailed(f"The Hub cannot be reached ({type(error).__name__}). Check the network.") from error
+
+
+def _reason(error: BaseException, source: HubRepository) -> str:
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.HfHubHTTPError):
+        return _refusal(error, int(error.response.status_code), source)
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        return f"{source.repo} is not in the cache, and HF_HUB_OFFLINE forbids to download it. Unset HF_HUB_OFFLINE."
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"The disk is full. Free some space for {source.repo}, or set hub.cache to a folder on a larger disk."
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"The cache cannot be written: {error}. Correct its permissions, or set hub.cache to another folder."
+    return (
+        f"The Hub could not be reached for {source.repo} ({type(error).__name__}: {error}). Check the network and "
+        "HF_ENDPOINT and try again, or fill the cache on another machine and copy it here."
+    )
+
+
+def _refusal(error: BaseException, status: int, source: HubRepository) -> str:
+    from huggingface_hub import errors
+
+    repo = source.repo
+    if isinstance(error, errors.GatedRepoError):
+        return f"{repo} is gated. Accept its terms on its page of the Hub, and set HF_TOKEN to a token of that account."
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"{repo} has no revision {source.revision or 'main'!r}. Correct `revision` in the settings."
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return f"There is no repository {repo}, or it is private. Correct `repo`, or set HF_TOKEN to a token that may read it."
+    if status in (401, 403):
+        return f"The Hub denies access to {repo} (status {status}). Set HF_TOKEN to a valid token that may read it."
+    return f"The Hub answered with status {status} for {repo}. Try again later."

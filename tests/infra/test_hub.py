@@ -154,12 +154,17 @@ def test_a_download_goes_on_where_it_stopped_and_counts_what_was_there(hub: HubS
     assert heard[-1].done_nbytes == heard[-1].total_nbytes
 
 
-def test_a_transfer_that_breaks_off_resumes_in_the_middle(hub: HubStandIn, fetch: HubFetcher) -> None:
+def test_a_transfer_that_breaks_off_resumes_in_the_middle_and_counts_no_byte_twice(
+    hub: HubStandIn, fetch: HubFetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1000)
     hub.cut_once = {PLAIN[2]}
-    folder = fetch(SOURCE, ignore)
+    heard: list[LoadProgress] = []
+    folder = fetch(SOURCE, heard.append)
     whole = (hub.folder / PLAIN[2]).read_bytes()
     assert (folder / PLAIN[2]).read_bytes() == whole
     assert [request.start for request in hub.received if request.start] == [len(whole) // 2]
+    assert [progress.done_nbytes for progress in heard].count(heard[-1].total_nbytes) == 1
 
 
 def test_the_log_tells_start_progress_and_end_and_the_terminal_shows_no_bar(
@@ -220,7 +225,7 @@ def test_the_token_of_the_environment_is_sent(
 
 def test_a_private_repository_asks_for_a_token(hub: HubStandIn, fetch: HubFetcher) -> None:
     hub.token = "hf_right"
-    with pytest.raises(DownloadFailed, match="private.* set HF_TOKEN"):
+    with pytest.raises(DownloadFailed, match=r"private.* set HF_TOKEN"):
         fetch(SOURCE, ignore)
 
 
@@ -229,20 +234,20 @@ def test_a_wrong_token_is_told_from_a_missing_one_and_not_repeated(
 ) -> None:
     hub.token = "hf_right"
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
-    with pytest.raises(DownloadFailed, match="401.* Set HF_TOKEN to a valid token") as failure:
+    with pytest.raises(DownloadFailed, match=r"401.* Set HF_TOKEN to a valid token") as failure:
         fetch(SOURCE, ignore)
     assert "hf_wrong" not in failure.value.message
 
 
 def test_a_gated_repository_asks_to_accept_its_terms(hub: HubStandIn, fetch: HubFetcher) -> None:
     hub.gated = True
-    with pytest.raises(DownloadFailed, match="gated.* set HF_TOKEN"):
+    with pytest.raises(DownloadFailed, match=r"gated.* set HF_TOKEN"):
         fetch(SOURCE, ignore)
 
 
 def test_a_403_asks_for_a_token(hub: HubStandIn, fetch: HubFetcher) -> None:
     hub.forbidden = True
-    with pytest.raises(DownloadFailed, match="403.* Set HF_TOKEN"):
+    with pytest.raises(DownloadFailed, match=r"403.* Set HF_TOKEN"):
         fetch(SOURCE, ignore)
 
 
@@ -258,7 +263,7 @@ def test_an_unknown_revision_is_named(fetch: HubFetcher) -> None:
 
 def test_an_unreachable_hub_points_at_the_network(hub: HubStandIn, cache: Path) -> None:
     fetch = HubFetcher(cache=cache, offline=False, endpoint=f"http://127.0.0.1:{free_port()}")
-    with pytest.raises(DownloadFailed, match="could not be reached.* Check the network"):
+    with pytest.raises(DownloadFailed, match=r"could not be reached.* Check the network"):
         fetch(SOURCE, ignore)
 
 
