@@ -9,7 +9,7 @@ from typing import Any
 
 from litestar import Litestar
 
-from .infra.logs import configure_logging
+from .infra.logs import adopt_library_loggers, configure_logging
 from .plugin import DiffusionConfig, DiffusionPlugin
 from .settings import Settings, load_settings
 from .web.access_log import AccessLog
@@ -34,11 +34,30 @@ def create_app(settings: Settings | None = None) -> Litestar:
         route_handlers=[documentation_assets()],
         openapi_config=openapi_config(),
         exception_handlers=exception_handlers(),
-        lifespan=[_ending_on_signal(plugin)],
+        lifespan=[_ending_on_signal(plugin), _adopting_logs(plugin)],
         logging_config=None,
     )
     app.asgi_handler = AccessLog(app.asgi_handler, log_prompts=settings.log.prompts)
     return app
+
+
+def _adopting_logs(plugin: DiffusionPlugin) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
+    """Libraries install log handlers of their own when they are imported, which the engine does in the background."""
+
+    async def adopt() -> None:
+        await plugin.services.engine.start()
+        adopt_library_loggers()
+
+    @asynccontextmanager
+    async def lifespan(_app: Litestar) -> AsyncIterator[None]:
+        adopting = asyncio.create_task(adopt())
+        try:
+            yield
+        finally:
+            adopting.cancel()
+            await asyncio.wait([adopting])
+
+    return lifespan
 
 
 def _ending_on_signal(plugin: DiffusionPlugin) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:

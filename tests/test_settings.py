@@ -28,7 +28,9 @@ def test_the_shipped_file_holds_the_defaults_and_two_hub_models() -> None:
 def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
     file = tmp_path / "s.toml"
     file.write_text("[server]\nport = 1\nhost = 'x'\n")
-    settings = load_settings(file, {"LITESTAR_DIFFUSION__SERVER__PORT": "9000", "LITESTAR_DIFFUSION__LOG__PROMPTS": "true"})
+    settings = load_settings(
+        file, {"LITESTAR_DIFFUSION__SERVER__PORT": "9000", "LITESTAR_DIFFUSION__LOG__PROMPTS": "true"}
+    )
     assert (settings.server.host, settings.server.port, settings.log.prompts) == ("x", 9000, True)
 
 
@@ -43,7 +45,7 @@ def test_every_wrong_key_is_named_with_its_path_its_value_and_what_is_allowed(tm
     file = tmp_path / "s.toml"
     file.write_text(
         '[server]\nport = 70000\nhots = "x"\n[models]\ndtype = "int8"\n[[models.hub]]\nname = "a b"\n'
-        '[models.local.mine]\nwidth = 100\n[nothing]\n'
+        "[models.local.mine]\nwidth = 100\n[nothing]\n"
     )
     with pytest.raises(InvalidSettings) as caught:
         load_settings(file, {})

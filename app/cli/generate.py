@@ -26,7 +26,7 @@ def _with_parameters(function: Any) -> Any:
     for field in reversed(msgspec.structs.fields(GenerationParameters)):
         if field.name != "prompt":
             name = f"--{field.name.replace('_', '-')}"
-            function = click.option(name, field.name, help=_description(field.type), metavar=_metavar(field.type))(
+            function: Any = click.option(name, field.name, help=_description(field.type), metavar=_metavar(field.type))(
                 function
             )
     return function

@@ -6,7 +6,7 @@ slow work in threads of its own.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal
@@ -119,7 +119,9 @@ class ModelPool:
         self._released = asyncio.Condition()
 
     @asynccontextmanager
-    async def lease(self, name: str, activation_nbytes: int = 0, on_load: OnLoad | None = None) -> AsyncIterator[Lease]:
+    async def lease(
+        self, name: str, activation_nbytes: int = 0, on_load: OnLoad | None = None
+    ) -> AsyncGenerator[Lease]:
         """Lend a model that is on the device, loading it and evicting idle ones as needed.
 
         Args:

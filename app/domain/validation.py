@@ -54,7 +54,7 @@ def _errors(raw: object, struct: type[msgspec.Struct], strict: bool, path: str) 
 
 def _value_errors(value: object, declared: Any, strict: bool, path: str) -> typing.Iterator[FieldError]:
     if (nested := _struct_in(declared)) is not None and isinstance(value, Mapping):
-        yield from _errors(value, nested, strict, path)
+        yield from _errors(typing.cast("Mapping[str, object]", value), nested, strict, path)
         return
     if (item := _struct_item(declared)) is not None:
         if isinstance(value, list):

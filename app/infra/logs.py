@@ -20,7 +20,7 @@ _MAX_CHARS = 2000
 _SECRET_NAME = re.compile(r"(?:^|[_-])(?:token|authorization|password|secret|cookie|api[_-]?key)$", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"\bhf_[A-Za-z0-9]{8,}|\b(?:Bearer|Basic)\s+[\w.~+/=-]{8,}")
 _REDACTED = "[redacted]"
-_LIBRARIES = ("uvicorn", "uvicorn.error", "uvicorn.access", "diffusers", "transformers", "huggingface_hub")
+_LIBRARIES = ("uvicorn", "uvicorn.error", "diffusers", "transformers", "huggingface_hub")
 
 
 class _Handler(logging.StreamHandler[TextIO]):
@@ -68,6 +68,7 @@ def adopt_library_loggers() -> None:
     diffusers, transformers and huggingface_hub install handlers of their own when they are imported: call this again
     after that.
     """
+    logging.getLogger("uvicorn.access").disabled = True  # our access log says more, in one line
     for name in _LIBRARIES:
         logger = logging.getLogger(name)
         logger.handlers.clear()

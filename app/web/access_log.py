@@ -59,7 +59,7 @@ class AccessLog:
         level = _log.debug if "/health/" in scope["path"] else _log.info
         level(
             "request",
-            method=scope["method"],
+            method=scope.get("method"),
             path=scope["path"],
             status=outcome["status"],
             bytes=outcome["bytes"],

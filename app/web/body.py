@@ -15,6 +15,8 @@ from ..domain.validation import convert_all
 _READ_AS_JSON = frozenset({"", "application/json", "application/x-www-form-urlencoded"})
 """The last is what `curl -d` claims of whatever it sends."""
 
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -33,7 +35,7 @@ class ReportingDTO(MsgspecDTO[T]):
         self._check_media_type()
         try:
             return msgspec.json.decode(value, type=self.model_type)
-        except msgspec.DecodeError:
+        except _UNREADABLE:
             pass  # the slow way finds everything that is wrong
         body, errors = convert_all(_parsed(value), self.model_type)
         if body is None:
@@ -62,6 +64,6 @@ class ReportingDTO(MsgspecDTO[T]):
 def _parsed(value: bytes) -> object:
     try:
         return msgspec.json.decode(value)
-    except msgspec.DecodeError as error:
+    except _UNREADABLE as error:
         message = f'is not JSON: {error}. Send an object such as {{"prompt": "a red circle"}}'
         raise InvalidRequest([FieldError(field="body", message=message)]) from error

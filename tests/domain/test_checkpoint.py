@@ -55,7 +55,9 @@ def test_few_step_kinds_by_name(name: str, expected: FewStep | None) -> None:
 
 
 def test_metadata_beats_the_name() -> None:
-    assert reading(name="x-turbo", modelspec__title="X Lightning 2 steps").traits.few_step == FewStep(kind="lightning", steps=2)
+    assert reading(name="x-turbo", modelspec__title="X Lightning 2 steps").traits.few_step == FewStep(
+        kind="lightning", steps=2
+    )
 
 
 def test_turbo_is_made_for_512() -> None:

@@ -104,10 +104,10 @@ def test_the_examples_of_the_document_work_when_pasted(server: Server) -> None:
     document = server.client.get("/schema/openapi.json").json()
     operation = document["paths"]["/generate/{model_name}"]["post"]
     media = operation["requestBody"]["content"]["application/json"]
-    examples = list(media["examples"].values())
+    examples = media["schema"]["examples"]
     assert len(examples) == 2
     for example in examples:
-        answer = server.client.post("/generate/demo", json=example["value"])
+        answer = server.client.post("/generate/demo", json=example)
         assert answer.status_code == 200, answer.text
     assert "application/problem+json" in operation["responses"]["400"]["content"]
 

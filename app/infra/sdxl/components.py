@@ -54,11 +54,14 @@ def build_network(component: str, configs: Path) -> nn.Module:
     `torch.device("meta")` is thread-local, where accelerate's `init_empty_weights` patches `nn.Module` for all threads.
     """
     config = read_config(configs, f"{component}/config.json")
+    network: Any
     with torch.device("meta"):
         if component == "unet":
-            return UNet2DConditionModel.from_config(config)
+            network = UNet2DConditionModel.from_config(config)
+            return network
         if component == "vae":
-            return AutoencoderKL.from_config(config)
+            network = AutoencoderKL.from_config(config)
+            return network
         text_config = CLIPTextConfig.from_dict(config)
         return CLIPTextModel(text_config) if component == "text_encoder" else CLIPTextModelWithProjection(text_config)
 

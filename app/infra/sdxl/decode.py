@@ -1,5 +1,7 @@
 """Latents to pixels; never a black image."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -18,9 +20,10 @@ def decode(model: SdxlModel, latents: Tensor) -> tuple[RawImage, str | None]:
     Raises:
         NotFinite: NaN or Inf in fp32 too.
     """
-    scaled = latents / model.vae.config.scaling_factor
+    config: Any = model.vae.config
+    scaled = latents / config.scaling_factor
     warning = None
-    if model.dtype == torch.float16 and model.vae.config.force_upcast:
+    if model.dtype == torch.float16 and config.force_upcast:
         pixels = _decode_fp32(model, scaled)
     else:
         pixels = _decode(model, scaled)

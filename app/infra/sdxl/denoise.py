@@ -1,6 +1,7 @@
 """The denoising loop: from noise to latents, one image at a time."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,6 +10,9 @@ from ...domain.generation import LATENT_SCALE, GenerationRequest
 from .components import SdxlModel
 from .samplers import build_sampler, start, step_arguments
 from .text import Conditioning
+
+_LATENT_CHANNELS = 4
+"""Of SDXL's autoencoder; the catalogue refuses UNets that take more."""
 
 OnImageStep = Callable[[int, int], None]
 """Called with (evaluations done, evaluations in all) of one image."""
@@ -20,22 +24,22 @@ def denoise(
     """Latents of one image, 1 x 4 x height/8 x width/8.
 
     The noise is drawn on the CPU, so a seed means the same image on every device; nothing of it depends on the other
-    images of the request.
+    images of the request. Latents stay in float32 between steps: in bfloat16 they would gather rounding errors.
     """
     device = model.unet.device
     generator = torch.Generator("cpu").manual_seed(seed)
-    sampler = build_sampler(request.sampler, model.sampler_config, model.traits, request.timestep_spacing)
+    sampler: Any = build_sampler(request.sampler, model.sampler_config, model.traits, request.timestep_spacing)
     timesteps = start(sampler, request.num_inference_steps, device)
     step_options = step_arguments(sampler, [generator])
-    shape = (1, model.unet.config.in_channels, request.height // LATENT_SCALE, request.width // LATENT_SCALE)
-    latents = torch.randn(shape, generator=generator, dtype=model.dtype).to(device) * sampler.init_noise_sigma
+    shape = (1, _LATENT_CHANNELS, request.height // LATENT_SCALE, request.width // LATENT_SCALE)
+    latents = torch.randn(shape, generator=generator, dtype=torch.float32).to(device) * sampler.init_noise_sigma
     predict = _predictor(model, request, conditioning)
     on_step(0, len(timesteps))
     for index, timestep in enumerate(timesteps):
         prediction = predict(sampler.scale_model_input(latents, timestep), timestep)
-        latents = sampler.step(prediction, timestep, latents, **step_options)[0].to(model.dtype)
+        latents = sampler.step(prediction, timestep, latents, **step_options)[0]
         on_step(index + 1, len(timesteps))
-    return latents
+    return latents.to(model.dtype)
 
 
 def _predictor(
@@ -57,6 +61,7 @@ def _predictor(
             added_cond_kwargs=conditions,
             return_dict=False,
         )[0]
+        prediction = prediction.float()
         return _guided(prediction, request) if request.guided else prediction
 
     return predict

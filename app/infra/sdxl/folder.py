@@ -1,6 +1,7 @@
 """Reads the weights of each component from a folder in the diffusers layout, sharded or not."""
 
 import json
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ def open_folder(path: Path, variant: str | None) -> Iterator[Callable[[str, nn.M
     with ExitStack() as stack:
 
         def weights(component: str, network: nn.Module) -> StateDict:
-            tensors: dict[str, Tensor] = {}
+            tensors: OrderedDict[str, Tensor] = OrderedDict()
             for file in weight_files(path / component, variant):
                 shard = stack.enter_context(safe_open(file, framework="pt", device="cpu"))
                 tensors.update({key: shard.get_tensor(key) for key in shard.keys()})  # noqa: SIM118 - not a dict

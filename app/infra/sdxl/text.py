@@ -76,5 +76,5 @@ def _cut_text(tokenizer: CLIPTokenizer, field: str, prompt: str) -> str | None:
     ids: list[int] = tokenizer(prompt, add_special_tokens=False, verbose=False).input_ids
     if len(ids) <= room:
         return None
-    lost = tokenizer.decode(ids[room:]).strip()
+    lost = str(tokenizer.decode(ids[room:])).strip()
     return f"{field} is {len(ids)} tokens long and {room} fit; this end of it was not used: {lost!r}."
