@@ -7,13 +7,17 @@ from contextlib import contextmanager
 import click
 
 from ..domain.errors import DiffusionError, InvalidRequest, InvalidSettings
+from .parameters import option_name
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+Failure = click.ClickException
+"""What a command raises to end with a message and exit code 1."""
 
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Print foreseen errors and exit."""
+    """Print foreseen errors on standard error and exit."""
     try:
         yield
     except click.ClickException as error:
@@ -23,5 +27,13 @@ def told() -> Iterator[None]:
         click.echo("Interrupted.", err=True)
         sys.exit(INTERRUPTED)
     except DiffusionError as error:
-        click.echo(f"{error.title}: {error.message}", err=True)
+        click.echo(f"Error: {_words(error)}", err=True)
         sys.exit(USAGE if isinstance(error, (InvalidSettings, InvalidRequest)) else FAILED)
+
+
+def _words(error: DiffusionError) -> str:
+    """The message; wrong parameters under the names that they have as options."""
+    if not isinstance(error, InvalidRequest):
+        return error.message
+    wrong = (f"  {option_name(each.field)}: {each.message}" for each in error.errors)
+    return "\n".join(("these values are not valid:", *wrong))

@@ -1,17 +1,21 @@
 """`litestar-diffusion models`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 import msgspec
 
-from ..domain.model import Checkpoint, Folder, HubRepository, ModelSpec
+from ..domain.model import Checkpoint, Folder, HubRepository, ModelSpec, ModelTraits
 from ..settings import load_settings
 from .options import settings_option
 
+_HEADINGS = ("MODEL", "SOURCE", "KIND", "PREDICTION", "ON DISK", "STATE")
+_UNFOLDED_CHARS = 10_000
+
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable, with how each trait was found.")
 @settings_option
 def models(as_json: bool, settings_file: Path | None) -> None:
     """List the models that the server would offer, and why others are unusable."""
@@ -19,27 +23,31 @@ def models(as_json: bool, settings_file: Path | None) -> None:
 
     specs = build(load_settings(settings_file)).catalogue.list()
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode([_facts(spec) for spec in specs])).decode())
-        return
-    from rich.console import Console
+        click.echo(msgspec.json.format(msgspec.json.encode([_facts(spec) for spec in specs])))
+    else:
+        _print_table(specs)
+
+
+def _print_table(specs: Sequence[ModelSpec]) -> None:
+    from rich.console import Console  # here, because `--help` need not wait for it
     from rich.table import Table
 
+    console = Console(markup=False, emoji=False, highlight=False)  # paths and reasons are no markup
+    if not console.is_terminal:
+        console.width = _UNFOLDED_CHARS  # a line each, for grep
     table = Table(box=None, pad_edge=False)
-    for heading in ("MODEL", "SOURCE", "PREDICTION", "STEPS", "ON DISK", "STATE"):
+    for heading in _HEADINGS:
         table.add_column(heading, overflow="fold")
     for spec in specs:
         table.add_row(*_row(spec))
-    Console().print(table)
+    console.print(table)
 
 
 def _row(spec: ModelSpec) -> tuple[str, ...]:
     if spec.unusable is not None:
-        return spec.name, _source(spec), "", "", "", f"unusable: {spec.unusable}"
-    traits = spec.traits
-    prediction = traits.prediction_type + (", zero SNR" if traits.zero_snr else "")
-    kind = f"{traits.few_step.steps} ({traits.few_step.kind})" if traits.few_step else "standard"
-    size = f"{spec.nbytes / 1e6:,.0f} MB" if spec.nbytes else "not downloaded"
-    return spec.name, _source(spec), prediction, kind, size, "usable"
+        return spec.name, _source(spec), "", "", _size(spec.nbytes), f"unusable: {spec.unusable}"
+    prediction = spec.traits.prediction_type + (", zero SNR" if spec.traits.zero_snr else "")
+    return spec.name, _source(spec), _kind(spec.traits), prediction, _size(spec.nbytes), "usable"
 
 
 def _source(spec: ModelSpec) -> str:
@@ -50,6 +58,15 @@ def _source(spec: ModelSpec) -> str:
             return str(path)
 
 
+def _kind(traits: ModelTraits) -> str:
+    few = traits.few_step
+    return traits.kind if few is None else f"{few.kind}, {few.steps} step{'s' if few.steps > 1 else ''}"
+
+
+def _size(nbytes: int | None) -> str:
+    return "unknown" if nbytes is None else f"{nbytes / 1e6:,.0f} MB"
+
+
 def _facts(spec: ModelSpec) -> dict[str, object]:
     return {
         "name": spec.name,
@@ -57,5 +74,6 @@ def _facts(spec: ModelSpec) -> dict[str, object]:
         "traits": spec.traits,
         "evidence": spec.evidence,
         "nbytes": spec.nbytes,
+        "builtin": spec.builtin,
         "unusable": spec.unusable,
     }

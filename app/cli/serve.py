@@ -1,17 +1,23 @@
 """`litestar-diffusion serve`."""
 
 import errno
+import math
+import shlex
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 import msgspec
 
 from ..settings import Settings, load_settings
+from .failures import Failure
 from .options import settings_option
 
 _GRACE_BEYOND_S = 5
 """The server waits a little longer for answers than the dispatcher does for images."""
+_REACHED_AT: Mapping[str, str] = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound to
+"""An address to try for those that mean every address."""
 
 
 @click.command()
@@ -21,27 +27,39 @@ _GRACE_BEYOND_S = 5
 def serve(host: str | None, port: int | None, settings_file: Path | None) -> None:
     """Run the HTTP server until Ctrl+C."""
     settings = _overridden(load_settings(settings_file), host, port)
+    with _listening(settings.server.host, settings.server.port) as listening:
+        _greet(_url(listening), settings.models.default or "demo")
+        _run(settings, listening)
+
+
+def _run(settings: Settings, listening: socket.socket) -> None:
     import uvicorn  # here, because `--help` need not wait for it
 
     from ..asgi import create_app
 
-    listening = _bound(settings.server.host, settings.server.port)
-    address = listening.getsockname()
-    url = f"http://{address[0]}:{address[1]}"
-    click.echo(f"Serving on {url}  (documentation: {url}/schema, end with Ctrl+C). Try:", err=True)
-    click.echo(
-        f"  curl -X POST {url}/generate/{settings.models.default or 'demo'} -H 'accept: image/png' "
-        '-d \'{"prompt": "a red circle on a blue background"}\' -o out.png',
-        err=True,
-    )
     config = uvicorn.Config(
         create_app(settings),
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=int(settings.server.shutdown_grace_s) + _GRACE_BEYOND_S,
+        timeout_graceful_shutdown=math.ceil(settings.server.shutdown_grace_s) + _GRACE_BEYOND_S,
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    server = uvicorn.Server(config)
+    server.run(sockets=[listening])
+    if not server.started:
+        raise Failure("The server could not start; the log says why.")
+
+
+def _greet(url: str, model: str) -> None:
+    click.echo(f"Serving on {url}  (documentation: {url}/schema, end with Ctrl+C). Try:", err=True)
+    body = shlex.quote('{"prompt": "a red circle on a blue background"}')
+    click.echo(f"  curl -X POST {url}/generate/{model} -H 'accept: image/png' -d {body} -o out.png", err=True)
+
+
+def _url(listening: socket.socket) -> str:
+    bound, port = listening.getsockname()[:2]
+    host = _REACHED_AT.get(bound, bound)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _overridden(settings: Settings, host: str | None, port: int | None) -> Settings:
@@ -50,18 +68,22 @@ def _overridden(settings: Settings, host: str | None, port: int | None) -> Setti
     return msgspec.structs.replace(settings, server=msgspec.structs.replace(server, **stated))
 
 
-def _bound(host: str, port: int) -> socket.socket:
-    """A listening socket, so that a port in use is said before anything is loaded."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+def _listening(host: str, port: int) -> socket.socket:
+    """A listening socket, so that a port in use is said before anything is loaded, and early clients wait.
+
+    Raises:
+        Failure: the system refuses.
+    """
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen()
     except OSError as error:
         listening.close()
         if error.errno == errno.EADDRINUSE:
-            raise click.ClickException(
+            raise Failure(
                 f"Port {port} of {host} is in use. Choose another with --port, or 0 for a free one."
             ) from error
-        raise click.ClickException(f"{host}:{port} cannot be listened on: {error.strerror}.") from error
+        raise Failure(f"{host}:{port} cannot be listened on: {error.strerror}.") from error
     return listening

@@ -1,202 +1,126 @@
-"""Catalogue entries for what lies in a models folder: single-file checkpoints and diffusers folders."""
+"""Catalogue entries of local models: single-file checkpoints and diffusers folders."""
 
-import json
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from ..domain.checkpoint import NotServable, Reading, apply_overrides, few_step_from_words, read_traits
+from ..domain.checkpoint import NotServable, Reading, apply_overrides, read_checkpoint
+from ..domain.component_configs import ComponentConfigs
 from ..domain.errors import InvalidSettings
-from ..domain.model import (
-    MODEL_NAME_PATTERN,
-    Checkpoint,
-    Folder,
-    ModelName,
-    ModelOverrides,
-    ModelSource,
-    ModelSpec,
-    ModelTraits,
-)
+from ..domain.model import Checkpoint, Folder, ModelOverrides, ModelSource, ModelSpec, ModelTraits
+from .candidates import Candidate
+from .component_configs import config_files, read_component_configs
+from .entry import Entry, digest, stamps
+from .folder import read_folder, watched_files
 from .header import BrokenFile, read_header
-from .sidecar import config_folder, read_sidecar, widths_of
+from .sidecar import check_sampler, config_path, read_sidecar
 
-PICKLES = frozenset({".ckpt", ".pt", ".pth", ".bin", ".pkl"})
-_COMPONENTS = ("unet", "vae", "text_encoder", "text_encoder_2")
 _PICKLE_REASON = (
     "it is a pickle. Pickles can run code when they are loaded and are never opened here: convert it to .safetensors "
-    "with a tool that you trust."
+    "with a tool that you trust, or look for a safetensors version of the model."
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A file or folder that may be a model, and what its entry depends on."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stated:
+    """What people say of a model, and where."""
 
-    path: Path
-    fingerprint: str
+    settings: ModelOverrides
+    sidecar: ModelOverrides = field(default_factory=ModelOverrides)
+    config: Path | None = None
+    """The folder of its component configs, for a checkpoint that has one."""
+    wrong: str | None = None
+    """Why what they say cannot be used."""
 
     @property
-    def name(self) -> str:
-        """The model's name: the file name without suffix, or the folder's."""
-        return self.path.name if self.path.is_dir() and self.path.suffix != ".safetensors" else self.path.stem
+    def overrides(self) -> ModelOverrides:
+        return merged(self.settings, self.sidecar)
 
 
-def candidates(directory: Path) -> Iterator[Candidate]:
-    """Everything in a folder that looks like a model, in alphabetical order. Reads no file."""
-    try:
-        entries = sorted(directory.iterdir())
-    except OSError:
-        return
-    for path in entries:
-        if path.name.startswith(".") or path.suffix == ".config":
-            continue
-        if path.suffix == ".safetensors" or path.suffix in PICKLES or (path / "model_index.json").is_file():
-            yield candidate_of(path)
-
-
-def candidate_of(path: Path) -> Candidate:
-    """A single path as a candidate, whatever it is."""
-    return Candidate(path, _fingerprint(path))
-
-
-def describe(candidate: Candidate, stated: ModelOverrides, *, builtin: bool) -> ModelSpec:
+def describe(candidate: Candidate, settings: ModelOverrides, *, builtin: bool = False) -> Entry:
     """The entry of a candidate; a broken one's says why. Never raises for what is in the files.
 
     Args:
         candidate: the file or folder.
-        stated: what the settings say of this model.
+        settings: what the settings say of this model.
         builtin: whether it ships with the package.
     """
-    source: ModelSource = Checkpoint(path=candidate.path)
-    if candidate.path.is_dir() and candidate.path.suffix != ".safetensors":
-        source = Folder(path=candidate.path)
-    name = ModelName(candidate.name)
+    first = (candidate.path, candidate.sidecar)
+    lines = stamps(first)  # always before reading, so that a change meanwhile is noticed the next time
+    stated = _stated(candidate, settings)
+    related = _related_files(candidate, stated)
+    lines += stamps(related)
     spec = ModelSpec(
-        name=name, source=source, traits=ModelTraits(), overrides=stated, version=candidate.fingerprint, builtin=builtin
+        name=candidate.name,
+        source=_source(candidate, stated),
+        traits=ModelTraits(),
+        overrides=stated.overrides,
+        dtype=stated.overrides.dtype or "auto",
+        version=digest(*lines, msgspec.json.encode(settings).decode()),
+        builtin=builtin,
     )
-    try:
-        if not re.match(MODEL_NAME_PATTERN, name):
-            raise NotServable(
-                "its name holds characters that cannot stand in a URL. Rename it to letters, digits, . _ and -."
-            )
-        if candidate.path.suffix in PICKLES:
-            raise NotServable(_PICKLE_REASON)
-        sidecar = read_sidecar(candidate.path.parent / f"{name}.toml")
-        return _described(spec, sidecar)
-    except (NotServable, BrokenFile, InvalidSettings) as error:
-        return replace(spec, unusable=str(error))
-
-
-def _described(spec: ModelSpec, sidecar: ModelOverrides) -> ModelSpec:
-    overrides = merged(spec.overrides, sidecar)
-    if isinstance(spec.source, Checkpoint):
-        folder = config_folder(spec.source.path, overrides)
-        header = read_header(spec.source.path)
-        reading = read_traits(header.shapes, header.metadata, spec.name, widths_of(folder))
-        source, nbytes = Checkpoint(path=spec.source.path, config=folder), header.nbytes
-    else:
-        assert isinstance(spec.source, Folder)
-        source, nbytes = spec.source, _weights_nbytes(spec.source.path)
-        reading = read_folder(spec.source.path, spec.name)
-    reading = apply_overrides(reading, sidecar, "the sidecar")
-    reading = apply_overrides(reading, spec.overrides, "the settings file")
-    return replace(
-        spec,
-        source=source,
-        traits=reading.traits,
-        evidence=reading.evidence,
-        overrides=overrides,
-        dtype=overrides.dtype or "auto",
-        nbytes=nbytes,
-    )
+    return Entry(spec=_described(candidate, spec, stated), watched=(*first, *related), stamp=digest(*lines))
 
 
 def merged(above: ModelOverrides, below: ModelOverrides) -> ModelOverrides:
     """Two sets of overrides in one; `above` wins."""
-    stated = {key: value for key, value in msgspec.structs.asdict(above).items() if value is not None}
-    plain = ModelOverrides(**{key: getattr(below, key) for key in ModelOverrides.__struct_fields__})
-    known = {key: value for key, value in stated.items() if key in ModelOverrides.__struct_fields__}
-    return msgspec.structs.replace(plain, **known)
+    pairs = {name: (getattr(above, name), getattr(below, name)) for name in ModelOverrides.__struct_fields__}
+    return ModelOverrides(**{name: low if high is None else high for name, (high, low) in pairs.items()})
 
 
-def read_folder(folder: Path, name: str) -> Reading:
-    """The traits of a diffusers folder, from its configs.
-
-    Raises:
-        NotServable: it is not an SDXL text-to-image pipeline.
-    """
-    index = _json(folder / "model_index.json")
-    pipeline = str(index.get("_class_name", "nothing"))
-    if not pipeline.startswith("StableDiffusionXL") or "Inpaint" in pipeline or "text_encoder" not in index:
-        raise NotServable(f"its model_index.json describes {pipeline}; only StableDiffusionXLPipeline is served.")
-    sampler, unet = _json(folder / "scheduler" / "scheduler_config.json"), _json(folder / "unet" / "config.json")
-    prediction = "v_prediction" if sampler.get("prediction_type") == "v_prediction" else "epsilon"
-    zero_snr = bool(sampler.get("rescale_betas_zero_snr", False))
-    few_step, how = few_step_from_words({}, name)
-    sample_size = unet.get("sample_size")
-    traits = ModelTraits(
-        prediction_type=prediction,
-        zero_snr=zero_snr,
-        few_step=few_step,
-        size_px=sample_size * 8 if isinstance(sample_size, int) else 1024,
-    )
-    config = "scheduler/scheduler_config.json"
-    return Reading(
-        traits=traits,
-        evidence=(
-            f"SDXL base: model_index.json describes {pipeline}",
-            f"{prediction} prediction: {config}",
-            f"zero terminal SNR {'on' if zero_snr else 'off'}: {config}",
-            how,
-        ),
-    )
-
-
-def _weights_nbytes(folder: Path) -> int:
-    """Bytes of weights of a diffusers folder, every header checked.
-
-    Raises:
-        NotServable: a component has no safetensors weights.
-        BrokenFile: one of its files is broken.
-    """
-    total = 0
-    for component in _COMPONENTS:
-        files = sorted((folder / component).glob("*.safetensors"))
-        if not files:
-            pickles = any(p.suffix in PICKLES for p in (folder / component).glob("*"))
-            raise NotServable(
-                f"its {component} {'is a pickle' if pickles else 'is missing'}; safetensors weights are needed."
-            )
-        for file in files:
-            try:
-                total += read_header(file).nbytes
-            except BrokenFile as error:
-                raise BrokenFile(f"{component}/{file.name}: {error}") from error
-    return total
-
-
-def _json(file: Path) -> dict[str, Any]:
+def _stated(candidate: Candidate, settings: ModelOverrides) -> _Stated:
     try:
-        parsed = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise NotServable(f"{file.parent.name}/{file.name} cannot be read as JSON: {error}.") from error
-    return parsed if isinstance(parsed, dict) else {}
+        check_sampler(settings, f"models.local.{candidate.name} in the settings")
+        sidecar = read_sidecar(candidate.sidecar)
+        config = None if candidate.is_folder else config_path(candidate.path, merged(settings, sidecar).config)
+        return _Stated(settings=settings, sidecar=sidecar, config=config)
+    except InvalidSettings as error:
+        return _Stated(settings=settings, wrong=error.message)
 
 
-def _fingerprint(path: Path) -> str:
-    """Changes when the file, its sidecar or its config folder changes."""
-    sidecar = path.parent / f"{path.name if (path / 'model_index.json').is_file() else path.stem}.toml"
-    related = [path, sidecar, path.with_suffix(".config"), path / "model_index.json"]
-    return ";".join(_stat(file) for file in related)
+def _related_files(candidate: Candidate, stated: _Stated) -> tuple[Path, ...]:
+    if candidate.is_folder:
+        return watched_files(candidate.path)
+    usual = candidate.path.with_suffix(".config")
+    return (usual, *config_files(stated.config or usual))
 
 
-def _stat(path: Path) -> str:
+def _source(candidate: Candidate, stated: _Stated) -> ModelSource:
+    if candidate.is_folder:
+        return Folder(path=candidate.path)
+    return Checkpoint(path=candidate.path, config=stated.config)
+
+
+def _described(candidate: Candidate, spec: ModelSpec, stated: _Stated) -> ModelSpec:
     try:
-        stat = path.stat()
-    except OSError:
-        return "-"
-    return f"{stat.st_ino}.{stat.st_size}.{stat.st_mtime_ns}.{stat.st_mode}"
+        if candidate.is_pickle:
+            raise NotServable(_PICKLE_REASON)
+        if stated.wrong is not None:
+            raise NotServable(stated.wrong)
+        reading, nbytes = _read(candidate, stated.config)
+    except (NotServable, BrokenFile) as error:
+        return replace(spec, unusable=_printable(str(error)))
+    reading = apply_overrides(reading, stated.sidecar, f"its sidecar {candidate.sidecar.name!r}")
+    reading = apply_overrides(reading, stated.settings, "the settings file")
+    return replace(spec, traits=reading.traits, evidence=(*reading.evidence, *_renamed(candidate)), nbytes=nbytes)
+
+
+def _read(candidate: Candidate, config: Path | None) -> tuple[Reading, int]:
+    if candidate.is_folder:
+        found = read_folder(candidate.path, None, candidate.stem)
+        return found.reading, found.nbytes
+    header = read_header(candidate.path)
+    configs = read_component_configs(config) if config is not None else ComponentConfigs()
+    return read_checkpoint(header.shapes, header.metadata, candidate.stem, configs), header.nbytes
+
+
+def _renamed(candidate: Candidate) -> Iterator[str]:
+    if candidate.name != candidate.stem:
+        yield f"named {candidate.name}, because {candidate.stem!r} holds characters that cannot stand in a URL"
+
+
+def _printable(text: str) -> str:
+    """File names may hold bytes that are no text, and no JSON could carry them."""
+    return text.encode("utf-8", "backslashreplace").decode()

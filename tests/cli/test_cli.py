@@ -1,85 +1,144 @@
 """The command line as a stranger meets it: real processes, their output and exit codes."""
 
 import json
+import os
 import re
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import click
+import httpx
 import msgspec
 import pytest
 
+from litestar_diffusion.cli import cli as command_line
 from litestar_diffusion.domain.generation import GenerationParameters
 from tests.pictures import opened, seen_in
 
+GENERATES_S = 400  # torch is imported and a model loaded, maybe on a machine with other work
+DEMO_VPRED = Path(__file__).parents[2] / "models" / "demo-vpred.safetensors"
 
-def cli(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+INTERRUPTIBLE = """
+import signal
+from litestar_diffusion.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a job in the background starts without
+main()
+"""
+
+
+def cli(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        [sys.executable, "-m", "litestar_diffusion", *arguments], cwd=cwd, capture_output=True, text=True, timeout=180
+        [sys.executable, "-m", "litestar_diffusion", *arguments], cwd=cwd, capture_output=True, timeout=GENERATES_S
     )
+
+
+def refused(done: subprocess.CompletedProcess[bytes], exit_code: int) -> str:
+    """What a command said on standard error when it ended with this code, in words and with nothing else."""
+    said = done.stderr.decode()
+    assert done.returncode == exit_code, said
+    assert done.stdout == b""
+    assert "Traceback" not in said
+    return said
 
 
 @pytest.mark.parametrize("command", ["", "serve", "generate", "models", "inspect"])
 def test_every_command_has_help(command: str) -> None:
     shown = cli(*command.split(), "--help")
-    assert shown.returncode == 0
-    assert "Usage:" in shown.stdout
+    assert shown.returncode == 0, shown.stderr
+    assert b"Usage:" in shown.stdout
 
 
-def test_help_and_the_package_import_nothing_heavy() -> None:
-    script = """
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_and_version_import_nothing_heavy(option: str) -> None:
+    script = f"""
 import sys
 import litestar_diffusion
 from litestar_diffusion.cli import cli
-cli(["generate", "--help"], standalone_mode=False)
-heavy = {"torch", "diffusers", "transformers", "litestar", "uvicorn", "huggingface_hub"} & set(sys.modules)
-sys.exit(f"imported {heavy}" if heavy else 0)
+cli([{option!r}], standalone_mode=False)
+heavy = {{"torch", "diffusers", "transformers", "litestar", "uvicorn", "huggingface_hub", "rich"}} & set(sys.modules)
+sys.exit(f"imported {{heavy}}" if heavy else 0)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
 
 
-def test_every_parameter_of_the_api_is_an_option() -> None:
-    shown = cli("generate", "--help").stdout
-    options = set(re.findall(r"--([a-z0-9-]+)", shown))
-    fields = {field.name.replace("_", "-") for field in msgspec.structs.fields(GenerationParameters)} - {"prompt"}
-    assert fields <= options
+def test_the_options_of_generate_are_the_parameters_of_the_api() -> None:
+    options = {name for option in command_line.commands["generate"].params for name in option.opts if "--" in name}
+    of_the_command = {"--output", "--model", "--force", "--settings"}
+    fields = {f"--{field.name.replace('_', '-')}" for field in msgspec.structs.fields(GenerationParameters)}
+    assert options - of_the_command == fields - {"--prompt"}
 
 
-def test_generate_writes_the_picture(tmp_path: Path) -> None:
+def test_every_option_says_what_it_does() -> None:
+    for command in command_line.commands.values():
+        silent = [option.name for option in command.params if isinstance(option, click.Option) and not option.help]
+        assert silent == []
+
+
+def test_generate_writes_the_picture_and_never_over_another(tmp_path: Path) -> None:
     done = cli("generate", "a red circle on a blue background", "-o", "out.webp", "--seed", "7", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     data = (tmp_path / "out.webp").read_bytes()
     assert opened(data).format == "WEBP"
     assert seen_in(data).background == "blue"
-    assert "seed 7" in done.stderr
-    again = cli("generate", "a red circle", "-o", "out.webp", cwd=tmp_path)
-    assert again.returncode == 2
-    assert "--force" in again.stderr
+    assert b"seed 7" in done.stderr
+    assert "--force" in refused(cli("generate", "a red circle", "-o", "out.webp", cwd=tmp_path), 2)
+    assert (tmp_path / "out.webp").read_bytes() == data
 
 
-def test_wrong_options_are_all_named_and_exit_with_2(tmp_path: Path) -> None:
-    done = cli("generate", "x", "--guidance-scale", "much", "--n", "0", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "--guidance-scale" in done.stderr
-    assert "--n" in done.stderr
+def test_several_images_are_named_after_their_seeds(tmp_path: Path) -> None:
+    done = cli("generate", "x", "-o", "o.png", "-n", "2", "--seed", "5", "--num-inference-steps", "1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["o-5.png", "o-6.png"]
+
+
+def test_several_images_are_never_written_over_others(tmp_path: Path) -> None:
+    (tmp_path / "o-6.png").write_bytes(b"")
+    assert "o-6.png exists" in refused(cli("generate", "x", "-o", "o.png", "-n", "2", "--seed", "5", cwd=tmp_path), 2)
+
+
+def test_a_dash_writes_the_bytes_and_nothing_else_to_standard_output(tmp_path: Path) -> None:
+    done = cli(
+        "generate", "x", "-o", "-", "--output-format", "jpeg", "--num-inference-steps", "1",
+        "--output-quality", "50", "--guidance-scale", "1", "--negative-prompt", "y", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert opened(done.stdout).format == "JPEG"
+    assert b"warning: negative_prompt has no effect" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--guidance-scale", "much", "--n", "0"], ["--guidance-scale", "--n", "'much'"]),
+        (["--width", "100"], ["--width", "96 and 104"]),
+        (["--sampler", "nope"], ["--sampler", "euler_a"]),
+        (["-o", "out.gif"], [".gif", ".webp", "--output-format"]),
+        (["-o", "nowhere/out.png"], ["no folder nowhere"]),
+        (["-o", "-", "-n", "2"], ["one image"]),
+    ],
+)
+def test_wrong_options_are_all_named_and_exit_with_2(tmp_path: Path, arguments: list[str], named: list[str]) -> None:
+    said = refused(cli("generate", "x", *arguments, cwd=tmp_path), 2)
+    assert [part for part in named if part not in said] == []
 
 
 def test_an_unknown_model_exits_with_1_and_names_those_that_exist(tmp_path: Path) -> None:
-    done = cli("generate", "x", "-m", "nope", cwd=tmp_path)
-    assert done.returncode == 1
-    assert "demo" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert "demo" in refused(cli("generate", "x", "-m", "nope", cwd=tmp_path), 1)
 
 
-def test_wrong_settings_exit_with_2_and_name_the_key(tmp_path: Path) -> None:
-    (tmp_path / "settings.toml").write_text("[server]\nport = 'x'\nhots = 'y'\n")
-    done = cli("serve", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "server.port" in done.stderr
-    assert "server.hots" in done.stderr
-    assert "'host'" in done.stderr
-    assert "Traceback" not in done.stderr
+@pytest.mark.parametrize("command", [["serve"], ["generate", "x"], ["models"]])
+def test_wrong_settings_exit_with_2_and_name_the_key(tmp_path: Path, command: list[str]) -> None:
+    (tmp_path / "mine.toml").write_text("[server]\nport = 'x'\nhots = 'y'\n")
+    said = refused(cli(*command, "--settings", "mine.toml", cwd=tmp_path), 2)
+    assert "mine.toml" in said
+    assert "server.port" in said
+    assert "server.hots" in said
+    assert "'host'" in said
 
 
 def test_models_lists_what_there_is(tmp_path: Path) -> None:
@@ -87,29 +146,47 @@ def test_models_lists_what_there_is(tmp_path: Path) -> None:
     assert {"demo", "demo-vpred"} <= {entry["name"] for entry in listed}
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "old.ckpt").write_bytes(b"\x80\x02")
-    table = cli("models", cwd=tmp_path).stdout
-    assert "old" in table
-    assert "pickle" in table
+    lines = cli("models", cwd=tmp_path).stdout.decode().splitlines()
+    assert any(re.match(r"old\s.*unusable: .*pickle", line) for line in lines), lines
+    assert any(re.match(r"demo-vpred\s.*v_prediction, zero SNR\s+11 MB\s+usable", line) for line in lines), lines
 
 
 def test_inspect_says_what_a_file_is_and_why(tmp_path: Path) -> None:
-    demo = Path(__file__).parents[2] / "models" / "demo-vpred.safetensors"
-    shown = cli("inspect", str(demo))
+    shown = cli("inspect", str(DEMO_VPRED))
     assert shown.returncode == 0, shown.stderr
-    assert "v-prediction: the file holds the key v_pred" in shown.stdout
+    assert b"v-prediction: the file holds the key v_pred" in shown.stdout
     broken = tmp_path / "broken.safetensors"
-    broken.write_bytes(demo.read_bytes()[:1000])
-    refused = cli("inspect", str(broken))
-    assert refused.returncode == 1
-    assert "truncated" in refused.stderr
+    broken.write_bytes(DEMO_VPRED.read_bytes()[:1000])
+    assert "truncated" in refused(cli("inspect", str(broken)), 1)
 
 
 def test_serve_says_when_its_port_is_in_use(tmp_path: Path) -> None:
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         done = cli("serve", "--port", str(taken.getsockname()[1]), cwd=tmp_path)
-    assert done.returncode == 1
-    assert "in use" in done.stderr
+    assert "in use" in refused(done, 1)
+
+
+def test_serve_says_where_it_is_and_ctrl_c_ends_it_with_130(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTIBLE, "serve", "--port", "0"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "LITESTAR_DIFFUSION__MODELS__DEFAULT": ""},
+    )
+    with process:
+        assert process.stderr is not None
+        said = process.stderr.readline() + process.stderr.readline()
+        try:
+            url = re.search(r"Serving on (http://127\.0\.0\.1:[1-9]\d*) ", said)
+            assert url is not None, said
+            assert f"curl -X POST {url[1]}/generate/demo " in said
+            assert httpx.get(f"{url[1]}/health/live", timeout=60).status_code == 200
+            process.send_signal(signal.SIGINT)
+            rest = process.communicate(timeout=60)[1]
+        finally:
+            process.kill()
+    assert process.returncode == 130, rest
+    assert "Traceback" not in rest

@@ -1,0 +1,82 @@
+"""Where `generate` puts its images: what is wrong with that place is said before any work is done."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from ..domain.generation import GenerationParameters
+from ..domain.generator import GeneratedImage
+from .failures import Failure
+
+_FORMATS = {"": "png", ".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """A file, a series of files named after their seeds, or standard output."""
+
+    path: Path
+    """`-` stands for standard output."""
+    force: bool
+    """Whether files may be overwritten."""
+
+    def format(self) -> str:
+        """The format that the suffix names.
+
+        Raises:
+            click.UsageError: it names none.
+        """
+        suffix = self.path.suffix.lower()
+        if suffix not in _FORMATS:
+            known = ", ".join(filter(None, _FORMATS))
+            raise click.UsageError(f"{self.path}: {suffix} is no known format. Use {known}, or add --output-format.")
+        return _FORMATS[suffix]
+
+    def check(self, parameters: GenerationParameters) -> None:
+        """Refuse what could not be written after minutes of work.
+
+        Raises:
+            click.UsageError: no such folder, a file that exists, or several images for standard output.
+        """
+        if self._is_stdout():
+            if parameters.n > 1:
+                raise click.UsageError("Standard output takes one image: leave out --n, or name a file with -o.")
+            return
+        if not self.path.parent.is_dir():
+            raise click.UsageError(f"There is no folder {self.path.parent}.")
+        for path in self._paths(parameters):
+            if path.exists() and not self.force:
+                raise click.UsageError(f"{path} exists. Give another name with -o, or overwrite it with --force.")
+
+    def write(self, image: GeneratedImage, *, several: bool) -> str:
+        """Write one image; returns the name of what holds it now.
+
+        Raises:
+            Failure: the system refuses.
+        """
+        if self._is_stdout():
+            sys.stdout.buffer.write(image.data)
+            return "standard output"
+        path = self._numbered(image.seed) if several else self.path
+        try:
+            with path.open("wb" if self.force else "xb") as file:
+                file.write(image.data)
+        except OSError as error:
+            raise Failure(f"{path} cannot be written: {error.strerror}.") from error
+        return str(path)
+
+    def _is_stdout(self) -> bool:
+        return str(self.path) == "-"
+
+    def _paths(self, parameters: GenerationParameters) -> list[Path]:
+        """The files that will be written, as far as that is known: random seeds are not."""
+        if parameters.n == 1:
+            return [self.path]
+        if parameters.seed in (None, -1):
+            return []
+        return [self._numbered(parameters.seed + index) for index in range(parameters.n)]
+
+    def _numbered(self, seed: int) -> Path:
+        return self.path.with_stem(f"{self.path.stem}-{seed}")
