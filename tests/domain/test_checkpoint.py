@@ -1,28 +1,30 @@
 """Traits from headers: what a file is, in the order of evidence, and what it is not."""
 
+from pathlib import Path
+
 import pytest
 
-from litestar_diffusion.domain.checkpoint import NotServable, Reading, Widths, apply_overrides, read_traits
+from litestar_diffusion.domain.checkpoint import NotServable, Reading, apply_overrides, read_checkpoint
+from litestar_diffusion.domain.component_configs import ComponentConfigs
 from litestar_diffusion.domain.model import FewStep, ModelOverrides
+from litestar_diffusion.infra.component_configs import read_component_configs
+from litestar_diffusion.infra.header import read_header
 
-SDXL = {
-    "model.diffusion_model.input_blocks.0.0.weight": (320, 4, 3, 3),
-    "model.diffusion_model.label_emb.0.0.weight": (1280, 2816),
-    "first_stage_model.decoder.conv_in.weight": (512, 4, 3, 3),
-    "first_stage_model.decoder.norm_out.weight": (128,),
-    "conditioner.embedders.0.transformer.text_model.embeddings.token_embedding.weight": (49408, 768),
-    "conditioner.embedders.1.model.token_embedding.weight": (49408, 1280),
-}
+MODELS = Path(__file__).parents[2] / "models"
+CONFIGS = read_component_configs(MODELS / "demo.config")
+SDXL = read_header(MODELS / "demo.safetensors").shapes
+"""A whole SDXL checkpoint, small."""
+UNET = "model.diffusion_model.input_blocks.0.0.weight"
 
 
 def reading(extra: dict[str, tuple[int, ...]] | None = None, name: str = "model", **metadata: str) -> Reading:
     stated = {key.replace("__", "."): value for key, value in metadata.items()}
-    return read_traits({**SDXL, **(extra or {})}, stated, name, Widths())
+    return read_checkpoint({**SDXL, **(extra or {})}, stated, name, CONFIGS)
 
 
 def test_a_plain_checkpoint() -> None:
     traits = reading().traits
-    assert (traits.prediction_type, traits.zero_snr, traits.few_step, traits.size_px) == ("epsilon", False, None, 1024)
+    assert (traits.prediction_type, traits.zero_snr, traits.few_step, traits.size_px) == ("epsilon", False, None, 128)
 
 
 def test_v_prediction_and_zero_snr_by_their_keys() -> None:
@@ -60,10 +62,6 @@ def test_metadata_beats_the_name() -> None:
     )
 
 
-def test_turbo_is_made_for_512() -> None:
-    assert reading(name="sdxl-turbo").traits.size_px == 512
-
-
 def test_what_a_person_states_beats_what_is_found_and_the_evidence_says_so() -> None:
     found = reading({"v_pred": ()}, name="x-turbo")
     stated = apply_overrides(found, ModelOverrides(prediction_type="epsilon", few_step=False), "the sidecar")
@@ -80,26 +78,41 @@ def test_what_a_person_states_beats_what_is_found_and_the_evidence_says_so() -> 
         ({"model.diffusion_model.joint_blocks.0.x": (4,)}, "Stable Diffusion 3"),
         ({"model.diffusion_model.a": (4,), "cond_stage_model.transformer.text_model.x": (4,)}, "Stable Diffusion 1"),
         ({"model.diffusion_model.a": (4,), "cond_stage_model.model.transformer.x": (4,)}, "Stable Diffusion 2"),
-        ({"encoder.conv_in.weight": (4,), "decoder.conv_in.weight": (4,)}, "VAE alone"),
+        (
+            {
+                "encoder.conv_in.weight": (4,),
+                "decoder.conv_in.weight": (4,),
+                "decoder.conv_out.weight": (3,),
+                "quant_conv.weight": (8,),
+            },
+            "VAE alone",
+        ),
         ({"down_blocks.0.x": (4,), "up_blocks.0.x": (4,)}, "UNet alone"),
         ({"model.diffusion_model.a": (4,), "conditioner.embedders.0.model.x": (4,)}, "refiner"),
-        ({**SDXL, "model.diffusion_model.input_blocks.0.0.weight": (320, 9, 3, 3)}, "inpainting"),
+        ({**SDXL, UNET: (320, 9, 3, 3)}, "inpainting"),
         ({"something": (4,)}, "not a Stable Diffusion checkpoint"),
     ],
 )
 def test_what_is_not_sdxl_base_is_recognised(shapes: dict[str, tuple[int, ...]], what: str) -> None:
     with pytest.raises(NotServable, match=what):
-        read_traits(shapes, {}, "model", Widths())
+        read_checkpoint(shapes, {}, "model", CONFIGS)
 
 
 @pytest.mark.parametrize("prefix", ["first_stage_model.", "conditioner.embedders.0.", "conditioner.embedders.1."])
 def test_missing_parts_are_named(prefix: str) -> None:
     shapes = {key: shape for key, shape in SDXL.items() if not key.startswith(prefix)}
-    with pytest.raises(NotServable, match="it lacks its"):
-        read_traits(shapes, {}, "model", Widths())
+    with pytest.raises(NotServable, match=r"first|second|VAE|lacks|missing"):
+        read_checkpoint(shapes, {}, "model", CONFIGS)
 
 
-@pytest.mark.parametrize("key", [key for key in SDXL if "label_emb" not in key and "conv_in" not in key])
-def test_wrong_shapes_are_named(key: str) -> None:
+@pytest.mark.parametrize(
+    "key", [UNET, "first_stage_model.decoder.conv_out.weight", "conditioner.embedders.1.model.token_embedding.weight"]
+)
+def test_wrong_shapes_are_named_with_a_way_out(key: str) -> None:
+    with pytest.raises(NotServable, match=r"is needed.*<name>\.config"):
+        read_checkpoint({**SDXL, key: (7,) * len(SDXL[key])}, {}, "model", CONFIGS)
+
+
+def test_a_small_model_does_not_pass_for_a_full_one() -> None:
     with pytest.raises(NotServable, match="is needed"):
-        read_traits({**SDXL, key: (7,) * len(SDXL[key])}, {}, "model", Widths())
+        read_checkpoint(SDXL, {}, "model", ComponentConfigs())

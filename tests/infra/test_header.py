@@ -58,16 +58,16 @@ def test_only_the_header_of_a_huge_file_is_read(tmp_path: Path) -> None:
         (b"abc", "truncated"),
         (b"PK\x03\x04rest of a zip file", "pickle"),
         (b"\x80\x02}q\x00.", "pickle"),
-        (b"\xff" * 100, "truncated"),
+        (b"\xff" * 100, "not JSON"),
         (with_header(b"not json"), "not JSON"),
         (with_header(b"[" * 100_000), "not JSON"),
-        (with_header([]), "not a JSON object"),
+        (with_header([]), "not JSON"),
         (with_header({}), "names no tensors"),
         (with_header({"a": entry()}), "truncated"),
         (with_header({"a": entry()}, b"0" * 9), "follow after its last tensor"),
         (with_header({"a": entry(), "b": entry(begin=2, end=6)}, b"0" * 6), "overlaps"),
         (with_header({"a": entry(), "b": entry(begin=6, end=10)}, b"0" * 10), "hole"),
-        (with_header({"a": entry(shape=(3,))}, b"0" * 4), "needs 6 bytes"),
+        (with_header({"a": entry(shape=(3,))}, b"0" * 4), "does not fit into the 4 bytes"),
         (with_header({"a": entry(begin=-4, end=0)}), "makes no sense"),
         (with_header({"a": entry(shape=(True,))}), "makes no sense"),
         (with_header({"a": 5}), "makes no sense"),
@@ -83,7 +83,7 @@ def test_broken_files_get_a_reason(tmp_path: Path, data: bytes, reason: str) -> 
 def test_directories_and_missing_files_get_a_reason(tmp_path: Path) -> None:
     with pytest.raises(BrokenFile, match="directory"):
         read_header(tmp_path)
-    with pytest.raises(BrokenFile, match="cannot be read"):
+    with pytest.raises(BrokenFile, match="no such file"):
         read_header(tmp_path / "nothing.safetensors")
 
 
