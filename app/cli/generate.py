@@ -74,7 +74,13 @@ def _deliver(generated: Generated, output: Output) -> None:
 
 
 def _in_words(timings: Timings) -> str:
-    return (
-        f"{timings.total_s:.1f} s: load {timings.load_s:.1f}, encode {timings.encode_s:.1f}, "
-        f"denoise {timings.denoise_s:.1f}, decode {timings.decode_s:.1f}, write {timings.write_s:.1f}"
-    )
+    """Where the time went; what no part accounts for is the start, most of it torch being imported."""
+    parts = {
+        "load": timings.load_s,
+        "encode": timings.encode_s,
+        "denoise": timings.denoise_s,
+        "decode": timings.decode_s,
+        "write": timings.write_s,
+    }
+    parts = {"start": timings.total_s - sum(parts.values()), **parts}
+    return f"{timings.total_s:.1f} s: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in parts.items())

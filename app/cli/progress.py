@@ -11,7 +11,10 @@ _TITLES = {"download": "Downloading", "read": "Loading", "place": "Moving to the
 
 @contextmanager
 def progress_shown() -> Iterator[OnProgress]:
-    """Bars on standard error while the block runs; nothing where that is no terminal."""
+    """Bars on standard error while the block runs; nothing where that is no terminal.
+
+    The function that it yields may be called from any thread, one at a time.
+    """
     from rich.console import Console  # here, because `--help` need not wait for it
     from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -25,20 +28,24 @@ def progress_shown() -> Iterator[OnProgress]:
         disable=not console.is_terminal,
         transient=True,
     )
+    starting = bars.add_task("Starting", total=None)  # torch is imported: seconds in which nothing can be counted
     tasks: dict[str, TaskID] = {}
 
     def show(progress: LoadProgress | StepProgress) -> None:
-        if isinstance(progress, StepProgress):
-            title, done, total = "Denoising", progress.done, progress.total
-        else:
-            title, done, total = (
-                _TITLES.get(progress.phase, progress.phase),
-                progress.done_nbytes,
-                progress.total_nbytes,
-            )
+        title, done, total = _counted(progress)
         if title not in tasks:
             tasks[title] = bars.add_task(title, total=total)
+            bars.update(starting, visible=False)
         bars.update(tasks[title], completed=done, total=total)
 
     with bars:
         yield show
+
+
+def _counted(progress: LoadProgress | StepProgress) -> tuple[str, int, int]:
+    """What is being done, how much of it is done, and how much there is."""
+    match progress:
+        case StepProgress(done=done, total=total):
+            return "Denoising", done, total
+        case LoadProgress(phase=phase, done_nbytes=done, total_nbytes=total):
+            return _TITLES.get(phase, phase), done, total

@@ -75,7 +75,7 @@ class HubFetcher:
         nbytes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
         wanted = wanted_files(nbytes, source)
         total = sum(nbytes[name] for name in wanted)
-        snapshot = _repository_folder(source, self._cache) / "snapshots" / (info.sha or "")
+        snapshot = repository_folder(source, self._cache) / "snapshots" / (info.sha or "")
         present = sum(nbytes[name] for name in wanted if (snapshot / name).is_file())
         _require_space(snapshot, total - present)
         progress = _Progress(source.repo, present, total, on_load)
@@ -97,7 +97,7 @@ def cached_snapshot(source: HubRepository, cache: Path | None) -> Path | None:
 
     Plain weights serve where the cache lacks the variant: they hold the same model.
     """
-    repository = _repository_folder(source, cache)
+    repository = repository_folder(source, cache)
     revision = source.revision or "main"
     reference = repository / "refs" / revision
     commit = reference.read_text(encoding="utf-8").strip() if reference.is_file() else revision
@@ -163,7 +163,8 @@ def _cache_folder(cache: Path | None) -> Path:
     return Path(constants.HF_HUB_CACHE)
 
 
-def _repository_folder(source: HubRepository, cache: Path | None) -> Path:
+def repository_folder(source: HubRepository, cache: Path | None) -> Path:
+    """Where the client keeps every revision of a repository that is in the cache."""
     return _cache_folder(cache) / f"models--{source.repo.replace('/', '--')}"
 
 

@@ -9,9 +9,9 @@ from ..domain.checkpoint import NotServable, Reading, apply_overrides, read_name
 from ..domain.errors import InvalidSettings
 from ..domain.model import HubModel, HubRepository, ModelName, ModelOverrides, ModelSpec, ModelTraits
 from .entry import Entry, digest, stamps
-from .folder import read_folder
+from .folder import read_folder, watched_files
 from .header import BrokenFile
-from .hub_cache import cached_snapshot, watched_in_cache
+from .hub import cached_snapshot, repository_folder
 from .local import merged
 from .sidecar import check_sampler
 
@@ -22,7 +22,7 @@ def describe_repository(model: HubModel, cache: Path | None) -> Entry:
     Its version does not change when it is downloaded: what has just been loaded need not be loaded again.
     """
     source = HubRepository(repo=model.repo, revision=model.revision, variant=model.variant)
-    watched = watched_in_cache(source, cache)
+    watched = _watched(source, cache)
     stamp = digest(*stamps(watched))
     spec = ModelSpec(
         name=ModelName(model.name),
@@ -33,6 +33,14 @@ def describe_repository(model: HubModel, cache: Path | None) -> Entry:
         version=digest(msgspec.json.encode(model).decode()),
     )
     return Entry(spec=_described(spec, model, cached_snapshot(source, cache)), watched=watched, stamp=stamp)
+
+
+def _watched(source: HubRepository, cache: Path | None) -> tuple[Path, ...]:
+    """What changes in the cache when a download is finished, or files are deleted."""
+    repository = repository_folder(source, cache)
+    snapshots = repository / "snapshots"
+    files = (file for revision in sorted(snapshots.glob("*")) for file in watched_files(revision))
+    return (snapshots, repository / "refs" / (source.revision or "main"), *files)
 
 
 def _described(spec: ModelSpec, model: HubModel, snapshot: Path | None) -> ModelSpec:
