@@ -1,0 +1,100 @@
+"""The plugin inside somebody else's application."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from litestar import Litestar, get
+from litestar.di import NamedDependency, Provide
+from litestar.exceptions import ImproperlyConfiguredException
+from litestar.testing import AsyncTestClient
+
+from litestar_diffusion import DiffusionConfig, DiffusionPlugin, GenerationParameters, ImageGenerator, ModelPool
+from litestar_diffusion.testing import FakeEngine, fake_services, model
+from tests.conftest import Server, free_port, stop
+from tests.pictures import seen_in
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_example_runs(tmp_path: Path) -> None:
+    port, log = free_port(), tmp_path / "log"
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", "--app-dir", str(ROOT), "examples.embedded:app", "--port", str(port)],
+            cwd=tmp_path,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "LITESTAR_DIFFUSION__MODELS__HUB_ENABLED": "false"},
+        )
+    server = Server(process=process, url=f"http://127.0.0.1:{port}", log=log, begun=0.0)
+    try:
+        server.wait_until("/images/health/ready")
+        card = server.client.get("/cards/red/square")
+        assert seen_in(card.content).background == "white"
+        assert int(card.headers["x-pool-bytes"]) > 0
+        assert server.client.post("/images/generate/demo", json={"prompt": "a blue star"}).status_code == 200
+    finally:
+        stop(server)
+
+
+@get("/mine")
+async def mine(
+    image_generator: NamedDependency[ImageGenerator], model_pool: NamedDependency[ModelPool]
+) -> dict[str, Any]:
+    """A handler of the host."""
+    generated = await image_generator.generate("a", GenerationParameters(prompt="x", seed=1))
+    return {"bytes": len(generated.images[0].data), "leases": model_pool.stats().leases}
+
+
+def run(services: Any, scenario: Any, **options: Any) -> None:
+    async def main() -> None:
+        plugin = DiffusionPlugin(DiffusionConfig(path="/images", build=lambda _settings: services, **options))
+        async with AsyncTestClient(Litestar([mine], plugins=[plugin])) as client:
+            await scenario(client)
+
+    asyncio.run(main())
+
+
+def services() -> Any:
+    return fake_services(model("a"), model("demo"), engine=FakeEngine())
+
+
+def test_a_handler_of_the_host_generates_and_sees_the_pool() -> None:
+    async def scenario(client: Any) -> None:
+        answer = await client.get("/mine")
+        assert answer.json()["bytes"] > 0
+        assert answer.json()["leases"] == 0
+
+    run(services(), scenario)
+
+
+def test_routes_stand_below_the_path_and_errors_of_the_host_stay_its_own() -> None:
+    async def scenario(client: Any) -> None:
+        assert (await client.get("/images/models/a")).json()["name"] == "a"
+        ours = await client.get("/images/models/nope")
+        assert ours.json()["code"] == "unknown_model"
+        theirs: httpx.Response = await client.get("/nope")
+        assert theirs.status_code == 404
+        assert "code" not in theirs.json()
+
+    run(services(), scenario)
+
+
+def test_a_dependency_key_that_the_host_uses_already_is_refused() -> None:
+    plugin = DiffusionPlugin(DiffusionConfig(build=lambda _settings: services()))
+    taken = {"model_pool": Provide(lambda: 1, sync_to_thread=False)}
+    with pytest.raises(ImproperlyConfiguredException, match="model_pool"):
+        Litestar(plugins=[plugin], dependencies=taken)
+
+
+def test_the_document_and_every_decoder_can_be_built() -> None:
+    plugin = DiffusionPlugin(DiffusionConfig(build=lambda _settings: services()))
+    paths = Litestar(plugins=[plugin]).openapi_schema.paths
+    assert paths is not None
+    assert {"/generate/{model_name}", "/models", "/models/{name}/unload", "/health/ready"} <= set(paths)
