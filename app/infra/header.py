@@ -14,6 +14,8 @@ _LENGTH_NBYTES = 8
 _MAX_HEADER_NBYTES = 32_000_000
 """A third of what the format allows, and fifty times the header of SDXL: a liar makes us read no more than this."""
 _MAX_NAME_CHARS = 80
+_MAX_NUMBER = 2**63 - 1
+_Number = Annotated[int, Meta(ge=0, le=_MAX_NUMBER)]
 _ELEMENT_NBITS = {
     "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
@@ -41,8 +43,8 @@ class _Entry(msgspec.Struct):
     """Of a tensor, in the header."""
 
     dtype: str
-    shape: list[Annotated[int, Meta(ge=0)]]
-    data_offsets: tuple[Annotated[int, Meta(ge=0)], Annotated[int, Meta(ge=0)]]
+    shape: list[_Number]
+    data_offsets: tuple[_Number, _Number]
 
 
 class BrokenFile(ValueError):
@@ -174,22 +176,20 @@ def _tensor(name: str, raw: Any) -> Tensor:
         raise BrokenFile(f"tensor {_short(name)} has the unknown dtype {_short(entry.dtype)}.")
     begin, end = entry.data_offsets
     given = (end - begin) * 8
-    if _nbits(entry.shape, _ELEMENT_NBITS[entry.dtype], given) != given:
+    if _nbits(entry.shape, _ELEMENT_NBITS[entry.dtype]) != given:
         raise BrokenFile(
-            f"tensor {_short(name)} of shape {_short(str(entry.shape))} and dtype {entry.dtype} does not fit into the "
-            f"{end - begin} bytes that the header gives it. {_AGAIN}"
+            f"tensor {_short(name)} of dtype {entry.dtype} and shape {str(entry.shape)[:_MAX_NAME_CHARS]} does not fit into "
+            f"the {end - begin} bytes that the header gives it. {_AGAIN}"
         )
     return Tensor(dtype=entry.dtype, shape=tuple(entry.shape), begin=begin, end=end)
 
 
-def _nbits(shape: list[int], element: int, limit: int) -> int:
-    """The size of a tensor; a number above `limit` as soon as it is known to be above, so that a liar costs no time."""
-    if 0 in shape:
-        return 0
+def _nbits(shape: list[int], element: int) -> int:
+    """The size of a tensor; too large a number as soon as it passes 64 bits, so that a liar costs no time."""
     total = element
     for side in shape:
         total *= side
-        if total > limit:
+        if total > _MAX_NUMBER:
             break
     return total
 
