@@ -104,7 +104,7 @@ _ALONE: tuple[tuple[str, Callable[[str], bool]], ...] = (
     ),
     (
         "a VAE alone. Use a full SDXL checkpoint; replacing a model's VAE is not supported.",
-        lambda key: key.startswith(("encoder.down", "decoder.up", PREFIXES["vae"])),
+        lambda key: key.startswith(("encoder.conv_in.", "decoder.conv_in.", PREFIXES["vae"])),
     ),
     (
         "a text encoder alone. Use a full SDXL checkpoint.",

@@ -26,6 +26,7 @@ def read_sidecar(file: Path) -> ModelOverrides:
     overrides, errors = convert_all(raw, ModelOverrides)
     if overrides is None:
         raise InvalidSettings(file.name, errors)
+    check_sampler(overrides, file.name)
     return overrides
 
 

@@ -1,0 +1,62 @@
+"""A small pipeline in the diffusers layout: configs, and weights that take no room on disk."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.headers import Shapes, sparse_file
+
+WEIGHTS: dict[str, Shapes] = {
+    "unet": {
+        "conv_in.weight": (32, 4, 3, 3),
+        "conv_out.weight": (4, 32, 3, 3),
+        "add_embedding.linear_1.weight": (128, 288),
+        "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.weight": (64, 160),
+        "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight": (64, 160),
+    },
+    "vae": {
+        "encoder.conv_in.weight": (8, 3, 3, 3),
+        "decoder.conv_in.weight": (16, 4, 3, 3),
+        "decoder.conv_out.weight": (3, 8, 3, 3),
+    },
+    "text_encoder": {
+        "text_model.embeddings.token_embedding.weight": (656, 64),
+        "text_model.embeddings.position_embedding.weight": (77, 64),
+        "text_model.encoder.layers.1.mlp.fc1.weight": (256, 64),
+    },
+    "text_encoder_2": {
+        "embeddings.token_embedding.weight": (656, 96),
+        "embeddings.position_embedding.weight": (77, 96),
+        "encoder.layers.1.mlp.fc1.weight": (384, 96),
+    },
+}
+"""The tensors by which each component is checked, one text encoder as transformers 4 names them, one as 5 does."""
+_TEXT = {"vocab_size": 656, "max_position_embeddings": 77, "num_hidden_layers": 2}
+_CONFIGS: dict[str, dict[str, Any]] = {
+    "unet": {
+        "block_out_channels": [32, 64],
+        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
+        "layers_per_block": 1,
+        "transformer_layers_per_block": 1,
+        "cross_attention_dim": 160,
+        "projection_class_embeddings_input_dim": 288,
+        "sample_size": 16,
+    },
+    "vae": {"block_out_channels": [8, 16]},
+    "text_encoder": {**_TEXT, "hidden_size": 64, "intermediate_size": 256},
+    "text_encoder_2": {**_TEXT, "hidden_size": 96, "intermediate_size": 384},
+}
+
+
+def put_pipeline(path: Path, variant: str = "") -> Path:
+    """Write the folder; `variant` is a tag such as `.fp16`."""
+    for component, config in _CONFIGS.items():
+        (path / component).mkdir(parents=True)
+        (path / component / "config.json").write_text(json.dumps(config))
+        stem = "diffusion_pytorch_model" if component in ("unet", "vae") else "model"
+        sparse_file(path / component / f"{stem}{variant}.safetensors", WEIGHTS[component])
+    (path / "scheduler").mkdir()
+    (path / "scheduler" / "scheduler_config.json").write_text('{"prediction_type": "epsilon"}')
+    index = {component: ["library", "Class"] for component in _CONFIGS}
+    (path / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionXLPipeline", **index}))
+    return path
