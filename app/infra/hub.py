@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from ..domain.errors import DownloadFailed
+from ..domain.errors import Cancelled, DownloadFailed
 from ..domain.model import HubRepository
 from ..domain.ports import LoadProgress, OnLoad
 
@@ -46,6 +46,7 @@ class HubFetcher:
         self._cache = cache
         self._offline = offline
         self._endpoint = endpoint
+        self._closed = threading.Event()
 
     def __call__(self, source: HubRepository, on_load: OnLoad) -> Path:
         """The folder of a repository's files; a complete one in the cache costs no request.
@@ -54,6 +55,7 @@ class HubFetcher:
 
         Raises:
             DownloadFailed: saying what to do next.
+            Cancelled: `close` was called.
         """
         cached = cached_snapshot(source, self._cache)
         if cached is not None:
@@ -63,8 +65,17 @@ class HubFetcher:
                 f"{source.repo} is not in the cache at {_cache_folder(self._cache)}, and hub.offline forbids to download "
                 "it. Turn hub.offline off, or fill the cache on another machine and copy it here."
             )
+        if self._closed.is_set():
+            raise Cancelled(f"{source.repo} is not downloaded any more: the server is going down.")
         with _explained(source):
             return self._download(source, on_load)
+
+    def close(self) -> None:
+        """Stop downloads at the next piece that arrives, and refuse new ones. Callable from any thread.
+
+        Without it the process would stay until the last gigabyte has come: Python waits for its worker threads.
+        """
+        self._closed.set()
 
     def _download(self, source: HubRepository, on_load: OnLoad) -> Path:
         from huggingface_hub import HfApi, snapshot_download  # here, because it takes a while to import
@@ -78,7 +89,7 @@ class HubFetcher:
         snapshot = repository_folder(source, self._cache) / "snapshots" / (info.sha or "")
         present = sum(nbytes[name] for name in wanted if (snapshot / name).is_file())
         _require_space(snapshot, total - present)
-        progress = _Progress(source.repo, present, total, on_load)
+        progress = _Progress(source.repo, present, total, on_load, self._closed)
         with _timed(source.repo, len(wanted), total - present):
             folder = snapshot_download(
                 source.repo,
@@ -190,8 +201,9 @@ def _timed(repo: str, files: int, nbytes: int) -> Iterator[None]:
 class _Progress:
     """How many bytes are here. The client's threads report to it side by side."""
 
-    def __init__(self, repo: str, present: int, total: int, on_load: OnLoad) -> None:
+    def __init__(self, repo: str, present: int, total: int, on_load: OnLoad, closed: threading.Event) -> None:
         self._repo = repo
+        self._closed = closed
         self._present = present
         self._total = total
         self._on_load = on_load
@@ -201,7 +213,13 @@ class _Progress:
         self._tell()
 
     def reach(self, received: int) -> None:
-        """Note that the client has received so many bytes in all. Fewer than before, after a retry, are ignored."""
+        """Note that the client has received so many bytes in all. Fewer than before, after a retry, are ignored.
+
+        Raises:
+            Cancelled: the fetcher was closed; the client's thread ends with it.
+        """
+        if self._closed.is_set():
+            raise Cancelled(f"The download of {self._repo} was stopped.")
         with self._lock:
             done = min(self._present + received, self._total)
             if done > self._done:

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import socket
 import threading
 from pathlib import Path
 from typing import Any
@@ -291,7 +292,8 @@ def test_what_loading_found_broken_stays_so_until_the_file_changes(models: Path)
     assert known.get("mine").unusable is None
 
 
-def test_hub_models_are_listed_without_a_request(tmp_path: Path) -> None:
+def test_hub_models_are_listed_without_a_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket.socket, "connect", refuse_to_connect)
     hub = [HubModel(name="sdxl-turbo", repo="stabilityai/sdxl-turbo"), HubModel(name="x", repo="a/b", zero_snr=True)]
     known = catalogue(hub=hub, hub_cache=tmp_path)
     turbo = known.get("sdxl-turbo")
@@ -299,6 +301,10 @@ def test_hub_models_are_listed_without_a_request(tmp_path: Path) -> None:
     assert (turbo.traits.few_step.steps, turbo.traits.size_px, turbo.nbytes) == (1, 512, None)
     assert "not been downloaded" in evidence(turbo)
     assert known.get("x").traits.zero_snr
+
+
+def refuse_to_connect(*args: object) -> None:
+    raise AssertionError("the catalogue opened a connection")
 
 
 def test_a_hub_model_is_told_by_its_files_once_they_are_here_and_keeps_its_version(tmp_path: Path) -> None:

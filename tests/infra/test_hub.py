@@ -10,7 +10,7 @@ import huggingface_hub
 import pytest
 from structlog.testing import capture_logs
 
-from litestar_diffusion.domain.errors import DownloadFailed
+from litestar_diffusion.domain.errors import Cancelled, DownloadFailed
 from litestar_diffusion.domain.model import HubRepository
 from litestar_diffusion.domain.ports import LoadProgress
 from litestar_diffusion.infra import hub as hub_module
@@ -165,6 +165,26 @@ def test_a_transfer_that_breaks_off_resumes_in_the_middle_and_counts_no_byte_twi
     assert (folder / PLAIN[2]).read_bytes() == whole
     assert [request.start for request in hub.received if request.start] == [len(whole) // 2]
     assert [progress.done_nbytes for progress in heard].count(heard[-1].total_nbytes) == 1
+
+
+def test_a_closed_fetcher_stops_at_the_next_piece_and_leaves_nothing_half_done(
+    hub: HubStandIn, fetch: HubFetcher, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or else the process would stay until the last gigabyte has come."""
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1000)
+    with pytest.raises(Cancelled):
+        fetch(SOURCE, lambda progress: fetch.close())
+    assert cached_snapshot(SOURCE, cache) is None
+    assert names_in(cache / "models--someone--sdxl" / "snapshots") == []
+    hub.received.clear()
+    with pytest.raises(Cancelled):
+        fetch(SOURCE, ignore)
+    assert hub.received == []
+    assert fetch_again(hub, cache).is_dir()
+
+
+def fetch_again(hub: HubStandIn, cache: Path) -> Path:
+    return HubFetcher(cache=cache, offline=False, endpoint=hub.endpoint)(SOURCE, ignore)
 
 
 def test_the_log_tells_start_progress_and_end_and_the_terminal_shows_no_bar(
