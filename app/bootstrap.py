@@ -1,7 +1,7 @@
 """The one composition root: settings in, services out."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +36,7 @@ class Services:
     pool: ModelPool
     dispatcher: Dispatcher
     generator: ImageGenerator
+    stop_downloads: Callable[[], None] = lambda: None
     _not_ready: str | None = field(default="The engine is starting: torch is being imported.")
 
     def not_ready_because(self) -> str | None:
@@ -60,6 +61,7 @@ class Services:
         """Refuse new requests, end those that wait, give the running one its grace, then stop it. May be called twice."""
         self._not_ready = "The server is shutting down."
         self.dispatcher.close()
+        self.stop_downloads()
         await self.dispatcher.drain(self.settings.server.shutdown_grace_s)
 
     async def _start(self) -> None:
@@ -100,17 +102,24 @@ def build(settings: Settings) -> Services:
         hub=settings.models.hub if settings.models.hub_enabled else (),
         hub_cache=cache,
     )
+    fetcher = HubFetcher(cache=cache, offline=settings.hub.offline)
     engine = TorchEngine(
         device=settings.device.name,
         dtype=settings.models.dtype,
         threads=settings.device.threads,
-        fetch=HubFetcher(cache=cache, offline=settings.hub.offline),
+        fetch=fetcher,
     )
     pool = ModelPool(catalogue, engine, on_event=log_event)
     dispatcher = Dispatcher(pool, engine, max_waiting=settings.limits.max_waiting)
     generator = ImageGenerator(catalogue, dispatcher, engine, PillowImageWriter(), settings.limits)
     return Services(
-        settings=settings, catalogue=catalogue, engine=engine, pool=pool, dispatcher=dispatcher, generator=generator
+        settings=settings,
+        catalogue=catalogue,
+        engine=engine,
+        pool=pool,
+        dispatcher=dispatcher,
+        generator=generator,
+        stop_downloads=fetcher.close,
     )
 
 
