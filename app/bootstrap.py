@@ -11,7 +11,7 @@ import structlog
 from .domain.dispatch import Dispatcher
 from .domain.errors import DiffusionError
 from .domain.generator import ImageGenerator
-from .domain.memory import Budget
+from .domain.budget import Budget
 from .domain.pool import ModelPool
 from .domain.ports import Catalogue, Engine
 from .infra.catalogue import ModelCatalogue

@@ -16,7 +16,7 @@ from .domain.dispatch import Dispatcher
 from .domain.errors import UnknownModel
 from .domain.generation import GenerationRequest, Limits
 from .domain.generator import ImageGenerator
-from .domain.memory import Budget
+from .domain.budget import Budget
 from .domain.model import Checkpoint, ModelName, ModelSpec, ModelTraits
 from .domain.pool import ModelPool
 from .domain.ports import LoadedModel, LoadProgress, OnLoad, OnStep, RawImage, Rendered

@@ -7,6 +7,7 @@
     ├── LoadFailed                the files looked right, loading them failed
     │   └── DownloadFailed        the Hub did not deliver
     ├── InsufficientMemory        it does not fit into the budget, now or ever
+    ├── OutOfMemory               the device ran out of memory at work; the ladder of `ladder` takes it from there
     ├── QueueFull                 too many requests wait already
     ├── ModelInUse                the operation must wait until running requests are done
     ├── GenerationFailed          the engine failed while making the image
@@ -108,6 +109,18 @@ class InsufficientMemory(DiffusionError):
         super().__init__(message)
         self.needed_nbytes = needed_nbytes
         self.available_nbytes = available_nbytes
+
+
+class OutOfMemory(DiffusionError):
+    """The device ran out of memory at work. Never reaches a client: see `ladder`."""
+
+    code = "out_of_memory"
+    title = "The device ran out of memory"
+
+    def __init__(self, stage: str) -> None:
+        super().__init__(f"The device ran out of memory ({stage}).")
+        self.stage = stage
+        """`place`, `encode`, `denoise` or `decode`."""
 
 
 class QueueFull(DiffusionError):

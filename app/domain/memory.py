@@ -1,6 +1,4 @@
-"""Bytes: budgets, and what a request needs beside the weights."""
-
-from dataclasses import dataclass
+"""Bytes that a request needs beside the weights."""
 
 from .generation import GenerationRequest
 
@@ -8,14 +6,6 @@ _UNET_NBYTES_PER_PIXEL = 158 * 1024**2 / 1024**2
 """Peak live activations of SDXL's UNet in a 16-bit dtype, for one row, per pixel of the image."""
 _VAE_NBYTES_PER_PIXEL = 1536
 """Peak live activations of the VAE decoder in a 16-bit dtype, per pixel of the image."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """How many bytes of weights and activations may be in memory at once; None means no limit."""
-
-    device_nbytes: int | None = None
-    host_nbytes: int | None = None
 
 
 def activation_nbytes(request: GenerationRequest, element_nbytes: int) -> int:

@@ -14,7 +14,7 @@ from typing import Literal
 from .errors import DiffusionError, InsufficientMemory, LoadFailed, ModelInUse, UnusableModel
 from .events import ModelLoaded, ModelLoadFailed, ModelOffloaded, ModelPlaced, ModelUnloaded, OnPoolEvent, ignore
 from .eviction import Resident, plan_eviction
-from .memory import Budget
+from .budget import Budget
 from .model import ModelName, ModelSpec, Residency
 from .ports import Catalogue, Engine, LoadedModel, LoadProgress, OnLoad
 

@@ -1,11 +1,40 @@
 """What the domain asks of the outside world; `infra` fulfils it, `testing` has fakes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NewType, Protocol, runtime_checkable
 
 from .generation import GenerationRequest, OutputFormat
 from .model import ModelName, ModelSpec
+
+ComponentId = NewType("ComponentId", str)
+"""Stands for content: equal ids mean equal weights, config, dtype and layout."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component:
+    """One network of a model that is in memory."""
+
+    id: ComponentId
+    name: str
+    """Its role in the model: `unet`, `vae`, `text_encoder`, `text_encoder_2`."""
+    nbytes: int
+    """Of its weights, on the host and again on the device."""
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frugality:
+    """Which of the means that save memory to use while generating. They cost time; tiles also change the image a little."""
+
+    tiled_decode: bool = False
+    """Decode the latents in overlapping tiles."""
+    split_guidance: bool = False
+    """Run the two rows of guidance one after the other."""
+
+
+LAVISH = Frugality()
+"""Nothing saved: as fast as can be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +55,8 @@ class Rendered:
     encode_s: float
     denoise_s: float
     decode_s: float
+    activation_nbytes: int | None = None
+    """The peak of memory beside the weights that was observed, in bytes; None where the device does not tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +78,11 @@ OnStep = Callable[[int, int], None]
 
 @runtime_checkable
 class LoadedModel(Protocol):
-    """A model whose weights are in memory. Only the engine looks inside."""
+    """A model whose weights are in host memory. Only the engine looks inside."""
 
     @property
-    def nbytes(self) -> int:
-        """Bytes of weights."""
+    def components(self) -> Sequence[Component]:
+        """Its networks; models with the same weights have components of the same id, which are in memory once."""
         ...
 
 
@@ -65,7 +96,7 @@ class Engine(Protocol):
 
     @property
     def shares_host_memory(self) -> bool:
-        """Whether the device's memory is the host's, so that offloading frees nothing (a CPU)."""
+        """Whether the device's memory is the host's, so that `place` and `offload` move nothing (a CPU)."""
         ...
 
     def memory_nbytes(self) -> int:
@@ -76,12 +107,27 @@ class Engine(Protocol):
         """Bytes of one number in the dtype that the model runs in here, 2 or 4. Call after `start`."""
         ...
 
+    def weights_nbytes(self, spec: ModelSpec) -> int:
+        """Bytes of host memory that loading the model will take, nothing shared, from headers alone. After `start`.
+
+        0 where the files are not on disk yet.
+        """
+        ...
+
     async def start(self) -> None:
         """Import what the engine needs and claim the device, once however often it is called; seconds, the first time."""
         ...
 
+    async def fetch(self, spec: ModelSpec, on_load: OnLoad) -> None:
+        """Make sure that the model's files are on disk; downloads a repository, does nothing for local files.
+
+        Raises:
+            DownloadFailed: the Hub did not deliver.
+        """
+        ...
+
     async def load(self, spec: ModelSpec, on_load: OnLoad) -> LoadedModel:
-        """Read the weights from disk into host memory, downloading them first where the source is a repository.
+        """Read the weights from disk into host memory; what is in memory already is shared. Needs `fetch` first.
 
         Raises:
             UnusableModel: the files are broken or not SDXL.
@@ -89,23 +135,35 @@ class Engine(Protocol):
         """
         ...
 
-    async def place(self, model: LoadedModel) -> None:
-        """Bring the weights to the device. Mutates the model; a failure leaves it on the host."""
+    async def place(self, components: Collection[ComponentId]) -> None:
+        """Copy components from the host to the device; what runs there goes on meanwhile.
+
+        Raises:
+            OutOfMemory: all of them stay on the host alone.
+        """
         ...
 
-    async def offload(self, model: LoadedModel) -> None:
-        """Drop the device copy of the weights; the host keeps its own. Mutates the model; never fails."""
+    async def offload(self, components: Collection[ComponentId]) -> None:
+        """Drop the device's copies; the host keeps its own, so no byte moves. Never fails."""
         ...
 
-    async def unload(self, model: LoadedModel) -> None:
-        """Free the weights everywhere. The model is unusable afterwards."""
+    async def unload(self, model: LoadedModel, *, reuse: bool = False) -> None:
+        """Let go of a model's weights, on the device and the host; what others share stays. It is unusable afterwards.
+
+        Args:
+            model: what `load` returned.
+            reuse: whether the next `load` is about to need the memory, which spares it a first touch of fresh pages.
+        """
         ...
 
-    async def generate(self, model: LoadedModel, request: GenerationRequest, on_step: OnStep) -> Rendered:
+    async def generate(
+        self, model: LoadedModel, request: GenerationRequest, on_step: OnStep, frugality: Frugality = LAVISH
+    ) -> Rendered:
         """Make the images of a request with a model that is on the device. Leaves the model as it was, whatever happens.
 
         Raises:
             Cancelled: `on_step` said so.
+            OutOfMemory: nothing is left behind; more frugality may be the cure.
             NotFinite: NaN or Inf in full precision too.
             GenerationFailed: anything else.
         """

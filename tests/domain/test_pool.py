@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from litestar_diffusion.domain.errors import InsufficientMemory, LoadFailed, ModelInUse, UnusableModel
-from litestar_diffusion.domain.memory import Budget
+from litestar_diffusion.domain.budget import Budget
 from litestar_diffusion.domain.pool import ModelPool
 from litestar_diffusion.testing import FakeCatalogue, FakeEngine, model
 
