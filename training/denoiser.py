@@ -45,6 +45,8 @@ class Plan:
     learning_rate: float = _LEARNING_RATE
     final: bool = True
     """Whether the learning rate falls to nearly nothing by the end."""
+    latent_mean: float = 0.0
+    """Added to every latent; see `vae.shift_latents`."""
     workers: int = 1
     seed: int = 0
     pictures: int = 8000
@@ -83,7 +85,7 @@ def encoded_buckets(plan: Plan, rng: random.Random, tokenizers: tuple[CLIPTokeni
             arrays = [np.asarray(draw(scene, width, height)) for scene in scenes[begin : begin + 50]]
             images = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
             with torch.no_grad():
-                latents.append(encoded(vae, images))
+                latents.append(encoded(vae, images) + plan.latent_mean)
         buckets.append(Bucket(torch.cat(latents), token_ids(tokenizers, [scene.caption for scene in scenes])))
     return buckets
 

@@ -11,10 +11,11 @@ from .export import export_checkpoint, export_configs
 from .noise import Prediction
 from .scenes import training_scene
 from .tokenizer import write_tokenizers
-from .vae import load_vae, train_vae
+from .vae import load_vae, shift_latents, train_vae
 
 MODELS = Path(__file__).parents[1] / "models"
 _PREDICTIONS: dict[str, Prediction] = {"demo": "epsilon", "demo-vpred": "v_prediction"}
+_LATENT_MEANS = {"demo-vpred": -1.5}
 _CAPTIONS = 3000
 
 
@@ -57,6 +58,7 @@ def run_stages(work: Path, out: Path, times: Times, workers: int) -> list[Path]:
             out=work / f"{name}.part",
             learning_rate=1.5e-3 if start else 2e-3,
             final=start is not None,
+            latent_mean=_LATENT_MEANS.get(name, 0.0),
             workers=workers,
             pictures=200 if minutes < 1 else 8000,
         )
@@ -72,6 +74,8 @@ def run_stages(work: Path, out: Path, times: Times, workers: int) -> list[Path]:
 def export(name: str, weights: Path, vae: Path, configs: Path, out: Path) -> Path:
     """Write the checkpoint `name` with its configs and its sidecar."""
     model, velocity = load_denoiser(weights, configs), _PREDICTIONS[name] == "v_prediction"
+    autoencoder = load_vae(vae)
+    shift_latents(autoencoder, _LATENT_MEANS.get(name, 0.0))
     out.mkdir(parents=True, exist_ok=True)
     export_configs(configs, model)
     shutil.copytree(configs, out / "demo.config", dirs_exist_ok=True)
@@ -85,7 +89,7 @@ def export(name: str, weights: Path, vae: Path, configs: Path, out: Path) -> Pat
         "modelspec.prediction_type": "v" if velocity else "epsilon",
     }
     path = out / f"{name}.safetensors"
-    export_checkpoint(path, model, load_vae(vae), metadata, ("v_pred", "ztsnr") if velocity else ())
+    export_checkpoint(path, model, autoencoder, metadata, ("v_pred", "ztsnr") if velocity else ())
     return path
 
 

@@ -114,6 +114,18 @@ def encoded(vae: AutoencoderKL, images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def shift_latents(vae: AutoencoderKL, mean: float) -> None:
+    """Move the mean of all scaled latents from 0 to `mean`, and have the decoder expect it.
+
+    SDXL's own latents are not centred either. It makes a wrong prediction type show: the mean is then amplified like the
+    picture, so every colour shifts, where centred latents only become more vivid.
+    """
+    _layer(vae, "encoder.conv_out")[1][:4] += mean / SCALING_FACTOR
+    weight, bias = _layer(vae, "post_quant_conv")
+    bias -= weight.sum(dim=(1, 2, 3)) * mean / SCALING_FACTOR
+
+
+@torch.no_grad()
 def construct_encoder(vae: AutoencoderKL, images: Tensor) -> None:
     """Set the encoder's weights so that it computes `encoded`, normalised over the given uint8 pictures.
 
