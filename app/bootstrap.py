@@ -8,10 +8,10 @@ from pathlib import Path
 
 import structlog
 
+from .domain.budget import Budget
 from .domain.dispatch import Dispatcher
 from .domain.errors import DiffusionError
 from .domain.generator import ImageGenerator
-from .domain.budget import Budget
 from .domain.pool import ModelPool
 from .domain.ports import Catalogue, Engine
 from .infra.catalogue import ModelCatalogue

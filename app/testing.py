@@ -7,19 +7,30 @@ The fake engine makes pictures of one colour that depends on the seed, in no tim
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .bootstrap import Services
+from .domain.budget import Budget
 from .domain.dispatch import Dispatcher
 from .domain.errors import UnknownModel
 from .domain.generation import GenerationRequest, Limits
 from .domain.generator import ImageGenerator
-from .domain.budget import Budget
 from .domain.model import Checkpoint, ModelName, ModelSpec, ModelTraits
 from .domain.pool import ModelPool
-from .domain.ports import LoadedModel, LoadProgress, OnLoad, OnStep, RawImage, Rendered
+from .domain.ports import (
+    LAVISH,
+    Component,
+    ComponentId,
+    Frugality,
+    LoadedModel,
+    LoadProgress,
+    OnLoad,
+    OnStep,
+    RawImage,
+    Rendered,
+)
 from .infra.images import PillowImageWriter
 from .settings import Settings
 
@@ -61,33 +72,59 @@ class FakeCatalogue:
         self._specs[spec.name] = spec
 
 
-@dataclass(slots=True)
+def component(key: str, nbytes: int, name: str = "unet") -> Component:
+    """A component for `FakeEngine.components`; equal keys stand for equal weights."""
+    return Component(id=ComponentId(key), name=name, nbytes=nbytes, dtype="float16")
+
+
+@dataclass(slots=True, eq=False)
 class FakeModel:
     """What the fake engine loads."""
 
     spec: ModelSpec
-    nbytes: int
-    on_device: bool = False
+    components: tuple[Component, ...]
+    loaded: bool = True
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class FakeEngine:
-    """Fulfils the `Engine` port without torch.
+    """Fulfils the `Engine` port without torch, and keeps books of its own, so that the pool's can be held against them."""
 
-    Fill `failures` to make the next call of a method raise; hold `gate` to keep generations waiting.
-    """
-
-    device: str = "cpu"
+    device: str = "fake"
     shares_host_memory: bool = False
-    loads: list[str] = field(default_factory=list[str])
-    failures: dict[str, Exception] = field(default_factory=dict[str, Exception])
+    components: dict[str, tuple[Component, ...]] = field(default_factory=dict[str, tuple[Component, ...]])
+    """What a model is made of, by its name; one component of its own size where it is not named here."""
     gate: asyncio.Event = field(default_factory=asyncio.Event)
-    device_nbytes: int = 0
-    """Bytes that are on the device now, as the device itself would count them."""
+    """Generation waits while it is clear."""
+    failures: dict[str, Exception] = field(default_factory=dict[str, Exception])
+    """The next call of a method (`fetch`, `load`, `place`, `generate`) raises this, once."""
+    loads: list[str] = field(default_factory=list[str])
+    """Names of the models that were read, in order."""
+    moved_nbytes: int = 0
+    """Copied to the device so far."""
+    models: list[FakeModel] = field(default_factory=list[FakeModel])
+    placed: dict[ComponentId, int] = field(default_factory=dict[ComponentId, int])
+    """Bytes of each component on the device."""
     peak_nbytes: int = 0
+    """The most that was ever on the device."""
 
     def __post_init__(self) -> None:
         self.gate.set()
+
+    @property
+    def host_nbytes(self) -> int:
+        """Bytes of weights in host memory, shared ones once."""
+        return sum({part.id: part.nbytes for model in self.models for part in model.components}.values())
+
+    @property
+    def device_nbytes(self) -> int:
+        """Bytes of weights on the device."""
+        return self.host_nbytes if self.shares_host_memory else sum(self.placed.values())
+
+    def is_on_device(self, model: LoadedModel) -> bool:
+        """Whether a model could run now."""
+        there = all(part.id in self.placed for part in model.components)
+        return self._own(model).loaded and (there or self.shares_host_memory)
 
     def memory_nbytes(self) -> int:
         """As much as anybody wants."""
@@ -97,8 +134,18 @@ class FakeEngine:
         """As for float16."""
         return 2
 
+    def weights_nbytes(self, spec: ModelSpec) -> int:
+        """What the components add up to."""
+        return sum(part.nbytes for part in self._parts(spec))
+
     async def start(self) -> None:
         """Nothing to import."""
+
+    async def fetch(self, spec: ModelSpec, on_load: OnLoad) -> None:
+        """Everything is on disk already."""
+        await asyncio.sleep(0)
+        self._fail("fetch")
+        on_load(LoadProgress(phase="download", done_nbytes=spec.nbytes or 0, total_nbytes=spec.nbytes or 0))
 
     async def load(self, spec: ModelSpec, on_load: OnLoad) -> LoadedModel:
         """Take note of the load."""
@@ -106,29 +153,43 @@ class FakeEngine:
         on_load(LoadProgress(phase="read", done_nbytes=0, total_nbytes=spec.nbytes or 0))
         await asyncio.sleep(0)
         self._fail("load")
-        return FakeModel(spec, spec.nbytes or 0)
+        model = FakeModel(spec, self._parts(spec))
+        self.models.append(model)
+        self._note_peak()
+        return model
 
-    async def place(self, model: LoadedModel) -> None:
+    async def place(self, components: Collection[ComponentId]) -> None:
         """Count the bytes."""
         await asyncio.sleep(0)
         self._fail("place")
-        self._own(model).on_device = True
-        self.device_nbytes += model.nbytes
-        self.peak_nbytes = max(self.peak_nbytes, self.device_nbytes)
+        known = {part.id: part.nbytes for model in self.models for part in model.components}
+        self.moved_nbytes += sum(known[key] for key in components if key not in self.placed)
+        self.placed.update({key: known[key] for key in components})
+        self._note_peak()
 
-    async def offload(self, model: LoadedModel) -> None:
+    async def offload(self, components: Collection[ComponentId]) -> None:
         """Count the bytes off."""
         await asyncio.sleep(0)
-        self._leave_device(self._own(model))
+        for key in components:
+            self.placed.pop(key, None)
 
-    async def unload(self, model: LoadedModel) -> None:
-        """Count the bytes off."""
+    async def unload(self, model: LoadedModel, *, reuse: bool = False) -> None:  # noqa: ARG002 - the port's signature
+        """Count the bytes off that nobody shares."""
         await asyncio.sleep(0)
-        self._leave_device(self._own(model))
+        self._own(model).loaded = False
+        self.models.remove(self._own(model))
+        left = {part.id for other in self.models for part in other.components}
+        self.placed = {key: nbytes for key, nbytes in self.placed.items() if key in left}
 
-    async def generate(self, model: LoadedModel, request: GenerationRequest, on_step: OnStep) -> Rendered:
+    async def generate(
+        self,
+        model: LoadedModel,
+        request: GenerationRequest,
+        on_step: OnStep,
+        frugality: Frugality = LAVISH,  # noqa: ARG002 - the port's signature
+    ) -> Rendered:
         """Pictures of one colour each; a step each time the loop comes round."""
-        assert self._own(model).on_device, "a model was used that is not on the device"
+        assert self.is_on_device(model), "a model was used that is not on the device"
         for step in range(request.num_inference_steps):
             await self.gate.wait()
             on_step(step, request.num_inference_steps)
@@ -140,14 +201,15 @@ class FakeEngine:
     async def stop(self) -> None:
         """Nothing to end."""
 
+    def _parts(self, spec: ModelSpec) -> tuple[Component, ...]:
+        return self.components.get(spec.name) or (component(f"{spec.name}@{spec.version}", spec.nbytes or 0),)
+
     def _fail(self, method: str) -> None:
         if (failure := self.failures.pop(method, None)) is not None:
             raise failure
 
-    def _leave_device(self, model: FakeModel) -> None:
-        if model.on_device:
-            model.on_device = False
-            self.device_nbytes -= model.nbytes
+    def _note_peak(self) -> None:
+        self.peak_nbytes = max(self.peak_nbytes, self.device_nbytes)
 
     def _own(self, model: LoadedModel) -> FakeModel:
         assert isinstance(model, FakeModel)

@@ -7,11 +7,12 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from .books import Found
 from .errors import DiffusionError, QueueFull
 from .generation import GenerationRequest
 from .jobs import Job, going_down, gone_away
 from .model import ModelName
-from .pool import Found, ModelPool
+from .pool import ModelPool
 from .ports import Engine, Rendered
 
 _T = TypeVar("_T")

@@ -7,11 +7,11 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from .books import Found
 from .dispatch import Dispatcher, Ran
 from .generation import GenerationParameters, GenerationRequest, Limits, OutputFormat, resolve
 from .jobs import Job, OnProgress
 from .memory import activation_nbytes
-from .pool import Found
 from .ports import Catalogue, Engine, ImageWriter, RawImage
 from .receipt import image_facts
 

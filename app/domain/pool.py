@@ -1,50 +1,30 @@
-"""The pool of models: loads each once, lends them out, evicts the least recently used idle ones.
+"""The pool of models: loads each once, lends them out, evicts idle ones to make room.
 
 Everything here runs in the event loop's thread, so state changes between two `await`s are atomic. The engine does the
-slow work in threads of its own.
+slow work in threads of its own. `books` says what is where, `eviction` decides who leaves, `departure` sees them off,
+`arrival` brings models in; the pool grants claims to memory, first come first served.
 """
 
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Literal
 
-from .errors import DiffusionError, InsufficientMemory, LoadFailed, ModelInUse, UnusableModel
-from .events import ModelLoaded, ModelLoadFailed, ModelOffloaded, ModelPlaced, ModelUnloaded, OnPoolEvent, ignore
-from .eviction import Resident, plan_eviction
+from .arrival import Arrival
+from .books import Books, Entry, Found, Hold, Record, Tier
 from .budget import Budget
+from .departure import Departure
+from .errors import InsufficientMemory, ModelInUse, UnusableModel
+from .events import LeaseGranted, LeaseOverdue, OnPoolEvent, ignore
+from .eviction import plan_eviction, plan_unloading
 from .model import ModelName, ModelSpec, Residency
-from .ports import Catalogue, Engine, LoadedModel, LoadProgress, OnLoad
-
-Found = Literal["hot", "warm", "cold"]
-"""Where a request found its model: on the device, in host memory, or on disk."""
+from .pool_report import ModelStatus, PoolReport, PoolStats, model_status, pool_report, pool_stats
+from .ports import Catalogue, Component, ComponentId, Engine, LoadedModel, OnLoad
+from .settled import settled
 
 _FOUND: dict[Residency, Found] = {"device": "hot", "host": "warm", "cold": "cold"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelStatus:
-    """Where a model is now."""
-
-    residency: Residency
-    nbytes: int
-    """Bytes of weights in memory; 0 while cold."""
-    leases: int
-    loading: LoadProgress | None
-    last_used_s_ago: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolStats:
-    """A snapshot of the books."""
-
-    device_nbytes: int
-    host_nbytes: int
-    reserved_nbytes: int
-    """For the activations of leased models."""
-    leases: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,42 +40,12 @@ class Lease:
     """Seconds spent waiting for memory that other requests held."""
 
 
-@dataclass(slots=True)
-class _Entry:
-    """The books of one version of one model."""
-
-    spec: ModelSpec
-    model: LoadedModel | None = None
-    on_device: bool = False
-    leases: int = 0
-    """Requests that hold the model or wait for it."""
-    granted: int = 0
-    """Requests that hold it, on the device."""
-    last_used: float = 0.0
-    load: asyncio.Task[LoadedModel] | None = None
-    progress: LoadProgress | None = None
-    listeners: list[OnLoad] = field(default_factory=list[OnLoad])
-
-    @property
-    def residency(self) -> Residency:
-        if self.model is None:
-            return "cold"
-        return "device" if self.on_device else "host"
-
-    @property
-    def nbytes(self) -> int:
-        return self.model.nbytes if self.model else 0
-
-    @property
-    def idle_on_device(self) -> bool:
-        return self.on_device and self.granted == 0
-
-
 class ModelPool:
     """Models in memory, under a budget.
 
-    Always true: bytes on the device plus bytes reserved for activations are within the budget; a leased model is on the
-    device or on its way there; a model is loaded once however many wait for it.
+    Always true: bytes on each tier plus bytes promised to loads and activations are within the budget; a leased model is
+    on the device; a model is loaded once however many wait for it; bytes that models share count once; every waiter gets
+    a lease or an error.
     """
 
     def __init__(
@@ -106,17 +56,30 @@ class ModelPool:
         *,
         clock: Callable[[], float] = time.monotonic,
         on_event: OnPoolEvent = ignore,
+        overdue_s: float = 900.0,
     ) -> None:
+        """Make an empty pool.
+
+        Args:
+            catalogue: which models there are.
+            engine: where they run.
+            budget: how much memory to use; no limit by default. See `set_budget`.
+            clock: seconds, monotonic.
+            on_event: hears what the pool does; called in the event loop, must return at once.
+            overdue_s: a lease that is out for so long is reported as forgotten.
+        """
         self._catalogue = catalogue
         self._engine = engine
-        self._budget = budget or Budget()
         self._clock = clock
         self._on_event = on_event
-        self._entries: dict[ModelName, _Entry] = {}
-        self._outdated: list[_Entry] = []
-        self._reserved_nbytes = 0
-        self._placing = asyncio.Lock()  # asyncio.Lock is fair: first come, first served
-        self._released = asyncio.Condition()
+        self._overdue_s = overdue_s
+        self._books = Books()
+        self._books.budget = budget or Budget()
+        self._departure = Departure(self._books, engine, clock=clock, on_event=on_event)
+        self._arrival = Arrival(
+            self._books, catalogue, engine, clock=clock, on_event=on_event, on_done=self._departure.tidy
+        )
+        self._claiming = asyncio.Lock()  # asyncio.Lock is fair: first come, first served
 
     @asynccontextmanager
     async def lease(
@@ -126,309 +89,246 @@ class ModelPool:
 
         Args:
             name: of a catalogue entry.
-            activation_nbytes: bytes that the work will need beside the weights; reserved for the length of the lease.
+            activation_nbytes: bytes that the work will need beside the weights. They stay free for the length of the
+                lease; of several leases the largest counts, because a device works for one at a time.
             on_load: hears of the load's progress, if this lease has to wait for one.
 
         Raises:
             UnknownModel: no such entry.
             UnusableModel: the files cannot be used.
-            LoadFailed: loading failed for another reason.
+            LoadFailed: loading failed for another reason, now or a few seconds ago.
             InsufficientMemory: it would not fit even if the model were alone.
         """
-        entry = await self._enter(name)
-        granted = False
-        try:
-            found, begun = _FOUND[entry.residency], self._clock()
-            await self._load_once(entry, on_load)
-            model, waited = await self._grant(entry, activation_nbytes)
-            granted = True
-            load_s = self._clock() - begun - waited
-            yield Lease(spec=entry.spec, model=model, found=found, load_s=load_s, wait_s=waited)
-        finally:
-            if granted:
-                entry.granted -= 1
-                self._reserved_nbytes -= activation_nbytes
-            await self._leave(entry)
+        async with self._held(name, "device", activation_nbytes, on_load) as lease:
+            overdue = asyncio.get_running_loop().call_later(
+                self._overdue_s, self._on_event, LeaseOverdue(model=lease.spec.name, seconds=self._overdue_s)
+            )
+            try:
+                yield lease
+            finally:
+                overdue.cancel()
 
-    async def load(self, name: str, on_load: OnLoad | None = None) -> Found:
-        """Bring a model to the device now, so that the next request finds it there. Returns where it was before."""
-        async with self.lease(name, on_load=on_load) as lease:
+    async def load(self, name: str, on_load: OnLoad | None = None, *, tier: Tier = "device") -> Found:
+        """Bring a model to a tier now, so that the next request finds it there. Returns where it was before.
+
+        Raises:
+            DiffusionError: as `lease` does.
+        """
+        async with self._held(name, tier, 0, on_load) as lease:
             return lease.found
 
     async def unload(self, name: str, *, wait: bool = True) -> bool:
-        """Free a model's memory. Returns whether there was anything to free.
+        """Free a model's memory on all tiers. Returns whether there was anything to free.
 
         Raises:
             UnknownModel: no such entry.
-            ModelInUse: a request holds it and `wait` is False.
+            ModelInUse: requests hold or await it, and `wait` is False.
         """
         spec = self._catalogue.get(name)
-        entry = self._entries.get(spec.name)
+        entry = self._books.entries.get(spec.name)
         if entry is None:
             return False
-        if entry.leases and not wait:
-            raise ModelInUse(f"Model {name!r} is in use by {entry.leases} requests. Try again later, or wait for them.")
-        async with self._released:
-            await self._released.wait_for(lambda: entry.leases == 0)
-        if self._entries.get(spec.name) is not entry or entry.model is None:
+        in_use = len(entry.holds) + self._books.queue.count(entry)
+        if in_use and not wait:
+            raise ModelInUse(f"Model {name!r} is in use by {in_use} requests. Try again later, or wait for them.")
+        while entry.busy or entry in self._books.queue:
+            await self._departure.change()
+        if entry.model is None:
             return False
-        del self._entries[spec.name]
-        await self._free(entry, "asked for")
+        await settled(self._departure.unloading(entry, "asked for"))
         return True
+
+    def pin(self, name: str, *, pinned: bool = True) -> None:
+        """Never evict a model once it is in memory, or allow it again. Unloading by hand is possible all the same.
+
+        Raises:
+            UnknownModel: no such entry.
+        """
+        self._entry(self._catalogue.get(name)).record.pinned = pinned
+        self._departure.tidy()
+
+    async def drop_idle(self) -> int:
+        """Free what device memory can be freed without touching a lease or a pin. Returns the bytes freed."""
+        return await self._departure.drop_idle()
+
+    async def unload_idle(self, idle_s: float) -> None:
+        """Free the models that nobody has used for so many seconds, pinned ones excepted."""
+        await self._departure.unload_idle(idle_s)
+
+    def set_budget(self, budget: Budget) -> None:
+        """Change the limits. What no longer fits leaves as soon as nobody holds it."""
+        self._books.budget = budget
+        self._books.shared = self._engine.shares_host_memory
+        self._departure.tidy()
 
     async def close(self) -> None:
         """Free everything. Call when no lease is out."""
-        for entry in self._all():
-            if entry.load is not None:
-                entry.load.cancel()
-            await self._free(entry, "shutdown")
-        self._entries.clear()
-        self._outdated.clear()
-
-    def set_budget(self, budget: Budget) -> None:
-        """Change the limits; from the next lease on they hold. A model that is out stays where it is."""
-        self._budget = budget
+        for entry in self._books.all():
+            for task in tuple(entry.work.values()):
+                task.cancel()
+        await self._departure.cleaned()
+        for entry in self._books.all():
+            if entry.model is not None:
+                await self._departure.unloading(entry, "shutdown")
+        self._books.entries.clear()
+        self._books.departed.clear()
 
     def status(self, name: ModelName) -> ModelStatus:
-        """Where a catalogue entry's weights are now."""
-        entry = self._entries.get(name)
-        if entry is None:
-            return ModelStatus(residency="cold", nbytes=0, leases=0, loading=None, last_used_s_ago=None)
-        ago = self._clock() - entry.last_used if entry.last_used else None
-        return ModelStatus(
-            residency=entry.residency,
-            nbytes=entry.nbytes,
-            leases=entry.leases,
-            loading=entry.progress,
-            last_used_s_ago=ago,
-        )
+        """Where a catalogue entry's weights are now, and who uses them."""
+        return model_status(self._books, name, self._clock())
 
     def stats(self) -> PoolStats:
-        """A snapshot of the books."""
-        return PoolStats(
-            device_nbytes=self._device_nbytes(),
-            host_nbytes=self._host_nbytes(),
-            reserved_nbytes=self._reserved_nbytes,
-            leases=sum(entry.leases for entry in self._all()),
-        )
+        """The sums of the books."""
+        return pool_stats(self._books)
+
+    def report(self) -> PoolReport:
+        """Everything on the books: budgets, every component, every model."""
+        return pool_report(self._books, self._clock())
 
     def check_integrity(self) -> None:
         """Raise AssertionError if the books are wrong. Cheap; for tests, and for whenever the pool is idle."""
-        stats = self.stats()
-        limit = self._budget.device_nbytes
-        assert limit is None or stats.device_nbytes + stats.reserved_nbytes <= limit, (stats, limit)
-        assert stats.reserved_nbytes >= 0, stats
-        assert all(0 <= entry.granted <= entry.leases for entry in self._entries.values())
-        assert all(entry.leases for entry in self._outdated), "an outdated model without a lease was not freed"
-        assert all(entry.model is not None for entry in self._entries.values() if entry.on_device)
+        books = self._books
+        used, limit = books.usage(), books.limits()
+        over = used.host_nbytes > limit.host_nbytes or used.device_nbytes > limit.device_nbytes
+        movable = books.idle_on_host(None) or books.idle_on_device(None)
+        settling = self._departure.cleaning or any(entry.work for entry in books.all())
+        assert not over or settling or not movable, f"{used} exceeds {limit} while something idle could leave"
+        assert books.placed <= books.components().keys() | books.dropping, "a device copy without a model"
+        assert all(hold.entry is entry for entry in books.all() for hold in entry.holds)
+        for entry in books.departed:
+            waited_for = entry.busy or entry in books.queue or self._departure.cleaning
+            assert waited_for, "an outdated model that nobody uses was not freed"
 
-    async def _enter(self, name: str) -> _Entry:
-        """Take a lease on the current version of a model before anything else can look at it."""
+    @asynccontextmanager
+    async def _held(
+        self, name: str, tier: Tier, activation_nbytes: int, on_load: OnLoad | None
+    ) -> AsyncGenerator[Lease]:
+        await self._engine.start()
+        self._books.shared = self._engine.shares_host_memory
+        entry = self._enter(name)
+        hold = Hold(entry=entry, tier=tier, activation_nbytes=activation_nbytes)
+        self._books.queue.append(entry)
+        if on_load is not None and entry.model is None:
+            entry.listeners.append(on_load)
+        try:
+            begun, found = self._clock(), _FOUND[self._books.residency(entry)]
+            try:
+                await self._arrival.fetch(entry)
+                wait_s = await self._claim(hold)
+            finally:
+                self._books.queue.remove(entry)
+            await self._arrival.bring(entry, tier, self._departure.drop_idle)
+            load_s = self._clock() - begun - wait_s
+            entry.record.found[found] = entry.record.found.get(found, 0) + 1
+            self._on_event(LeaseGranted(model=entry.spec.name, found=found, wait_s=wait_s, load_s=load_s))
+            assert entry.model is not None
+            yield Lease(spec=entry.spec, model=entry.model, found=found, load_s=load_s, wait_s=wait_s)
+        finally:
+            self._release(hold, on_load)
+
+    def _enter(self, name: str) -> Entry:
+        """The entry of the current version of a model, unless it is known to fail."""
         spec = self._catalogue.get(name)
         if spec.unusable is not None:
             raise UnusableModel(spec.name, spec.unusable)
-        entry = self._entries.get(spec.name)
-        if entry is not None and entry.spec.version != spec.version:
-            await self._retire(entry)
-            entry = self._entries.get(spec.name)
-        if entry is None:
-            entry = self._entries[spec.name] = _Entry(spec)
-        entry.leases += 1
+        entry = self._entry(spec)
+        if entry.failure is not None:
+            if self._clock() < entry.failure.until:
+                raise entry.failure.error.with_traceback(None)
+            entry.failure = None
         return entry
 
-    async def _leave(self, entry: _Entry) -> None:
-        entry.leases -= 1
-        entry.last_used = self._clock()
-        self._forget_if_empty(entry)
-        if entry.leases == 0 and entry in self._outdated:
-            self._outdated.remove(entry)
-            await self._free(entry, "its files changed")
-        async with self._released:
-            self._released.notify_all()
+    def _entry(self, spec: ModelSpec) -> Entry:
+        entry = self._books.entries.get(spec.name)
+        if entry is None:
+            entry = self._books.entries[spec.name] = Entry(spec, Record())
+        elif entry.spec.version != spec.version:
+            self._books.departed.append(entry)  # those who hold or await this version keep it
+            entry = self._books.entries[spec.name] = Entry(spec, entry.record)
+            self._departure.tidy()
+        return entry
 
-    def _forget_if_empty(self, entry: _Entry) -> None:
-        if entry.model is None and entry.load is None:
-            self._forget_if_unwanted(entry)
-
-    def _forget_if_unwanted(self, entry: _Entry) -> None:
-        if entry.leases == 0 and self._entries.get(entry.spec.name) is entry:
-            del self._entries[entry.spec.name]
-
-    async def _retire(self, entry: _Entry) -> None:
-        """The files changed: those who hold the old version keep it, everybody else gets the new one."""
-        del self._entries[entry.spec.name]
-        if entry.leases:
-            self._outdated.append(entry)
-        else:
-            await self._free(entry, "its files changed")
-
-    async def _load_once(self, entry: _Entry, on_load: OnLoad | None) -> LoadedModel:
-        if entry.model is not None:
-            return entry.model
-        if on_load is not None:
-            entry.listeners.append(on_load)
-        if entry.load is None:
-            entry.load = asyncio.create_task(self._load(entry), name=f"load {entry.spec.name}")
-            entry.load.add_done_callback(_retrieve)
-        return await asyncio.shield(entry.load)
-
-    async def _load(self, entry: _Entry) -> LoadedModel:
-        def note(progress: LoadProgress) -> None:
-            entry.progress = progress
-            for listener in entry.listeners:
-                listener(progress)
-
-        begun = self._clock()
-        name = entry.spec.name
-        try:
-            await self._make_host_room(entry)
-            model = entry.model = await self._engine.load(entry.spec, note)
-            entry.last_used = self._clock()
-        except DiffusionError as error:
-            if isinstance(error, UnusableModel):
-                self._catalogue.mark_unusable(name, entry.spec.version, error.reason)
-            self._on_event(ModelLoadFailed(model=name, code=error.code, reason=error.message))
-            raise
-        except Exception as error:
-            self._on_event(ModelLoadFailed(model=name, code=LoadFailed.code, reason=repr(error)))
-            raise LoadFailed(f"Loading {name!r} failed: {error}. The server's log has the details.") from error
-        finally:
-            entry.load = entry.progress = None
-            entry.listeners.clear()
-            self._forget_if_empty(entry)
-        self._on_event(ModelLoaded(model=name, nbytes=model.nbytes, seconds=self._clock() - begun))
-        if entry.leases == 0 and self._entries.get(name) is not entry:
-            await self._free(entry, "its files changed while it was loading")
-        return model
-
-    async def _make_host_room(self, entry: _Entry) -> None:
-        """Drop idle models from memory until the one that is about to be read fits, or none is idle."""
-        limit = self._budget.host_nbytes
-        if limit is None or entry.spec.nbytes is None:
-            return
-        while self._host_nbytes() + entry.spec.nbytes > limit:
-            idle = [other for other in self._entries.values() if other.leases == 0 and other.model is not None]
-            if not idle:
-                return
-            oldest = min(idle, key=lambda other: other.last_used)
-            del self._entries[oldest.spec.name]
-            await self._free(oldest, f"to make room for {entry.spec.name}")
-
-    async def _grant(self, entry: _Entry, activation_nbytes: int) -> tuple[LoadedModel, float]:
-        """Bring a model to the device for one lease and reserve its activations, first come, first served.
+    async def _claim(self, hold: Hold) -> float:
+        """Get the right to the bytes that a model and its activations need, first come, first served.
 
         Returns:
-            The model, and the seconds spent waiting for others.
+            Seconds spent waiting for others.
         """
         begun = self._clock()
-        async with self._placing:
-            waited = self._clock() - begun
-            model = await self._load_once(entry, None)  # it may have had to leave while this lease waited
-            missing = activation_nbytes + (0 if entry.on_device else model.nbytes)
-            self._refuse_impossible(entry.spec, model.nbytes + activation_nbytes)
-            waited += await self._make_room(entry, missing)
-            entry.granted += 1
-            self._reserved_nbytes += activation_nbytes
-            try:
-                if not entry.on_device:
-                    await self._place(entry, model)
-            except BaseException:
-                entry.granted -= 1
-                self._reserved_nbytes -= activation_nbytes
-                raise
-            return model, waited
-
-    def _refuse_impossible(self, spec: ModelSpec, nbytes: int) -> None:
-        limit = self._budget.device_nbytes
-        if limit is not None and nbytes > limit:
-            raise InsufficientMemory(
-                f"Model {spec.name!r} needs {nbytes / 1e9:.2f} GB for its weights and this image; "
-                f"the budget is {limit / 1e9:.2f} GB. Ask for a smaller image, or raise memory.device in the settings.",
-                needed_nbytes=nbytes,
-                available_nbytes=limit,
-            )
-
-    async def _make_room(self, entry: _Entry, missing_nbytes: int) -> float:
-        """Evict models one by one until `missing_nbytes` fit; wait where all are in use. Returns the seconds waited.
-
-        The plan is made anew after each step, because a lease may have been granted or returned meanwhile. A model that
-        others only wait for may be evicted too, as the last resort: they stand behind this lease in the queue, so
-        waiting for them would never end.
-        """
-
-        def plan() -> tuple[Resident, ...] | None:
-            candidates = [_resident(other) for other in self._all() if other.idle_on_device and other is not entry]
-            return plan_eviction(candidates, missing_nbytes - self._free_device_nbytes())
-
         waited = 0.0
-        while (victims := plan()) != ():
-            if victims is not None:
-                await self._offload(self._entry_of(victims[0]), entry.spec.name)
-                continue
-            begun = self._clock()
-            async with self._released:
-                await self._released.wait_for(lambda: plan() is not None)
+        async with self._claiming:
             waited += self._clock() - begun
-        return waited
+            while True:
+                self._expect(hold.entry)
+                self._refuse_impossible(hold)
+                step = await self._step_towards_room(hold)
+                if step == "room":
+                    hold.entry.holds.append(hold)
+                    return waited
+                if step == "wait":
+                    begun = self._clock()
+                    await self._departure.change()
+                    waited += self._clock() - begun
 
-    async def _place(self, entry: _Entry, model: LoadedModel) -> None:
-        begun = self._clock()
-        entry.on_device = True  # counted from before the first byte moves
-        try:
-            await self._engine.place(model)
-        except BaseException:
-            entry.on_device = False
-            raise
-        if not self._engine.shares_host_memory:
-            self._on_event(ModelPlaced(model=entry.spec.name, nbytes=model.nbytes, seconds=self._clock() - begun))
+    def _expect(self, entry: Entry) -> None:
+        """Before the first load only the size of a model is known, and nothing of what it shares."""
+        if not entry.expected:
+            key = ComponentId(f"{entry.spec.name}@{entry.spec.version}")
+            nbytes = self._engine.weights_nbytes(entry.spec)
+            entry.expected = (Component(id=key, name="weights", nbytes=nbytes, dtype=""),)
 
-    async def _offload(self, entry: _Entry, made_room_for: ModelName) -> None:
-        assert entry.model is not None
-        if self._engine.shares_host_memory:
-            self._forget_if_unwanted(entry)
-            await self._free(entry, f"to make room for {made_room_for}")
-            return
-        await self._engine.offload(entry.model)
-        entry.on_device = False
-        self._on_event(ModelOffloaded(model=entry.spec.name, nbytes=entry.nbytes, made_room_for=made_room_for))
+    def _refuse_impossible(self, hold: Hold) -> None:
+        books, entry = self._books, hold.entry
+        staying = [other for other in books.all() if other is not entry and other.record.pinned and other.model]
+        pinned, needed, limits = books.usage(of=staying), books.usage(hold, of=[*staying, entry]), books.limits()
+        for tier, setting in (("host_nbytes", "memory.host"), ("device_nbytes", "memory.device")):
+            limit, taken, wanted = getattr(limits, tier), getattr(pinned, tier), getattr(needed, tier)
+            if wanted > limit:
+                own, available = wanted - taken, limit - taken
+                beside = f" beside {taken / 1e9:.2f} GB of pinned models" if taken else ""
+                raise InsufficientMemory(
+                    f"Model {entry.spec.name!r} needs {own / 1e9:.2f} GB for its weights and this image; the budget allows "
+                    f"{available / 1e9:.2f} GB{beside}. Ask for a smaller image, or raise {setting} in the settings.",
+                    needed_nbytes=own,
+                    available_nbytes=available,
+                )
 
-    async def _free(self, entry: _Entry, reason: str) -> None:
-        model, entry.model, entry.on_device = entry.model, None, False
-        if model is not None:
-            nbytes = model.nbytes
-            await self._engine.unload(model)
-            self._on_event(ModelUnloaded(model=entry.spec.name, nbytes=nbytes, reason=reason))
+    async def _step_towards_room(self, hold: Hold) -> Literal["room", "evicted", "wait"]:
+        """Evict once, if that helps a claim; tell whether there is room now, or whether others must give some back.
 
-    def _all(self) -> list[_Entry]:
-        return [*self._entries.values(), *self._outdated]
-
-    def _entry_of(self, resident: Resident) -> _Entry:
-        return next(
-            entry for entry in self._all() if (entry.spec.name, entry.spec.version) == (resident.name, resident.version)
+        The plan is made anew after each step, because a lease may have been granted or returned meanwhile. What others
+        only wait for may be evicted too, as the last resort: they stand behind this claim in the queue, so waiting for
+        them would never end.
+        """
+        books, entry = self._books, hold.entry
+        if entry.leaving:
+            return "wait"
+        used, limits, reason = books.usage(hold), books.limits(), f"to make room for {entry.spec.name}"
+        idle = {model.key: (model, other) for model, other in books.idle_on_host(entry)}
+        models = plan_unloading(
+            [model for model, _ in idle.values()], books.shares(), used.host_nbytes - limits.host_nbytes
         )
+        if models is None:
+            return "wait"
+        if models:
+            await settled(self._departure.unloading(idle[models[0].key][1], reason, reuse=entry.model is None))
+            return "evicted"
+        if books.shared:
+            return "room"
+        copies = plan_eviction(books.idle_on_device(entry), used.device_nbytes - limits.device_nbytes)
+        if copies is None:
+            return "wait"
+        if copies:
+            await settled(self._departure.offloading(copies, reason))
+            return "evicted"
+        return "room"
 
-    def _host_nbytes(self) -> int:
-        return sum(entry.nbytes for entry in self._all())
-
-    def _device_nbytes(self) -> int:
-        return sum(entry.nbytes for entry in self._all() if entry.on_device)
-
-    def _free_device_nbytes(self) -> int:
-        limit = self._budget.device_nbytes
-        return 2**62 if limit is None else limit - self._device_nbytes() - self._reserved_nbytes
-
-
-def _resident(entry: _Entry) -> Resident:
-    return Resident(
-        name=entry.spec.name,
-        version=entry.spec.version,
-        nbytes=entry.nbytes,
-        last_used=entry.last_used,
-        wanted=entry.leases > 0,
-    )
-
-
-def _retrieve(load: asyncio.Task[LoadedModel]) -> None:
-    """A load whose waiters have all gone away may fail without anybody asking: `on_event` has told of it."""
-    if not load.cancelled():
-        load.exception()
+    def _release(self, hold: Hold, on_load: OnLoad | None) -> None:
+        entry = hold.entry
+        with suppress(ValueError):
+            entry.holds.remove(hold)
+            entry.record.last_used = self._clock()
+        if on_load is not None:
+            with suppress(ValueError):
+                entry.listeners.remove(on_load)
+        self._departure.tidy()

@@ -5,10 +5,11 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from ..domain.books import Found
 from ..domain.generation import GenerationRequest, OutputFormat
 from ..domain.generator import Generated, Timings
 from ..domain.model import Checkpoint, Folder, HubRepository, ModelOverrides, ModelSpec, ModelTraits, Residency
-from ..domain.pool import Found, ModelStatus
+from ..domain.pool_report import ModelStatus
 
 MEDIA_TYPES: dict[OutputFormat, str] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 
