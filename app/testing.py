@@ -7,14 +7,14 @@ The fake engine makes pictures of one colour that depends on the seed, in no tim
 """
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .bootstrap import Services
 from .domain.budget import Budget
 from .domain.dispatch import Dispatcher
-from .domain.errors import UnknownModel
+from .domain.errors import OutOfMemory, UnknownModel
 from .domain.generation import GenerationRequest, Limits
 from .domain.generator import ImageGenerator
 from .domain.model import Checkpoint, ModelName, ModelSpec, ModelTraits
@@ -86,6 +86,10 @@ class FakeModel:
     loaded: bool = True
 
 
+def _never(_request: GenerationRequest, _frugality: Frugality) -> None:
+    """There is always enough memory."""
+
+
 @dataclass(slots=True, kw_only=True)
 class FakeEngine:
     """Fulfils the `Engine` port without torch, and keeps books of its own, so that the pool's can be held against them."""
@@ -98,6 +102,12 @@ class FakeEngine:
     """Generation waits while it is clear."""
     failures: dict[str, Exception] = field(default_factory=dict[str, Exception])
     """The next call of a method (`fetch`, `load`, `place`, `generate`) raises this, once."""
+    out_of_memory: Callable[[GenerationRequest, Frugality], str | None] = field(default=_never)
+    """The stage (`encode`, `denoise`, `decode`) in which a generation runs out of memory; None where it does not."""
+    frugalities: list[Frugality] = field(default_factory=list[Frugality])
+    """What each generation was to save, in order."""
+    activation_nbytes: int | None = None
+    """The peak that generations tell of."""
     loads: list[str] = field(default_factory=list[str])
     """Names of the models that were read, in order."""
     moved_nbytes: int = 0
@@ -186,17 +196,28 @@ class FakeEngine:
         model: LoadedModel,
         request: GenerationRequest,
         on_step: OnStep,
-        frugality: Frugality = LAVISH,  # noqa: ARG002 - the port's signature
+        frugality: Frugality = LAVISH,
     ) -> Rendered:
         """Pictures of one colour each; a step each time the loop comes round."""
         assert self.is_on_device(model), "a model was used that is not on the device"
+        self.frugalities.append(frugality)
+        stage = self.out_of_memory(request, frugality)
         for step in range(request.num_inference_steps):
             await self.gate.wait()
             on_step(step, request.num_inference_steps)
             await asyncio.sleep(0)
         self._fail("generate")
+        if stage is not None:
+            raise OutOfMemory(stage)
         images = tuple(_plain(request, seed) for seed in request.seeds)
-        return Rendered(images=images, warnings=(), encode_s=0, denoise_s=0, decode_s=0)
+        return Rendered(
+            images=images,
+            warnings=(),
+            encode_s=0,
+            denoise_s=0,
+            decode_s=0,
+            activation_nbytes=self.activation_nbytes,
+        )
 
     async def stop(self) -> None:
         """Nothing to end."""

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -11,7 +11,7 @@ from .component_configs import ComponentConfigs, SamplerConfig
 from .few_step import USUAL_STEPS, FewStepReading, read_few_step
 from .key_tensors import Shapes, checkpoint_problems, told
 from .lookalikes import lookalike, unsupported_variant
-from .model import FewStep, ModelOverrides, ModelTraits, PredictionType
+from .model import SDXL_WIDTHS, FewStep, ModelOverrides, ModelTraits, PredictionType, Widths
 
 _SIZE_PX = 1024
 _TURBO_SIZE_PX = 512
@@ -41,6 +41,7 @@ class Reading:
 
     traits: ModelTraits
     evidence: tuple[str, ...]
+    widths: Widths = SDXL_WIDTHS
 
 
 def read_checkpoint(shapes: Shapes, metadata: Mapping[str, str], name: str, configs: ComponentConfigs) -> Reading:
@@ -99,7 +100,8 @@ def apply_overrides(reading: Reading, overrides: ModelOverrides, origin: str) ->
         )
     if not stated:
         return reading
-    return Reading(traits=msgspec.structs.replace(reading.traits, **stated), evidence=(*evidence, *reading.evidence))
+    traits = msgspec.structs.replace(reading.traits, **stated)
+    return replace(reading, traits=traits, evidence=(*evidence, *reading.evidence))
 
 
 def _refuse_unfit(shapes: Shapes, configs: ComponentConfigs) -> None:
@@ -145,7 +147,7 @@ def _reading(
     size_px, how_size = _size_px(metadata, few_step, configs)
     traits = ModelTraits(prediction_type=prediction, zero_snr=zero_snr, few_step=few_step.few_step, size_px=size_px)
     evidence = (kind, how_predicted, how_zero, few_step.evidence, how_size, *_doubts(prediction, name))
-    return Reading(traits=traits, evidence=evidence)
+    return Reading(traits=traits, evidence=evidence, widths=configs.widths)
 
 
 def _prediction_type(shapes: Shapes, metadata: Mapping[str, str], sampler: SamplerConfig) -> tuple[PredictionType, str]:

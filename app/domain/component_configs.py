@@ -5,6 +5,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from .model import Widths
+
 
 class UnetConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Of `unet/config.json`."""
@@ -74,3 +76,9 @@ class ComponentConfigs(msgspec.Struct, frozen=True, kw_only=True):
     text_encoder: TextEncoderConfig = TextEncoderConfig()
     text_encoder_2: TextEncoderConfig = _SECOND
     sampler: SamplerConfig = SamplerConfig()
+
+    @property
+    def widths(self) -> Widths:
+        """How wide the networks are where their activations peak."""
+        vae = self.vae.block_out_channels
+        return Widths(unet=self.unet.block_out_channels[0], vae=vae[min(1, len(vae) - 1)])

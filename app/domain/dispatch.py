@@ -11,9 +11,10 @@ from .books import Found
 from .errors import DiffusionError, QueueFull
 from .generation import GenerationRequest
 from .jobs import Job, going_down, gone_away
-from .model import ModelName
+from .ladder import Ladder, Plan, Rung
+from .model import ModelName, ModelSpec
 from .pool import ModelPool
-from .ports import Engine, Rendered
+from .ports import LAVISH, Engine, Frugality, Rendered
 
 _T = TypeVar("_T")
 _USUAL_JOB_S = 5.0
@@ -25,6 +26,8 @@ class Ran:
     """A job that ran: what came out, where its model was found, what it waited for."""
 
     rendered: Rendered
+    savings: tuple[Rung, ...]
+    """Which rungs of the ladder saved memory."""
     model_version: str
     found: Found
     queue_s: float
@@ -42,7 +45,7 @@ class Dispatcher:
         self, pool: ModelPool, engine: Engine, *, max_waiting: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._pool = pool
-        self._engine = engine
+        self._ladder = Ladder(pool, engine)
         self._max_waiting = max_waiting
         self._clock = clock
         self._turn = asyncio.Lock()  # asyncio.Lock is fair: first come, first served
@@ -61,17 +64,34 @@ class Dispatcher:
         """Jobs of one model that wait or run."""
         return sum(job.model == model for job in self._jobs.values())
 
-    async def run(self, job: Job, request: GenerationRequest, activation_nbytes: int) -> Ran:
-        """Run a request and wait for it. When the waiting task is cancelled, the job stops before its next step.
+    def plan(self, spec: ModelSpec, request: GenerationRequest) -> Plan:
+        """How much memory a request takes, and what it saves from the start.
 
         Raises:
+            InsufficientMemory: it cannot fit into the budget.
+        """
+        return self._ladder.plan(spec, request)
+
+    async def run(
+        self, job: Job, request: GenerationRequest, activation_nbytes: int, frugality: Frugality = LAVISH
+    ) -> Ran:
+        """Run a request and wait for it. When the waiting task is cancelled, the job stops before its next step.
+
+        Args:
+            job: what its progress is noted in.
+            request: what to make.
+            activation_nbytes: bytes beside the weights that its lease reserves.
+            frugality: what it saves from the start; where the device runs out of memory, it saves more.
+
+        Raises:
+            InsufficientMemory: the device ran out of memory whatever was saved.
             QueueFull: too many jobs wait already.
             ShuttingDown: the server is going down.
             DiffusionError: whatever went wrong with this job, and with no other.
         """
         self._admit(job)
         try:
-            ran = await self._run(job, request, activation_nbytes)
+            ran = await self._run(job, request, activation_nbytes, frugality)
             job.state = "finished"
             return ran
         except DiffusionError:
@@ -113,17 +133,19 @@ class Dispatcher:
         mean = sum(self._recent_s) / len(self._recent_s) if self._recent_s else _USUAL_JOB_S
         return max(1, round(mean * len(self._jobs)))
 
-    async def _run(self, job: Job, request: GenerationRequest, activation_nbytes: int) -> Ran:
+    async def _run(self, job: Job, request: GenerationRequest, activation_nbytes: int, frugality: Frugality) -> Ran:
         async with self._pool.lease(request.model, activation_nbytes, job.on_load) as lease:
             begun = self._clock()
             async with self._turn:
                 job.check()
                 started = self._clock()
                 job.state = "running"
-                rendered = await _until_stopped(self._engine.generate(lease.model, request, job.on_step), job)
+                work = self._ladder.run(lease, request, job.on_step, begin=frugality, check=job.check)
+                climbed = await _until_stopped(work, job)
                 self._recent_s.append(self._clock() - started)
             return Ran(
-                rendered=rendered,
+                rendered=climbed.rendered,
+                savings=climbed.savings,
                 model_version=lease.spec.version,
                 found=lease.found,
                 queue_s=lease.wait_s + started - begun,

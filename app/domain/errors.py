@@ -100,15 +100,27 @@ class DownloadFailed(LoadFailed):
 
 
 class InsufficientMemory(DiffusionError):
-    """The request does not fit into the memory budget."""
+    """The request does not fit into memory; `largest_size`, in pixels, is what would, in the same shape."""
 
     code = "insufficient_memory"
     title = "Not enough memory"
 
-    def __init__(self, message: str, *, needed_nbytes: int, available_nbytes: int) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        needed_nbytes: int,
+        available_nbytes: int,
+        largest_size: tuple[int, int] | None = None,
+        savings: Sequence[str] = (),
+    ) -> None:
         super().__init__(message)
         self.needed_nbytes = needed_nbytes
         self.available_nbytes = available_nbytes
+        self.largest_size = largest_size
+        """Width and height; None where no size fits, or where the size is not to blame."""
+        self.savings = tuple(savings)
+        """What was tried to save memory; see `ladder`."""
 
 
 class OutOfMemory(DiffusionError):
@@ -117,10 +129,12 @@ class OutOfMemory(DiffusionError):
     code = "out_of_memory"
     title = "The device ran out of memory"
 
-    def __init__(self, stage: str) -> None:
+    def __init__(self, stage: str, free_nbytes: int | None = None) -> None:
         super().__init__(f"The device ran out of memory ({stage}).")
         self.stage = stage
         """`place`, `encode`, `denoise` or `decode`."""
+        self.free_nbytes = free_nbytes
+        """Bytes that the device had left beside the weights, where it tells."""
 
 
 class QueueFull(DiffusionError):

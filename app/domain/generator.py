@@ -11,7 +11,7 @@ from .books import Found
 from .dispatch import Dispatcher, Ran
 from .generation import GenerationParameters, GenerationRequest, Limits, OutputFormat, resolve
 from .jobs import Job, OnProgress
-from .memory import activation_nbytes
+from .ladder import Rung, warnings
 from .ports import Catalogue, Engine, ImageWriter, RawImage
 from .receipt import image_facts
 
@@ -53,6 +53,8 @@ class Generated:
     timings: Timings
     found: Found
     """Where the request found its model: `hot`, `warm` or `cold`."""
+    savings: tuple[Rung, ...]
+    """Which rungs of the ladder saved memory; none where there was enough."""
     warnings: tuple[str, ...]
 
 
@@ -100,8 +102,9 @@ class ImageGenerator:
         resolved = resolve(parameters, spec, self._limits, random_seed=_random_seed())
         request = resolved.request
         await self._engine.start()
+        plan = self._dispatcher.plan(spec, request)
         job = Job(id=job_id or uuid.uuid4().hex, model=spec.name, on_progress=on_progress)
-        ran = await self._dispatcher.run(job, request, activation_nbytes(request, self._engine.element_nbytes(spec)))
+        ran = await self._dispatcher.run(job, request, plan.activation_nbytes, plan.frugality)
         written_from = self._clock()
         images = await asyncio.gather(
             *(
@@ -116,7 +119,8 @@ class ImageGenerator:
             images=tuple(images),
             timings=_timings(ran, write_s=now - written_from, total_s=now - begun),
             found=ran.found,
-            warnings=resolved.warnings + ran.rendered.warnings,
+            savings=ran.savings,
+            warnings=resolved.warnings + ran.rendered.warnings + warnings(ran.savings),
         )
 
     async def _write(self, request: GenerationRequest, ran: Ran, raw: RawImage, seed: int) -> GeneratedImage:

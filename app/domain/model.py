@@ -72,6 +72,19 @@ class ModelTraits(msgspec.Struct, frozen=True, kw_only=True):
     """The side of the square that the model was trained on."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Widths:
+    """How wide the networks are where activations peak, in channels; SDXL's own by default. Bytes are proportional."""
+
+    unet: int = 320
+    """Of the UNet's first block, which works at the latent's full size."""
+    vae: int = 256
+    """Of the VAE's second block, which the decoder enlarges to the picture's full size."""
+
+
+SDXL_WIDTHS = Widths()
+
+
 class ModelOverrides(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a person states about a model, in its sidecar or in the settings; unset means: as detected.
 
@@ -126,3 +139,5 @@ class ModelSpec:
     unusable: str | None = None
     """Why the files cannot be used; None for a usable model."""
     builtin: bool = False
+    widths: Widths = SDXL_WIDTHS
+    """As the component configs say."""

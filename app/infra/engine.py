@@ -10,7 +10,7 @@ import structlog
 
 from ..domain.generation import GenerationRequest
 from ..domain.model import DtypeName, ModelSpec
-from ..domain.ports import LoadedModel, OnLoad, OnStep, Rendered
+from ..domain.ports import LAVISH, Frugality, LoadedModel, OnLoad, OnStep, Rendered
 
 if TYPE_CHECKING:
     from .runtime import FetchRepository, Runtime
@@ -75,9 +75,11 @@ class TorchEngine:
         """Free the weights everywhere."""
         await self._in_engine(self._running.unload, model)
 
-    async def generate(self, model: LoadedModel, request: GenerationRequest, on_step: OnStep) -> Rendered:
+    async def generate(
+        self, model: LoadedModel, request: GenerationRequest, on_step: OnStep, frugality: Frugality = LAVISH
+    ) -> Rendered:
         """Make the images of a request."""
-        return await self._in_engine(self._running.generate, model, request, on_step)
+        return await self._in_engine(self._running.generate, model, request, on_step, frugality)
 
     async def stop(self) -> None:
         """End both threads, once they are done with what they are doing."""

@@ -10,7 +10,7 @@ from torch import nn
 
 from ..domain.generation import GenerationRequest
 from ..domain.model import ModelSpec
-from ..domain.ports import OnLoad, OnStep, Rendered
+from ..domain.ports import Frugality, OnLoad, OnStep, Rendered
 from .sdxl.load import load_model
 from .sdxl.render import render
 
@@ -21,7 +21,7 @@ class Family:
 
     load: Callable[[ModelSpec, Path, torch.dtype, OnLoad], Any]
     networks: Callable[[Any], tuple[nn.Module, ...]]
-    render: Callable[[Any, GenerationRequest, OnStep], Rendered]
+    render: Callable[[Any, GenerationRequest, OnStep, Frugality], Rendered]
 
 
 FAMILIES = {"sdxl": Family(load=load_model, networks=lambda model: model.networks, render=render)}

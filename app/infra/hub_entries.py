@@ -52,7 +52,7 @@ def _described(spec: ModelSpec, model: HubModel, snapshot: Path | None) -> Model
     except BrokenFile as error:
         return replace(spec, unusable=f"a downloaded file is broken: {error} Delete {model.repo} from the Hub's cache.")
     reading = apply_overrides(reading, model, "the settings file")
-    return replace(spec, traits=reading.traits, evidence=reading.evidence, nbytes=nbytes)
+    return replace(spec, traits=reading.traits, evidence=reading.evidence, widths=reading.widths, nbytes=nbytes)
 
 
 def _read(model: HubModel, snapshot: Path | None) -> tuple[Reading, int | None]:

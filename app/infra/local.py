@@ -104,7 +104,8 @@ def _described(candidate: Candidate, spec: ModelSpec, stated: _Stated) -> ModelS
         return replace(spec, unusable=_printable(str(error)))
     reading = apply_overrides(reading, stated.sidecar, f"its sidecar {candidate.sidecar.name!r}")
     reading = apply_overrides(reading, stated.settings, "the settings file")
-    return replace(spec, traits=reading.traits, evidence=(*reading.evidence, *_renamed(candidate)), nbytes=nbytes)
+    evidence = (*reading.evidence, *_renamed(candidate))
+    return replace(spec, traits=reading.traits, evidence=evidence, widths=reading.widths, nbytes=nbytes)
 
 
 def _read(candidate: Candidate, config: Path | None) -> tuple[Reading, int]:

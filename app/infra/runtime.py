@@ -2,18 +2,20 @@
 
 import gc
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..domain.errors import DiffusionError, GenerationFailed, InsufficientMemory, LoadFailed
+from ..domain.errors import DiffusionError, GenerationFailed, InsufficientMemory, LoadFailed, OutOfMemory
 from ..domain.generation import GenerationRequest
 from ..domain.model import DtypeName, HubRepository, ModelSpec
-from ..domain.ports import LoadedModel, OnLoad, OnStep, Rendered
+from ..domain.ports import LAVISH, Frugality, LoadedModel, OnLoad, OnStep, Rendered
 from .device import choose_device, choose_dtype, device_nbytes
 from .family import FAMILIES, Family
+from .out_of_memory import release_frames
+from .peak import Peak, free_nbytes
 from .residency import Weights
 
 FetchRepository = Callable[[HubRepository, OnLoad], Path]
@@ -86,21 +88,28 @@ class Runtime:
         own.content, own.weights = None, Weights(())
         self._release_cache()
 
-    def generate(self, model: LoadedModel, request: GenerationRequest, on_step: OnStep) -> Rendered:
-        """Make the images of a request; every failure comes out as one of the domain's errors."""
+    def generate(
+        self, model: LoadedModel, request: GenerationRequest, on_step: OnStep, frugality: Frugality = LAVISH
+    ) -> Rendered:
+        """Make the images of a request; every failure comes out as one of the domain's errors, and holds no tensor."""
         own = _own(model)
+        peak = Peak(self.device)
         try:
-            return own.family.render(own.content, request, on_step)
-        except DiffusionError:
+            rendered = own.family.render(own.content, request, on_step, frugality)
+            return replace(rendered, activation_nbytes=peak.nbytes())
+        except OutOfMemory as failure:
+            stage = failure.stage
+        except DiffusionError as failure:
+            release_frames(failure)
             raise
-        except (torch.OutOfMemoryError, MemoryError):
-            pass
         except Exception as error:
+            release_frames(error)
             raise GenerationFailed(
                 f"The image could not be made ({type(error).__name__}). The server's log has the details."
             ) from error
-        # Raised outside the handler, because a traceback keeps the tensors of its frames alive.
-        raise self._out_of_memory(own.nbytes)
+        # Outside the handler: an error that is raised within keeps the one that it came from, its frames and their tensors.
+        self._release_cache()
+        raise OutOfMemory(stage, free_nbytes(self.device))
 
     def _out_of_memory(self, needed_nbytes: int) -> InsufficientMemory:
         self._release_cache()

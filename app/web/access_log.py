@@ -90,6 +90,7 @@ def note_generation(request: Any, generated: Generated) -> None:
         "denoise_ms": timings.denoise_ms,
         "decode_ms": timings.decode_ms,
         "write_ms": timings.write_ms,
+        "memory_savings": list(generated.savings),
         "warnings": len(generated.warnings),
         "prompt": asked.prompt,
     }

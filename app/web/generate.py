@@ -127,8 +127,10 @@ def _facts(generated: Generated) -> dict[str, str]:
     view = generate_view(generated)
     timings, parameters = view.timings, view.parameters
     warnings = {"x-warnings": _header_text(view.warnings)} if view.warnings else {}
+    savings = {"x-memory-savings": ",".join(view.memory_savings)} if view.memory_savings else {}
     return {
         **warnings,
+        **savings,
         "x-model": view.model,
         "x-seed": str(view.images[0].seed),
         "x-residency": view.residency,

@@ -22,6 +22,7 @@ STATUS: dict[type[DiffusionError], int] = {
     errors.LoadFailed: 500,
     errors.DownloadFailed: 502,
     errors.InsufficientMemory: 503,
+    errors.OutOfMemory: 503,
     errors.QueueFull: 503,
     errors.ModelInUse: 409,
     errors.GenerationFailed: 500,
@@ -58,7 +59,14 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ren
     available: list[str] | None = None
     """The names that exist, where an unknown one was asked for."""
     needed_nbytes: int | None = None
+    """Bytes that the request needs, the model's weights included."""
     available_nbytes: int | None = None
+    """Bytes that there are for it."""
+    largest_width: int | None = None
+    """The largest size of the same shape that would fit, in pixels."""
+    largest_height: int | None = None
+    memory_savings: list[str] | None = None
+    """What was tried to save memory, in vain."""
 
 
 def problem_response(problem: Problem, headers: dict[str, str] | None = None) -> Response[Problem]:
@@ -83,7 +91,7 @@ def _on_diffusion_error(request: Request[Any, Any, Any], error: DiffusionError) 
         case errors.UnknownModel():
             facts["available"] = list(error.available)
         case errors.InsufficientMemory():
-            facts |= {"needed_nbytes": error.needed_nbytes, "available_nbytes": error.available_nbytes}
+            facts |= _memory_facts(error)
         case errors.QueueFull():
             headers["retry-after"] = str(error.retry_after_s)
         case _:
@@ -97,6 +105,17 @@ def _on_diffusion_error(request: Request[Any, Any, Any], error: DiffusionError) 
         **facts,
     )
     return problem_response(problem, headers)
+
+
+def _memory_facts(error: errors.InsufficientMemory) -> dict[str, Any]:
+    width, height = error.largest_size or (None, None)
+    return {
+        "needed_nbytes": error.needed_nbytes,
+        "available_nbytes": error.available_nbytes,
+        "largest_width": width,
+        "largest_height": height,
+        "memory_savings": list(error.savings) or None,
+    }
 
 
 def _on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:

@@ -67,6 +67,8 @@ class GenerateView(msgspec.Struct, frozen=True, kw_only=True):
     timings: TimingsView
     residency: Found
     """Where the request found its model: `hot` on the device, `warm` in host memory, `cold` on disk."""
+    memory_savings: list[str]
+    """What was done because memory was short: `drop_idle`, `tiled_decode`, `split_guidance`; usually nothing."""
     warnings: list[str]
 
 
@@ -146,6 +148,7 @@ def generate_view(generated: Generated) -> GenerateView:
         parameters=parameters_view(generated.request),
         timings=timings_view(generated.timings),
         residency=generated.found,
+        memory_savings=list(generated.savings),
         warnings=list(generated.warnings),
     )
 

@@ -1,5 +1,6 @@
 """Latents to pixels; never a black image."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -7,12 +8,20 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ...domain.errors import NotFinite
+from ...domain.generation import LATENT_SCALE
+from ...domain.memory import tile_px
 from ...domain.ports import RawImage
 from .components import SdxlModel
+from .tiles import decode_in_tiles
 
 
-def decode(model: SdxlModel, latents: Tensor) -> tuple[RawImage, str | None]:
+def decode(model: SdxlModel, latents: Tensor, *, tiled: bool = False) -> tuple[RawImage, str | None]:
     """Decode the latents of one image (1 x 4 x h x w); again in fp32 where the result is not finite.
+
+    Args:
+        model: whose VAE to use.
+        latents: as the denoiser leaves them.
+        tiled: decode in overlapping tiles, which needs less memory and changes the image a little.
 
     Returns:
         The picture, and a warning where fp32 was needed.
@@ -24,11 +33,11 @@ def decode(model: SdxlModel, latents: Tensor) -> tuple[RawImage, str | None]:
     scaled = latents / config.scaling_factor
     warning = None
     if model.dtype == torch.float16 and config.force_upcast:
-        pixels = _decode_fp32(model, scaled)
+        pixels = _pixels(_decode_fp32, model, scaled, tiled)
     else:
-        pixels = _decode(model, scaled)
+        pixels = _pixels(_decode, model, scaled, tiled)
         if not _finite(pixels):
-            pixels = _decode_fp32(model, scaled)
+            pixels = _pixels(_decode_fp32, model, scaled, tiled)
             warning = f"The VAE overflowed in {str(model.dtype).removeprefix('torch.')}; the image was decoded again in float32."
     if not _finite(pixels):
         raise NotFinite(
@@ -36,6 +45,14 @@ def decode(model: SdxlModel, latents: Tensor) -> tuple[RawImage, str | None]:
             "if every image of this model does this, its file is damaged."
         )
     return _raw(pixels), warning
+
+
+def _pixels(decoder: Callable[[SdxlModel, Tensor], Tensor], model: SdxlModel, scaled: Tensor, tiled: bool) -> Tensor:
+    if not tiled:
+        return decoder(model, scaled)
+    height, width = scaled.shape[-2:]
+    side = tile_px(width * LATENT_SCALE, height * LATENT_SCALE) // LATENT_SCALE
+    return decode_in_tiles(lambda tile: decoder(model, tile), scaled, side)
 
 
 def _decode(model: SdxlModel, scaled: Tensor) -> Tensor:

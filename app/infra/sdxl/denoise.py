@@ -19,12 +19,26 @@ OnImageStep = Callable[[int, int], None]
 
 
 def denoise(
-    model: SdxlModel, request: GenerationRequest, conditioning: Conditioning, seed: int, on_step: OnImageStep
+    model: SdxlModel,
+    request: GenerationRequest,
+    conditioning: Conditioning,
+    seed: int,
+    on_step: OnImageStep,
+    *,
+    split_guidance: bool = False,
 ) -> Tensor:
     """Latents of one image, 1 x 4 x height/8 x width/8.
 
     The noise is drawn on the CPU, so a seed means the same image on every device; nothing of it depends on the other
     images of the request. Latents stay in float32 between steps: in bfloat16 they would gather rounding errors.
+
+    Args:
+        model: whose UNet to use.
+        request: what to make.
+        conditioning: the encoded prompts.
+        seed: of this image.
+        on_step: hears of each evaluation; raises to stop.
+        split_guidance: run the two rows of guidance one after the other, which needs less memory.
     """
     device = model.unet.device
     generator = torch.Generator("cpu").manual_seed(seed)
@@ -33,7 +47,7 @@ def denoise(
     step_options = step_arguments(sampler, [generator])
     shape = (1, _LATENT_CHANNELS, request.height // LATENT_SCALE, request.width // LATENT_SCALE)
     latents = torch.randn(shape, generator=generator, dtype=torch.float32).to(device) * sampler.init_noise_sigma
-    predict = _predictor(model, request, conditioning)
+    predict = _predictor(model, request, conditioning, split_guidance)
     on_step(0, len(timesteps))
     for index, timestep in enumerate(timesteps):
         prediction = predict(sampler.scale_model_input(latents, timestep), timestep)
@@ -43,25 +57,29 @@ def denoise(
 
 
 def _predictor(
-    model: SdxlModel, request: GenerationRequest, conditioning: Conditioning
+    model: SdxlModel, request: GenerationRequest, conditioning: Conditioning, split_guidance: bool
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """The UNet with everything applied that stays the same from step to step: prompt, sizes, guidance."""
     rows = len(conditioning.sequence)
+    at_once = 1 if split_guidance else rows
     height, width = request.height, request.width
     sizes = [height, width, 0, 0, height, width]  # original size, crop, target size (SDXL, arXiv:2307.01952, 2.2)
-    time_ids = torch.tensor([sizes], dtype=model.dtype, device=model.unet.device).expand(rows, -1)
-    conditions = {"text_embeds": conditioning.pooled, "time_ids": time_ids}
+    time_ids = torch.tensor([sizes], dtype=model.dtype, device=model.unet.device).expand(at_once, -1)
+    parts = list(zip(conditioning.sequence.split(at_once), conditioning.pooled.split(at_once), strict=True))
 
     def predict(latents: Tensor, timestep: Tensor) -> Tensor:
-        latents = latents.to(model.dtype).expand(rows, -1, -1, -1).contiguous(memory_format=torch.channels_last)
-        prediction: Tensor = model.unet(
-            latents,
-            timestep,
-            encoder_hidden_states=conditioning.sequence,
-            added_cond_kwargs=conditions,
-            return_dict=False,
-        )[0]
-        prediction = prediction.float()
+        latents = latents.to(model.dtype).expand(at_once, -1, -1, -1).contiguous(memory_format=torch.channels_last)
+        predictions = [
+            model.unet(
+                latents,
+                timestep,
+                encoder_hidden_states=sequence,
+                added_cond_kwargs={"text_embeds": pooled, "time_ids": time_ids},
+                return_dict=False,
+            )[0]
+            for sequence, pooled in parts
+        ]
+        prediction = torch.cat(predictions).float()
         return _guided(prediction, request) if request.guided else prediction
 
     return predict

@@ -5,7 +5,8 @@ import time
 import torch
 
 from ...domain.generation import GenerationRequest
-from ...domain.ports import OnStep, RawImage, Rendered
+from ...domain.ports import LAVISH, Frugality, OnStep, RawImage, Rendered
+from ..out_of_memory import stage
 from .components import SdxlModel
 from .decode import decode
 from .denoise import denoise
@@ -13,13 +14,14 @@ from .text import encode
 
 
 @torch.inference_mode()
-def render(model: SdxlModel, request: GenerationRequest, on_step: OnStep) -> Rendered:
-    """Make the images of a request. Engine thread only; leaves the model as it was.
+def render(model: SdxlModel, request: GenerationRequest, on_step: OnStep, frugality: Frugality = LAVISH) -> Rendered:
+    """Make the images of a request. Engine thread only; leaves the model as it was, and raises OutOfMemory with the stage.
 
     Images are made one after the other, so that each equals, bit for bit, the same seed asked for alone.
     """
     begun = time.perf_counter()
-    conditioning = encode(model, request)
+    with stage("encode"):
+        conditioning = encode(model, request)
     encode_s = time.perf_counter() - begun
     denoise_s = decode_s = 0.0
     images: list[RawImage] = []
@@ -30,9 +32,13 @@ def render(model: SdxlModel, request: GenerationRequest, on_step: OnStep) -> Ren
             on_step(index * total + done, len(request.seeds) * total)
 
         begun = time.perf_counter()
-        latents = denoise(model, request, conditioning, seed, on_image_step)
+        with stage("denoise"):
+            latents = denoise(
+                model, request, conditioning, seed, on_image_step, split_guidance=frugality.split_guidance
+            )
         denoised = time.perf_counter()
-        image, warning = decode(model, latents)
+        with stage("decode"):
+            image, warning = decode(model, latents, tiled=frugality.tiled_decode)
         images.append(image)
         if warning is not None and warning not in warnings:
             warnings.append(warning)

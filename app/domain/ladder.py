@@ -1,0 +1,177 @@
+"""The ladder that a request climbs when memory runs out: each rung saves some, and costs something else.
+
+    drop_idle        frees the device copies of models that nobody uses; they have to come back later
+    tiled_decode     decodes the picture in tiles: slower, and the picture changes a little
+    split_guidance   runs the two rows of guidance one after the other: slower
+
+A rung that cannot help the stage that failed is passed over. After each rung the request starts again from its seeds, so
+it makes the same image. Past the last rung the answer is InsufficientMemory, with the largest size that would fit.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from .activation_book import ActivationBook
+from .errors import InsufficientMemory, OutOfMemory
+from .generation import GenerationRequest
+from .memory import Demand
+from .model import ModelSpec
+from .pool import Lease, ModelPool
+from .ports import LAVISH, Engine, Frugality, OnStep, Rendered
+from .shortage import available_nbytes, insufficient_memory
+
+Rung = Literal["drop_idle", "tiled_decode", "split_guidance"]
+
+_WARNINGS: dict[Rung, str] = {
+    "tiled_decode": "Memory was short: the image was decoded in overlapping tiles, which changes it a little.",
+    "split_guidance": "Memory was short: the two rows of guidance ran one after the other, which takes longer.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How a request begins: what it saves from the start, and the bytes that its lease reserves."""
+
+    frugality: Frugality
+    activation_nbytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Climbed:
+    """A request that ran, and the rungs that it took, in order."""
+
+    rendered: Rendered
+    savings: tuple[Rung, ...]
+
+
+class Ladder:
+    """Runs requests on one engine within the memory that there is, and learns what they need. Event loop only."""
+
+    def __init__(self, pool: ModelPool, engine: Engine, book: ActivationBook | None = None) -> None:
+        self._pool = pool
+        self._engine = engine
+        self._book = book or ActivationBook()
+
+    def plan(self, spec: ModelSpec, request: GenerationRequest) -> Plan:
+        """The least frugal way that fits into the budget beside the weights. Call after the engine has started.
+
+        Raises:
+            InsufficientMemory: none does.
+        """
+        demand = self._demand(spec, request)
+        weights = self._engine.weights_nbytes(spec)
+        available = available_nbytes(self._pool.report(), self._limit_nbytes(), spec.name)
+        room = available - weights
+        frugality = LAVISH
+        for frugality in demand.frugalities():
+            if (nbytes := self._book.safe_nbytes(demand, frugality)) <= room:
+                return Plan(frugality=frugality, activation_nbytes=nbytes)
+        if self._book.expected_nbytes(demand, frugality) <= room:
+            return Plan(frugality=frugality, activation_nbytes=room)
+        raise self._shortage(demand, weights, available)
+
+    async def run(
+        self,
+        lease: Lease,
+        request: GenerationRequest,
+        on_step: OnStep,
+        *,
+        begin: Frugality = LAVISH,
+        check: Callable[[], None] = lambda: None,
+    ) -> Climbed:
+        """Make the images of a request, saving as much memory as it takes.
+
+        Args:
+            lease: of the model.
+            request: what to make.
+            on_step: as for `Engine.generate`; begins anew after each rung.
+            begin: what is saved from the start.
+            check: raises if nobody waits for the result any more; called before each rung.
+
+        Raises:
+            InsufficientMemory: all that helps has been tried.
+            DiffusionError: as `Engine.generate` does.
+        """
+        demand, frugality, savings = self._demand(lease.spec, request), begin, _saved(begin)
+        while True:
+            outcome = await self._attempt(lease, request, on_step, frugality)
+            if isinstance(outcome, Rendered):
+                self._book.succeeded(demand, frugality, outcome.activation_nbytes)
+                return Climbed(rendered=outcome, savings=savings)
+            self._book.failed(demand)
+            check()
+            rung = await self._next(outcome.stage, request, savings)
+            if rung is None:
+                raise self._gave_up(demand, lease, outcome, savings)
+            savings, frugality = (*savings, rung), _with(frugality, rung)
+
+    async def _attempt(
+        self, lease: Lease, request: GenerationRequest, on_step: OnStep, frugality: Frugality
+    ) -> Rendered | OutOfMemory:
+        """The failure is returned, so that what follows runs outside the handler, where no traceback keeps anything alive."""
+        try:
+            return await self._engine.generate(lease.model, request, on_step, frugality)
+        except OutOfMemory as failure:
+            return failure.with_traceback(None)
+
+    async def _next(self, stage: str, request: GenerationRequest, taken: tuple[Rung, ...]) -> Rung | None:
+        """The first rung that has not been taken and can help the stage that failed."""
+        if "drop_idle" not in taken and await self._pool.drop_idle():
+            return "drop_idle"
+        if stage == "decode" and "tiled_decode" not in taken:
+            return "tiled_decode"
+        if stage == "denoise" and request.guided and "split_guidance" not in taken:
+            return "split_guidance"
+        return None
+
+    def _gave_up(
+        self, demand: Demand, lease: Lease, failure: OutOfMemory, savings: tuple[Rung, ...]
+    ) -> InsufficientMemory:
+        weights = sum({part.id: part.nbytes for part in lease.model.components}.values())
+        available = available_nbytes(self._pool.report(), self._limit_nbytes(), lease.spec.name, idle_leave=False)
+        if failure.free_nbytes is not None:
+            available = min(available, weights + failure.free_nbytes)
+        return self._shortage(demand, weights, available, savings=savings, failed=True)
+
+    def _shortage(
+        self, demand: Demand, weights: int, available: int, *, savings: tuple[Rung, ...] = (), failed: bool = False
+    ) -> InsufficientMemory:
+        *_, most_frugal = demand.frugalities()
+        return insufficient_memory(
+            demand,
+            lambda resized: self._book.expected_nbytes(replace(demand, request=resized), most_frugal),
+            weights_nbytes=weights,
+            available_nbytes=available,
+            savings=savings,
+            failed=failed,
+        )
+
+    def _demand(self, spec: ModelSpec, request: GenerationRequest) -> Demand:
+        return Demand(spec=spec, request=request, element_nbytes=self._engine.element_nbytes(spec))
+
+    def _limit_nbytes(self) -> int:
+        """The device's budget; all of its memory where there is none."""
+        budget = self._pool.report().budget
+        limits = [budget.device_nbytes, budget.host_nbytes if self._engine.shares_host_memory else None]
+        return min((limit for limit in limits if limit is not None), default=self._engine.memory_nbytes())
+
+
+def warnings(savings: tuple[Rung, ...]) -> tuple[str, ...]:
+    """What the client should know of the rungs that were taken."""
+    return tuple(_WARNINGS[rung] for rung in savings if rung in _WARNINGS)
+
+
+def _saved(frugality: Frugality) -> tuple[Rung, ...]:
+    saved: dict[Rung, bool] = {"tiled_decode": frugality.tiled_decode, "split_guidance": frugality.split_guidance}
+    return tuple(rung for rung, done in saved.items() if done)
+
+
+def _with(frugality: Frugality, rung: Rung) -> Frugality:
+    match rung:
+        case "drop_idle":
+            return frugality
+        case "tiled_decode":
+            return replace(frugality, tiled_decode=True)
+        case "split_guidance":
+            return replace(frugality, split_guidance=True)
