@@ -13,7 +13,10 @@ from .infra.logs import adopt_library_loggers, configure_logging
 from .plugin import DiffusionConfig, DiffusionPlugin
 from .settings import Settings, load_settings
 from .web.access_log import AccessLog
+from .web.cors import cors_config
 from .web.documentation import documentation_assets, openapi_config
+from .web.origin_check import OriginCheck
+from .web.origins import OriginRules
 from .web.problems import exception_handlers
 
 
@@ -33,11 +36,13 @@ def create_app(settings: Settings | None = None) -> Litestar:
         plugins=[plugin],
         route_handlers=[documentation_assets()],
         openapi_config=openapi_config(),
+        cors_config=cors_config(settings.server.allowed_origins),
         exception_handlers=exception_handlers(),
         lifespan=[_ending_on_signal(plugin), _adopting_logs(plugin)],
         logging_config=None,
     )
-    app.asgi_handler = AccessLog(app.asgi_handler, log_prompts=settings.log.prompts)
+    rules = OriginRules(allowed_origins=settings.server.allowed_origins, allowed_hosts=settings.server.allowed_hosts)
+    app.asgi_handler = AccessLog(OriginCheck(app.asgi_handler, rules), log_prompts=settings.log.prompts)
     return app
 
 

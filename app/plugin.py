@@ -9,6 +9,7 @@ from litestar import Litestar, Router
 from litestar.config.app import AppConfig
 from litestar.di import Provide
 from litestar.exceptions import ImproperlyConfiguredException
+from litestar.middleware import DefineMiddleware
 from litestar.plugins import InitPlugin
 from litestar.types import Guard
 
@@ -17,6 +18,8 @@ from .settings import Settings
 from .version import VERSION
 from .web.generate import generate
 from .web.models import ModelsController
+from .web.origin_check import OriginCheck
+from .web.origins import OriginRules
 from .web.problems import exception_handlers
 from .web.service import ServiceController, ServiceFacts
 
@@ -35,6 +38,8 @@ class DiffusionConfig:
     """Name under which handlers of the application receive the `ImageGenerator`."""
     guards: Sequence[Guard] = ()
     """Guards of our routes."""
+    origins: OriginRules | None = None
+    """Which web pages may use our routes; absent, the application decides, as it does about CORS."""
     include_in_schema: bool = True
     """Whether the routes appear in the application's OpenAPI document."""
     build: Callable[[Settings], Services] = build
@@ -95,6 +100,7 @@ class DiffusionPlugin(InitPlugin):
             },
             exception_handlers=exception_handlers(),
             guards=list(config.guards),
+            middleware=[DefineMiddleware(OriginCheck, rules=config.origins)] if config.origins else [],
             request_max_body_size=config.settings.limits.max_body_bytes,
             include_in_schema=config.include_in_schema,
         )

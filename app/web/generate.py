@@ -49,6 +49,10 @@ def problem(description: str) -> ResponseSpec:
     return ResponseSpec(Problem, media_type=PROBLEM_TYPE, description=description, generate_examples=False)
 
 
+FOREIGN = problem("A web page of another origin sent this, and the server's settings do not list that origin.")
+UNKNOWN = problem("No model has this name; `available` lists those that exist.")
+
+
 @post(
     "/generate/{model_name:str}",
     status_code=200,
@@ -64,7 +68,8 @@ def problem(description: str) -> ResponseSpec:
             generate_examples=False,
         ),
         400: problem("Some fields are wrong; `errors` names every one of them."),
-        404: problem("No model has this name; `available` lists those that exist."),
+        403: FOREIGN,
+        404: UNKNOWN,
         413: problem("The body is too large."),
         422: problem("The model is listed, but its files cannot be used; `detail` says why."),
         500: problem("The image could not be made."),

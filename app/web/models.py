@@ -6,10 +6,8 @@ from litestar.params import FromPath, FromQuery, SkipValidation
 
 from ..domain.pool import ModelPool
 from ..domain.ports import Catalogue
-from .generate import problem
+from .generate import FOREIGN, UNKNOWN, problem
 from .wire import LoadView, ModelView, model_view
-
-_UNKNOWN = problem("No model has this name; `available` lists those that exist.")
 
 
 class ModelsController(Controller):
@@ -27,7 +25,7 @@ class ModelsController(Controller):
         """Every model, unusable ones included, with the reason."""
         return [model_view(spec, model_pool.status(spec.name)) for spec in catalogue.list()]
 
-    @get("/{name:str}", summary="Show a model", responses={404: _UNKNOWN}, sync_to_thread=False)
+    @get("/{name:str}", summary="Show a model", responses={404: UNKNOWN}, sync_to_thread=False)
     def show_model(
         self,
         name: FromPath[str],
@@ -42,7 +40,7 @@ class ModelsController(Controller):
         "/{name:str}/load",
         status_code=200,
         summary="Load a model",
-        responses={404: _UNKNOWN, 422: problem("Its files cannot be used.")},
+        responses={403: FOREIGN, 404: UNKNOWN, 422: problem("Its files cannot be used.")},
     )
     async def load_model(
         self,
@@ -60,7 +58,7 @@ class ModelsController(Controller):
         "/{name:str}/unload",
         status_code=200,
         summary="Unload a model",
-        responses={404: _UNKNOWN, 409: problem("A request uses the model and `wait` is false.")},
+        responses={403: FOREIGN, 404: UNKNOWN, 409: problem("A request uses the model and `wait` is false.")},
     )
     async def unload_model(
         self,

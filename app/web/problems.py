@@ -6,7 +6,7 @@ import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
-from litestar.types import ExceptionHandlersMap
+from litestar.types import ExceptionHandlersMap, Scope, Send
 
 from ..domain import errors
 from ..domain.errors import DiffusionError, FieldError
@@ -64,6 +64,14 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ren
 def problem_response(problem: Problem, headers: dict[str, str] | None = None) -> Response[Problem]:
     """The response that carries a problem document."""
     return Response(problem, status_code=problem.status, media_type=MEDIA_TYPE, headers=headers)
+
+
+async def send_problem(problem: Problem, scope: Scope, send: Send) -> None:
+    """Answer with a problem document from outside Litestar's routes; adds the id of the request."""
+    body = msgspec.json.encode(msgspec.structs.replace(problem, instance=_id_in(scope)))
+    headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def exception_handlers() -> ExceptionHandlersMap:
@@ -165,4 +173,8 @@ def _fields(error: ValidationException) -> list[FieldError] | None:
 
 
 def _request_id(request: Request[Any, Any, Any]) -> str | None:
-    return request.scope.get("state", {}).get("request_id")
+    return _id_in(request.scope)
+
+
+def _id_in(scope: Any) -> str | None:
+    return scope.get("state", {}).get("request_id")
