@@ -4,11 +4,12 @@ import asyncio
 import secrets
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .dispatch import Dispatcher, Ran
-from .generation import GenerationParameters, GenerationRequest, Limits, OutputFormat, resolve
+from .errors import FieldError, InvalidRequest
+from .generation import GenerationParameters, GenerationRequest, Limits, OutputFormat, broken_limits, resolve
 from .jobs import Job, OnProgress
 from .memory import activation_nbytes
 from .pool import Found
@@ -118,6 +119,23 @@ class ImageGenerator:
             found=ran.found,
             warnings=resolved.warnings + ran.rendered.warnings,
         )
+
+    def check(self, model: str, parameters: GenerationParameters, wrong: Sequence[FieldError]) -> None:
+        """Refuse parameters that hold wrong fields, and name those that break a limit along with them.
+
+        Args:
+            model: name of a catalogue entry.
+            parameters: without the wrong fields.
+            wrong: what is known to be wrong already.
+
+        Raises:
+            UnknownModel: no such entry.
+            InvalidRequest: with `wrong` and whatever breaks a limit besides.
+        """
+        named = {error.field for error in wrong}
+        broken = broken_limits(parameters, self._catalogue.get(model), self._limits)
+        if errors := [*wrong, *(error for error in broken if error.field not in named)]:
+            raise InvalidRequest(errors)
 
     async def _write(self, request: GenerationRequest, ran: Ran, raw: RawImage, seed: int) -> GeneratedImage:
         facts = image_facts(request, seed=seed, model_version=ran.model_version)

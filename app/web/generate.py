@@ -11,13 +11,13 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
 from litestar.params import Body, FromPath, SkipValidation
 
-from ..domain.errors import FieldError, InvalidRequest
+from ..domain.errors import FieldError
 from ..domain.generation import GenerationParameters, OutputFormat
 from ..domain.generator import Generated, ImageGenerator
 from ..domain.jobs import gone_away
 from .accept import wanted_image
 from .access_log import note_generation, request_id_of
-from .body import ReportingDTO
+from .body import Posted, PostedDTO
 from .problems import MEDIA_TYPE as PROBLEM_TYPE
 from .problems import Problem
 from .wire import MEDIA_TYPES, GenerateView, generate_view
@@ -56,7 +56,7 @@ UNKNOWN = problem("No model has this name; `available` lists those that exist.")
 @post(
     "/generate/{model_name:str}",
     status_code=200,
-    dto=ReportingDTO[GenerationParameters],
+    dto=PostedDTO[GenerationParameters],
     return_dto=None,
     summary="Make images",
     tags=["generation"],
@@ -79,30 +79,31 @@ UNKNOWN = problem("No model has this name; `available` lists those that exist.")
 async def generate(
     request: Request[Any, Any, Any],
     model_name: FromPath[str],
-    data: Annotated[GenerationParameters, Body(examples=_EXAMPLES)],
+    data: Annotated[Posted[GenerationParameters], Body(examples=_EXAMPLES)],
     image_generator: NamedDependency[SkipValidation[ImageGenerator]],
 ) -> Response[Any]:
     """Make images with a model, loading it first if need be, and wait for them.
 
     When the client goes away, the work stops at the next step.
     """
-    raw = wanted_image(request.headers.get("accept"), data.output_format)
+    parameters = data.value
+    raw = wanted_image(request.headers.get("accept"), parameters.output_format)
     if raw is not None:
-        data = _for_raw(data, raw)
-    generated = await _unless_gone(request, image_generator, model_name, data)
+        parameters = msgspec.structs.replace(parameters, output_format=raw)
+    if wrong := [*data.errors, *_too_many_for_raw(parameters, raw)]:
+        image_generator.check(model_name, parameters, wrong)
+    generated = await _unless_gone(request, image_generator, model_name, parameters)
     note_generation(request, generated)
     if raw is not None:
         return Response(generated.images[0].data, media_type=MEDIA_TYPES[raw], headers=_facts(generated))
     return Response(generate_view(generated))
 
 
-def _for_raw(data: GenerationParameters, wanted: OutputFormat) -> GenerationParameters:
-    if data.n != 1:
-        message = (
-            f"must be 1 where the Accept header asks for a single image, got {data.n}; accept application/json instead"
-        )
-        raise InvalidRequest([FieldError(field="n", message=message)])
-    return msgspec.structs.replace(data, output_format=wanted)
+def _too_many_for_raw(parameters: GenerationParameters, raw: OutputFormat | None) -> list[FieldError]:
+    if raw is None or parameters.n == 1:
+        return []
+    message = f"must be 1 where the Accept header asks for a single image, got {parameters.n}; accept application/json"
+    return [FieldError(field="n", message=message)]
 
 
 async def _unless_gone(

@@ -22,6 +22,7 @@ STATUS: dict[type[DiffusionError], int] = {
     errors.LoadFailed: 500,
     errors.DownloadFailed: 502,
     errors.InsufficientMemory: 503,
+    errors.OutOfMemory: 503,
     errors.QueueFull: 503,
     errors.ModelInUse: 409,
     errors.GenerationFailed: 500,
