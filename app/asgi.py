@@ -15,6 +15,7 @@ from .settings import Settings, load_settings
 from .web.access_log import AccessLog
 from .web.cors import cors_config
 from .web.documentation import documentation_assets, openapi_config
+from .web.metrics import RequestCounter
 from .web.origin_check import OriginCheck
 from .web.origins import OriginRules
 from .web.problems import exception_handlers
@@ -42,7 +43,8 @@ def create_app(settings: Settings | None = None) -> Litestar:
         logging_config=None,
     )
     rules = OriginRules(allowed_origins=settings.server.allowed_origins, allowed_hosts=settings.server.allowed_hosts)
-    app.asgi_handler = AccessLog(OriginCheck(app.asgi_handler, rules), log_prompts=settings.log.prompts)
+    counted = RequestCounter(OriginCheck(app.asgi_handler, rules), plugin.services.metrics)
+    app.asgi_handler = AccessLog(counted, log_prompts=settings.log.prompts)
     return app
 
 

@@ -12,15 +12,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .bootstrap import Services
+from .domain.budget import Budget
 from .domain.dispatch import Dispatcher
 from .domain.errors import UnknownModel
 from .domain.generation import GenerationRequest, Limits
 from .domain.generator import ImageGenerator
-from .domain.budget import Budget
 from .domain.model import Checkpoint, ModelName, ModelSpec, ModelTraits
 from .domain.pool import ModelPool
 from .domain.ports import LoadedModel, LoadProgress, OnLoad, OnStep, RawImage, Rendered
 from .infra.images import PillowImageWriter
+from .infra.metrics import Metrics
 from .settings import Settings
 
 
@@ -159,11 +160,21 @@ def fake_services(*specs: ModelSpec, settings: Settings | None = None, engine: F
     settings = settings or Settings()
     engine = engine or FakeEngine()
     catalogue = FakeCatalogue(specs)
-    pool = ModelPool(catalogue, engine, Budget())
+    metrics = Metrics()
+    pool = ModelPool(catalogue, engine, Budget(), on_event=metrics.on_event)
     dispatcher = Dispatcher(pool, engine, max_waiting=settings.limits.max_waiting)
-    generator = ImageGenerator(catalogue, dispatcher, engine, PillowImageWriter(), Limits())
+    generator = ImageGenerator(
+        catalogue, dispatcher, engine, PillowImageWriter(), Limits(), on_generated=metrics.on_generated
+    )
+    metrics.watch(pool, dispatcher)
     return Services(
-        settings=settings, catalogue=catalogue, engine=engine, pool=pool, dispatcher=dispatcher, generator=generator
+        settings=settings,
+        catalogue=catalogue,
+        engine=engine,
+        pool=pool,
+        dispatcher=dispatcher,
+        generator=generator,
+        metrics=metrics,
     )
 
 

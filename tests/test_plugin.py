@@ -109,6 +109,23 @@ def test_the_host_application_decides_which_web_pages_may_use_the_routes() -> No
     run(services(), checked, origins=OriginRules())
 
 
+def test_metrics_count_the_routes_of_the_plugin_alone_and_can_be_left_out() -> None:
+    async def counted(client: Any) -> None:
+        await client.get("/mine")
+        await client.get("/images/models/nope")
+        text = (await client.get("/images/metrics")).text
+        assert 'litestar_diffusion_requests_total{method="GET",route="/images/models/{name}",status="404"} 1.0' in text
+        assert 'litestar_diffusion_errors_total{code="unknown_model"} 1.0' in text
+        assert 'litestar_diffusion_images_total{model="a"} 1.0' in text, "made by a handler of the host"
+        assert "/mine" not in text
+
+    async def left_out(client: Any) -> None:
+        assert (await client.get("/images/metrics")).status_code == 404
+
+    run(services(), counted)
+    run(services(), left_out, metrics=False)
+
+
 def test_a_dependency_key_that_the_host_uses_already_is_refused() -> None:
     plugin = DiffusionPlugin(DiffusionConfig(build=lambda _settings: services()))
     taken = {"model_pool": Provide(lambda: 1, sync_to_thread=False)}

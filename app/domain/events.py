@@ -16,38 +16,61 @@ class ModelLoaded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class ModelLoadFailed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A load ended in an error; the next request tries again, unless the files are to blame."""
+    """A load ended in an error; after a short while the next request tries again, unless the files are to blame."""
 
     model: ModelName
     code: str
     reason: str
+    stack: str | None = None
+    """Where it failed, where nobody foresaw that."""
 
 
 class ModelPlaced(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Weights came from the host to the device."""
+    """Components came from the host to the device; `nbytes` counts what moved."""
 
     model: ModelName
+    components: tuple[str, ...]
     nbytes: int
     seconds: float
 
 
 class ModelOffloaded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The device copy was dropped to make room; the host keeps the weights."""
+    """Device copies were dropped; the host keeps the weights and nothing moved."""
 
     model: ModelName
+    components: tuple[str, ...]
     nbytes: int
-    made_room_for: ModelName
-
-
-class ModelUnloaded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The weights left memory altogether."""
-
-    model: ModelName
-    nbytes: int
+    seconds: float
     reason: str
 
 
-PoolEvent = ModelLoaded | ModelLoadFailed | ModelPlaced | ModelOffloaded | ModelUnloaded
+class ModelUnloaded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The weights left memory altogether; `nbytes` leaves out what other models share."""
+
+    model: ModelName
+    nbytes: int
+    seconds: float
+    reason: str
+
+
+class LeaseGranted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A request got its model."""
+
+    model: ModelName
+    found: str
+    """`hot`, `warm` or `cold`."""
+    wait_s: float
+    load_s: float
+
+
+class LeaseOverdue(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A lease has been out for very long; whoever holds it may have forgotten it."""
+
+    model: ModelName
+    seconds: float
+
+
+PoolEvent = ModelLoaded | ModelLoadFailed | ModelPlaced | ModelOffloaded | ModelUnloaded | LeaseGranted | LeaseOverdue
 OnPoolEvent = Callable[[PoolEvent], None]
 
 

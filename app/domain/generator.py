@@ -69,7 +69,10 @@ class ImageGenerator:
         limits: Limits,
         *,
         clock: Callable[[], float] = time.monotonic,
+        on_generated: Callable[[Generated], None] = lambda _generated: None,
     ) -> None:
+        """Build it; `on_generated` hears of every finished request and must return at once."""
+        self._on_generated = on_generated
         self._catalogue = catalogue
         self._dispatcher = dispatcher
         self._engine = engine
@@ -111,7 +114,7 @@ class ImageGenerator:
             )
         )
         now = self._clock()
-        return Generated(
+        generated = Generated(
             id=job.id,
             request=request,
             images=tuple(images),
@@ -119,6 +122,8 @@ class ImageGenerator:
             found=ran.found,
             warnings=resolved.warnings + ran.rendered.warnings,
         )
+        self._on_generated(generated)
+        return generated
 
     def check(self, model: str, parameters: GenerationParameters, wrong: Sequence[FieldError]) -> None:
         """Refuse parameters that hold wrong fields, and name those that break a limit along with them.

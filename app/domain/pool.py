@@ -11,10 +11,19 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .errors import DiffusionError, InsufficientMemory, LoadFailed, ModelInUse, UnusableModel
-from .events import ModelLoaded, ModelLoadFailed, ModelOffloaded, ModelPlaced, ModelUnloaded, OnPoolEvent, ignore
-from .eviction import Resident, plan_eviction
 from .budget import Budget
+from .errors import DiffusionError, InsufficientMemory, LoadFailed, ModelInUse, UnusableModel
+from .events import (
+    LeaseGranted,
+    ModelLoaded,
+    ModelLoadFailed,
+    ModelOffloaded,
+    ModelPlaced,
+    ModelUnloaded,
+    OnPoolEvent,
+    ignore,
+)
+from .eviction import Resident, plan_eviction
 from .model import ModelName, ModelSpec, Residency
 from .ports import Catalogue, Engine, LoadedModel, LoadProgress, OnLoad
 
@@ -143,6 +152,7 @@ class ModelPool:
             model, waited = await self._grant(entry, activation_nbytes)
             granted = True
             load_s = self._clock() - begun - waited
+            self._on_event(LeaseGranted(model=entry.spec.name, found=found, wait_s=waited, load_s=load_s))
             yield Lease(spec=entry.spec, model=model, found=found, load_s=load_s, wait_s=waited)
         finally:
             if granted:
@@ -380,7 +390,9 @@ class ModelPool:
             entry.on_device = False
             raise
         if not self._engine.shares_host_memory:
-            self._on_event(ModelPlaced(model=entry.spec.name, nbytes=model.nbytes, seconds=self._clock() - begun))
+            self._on_event(
+                ModelPlaced(model=entry.spec.name, components=(), nbytes=model.nbytes, seconds=self._clock() - begun)
+            )
 
     async def _offload(self, entry: _Entry, made_room_for: ModelName) -> None:
         assert entry.model is not None
@@ -390,14 +402,22 @@ class ModelPool:
             return
         await self._engine.offload(entry.model)
         entry.on_device = False
-        self._on_event(ModelOffloaded(model=entry.spec.name, nbytes=entry.nbytes, made_room_for=made_room_for))
+        self._on_event(
+            ModelOffloaded(
+                model=entry.spec.name,
+                components=(),
+                nbytes=entry.nbytes,
+                seconds=0,
+                reason=f"to make room for {made_room_for}",
+            )
+        )
 
     async def _free(self, entry: _Entry, reason: str) -> None:
         model, entry.model, entry.on_device = entry.model, None, False
         if model is not None:
             nbytes = model.nbytes
             await self._engine.unload(model)
-            self._on_event(ModelUnloaded(model=entry.spec.name, nbytes=nbytes, reason=reason))
+            self._on_event(ModelUnloaded(model=entry.spec.name, nbytes=nbytes, seconds=0, reason=reason))
 
     def _all(self) -> list[_Entry]:
         return [*self._entries.values(), *self._outdated]
