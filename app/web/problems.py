@@ -1,12 +1,13 @@
 """Errors as RFC 9457 problem documents. The one table that maps the domain's errors to HTTP statuses is here."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap, Scope, Send
+from msgspec import Meta
 
 from ..domain import errors
 from ..domain.errors import DiffusionError, FieldError
@@ -49,16 +50,15 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ren
     type_: str = "about:blank"
     title: str
     status: int
-    code: str
-    """Stable; for programs."""
-    detail: str
-    """For people: what was wrong, and what to do next."""
-    instance: str | None = None
-    """The id of the request, as in the log and in `x-request-id`."""
-    errors: list[FieldError] | None = None
-    """Every offending field."""
-    available: list[str] | None = None
-    """The names that exist, where an unknown one was asked for."""
+    code: Annotated[str, Meta(description="Stable; for programs.", examples=["invalid_request"])]
+    detail: Annotated[str, Meta(description="For people: what was wrong, and what to do next.")]
+    instance: Annotated[str, Meta(description="The id of the request, as in the log and in `x-request-id`.")] | None = (
+        None
+    )
+    errors: Annotated[list[FieldError], Meta(description="Every offending field.")] | None = None
+    available: (
+        Annotated[list[str], Meta(description="The names that exist, where an unknown one was asked for.")] | None
+    ) = None
     needed_nbytes: int | None = None
     available_nbytes: int | None = None
 
