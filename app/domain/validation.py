@@ -35,7 +35,7 @@ def convert_all(
         return None, [FieldError(field=path or "body", message=str(error))]
 
 
-def convert_rest(raw: object, struct: type[T], errors: Sequence[FieldError]) -> T | None:
+def convert_rest(raw: object, struct: type[T], errors: Sequence[FieldError], *, strict: bool = True) -> T | None:
     """Convert what is left without the fields that `errors` names, so that later checks can be reported together.
 
     Required text that is wrong becomes empty. None where nothing can be made of the rest.
@@ -47,7 +47,7 @@ def convert_rest(raw: object, struct: type[T], errors: Sequence[FieldError]) -> 
     rest = {key: value for key, value in mapping.items() if key not in wrong}
     blank = {field.encode_name: "" for field in msgspec.structs.fields(struct) if field.required}
     try:
-        return msgspec.convert({**blank, **rest}, struct)
+        return msgspec.convert({**blank, **rest}, struct, strict=strict)
     except msgspec.ValidationError:
         return None
 
