@@ -19,7 +19,7 @@ class Mover:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-        self._last: torch.cuda.Event | None = None
+        self._last: torch.Event | None = None
 
     def place(self, networks: Sequence[Network]) -> None:
         """Begin to copy components to the device; none is left there where one does not fit.
