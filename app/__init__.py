@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .domain.pool import ModelPool
     from .plugin import DiffusionConfig, DiffusionPlugin
     from .settings import Settings, load_settings
+    from .web.origins import OriginRules
 
 _HOMES = {
     "DiffusionConfig": ".plugin",
@@ -23,6 +24,7 @@ _HOMES = {
     "GenerationParameters": ".domain.generation",
     "ImageGenerator": ".domain.generator",
     "ModelPool": ".domain.pool",
+    "OriginRules": ".web.origins",
     "Settings": ".settings",
     "create_app": ".asgi",
     "load_settings": ".settings",
@@ -36,6 +38,7 @@ __all__ = [
     "GenerationParameters",
     "ImageGenerator",
     "ModelPool",
+    "OriginRules",
     "Settings",
     "create_app",
     "load_settings",

@@ -11,9 +11,13 @@ from litestar import Litestar
 
 from .infra.logs import adopt_library_loggers, configure_logging
 from .plugin import DiffusionConfig, DiffusionPlugin
-from .settings import Settings, load_settings
+from .settings import ServerSettings, Settings, load_settings
 from .web.access_log import AccessLog
+from .web.cors import cors_config
 from .web.documentation import documentation_assets, openapi_config
+from .web.metrics import RequestCounter
+from .web.origin_check import OriginCheck
+from .web.origins import OriginRules
 from .web.problems import exception_handlers
 
 
@@ -32,13 +36,22 @@ def create_app(settings: Settings | None = None) -> Litestar:
     app = Litestar(
         plugins=[plugin],
         route_handlers=[documentation_assets()],
-        openapi_config=openapi_config(),
+        openapi_config=openapi_config(reached_at(settings.server), settings.models.default or "demo"),
+        cors_config=cors_config(settings.server.allowed_origins),
         exception_handlers=exception_handlers(),
         lifespan=[_ending_on_signal(plugin), _adopting_logs(plugin)],
         logging_config=None,
     )
-    app.asgi_handler = AccessLog(app.asgi_handler, log_prompts=settings.log.prompts)
+    rules = OriginRules(allowed_origins=settings.server.allowed_origins, allowed_hosts=settings.server.allowed_hosts)
+    counted = RequestCounter(OriginCheck(app.asgi_handler, rules), plugin.services.metrics)
+    app.asgi_handler = AccessLog(counted, log_prompts=settings.log.prompts)
     return app
+
+
+def reached_at(server: ServerSettings) -> str:
+    """The URL of a server with these settings, for people on the same machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)  # noqa: S104 - compared with, not bound to
+    return f"http://[{host}]:{server.port}" if ":" in host else f"http://{host}:{server.port}"
 
 
 def _adopting_logs(plugin: DiffusionPlugin) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:

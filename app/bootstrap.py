@@ -11,6 +11,7 @@ import structlog
 from .domain.budget import Budget
 from .domain.dispatch import Dispatcher
 from .domain.errors import DiffusionError
+from .domain.events import OnPoolEvent, PoolEvent
 from .domain.generator import ImageGenerator
 from .domain.pool import ModelPool
 from .domain.ports import Catalogue, Engine
@@ -20,6 +21,7 @@ from .infra.events import log_event
 from .infra.host import host_nbytes
 from .infra.hub import HubFetcher
 from .infra.images import PillowImageWriter
+from .infra.metrics import Metrics
 from .settings import MemorySettings, Settings
 
 _log = structlog.get_logger()
@@ -36,6 +38,7 @@ class Services:
     pool: ModelPool
     dispatcher: Dispatcher
     generator: ImageGenerator
+    metrics: Metrics = field(default_factory=Metrics)
     stop_downloads: Callable[[], None] = lambda: None
     _not_ready: str | None = field(default="The engine is starting: torch is being imported.")
 
@@ -109,9 +112,13 @@ def build(settings: Settings) -> Services:
         threads=settings.device.threads,
         fetch=fetcher,
     )
-    pool = ModelPool(catalogue, engine, on_event=log_event)
+    metrics = Metrics()
+    pool = ModelPool(catalogue, engine, on_event=_all_of(log_event, metrics.on_event))
     dispatcher = Dispatcher(pool, engine, max_waiting=settings.limits.max_waiting)
-    generator = ImageGenerator(catalogue, dispatcher, engine, PillowImageWriter(), settings.limits)
+    generator = ImageGenerator(
+        catalogue, dispatcher, engine, PillowImageWriter(), settings.limits, on_generated=metrics.on_generated
+    )
+    metrics.watch(pool, dispatcher)
     return Services(
         settings=settings,
         catalogue=catalogue,
@@ -119,8 +126,17 @@ def build(settings: Settings) -> Services:
         pool=pool,
         dispatcher=dispatcher,
         generator=generator,
+        metrics=metrics,
         stop_downloads=fetcher.close,
     )
+
+
+def _all_of(*listeners: OnPoolEvent) -> OnPoolEvent:
+    def tell(event: PoolEvent) -> None:
+        for listener in listeners:
+            listener(event)
+
+    return tell
 
 
 def builtin_models() -> Path:

@@ -10,13 +10,16 @@ from litestar.config.app import AppConfig
 from litestar.di import Provide
 from litestar.exceptions import ImproperlyConfiguredException
 from litestar.plugins import InitPlugin
-from litestar.types import Guard
+from litestar.types import ASGIApp, ControllerRouterHandler, Guard
 
 from .bootstrap import Services, build
 from .settings import Settings
 from .version import VERSION
 from .web.generate import generate
+from .web.metrics import MetricsController, RequestCounter
 from .web.models import ModelsController
+from .web.origin_check import OriginCheck
+from .web.origins import OriginRules
 from .web.problems import exception_handlers
 from .web.service import ServiceController, ServiceFacts
 
@@ -35,6 +38,10 @@ class DiffusionConfig:
     """Name under which handlers of the application receive the `ImageGenerator`."""
     guards: Sequence[Guard] = ()
     """Guards of our routes."""
+    origins: OriginRules | None = None
+    """Which web pages may use our routes; absent, the application decides, as it does about CORS."""
+    metrics: bool = True
+    """Whether `metrics` is among our routes, for Prometheus."""
     include_in_schema: bool = True
     """Whether the routes appear in the application's OpenAPI document."""
     build: Callable[[Settings], Services] = build
@@ -85,19 +92,37 @@ class DiffusionPlugin(InitPlugin):
         services, config = self.services, self.config
         return Router(
             path=config.path,
-            route_handlers=[generate, ModelsController, ServiceController],
+            route_handlers=self._handlers(),
             dependencies={
                 "model_pool": _provide(services.pool),
                 "image_generator": _provide(services.generator),
                 "catalogue": _provide(services.catalogue),
                 "dispatcher": _provide(services.dispatcher),
                 "service_facts": _provide(self._facts()),
+                "metrics_source": _provide(services.metrics),
             },
             exception_handlers=exception_handlers(),
             guards=list(config.guards),
+            middleware=list(self._middleware()),
             request_max_body_size=config.settings.limits.max_body_bytes,
             include_in_schema=config.include_in_schema,
         )
+
+    def _handlers(self) -> list[ControllerRouterHandler]:
+        handlers: list[ControllerRouterHandler] = [generate, ModelsController, ServiceController]
+        return [*handlers, MetricsController] if self.config.metrics else handlers
+
+    def _middleware(self) -> list[Callable[[ASGIApp], ASGIApp]]:
+        """As functions, because Litestar copies deeply what it is given here, and services cannot be copied."""
+        metrics, origins = self.services.metrics, self.config.origins
+
+        def counted(app: ASGIApp) -> ASGIApp:
+            return RequestCounter(app, metrics)
+
+        def checked(app: ASGIApp) -> ASGIApp:
+            return OriginCheck(app, origins) if origins is not None else app
+
+        return [counted, checked]
 
     def _facts(self) -> ServiceFacts:
         services = self.services

@@ -19,6 +19,10 @@ DEFAULT_FILE = Path("settings.toml")
 
 Fraction = Annotated[float, Meta(gt=0, le=1)]
 Nbytes = Annotated[int, Meta(gt=1)]
+Origin = Annotated[str, Meta(pattern=r"^(\*|null|[a-z][a-z0-9+.-]*://[^/\s*]+)$")]
+"""As browsers write it: `https://app.example.org`, no path and no final slash."""
+HostName = Annotated[str, Meta(pattern=r"^(\*|(\*\.)?[^*:/\s]+)$")]
+"""`images.example.org`, or `*.example.org` for every name below."""
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +33,10 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """0 takes a free port and logs it."""
     shutdown_grace_s: Annotated[float, Meta(ge=0)] = 10.0
     """How long a running image may go on after Ctrl+C; waiting requests end at once."""
+    allowed_origins: tuple[Origin, ...] = ()
+    """Web pages of these origins may use the server too; `*` allows all."""
+    allowed_hosts: tuple[HostName, ...] = ()
+    """Further names under which the server is reached; `*` allows all."""
 
 
 class ModelsSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,7 +154,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _overrides(environment: Mapping[str, str]) -> dict[str, Any]:
-    """`LITESTAR_DIFFUSION__A__B=x` becomes `{"a": {"b": "x"}}`."""
+    """`LITESTAR_DIFFUSION__A__B=x` becomes `{"a": {"b": "x"}}`; lists are written as in TOML."""
     tree: dict[str, Any] = {}
     for key, value in environment.items():
         if not key.upper().startswith(ENV_PREFIX):
@@ -155,8 +163,16 @@ def _overrides(environment: Mapping[str, str]) -> dict[str, Any]:
         node = tree
         for table in tables:
             node = cast("dict[str, Any]", node.setdefault(table, {}))
-        node[last] = value
+        node[last] = _list(value) if value.startswith("[") else value
     return tree
+
+
+def _list(text: str) -> Any:
+    """A list as TOML writes it, `["a", "b"]`; text that is none stays text."""
+    try:
+        return tomllib.loads(f"list = {text}")["list"]
+    except tomllib.TOMLDecodeError:
+        return text
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from .domain.ports import (
     Rendered,
 )
 from .infra.images import PillowImageWriter
+from .infra.metrics import Metrics
 from .settings import Settings
 
 
@@ -241,11 +242,21 @@ def fake_services(*specs: ModelSpec, settings: Settings | None = None, engine: F
     settings = settings or Settings()
     engine = engine or FakeEngine()
     catalogue = FakeCatalogue(specs)
-    pool = ModelPool(catalogue, engine, Budget())
+    metrics = Metrics()
+    pool = ModelPool(catalogue, engine, Budget(), on_event=metrics.on_event)
     dispatcher = Dispatcher(pool, engine, max_waiting=settings.limits.max_waiting)
-    generator = ImageGenerator(catalogue, dispatcher, engine, PillowImageWriter(), Limits())
+    generator = ImageGenerator(
+        catalogue, dispatcher, engine, PillowImageWriter(), Limits(), on_generated=metrics.on_generated
+    )
+    metrics.watch(pool, dispatcher)
     return Services(
-        settings=settings, catalogue=catalogue, engine=engine, pool=pool, dispatcher=dispatcher, generator=generator
+        settings=settings,
+        catalogue=catalogue,
+        engine=engine,
+        pool=pool,
+        dispatcher=dispatcher,
+        generator=generator,
+        metrics=metrics,
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+_HELD_AT_MOST_S = 120
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 Denial = tuple[int, str, str]
 """Status, X-Error-Code and X-Error-Message, as the Hub says no."""
@@ -42,6 +43,8 @@ class HubStandIn:
     """Every request gets a 403 that says nothing."""
     cut_once: set[str] = field(default_factory=set)
     """Files whose first transfer breaks off in the middle."""
+    held: dict[str, threading.Event] = field(default_factory=dict)
+    """Files whose content is not sent before their event is set."""
     endpoint: str = ""
     received: list[Received] = field(default_factory=list)
 
@@ -154,6 +157,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.served.cut_once.remove(name)
             body = body[: len(body) // 2]
             self.close_connection = True
+        if name in self.served.held:
+            self.served.held[name].wait(_HELD_AT_MOST_S)
         self.wfile.write(body)
 
     def _json(self, value: Any) -> None:

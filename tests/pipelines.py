@@ -1,11 +1,13 @@
-"""A small pipeline in the diffusers layout: configs, and weights that take no room on disk."""
+"""Small pipelines in the diffusers layout: one of configs and weights that take no room on disk, one that makes pictures."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 from tests.headers import Shapes, sparse_file
 
+_MODELS = Path(__file__).parents[1] / "models"
 WEIGHTS: dict[str, Shapes] = {
     "unet": {
         "conv_in.weight": (32, 4, 3, 3),
@@ -59,4 +61,21 @@ def put_pipeline(path: Path, variant: str = "") -> Path:
     (path / "scheduler" / "scheduler_config.json").write_text('{"prediction_type": "epsilon"}')
     index = {component: ["library", "Class"] for component in _CONFIGS}
     (path / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionXLPipeline", **index}))
+    return path
+
+
+def put_demo_pipeline(path: Path) -> Path:
+    """Write the built-in model as such a folder."""
+    from safetensors.torch import save_file  # here, because most tests of folders need no torch
+
+    from litestar_diffusion.infra.sdxl.checkpoint import open_checkpoint
+    from litestar_diffusion.infra.sdxl.components import COMPONENT_NAMES, build_network
+
+    shutil.copytree(_MODELS / "demo.config", path)
+    with open_checkpoint(_MODELS / "demo.safetensors") as weights:
+        for component in COMPONENT_NAMES:
+            tensors = weights(component, build_network(component, path))
+            stem = "diffusion_pytorch_model" if component in ("unet", "vae") else "model"
+            file = path / component / f"{stem}.safetensors"
+            save_file({key: tensor.clone() for key, tensor in tensors.items()}, file)
     return path

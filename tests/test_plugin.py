@@ -14,7 +14,14 @@ from litestar.di import NamedDependency, Provide
 from litestar.exceptions import ImproperlyConfiguredException
 from litestar.testing import AsyncTestClient
 
-from litestar_diffusion import DiffusionConfig, DiffusionPlugin, GenerationParameters, ImageGenerator, ModelPool
+from litestar_diffusion import (
+    DiffusionConfig,
+    DiffusionPlugin,
+    GenerationParameters,
+    ImageGenerator,
+    ModelPool,
+    OriginRules,
+)
 from litestar_diffusion.testing import FakeEngine, fake_services, model
 from tests.conftest import Server, free_port, stop
 from tests.pictures import seen_in
@@ -84,6 +91,39 @@ def test_routes_stand_below_the_path_and_errors_of_the_host_stay_its_own() -> No
         assert "code" not in theirs.json()
 
     run(services(), scenario)
+
+
+def test_the_host_application_decides_which_web_pages_may_use_the_routes() -> None:
+    foreign = {"origin": "https://evil.example"}
+
+    async def left_alone(client: Any) -> None:
+        assert (await client.post("/images/models/a/load", headers=foreign)).status_code == 200
+
+    async def checked(client: Any) -> None:
+        refused = await client.post("/images/models/a/load", headers=foreign)
+        assert (refused.status_code, refused.json()["code"]) == (403, "cross_origin")
+        assert (await client.post("/images/models/a/load")).status_code == 200
+        assert (await client.get("/mine", headers=foreign)).status_code == 200, "the host's own routes are its own"
+
+    run(services(), left_alone)
+    run(services(), checked, origins=OriginRules())
+
+
+def test_metrics_count_the_routes_of_the_plugin_alone_and_can_be_left_out() -> None:
+    async def counted(client: Any) -> None:
+        await client.get("/mine")
+        await client.get("/images/models/nope")
+        text = (await client.get("/images/metrics")).text
+        assert 'litestar_diffusion_requests_total{method="GET",route="/images/models/{name}",status="404"} 1.0' in text
+        assert 'litestar_diffusion_errors_total{code="unknown_model"} 1.0' in text
+        assert 'litestar_diffusion_images_total{model="a"} 1.0' in text, "made by a handler of the host"
+        assert "/mine" not in text
+
+    async def left_out(client: Any) -> None:
+        assert (await client.get("/images/metrics")).status_code == 404
+
+    run(services(), counted)
+    run(services(), left_out, metrics=False)
 
 
 def test_a_dependency_key_that_the_host_uses_already_is_refused() -> None:

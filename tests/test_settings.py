@@ -34,6 +34,17 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
     assert (settings.server.host, settings.server.port, settings.log.prompts) == ("x", 9000, True)
 
 
+def test_lists_in_the_environment_are_written_as_in_the_file() -> None:
+    origins = load_settings(None, {"LITESTAR_DIFFUSION__SERVER__ALLOWED_ORIGINS": '["null", "https://a.example"]'})
+    assert origins.server.allowed_origins == ("null", "https://a.example")
+
+
+@pytest.mark.parametrize("origin", ["a.example", "https://a.example/", "https://*.example", "[https://a.example"])
+def test_an_origin_that_no_browser_sends_is_refused(origin: str) -> None:
+    with pytest.raises(InvalidSettings, match="allowed_origins"):
+        load_settings(None, {"LITESTAR_DIFFUSION__SERVER__ALLOWED_ORIGINS": f"['{origin}']"})
+
+
 def test_a_model_is_configured_key_by_key(tmp_path: Path) -> None:
     file = tmp_path / "s.toml"
     file.write_text('[models.local.mine]\nprediction_type = "v_prediction"\nsampler = "ddim"\nwidth = 832\n')

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from ..domain.errors import FieldError
 from ..domain.generation import GenerationParameters, resolve
 from ..domain.generator import Generated, Timings
 from ..settings import Settings, load_settings
@@ -39,10 +40,20 @@ def generate(
     given = {name: text for name, text in stated.items() if text is not None}
     if "output_format" not in given:
         given["output_format"] = output.format()
-    parameters = parameters_of({"prompt": prompt, **given})
+    model = model or settings.models.default or "demo"
+    parameters, wrong = parameters_of({"prompt": prompt, **given})
+    if wrong:
+        _refuse(settings, model, parameters, wrong)
     output.check(parameters)
-    generated = asyncio.run(_generated(settings, model or settings.models.default or "demo", parameters))
+    generated = asyncio.run(_generated(settings, model, parameters))
     _deliver(generated, output)
+
+
+def _refuse(settings: Settings, model: str, parameters: GenerationParameters, wrong: list[FieldError]) -> None:
+    """Name the wrong options, and those that break a limit along with them."""
+    from ..bootstrap import build  # here, because `--help` need not wait for it
+
+    build(settings).generator.check(model, parameters, wrong)
 
 
 async def _generated(settings: Settings, model: str, parameters: GenerationParameters) -> Generated:

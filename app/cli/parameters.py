@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 import click
 from msgspec import inspect
 
-from ..domain.errors import InvalidRequest
+from ..domain.errors import FieldError, InvalidRequest
 from ..domain.generation import GenerationParameters
-from ..domain.validation import convert_all
+from ..domain.validation import convert_all, convert_rest
 
 ARGUMENT = "prompt"
 """The one field that is not an option."""
@@ -28,16 +28,13 @@ def with_parameters(function: _Function) -> _Function:
     return function
 
 
-def parameters_of(stated: Mapping[str, str]) -> GenerationParameters:
-    """What the options say, with text standing for numbers.
-
-    Raises:
-        InvalidRequest: with every option that is wrong.
-    """
+def parameters_of(stated: Mapping[str, str]) -> tuple[GenerationParameters, list[FieldError]]:
+    """What the options say, with text standing for numbers; wrong ones are left out, and named in the second value."""
     parameters, errors = convert_all(stated, GenerationParameters, strict=False)
-    if parameters is None:
+    rest = parameters or convert_rest(stated, GenerationParameters, errors, strict=False)
+    if rest is None:
         raise InvalidRequest(errors)
-    return parameters
+    return rest, errors
 
 
 def option_name(field: str) -> str:

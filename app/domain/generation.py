@@ -83,7 +83,10 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         Annotated[int, Meta(ge=0, le=10, description="Skips this many more of the last layers of both text encoders.")]
         | None
     ) = None
-    output_format: OutputFormat = "png"
+    output_format: Annotated[
+        OutputFormat,
+        Meta(description="Of the image files. An Accept header that names an image type wins over it."),
+    ] = "png"
     output_quality: (
         Annotated[int, Meta(ge=1, le=100, description="For jpeg and webp; webp at 100 is lossless. Default 95.")] | None
     ) = None
@@ -137,15 +140,12 @@ def resolve(parameters: GenerationParameters, spec: ModelSpec, limits: Limits, *
     Raises:
         InvalidRequest: with every field that breaks a limit.
     """
+    if errors := broken_limits(parameters, spec, limits):
+        raise InvalidRequest(errors)
     defaults = spec.overrides
     width, height = _size(parameters, spec)
-    steps = _first(parameters.num_inference_steps, defaults.num_inference_steps, _steps_of(spec.traits))
-    sampler, sampler_errors = _sampler(_first(parameters.sampler, defaults.sampler, _sampler_of(spec.traits)))
     base_seed = random_seed if parameters.seed in (None, -1) else parameters.seed
     assert base_seed is not None
-    errors = [*_limit_errors(parameters, limits, width, height, steps, base_seed), *sampler_errors]
-    if errors or sampler is None:
-        raise InvalidRequest(errors)
     negative_prompt = _first(parameters.negative_prompt, defaults.negative_prompt, "")
     request = GenerationRequest(
         model=spec.name,
@@ -153,19 +153,24 @@ def resolve(parameters: GenerationParameters, spec: ModelSpec, limits: Limits, *
         prompt_2=_first(parameters.prompt_2, parameters.prompt),
         negative_prompt=negative_prompt,
         negative_prompt_2=_first(parameters.negative_prompt_2, negative_prompt),
-        num_inference_steps=steps,
+        num_inference_steps=_steps(parameters, spec),
         guidance_scale=_first(parameters.guidance_scale, defaults.guidance_scale, _guidance_of(spec.traits)),
         guidance_rescale=_first(parameters.guidance_rescale, defaults.guidance_rescale, 0.0),
         width=width,
         height=height,
         seeds=tuple(base_seed + index for index in range(parameters.n)),
-        sampler=sampler,
+        sampler=parse_sampler(_sampler_name(parameters, spec)),
         timestep_spacing=defaults.timestep_spacing or _spacing_of(spec.traits),
         clip_skip=_first(parameters.clip_skip, defaults.clip_skip, 0),
         output_format=parameters.output_format,
         output_quality=_first(parameters.output_quality, 95),
     )
     return Resolved(request=request, warnings=tuple(_warnings(parameters, request, spec.traits)))
+
+
+def broken_limits(parameters: GenerationParameters, spec: ModelSpec, limits: Limits) -> list[FieldError]:
+    """Every field that asks for more than there is, or for a sampler that nobody knows; none where the request can run."""
+    return [*_limit_errors(parameters, spec, limits), *_sampler_errors(_sampler_name(parameters, spec))]
 
 
 def _first(*values: _T | None) -> _T:
@@ -175,12 +180,18 @@ def _first(*values: _T | None) -> _T:
     return found
 
 
-def _steps_of(traits: ModelTraits) -> int:
-    return traits.few_step.steps if traits.few_step else _STANDARD_STEPS
+def _steps(parameters: GenerationParameters, spec: ModelSpec) -> int:
+    few_step = spec.traits.few_step
+    own = few_step.steps if few_step else _STANDARD_STEPS
+    return _first(parameters.num_inference_steps, spec.overrides.num_inference_steps, own)
 
 
 def _guidance_of(traits: ModelTraits) -> float:
     return 0.0 if traits.few_step else _STANDARD_GUIDANCE
+
+
+def _sampler_name(parameters: GenerationParameters, spec: ModelSpec) -> str:
+    return _first(parameters.sampler, spec.overrides.sampler, _sampler_of(spec.traits))
 
 
 def _sampler_of(traits: ModelTraits) -> str:
@@ -201,28 +212,28 @@ def _size(parameters: GenerationParameters, spec: ModelSpec) -> tuple[int, int]:
     )
 
 
-def _sampler(name: str) -> tuple[SamplerChoice | None, list[FieldError]]:
+def _sampler_errors(name: str) -> Iterator[FieldError]:
     try:
-        return parse_sampler(name), []
+        parse_sampler(name)
     except UnknownSampler as error:
-        return None, [FieldError(field="sampler", message=str(error))]
+        yield FieldError(field="sampler", message=str(error))
 
 
-def _limit_errors(
-    parameters: GenerationParameters, limits: Limits, width: int, height: int, steps: int, seed: int
-) -> Iterator[FieldError]:
+def _limit_errors(parameters: GenerationParameters, spec: ModelSpec, limits: Limits) -> Iterator[FieldError]:
     for name in ("prompt", "negative_prompt", "prompt_2", "negative_prompt_2"):
         text = getattr(parameters, name)
         if text is not None and len(text) > limits.max_prompt_chars:
             yield FieldError(
                 field=name, message=f"must be at most {limits.max_prompt_chars} characters long, got {len(text)}"
             )
+    steps = _steps(parameters, spec)
     if steps > limits.max_steps:
         yield FieldError(field="num_inference_steps", message=f"must be at most {limits.max_steps}, got {steps}")
     if parameters.n > limits.max_n:
         yield FieldError(field="n", message=f"must be at most {limits.max_n}, got {parameters.n}")
-    if seed > MAX_SEED - parameters.n + 1:
-        yield FieldError(field="seed", message=f"must leave room for n images below 2**63, got {seed}")
+    if parameters.seed is not None and parameters.seed > MAX_SEED - parameters.n + 1:
+        yield FieldError(field="seed", message=f"must leave room for n images below 2**63, got {parameters.seed}")
+    width, height = _size(parameters, spec)
     yield from _side_errors("width", width, limits)
     yield from _side_errors("height", height, limits)
     if width * height > limits.max_pixels:

@@ -4,12 +4,13 @@ import asyncio
 import secrets
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .books import Found
 from .dispatch import Dispatcher, Ran
-from .generation import GenerationParameters, GenerationRequest, Limits, OutputFormat, resolve
+from .errors import FieldError, InvalidRequest
+from .generation import GenerationParameters, GenerationRequest, Limits, OutputFormat, broken_limits, resolve
 from .jobs import Job, OnProgress
 from .ladder import Rung, warnings
 from .ports import Catalogue, Engine, ImageWriter, RawImage
@@ -70,7 +71,10 @@ class ImageGenerator:
         limits: Limits,
         *,
         clock: Callable[[], float] = time.monotonic,
+        on_generated: Callable[[Generated], None] = lambda _generated: None,
     ) -> None:
+        """Build it; `on_generated` hears of every finished request and must return at once."""
+        self._on_generated = on_generated
         self._catalogue = catalogue
         self._dispatcher = dispatcher
         self._engine = engine
@@ -113,7 +117,7 @@ class ImageGenerator:
             )
         )
         now = self._clock()
-        return Generated(
+        generated = Generated(
             id=job.id,
             request=request,
             images=tuple(images),
@@ -122,6 +126,25 @@ class ImageGenerator:
             savings=ran.savings,
             warnings=resolved.warnings + ran.rendered.warnings + warnings(ran.savings),
         )
+        self._on_generated(generated)
+        return generated
+
+    def check(self, model: str, parameters: GenerationParameters, wrong: Sequence[FieldError]) -> None:
+        """Refuse parameters that hold wrong fields, and name those that break a limit along with them.
+
+        Args:
+            model: name of a catalogue entry.
+            parameters: without the wrong fields.
+            wrong: what is known to be wrong already.
+
+        Raises:
+            UnknownModel: no such entry.
+            InvalidRequest: with `wrong` and whatever breaks a limit besides.
+        """
+        named = {error.field for error in wrong}
+        broken = broken_limits(parameters, self._catalogue.get(model), self._limits)
+        if errors := [*wrong, *(error for error in broken if error.field not in named)]:
+            raise InvalidRequest(errors)
 
     async def _write(self, request: GenerationRequest, ran: Ran, raw: RawImage, seed: int) -> GeneratedImage:
         facts = image_facts(request, seed=seed, model_version=ran.model_version)

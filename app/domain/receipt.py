@@ -7,7 +7,8 @@ from importlib import metadata
 
 import msgspec
 
-from .generation import GenerationParameters, GenerationRequest
+from .generation import GenerationRequest
+from .resolved import resolved_parameters
 from .samplers import SigmaSchedule, spec_of
 
 PARAMETERS_KEY = "parameters"
@@ -46,13 +47,10 @@ def image_facts(request: GenerationRequest, *, seed: int, model_version: str) ->
 
 def receipt(request: GenerationRequest, *, seed: int, model_version: str) -> Receipt:
     """The receipt for the image of this seed."""
-    body = msgspec.to_builtins(_parameters(request, seed))
-    return Receipt(
-        version=_version(),
-        model=request.model,
-        model_version=model_version,
-        request={name: value for name, value in body.items() if value is not None},
-    )
+    body = msgspec.to_builtins(msgspec.structs.replace(resolved_parameters(request), seed=seed, n=1))
+    if request.output_format == "png":
+        del body["output_quality"]  # it has no effect, and would bring a warning
+    return Receipt(version=_version(), model=request.model, model_version=model_version, request=body)
 
 
 def parameters_text(request: GenerationRequest, seed: int) -> str:
@@ -62,26 +60,6 @@ def parameters_text(request: GenerationRequest, seed: int) -> str:
         lines.append(f"Negative prompt: {request.negative_prompt}")
     lines.append(", ".join(f"{name}: {value}" for name, value in _settings(request, seed)))
     return "\n".join(lines)
-
-
-def _parameters(request: GenerationRequest, seed: int) -> GenerationParameters:
-    return GenerationParameters(
-        prompt=request.prompt,
-        negative_prompt=request.negative_prompt,
-        prompt_2=request.prompt_2,
-        negative_prompt_2=request.negative_prompt_2,
-        num_inference_steps=request.num_inference_steps,
-        guidance_scale=request.guidance_scale,
-        guidance_rescale=request.guidance_rescale,
-        width=request.width,
-        height=request.height,
-        seed=seed,
-        n=1,
-        sampler=str(request.sampler),
-        clip_skip=request.clip_skip,
-        output_format=request.output_format,
-        output_quality=None if request.output_format == "png" else request.output_quality,
-    )
 
 
 def _settings(request: GenerationRequest, seed: int) -> Iterator[tuple[str, str]]:

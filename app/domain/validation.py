@@ -1,9 +1,10 @@
 """Converts untrusted data to a Struct and reports every wrong field at once, where msgspec stops at the first."""
 
 import difflib
+import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -32,6 +33,23 @@ def convert_all(
         return msgspec.convert(raw, struct, strict=strict), []
     except msgspec.ValidationError as error:  # a rule that spans several fields
         return None, [FieldError(field=path or "body", message=str(error))]
+
+
+def convert_rest(raw: object, struct: type[T], errors: Sequence[FieldError], *, strict: bool = True) -> T | None:
+    """Convert what is left without the fields that `errors` names, so that later checks can be reported together.
+
+    Required text that is wrong becomes empty. None where nothing can be made of the rest.
+    """
+    if not isinstance(raw, Mapping):
+        return None
+    mapping = typing.cast("Mapping[str, Any]", raw)
+    wrong = {re.split(r"[.[]", error.field, maxsplit=1)[0] for error in errors}
+    rest = {key: value for key, value in mapping.items() if key not in wrong}
+    blank = {field.encode_name: "" for field in msgspec.structs.fields(struct) if field.required}
+    try:
+        return msgspec.convert({**blank, **rest}, struct, strict=strict)
+    except msgspec.ValidationError:
+        return None
 
 
 def _errors(raw: object, struct: type[msgspec.Struct], strict: bool, path: str) -> typing.Iterator[FieldError]:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from ..domain.events import ModelLoadFailed, PoolEvent
+from ..domain.events import LeaseGranted, LeaseOverdue, ModelLoaded, ModelLoadFailed, ModelPlaced, PoolEvent
 
 _log = structlog.get_logger()
 
@@ -18,8 +18,12 @@ def log_event(event: PoolEvent) -> None:
     seconds = facts.pop("seconds", None)
     if seconds is not None:
         facts["ms"] = round(seconds * 1000, 1)
-        facts["gb_per_s"] = round(facts["nbytes"] / max(seconds, 1e-9) / 1e9, 2)
-    if isinstance(event, ModelLoadFailed):
-        _log.warning(name, **facts)
-    else:
-        _log.info(name, **facts)
+    match event:
+        case ModelLoaded() | ModelPlaced():
+            _log.info(name, **facts, gb_per_s=round(event.nbytes / max(event.seconds, 1e-9) / 1e9, 2))
+        case LeaseGranted():
+            _log.debug(name, **facts)  # the request's own line says it all
+        case ModelLoadFailed() | LeaseOverdue():
+            _log.warning(name, **facts)
+        case _:
+            _log.info(name, **facts)

@@ -9,12 +9,15 @@ import structlog
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..domain.generator import Generated
+from .problems import code_in
 from .wire import timings_view
 
 _log = structlog.get_logger()
 _HEADER = b"x-request-id"
 _ACCEPTABLE_ID = re.compile(r"^[A-Za-z0-9._:-]{1,128}$")
 _FACTS = "generation_facts"
+_POLLED = re.compile(r"/(health/[a-z]+|metrics)$")
+"""What machines ask for every few seconds."""
 
 
 class AccessLog:
@@ -56,7 +59,9 @@ class AccessLog:
         facts = dict(_state(scope).get(_FACTS, {}))
         if not self._log_prompts:
             facts.pop("prompt", None)
-        level = _log.debug if "/health/" in scope["path"] else _log.info
+        if (code := code_in(scope)) is not None:
+            facts["code"] = code
+        level = _log.debug if _POLLED.search(scope["path"]) else _log.info
         level(
             "request",
             method=scope.get("method"),

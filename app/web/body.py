@@ -1,6 +1,7 @@
-"""The request body of a generation: msgspec decodes it, and every wrong field is reported at once."""
+"""The request body of a generation: msgspec decodes it, and every wrong field is kept, to be reported at once."""
 
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from litestar.dto import DTOConfig
@@ -10,7 +11,7 @@ from litestar.openapi.spec import Reference, Schema
 from litestar.typing import FieldDefinition
 
 from ..domain.errors import FieldError, InvalidRequest
-from ..domain.validation import convert_all
+from ..domain.validation import convert_all, convert_rest
 
 _READ_AS_JSON = frozenset({"", "application/json", "application/x-www-form-urlencoded"})
 """The last is what `curl -d` claims of whatever it sends."""
@@ -20,27 +21,39 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 T = TypeVar("T", bound=msgspec.Struct)
 
 
-class ReportingDTO(MsgspecDTO[T]):
-    """Decodes a JSON body to a Struct; raises InvalidRequest with every offending field, unknown ones included."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posted(Generic[T]):
+    """A body that was decoded, perhaps in part. Look at `errors` before you use it."""
+
+    value: T
+    """Without the fields that `errors` names."""
+    errors: tuple[FieldError, ...] = ()
+    """Every offending field, unknown ones included; limits are not checked yet."""
+
+
+class PostedDTO(MsgspecDTO[T]):
+    """Decodes a JSON body to `Posted[Struct]`, so that what is wrong can be reported with what breaks a limit."""
 
     config = DTOConfig()
 
-    def decode_bytes(self, value: bytes) -> T:
+    def decode_bytes(self, value: bytes) -> Posted[T]:
         """Decode a body.
 
         Raises:
             HTTPException: 415, it claims to be something else than JSON.
-            InvalidRequest: it is not JSON, or some of its fields are wrong.
+            InvalidRequest: it is no JSON object.
         """
         self._check_media_type()
         try:
-            return msgspec.json.decode(value, type=self.model_type)
+            return Posted(value=msgspec.json.decode(value, type=self.model_type))
         except _UNREADABLE:
             pass  # the slow way finds everything that is wrong
-        body, errors = convert_all(_parsed(value), self.model_type)
-        if body is None:
+        parsed = _parsed(value)
+        body, errors = convert_all(parsed, self.model_type)
+        rest = body or convert_rest(parsed, self.model_type, errors)
+        if rest is None:
             raise InvalidRequest(errors)
-        return body
+        return Posted(value=rest, errors=tuple(errors))
 
     def _check_media_type(self) -> None:
         sent = self.asgi_connection.headers.get("content-type", "").split(";")[0].strip().lower()
@@ -58,7 +71,8 @@ class ReportingDTO(MsgspecDTO[T]):
         schema_creator: Any,
     ) -> Reference | Schema:
         """The Struct itself: nothing is renamed or left out."""
-        return schema_creator.for_field_definition(field_definition)
+        struct = FieldDefinition.from_annotation(cls.model_type, kwarg_definition=field_definition.kwarg_definition)
+        return schema_creator.for_field_definition(struct)
 
 
 def _parsed(value: bytes) -> object:

@@ -1,7 +1,9 @@
 """The OpenAPI document and its pages at `/schema`. Scripts and styles come from this server: no page needs the internet."""
 
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, RedocRenderPlugin, SwaggerRenderPlugin, YamlRenderPlugin
+from litestar.openapi.spec import Tag
 from litestar.router import Router
 from litestar.static_files import create_static_files_router
 from openapi_ui_bundles import redoc, swagger_ui
@@ -10,33 +12,43 @@ from ..version import VERSION
 
 _ASSETS = "/schema-assets"
 _FAVICON = f'<link rel="icon" href="{_ASSETS}/swagger/favicon-32x32.png">'
-_DESCRIPTION = """
-Makes images with SDXL models.
+_STYLE = """<style>body { margin: 0; padding: 0 }</style>
+<meta http-equiv="Content-Security-Policy"
+      content="default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; img-src 'self' data: blob:">"""
+"""The policy keeps the pages' scripts from fetching a logo from elsewhere."""
+_TAGS = [
+    Tag(name="generation", description="Making images."),
+    Tag(name="models", description="Which models there are, where they are now, and moving them by hand."),
+    Tag(name="service", description="Facts about the server, for people and for what watches it."),
+]
 
-```
-curl -X POST http://127.0.0.1:8000/generate/demo -d '{"prompt": "a red circle on a blue background"}'
-```
 
-A model is loaded by its first request. Answers carry the image in base64; with `Accept: image/png` they are the image.
-Errors are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem documents with a stable `code`.
-"""
+def openapi_config(url: str, model: str) -> OpenAPIConfig:
+    """Swagger UI at `/schema`, Redoc at `/schema/redoc`, the document at `/schema/openapi.json`.
 
-
-def openapi_config() -> OpenAPIConfig:
-    """Swagger UI at `/schema`, Redoc at `/schema/redoc`, the document at `/schema/openapi.json`."""
+    Args:
+        url: where the server is reached, for the example.
+        model: one to ask in the example.
+    """
     return OpenAPIConfig(
         title="litestar-diffusion",
         version=VERSION,
-        description=_DESCRIPTION,
+        description=_description(url, model),
         path="/schema",
+        tags=_TAGS,
+        use_handler_docstrings=True,
+        operation_id_creator=_operation_id,
         render_plugins=[
             SwaggerRenderPlugin(
                 js_url=f"{_ASSETS}/swagger/swagger-ui-bundle.js",
                 css_url=f"{_ASSETS}/swagger/swagger-ui.css",
                 standalone_preset_js_url=f"{_ASSETS}/swagger/swagger-ui-standalone-preset.js",
                 favicon=_FAVICON,
+                style=_STYLE,
             ),
-            RedocRenderPlugin(js_url=f"{_ASSETS}/redoc/redoc.standalone.js", google_fonts=False, favicon=_FAVICON),
+            RedocRenderPlugin(
+                js_url=f"{_ASSETS}/redoc/redoc.standalone.js", google_fonts=False, favicon=_FAVICON, style=_STYLE
+            ),
             JsonRenderPlugin(),
             YamlRenderPlugin(),
         ],
@@ -53,3 +65,21 @@ def documentation_assets() -> Router:
         ],
         include_in_schema=False,
     )
+
+
+def _description(url: str, model: str) -> str:
+    return f"""Makes images with SDXL models.
+
+```
+curl -X POST {url}/generate/{model} -H 'accept: image/png' \\
+  -d '{{"prompt": "a red circle on a blue background"}}' -o out.png
+```
+
+A model is loaded by its first request. Answers are JSON with the image in base64, or the image itself where the `Accept`
+header asks for one. Errors are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem documents with a stable `code`.
+"""
+
+
+def _operation_id(handler: HTTPRouteHandler, *_: object) -> str:
+    """The handler's name: what client generators make function names of."""
+    return handler.handler_name

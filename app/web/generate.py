@@ -1,59 +1,44 @@
 """`POST /generate/{model_name}`."""
 
 import asyncio
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
 from litestar import Request, Response, post
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.openapi.spec import Example
-from litestar.params import Body, FromPath, SkipValidation
+from litestar.params import JSONBody, SkipValidation
 
-from ..domain.errors import FieldError, InvalidRequest
+from ..domain.errors import FieldError
 from ..domain.generation import GenerationParameters, OutputFormat
 from ..domain.generator import Generated, ImageGenerator
 from ..domain.jobs import gone_away
 from .accept import wanted_image
 from .access_log import note_generation, request_id_of
-from .body import ReportingDTO
-from .problems import MEDIA_TYPE as PROBLEM_TYPE
-from .problems import Problem
+from .body import Posted, PostedDTO
+from .generate_operation import GenerateOperation
+from .responses import (
+    BUSY,
+    FAILED,
+    FOREIGN,
+    NOT_DOWNLOADED,
+    NOT_JSON,
+    TOO_LARGE,
+    UNKNOWN,
+    UNUSABLE,
+    WRONG_FIELDS,
+    ModelNameInPath,
+)
 from .wire import MEDIA_TYPES, GenerateView, generate_view
-
-_EXAMPLES = [
-    Example(summary="A picture", value={"prompt": "a red circle on a blue background", "seed": 7}, id="picture"),
-    Example(
-        summary="Everything said",
-        value={
-            "prompt": "a yellow star on a purple background",
-            "negative_prompt": "red",
-            "num_inference_steps": 20,
-            "guidance_scale": 3.0,
-            "width": 128,
-            "height": 128,
-            "seed": 1,
-            "n": 2,
-            "sampler": "DPM++ 2M Karras",
-            "output_format": "jpeg",
-            "output_quality": 90,
-        },
-        id="everything",
-    ),
-]
-
-
-def problem(description: str) -> ResponseSpec:
-    """A documented error response."""
-    return ResponseSpec(Problem, media_type=PROBLEM_TYPE, description=description, generate_examples=False)
 
 
 @post(
     "/generate/{model_name:str}",
     status_code=200,
-    dto=ReportingDTO[GenerationParameters],
+    dto=PostedDTO[GenerationParameters],
     return_dto=None,
+    operation_class=GenerateOperation,
     summary="Make images",
     tags=["generation"],
     responses={
@@ -63,41 +48,45 @@ def problem(description: str) -> ResponseSpec:
             "itself, with the same facts in `x-` headers.",
             generate_examples=False,
         ),
-        400: problem("Some fields are wrong; `errors` names every one of them."),
-        404: problem("No model has this name; `available` lists those that exist."),
-        413: problem("The body is too large."),
-        422: problem("The model is listed, but its files cannot be used; `detail` says why."),
-        500: problem("The image could not be made."),
-        503: problem("Too many requests wait, memory does not suffice, or the server is going down."),
+        400: WRONG_FIELDS,
+        403: FOREIGN,
+        404: UNKNOWN,
+        413: TOO_LARGE,
+        415: NOT_JSON,
+        422: UNUSABLE,
+        500: FAILED,
+        502: NOT_DOWNLOADED,
+        503: BUSY,
     },
 )
 async def generate(
     request: Request[Any, Any, Any],
-    model_name: FromPath[str],
-    data: Annotated[GenerationParameters, Body(examples=_EXAMPLES)],
+    model_name: ModelNameInPath,
+    data: JSONBody[Posted[GenerationParameters]],
     image_generator: NamedDependency[SkipValidation[ImageGenerator]],
 ) -> Response[Any]:
     """Make images with a model, loading it first if need be, and wait for them.
 
     When the client goes away, the work stops at the next step.
     """
-    raw = wanted_image(request.headers.get("accept"), data.output_format)
+    parameters = data.value
+    raw = wanted_image(request.headers.get("accept"), parameters.output_format)
     if raw is not None:
-        data = _for_raw(data, raw)
-    generated = await _unless_gone(request, image_generator, model_name, data)
+        parameters = msgspec.structs.replace(parameters, output_format=raw)
+    if wrong := [*data.errors, *_too_many_for_raw(parameters, raw)]:
+        image_generator.check(model_name, parameters, wrong)
+    generated = await _unless_gone(request, image_generator, model_name, parameters)
     note_generation(request, generated)
     if raw is not None:
         return Response(generated.images[0].data, media_type=MEDIA_TYPES[raw], headers=_facts(generated))
     return Response(generate_view(generated))
 
 
-def _for_raw(data: GenerationParameters, wanted: OutputFormat) -> GenerationParameters:
-    if data.n != 1:
-        message = (
-            f"must be 1 where the Accept header asks for a single image, got {data.n}; accept application/json instead"
-        )
-        raise InvalidRequest([FieldError(field="n", message=message)])
-    return msgspec.structs.replace(data, output_format=wanted)
+def _too_many_for_raw(parameters: GenerationParameters, raw: OutputFormat | None) -> list[FieldError]:
+    if raw is None or parameters.n == 1:
+        return []
+    message = f"must be 1 where the Accept header asks for a single image, got {parameters.n}; accept application/json"
+    return [FieldError(field="n", message=message)]
 
 
 async def _unless_gone(

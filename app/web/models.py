@@ -1,15 +1,31 @@
 """`/models`: what exists, where it is, and moving it by hand."""
 
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
 from litestar import Controller, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, SkipValidation
+from litestar.params import QueryParameter, SkipValidation
 
+from ..domain.model import ModelSpec
 from ..domain.pool import ModelPool
 from ..domain.ports import Catalogue
-from .generate import problem
+from .responses import (
+    BUSY,
+    FAILED,
+    FOREIGN,
+    IN_USE,
+    NOT_DOWNLOADED,
+    UNKNOWN,
+    UNUSABLE,
+    WRONG_FIELDS,
+    ModelNameInPath,
+)
 from .wire import LoadView, ModelView, model_view
 
-_UNKNOWN = problem("No model has this name; `available` lists those that exist.")
+_REFUSALS = {400: WRONG_FIELDS, 403: FOREIGN, 404: UNKNOWN}
+_CataloguePort = NamedDependency[SkipValidation[Catalogue]]
+_Pool = NamedDependency[SkipValidation[ModelPool]]
 
 
 class ModelsController(Controller):
@@ -18,22 +34,19 @@ class ModelsController(Controller):
     path = "/models"
     tags = ("models",)
 
-    @get("/", summary="List models", sync_to_thread=False)
-    def list_models(
-        self,
-        catalogue: NamedDependency[SkipValidation[Catalogue]],
-        model_pool: NamedDependency[SkipValidation[ModelPool]],
-    ) -> list[ModelView]:
+    @get("/", summary="List models", response_description="In alphabetical order.", sync_to_thread=False)
+    def list_models(self, catalogue: _CataloguePort, model_pool: _Pool) -> list[ModelView]:
         """Every model, unusable ones included, with the reason."""
         return [model_view(spec, model_pool.status(spec.name)) for spec in catalogue.list()]
 
-    @get("/{name:str}", summary="Show a model", responses={404: _UNKNOWN}, sync_to_thread=False)
-    def show_model(
-        self,
-        name: FromPath[str],
-        catalogue: NamedDependency[SkipValidation[Catalogue]],
-        model_pool: NamedDependency[SkipValidation[ModelPool]],
-    ) -> ModelView:
+    @get(
+        "/{name:str}",
+        summary="Show a model",
+        response_description="The model.",
+        responses={400: WRONG_FIELDS, 404: UNKNOWN},
+        sync_to_thread=False,
+    )
+    def show_model(self, name: ModelNameInPath, catalogue: _CataloguePort, model_pool: _Pool) -> ModelView:
         """One model: what it is, how that was found, where it is now, how far its load or download is."""
         spec = catalogue.get(name)
         return model_view(spec, model_pool.status(spec.name))
@@ -42,35 +55,41 @@ class ModelsController(Controller):
         "/{name:str}/load",
         status_code=200,
         summary="Load a model",
-        responses={404: _UNKNOWN, 422: problem("Its files cannot be used.")},
+        response_description="It is on the device.",
+        responses={
+            **_REFUSALS,
+            422: UNUSABLE,
+            500: FAILED,
+            502: NOT_DOWNLOADED,
+            503: BUSY,
+        },
     )
-    async def load_model(
-        self,
-        name: FromPath[str],
-        catalogue: NamedDependency[SkipValidation[Catalogue]],
-        model_pool: NamedDependency[SkipValidation[ModelPool]],
-    ) -> LoadView:
+    async def load_model(self, name: ModelNameInPath, catalogue: _CataloguePort, model_pool: _Pool) -> LoadView:
         """Bring a model to the device now, and wait until it is there. A repository is downloaded first."""
-        spec = catalogue.get(name)
-        was = model_pool.status(spec.name).residency
-        await model_pool.load(name)
-        return LoadView(name=spec.name, residency=model_pool.status(spec.name).residency, was=was)
+        return await _moved(catalogue.get(name), model_pool, lambda: model_pool.load(name))
 
     @post(
         "/{name:str}/unload",
         status_code=200,
         summary="Unload a model",
-        responses={404: _UNKNOWN, 409: problem("A request uses the model and `wait` is false.")},
+        response_description="It is out of memory.",
+        responses={**_REFUSALS, 409: IN_USE},
     )
     async def unload_model(
         self,
-        name: FromPath[str],
-        catalogue: NamedDependency[SkipValidation[Catalogue]],
-        model_pool: NamedDependency[SkipValidation[ModelPool]],
-        wait: FromQuery[bool] = True,
+        name: ModelNameInPath,
+        catalogue: _CataloguePort,
+        model_pool: _Pool,
+        wait: Annotated[
+            bool, QueryParameter(description="Whether to wait for the requests that use it, or to answer 409.")
+        ] = True,
     ) -> LoadView:
         """Free a model's memory, once the requests that use it are done."""
-        spec = catalogue.get(name)
-        was = model_pool.status(spec.name).residency
-        await model_pool.unload(name, wait=wait)
-        return LoadView(name=spec.name, residency=model_pool.status(spec.name).residency, was=was)
+        return await _moved(catalogue.get(name), model_pool, lambda: model_pool.unload(name, wait=wait))
+
+
+async def _moved(spec: ModelSpec, pool: ModelPool, move: Callable[[], Awaitable[object]]) -> LoadView:
+    """Move a model, and say where it was and is."""
+    was = pool.status(spec.name).residency
+    await move()
+    return LoadView(name=spec.name, residency=pool.status(spec.name).residency, was=was)

@@ -1,12 +1,13 @@
 """Errors as RFC 9457 problem documents. The one table that maps the domain's errors to HTTP statuses is here."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
-from litestar.types import ExceptionHandlersMap
+from litestar.types import ExceptionHandlersMap, Scope, Send
+from msgspec import Meta
 
 from ..domain import errors
 from ..domain.errors import DiffusionError, FieldError
@@ -14,6 +15,7 @@ from ..domain.errors import DiffusionError, FieldError
 _log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
+_CODE = "problem_code"
 
 STATUS: dict[type[DiffusionError], int] = {
     errors.InvalidRequest: 400,
@@ -48,16 +50,15 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ren
     type_: str = "about:blank"
     title: str
     status: int
-    code: str
-    """Stable; for programs."""
-    detail: str
-    """For people: what was wrong, and what to do next."""
-    instance: str | None = None
-    """The id of the request, as in the log and in `x-request-id`."""
-    errors: list[FieldError] | None = None
-    """Every offending field."""
-    available: list[str] | None = None
-    """The names that exist, where an unknown one was asked for."""
+    code: Annotated[str, Meta(description="Stable; for programs.", examples=["invalid_request"])]
+    detail: Annotated[str, Meta(description="For people: what was wrong, and what to do next.")]
+    instance: Annotated[str, Meta(description="The id of the request, as in the log and in `x-request-id`.")] | None = (
+        None
+    )
+    errors: Annotated[list[FieldError], Meta(description="Every offending field.")] | None = None
+    available: (
+        Annotated[list[str], Meta(description="The names that exist, where an unknown one was asked for.")] | None
+    ) = None
     needed_nbytes: int | None = None
     """Bytes that the request needs, the model's weights included."""
     available_nbytes: int | None = None
@@ -69,9 +70,26 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ren
     """What was tried to save memory, in vain."""
 
 
-def problem_response(problem: Problem, headers: dict[str, str] | None = None) -> Response[Problem]:
-    """The response that carries a problem document."""
+def problem_response(
+    request: Request[Any, Any, Any], problem: Problem, headers: dict[str, str] | None = None
+) -> Response[Problem]:
+    """The response that carries a problem document; its code is noted for the log and the metrics."""
+    _note(request.scope, problem)
     return Response(problem, status_code=problem.status, media_type=MEDIA_TYPE, headers=headers)
+
+
+async def send_problem(problem: Problem, scope: Scope, send: Send) -> None:
+    """Answer with a problem document from outside Litestar's routes; adds the id of the request."""
+    _note(scope, problem)
+    body = msgspec.json.encode(msgspec.structs.replace(problem, instance=_id_in(scope)))
+    headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def code_in(scope: Any) -> str | None:
+    """The code of the problem document that a request ended in; None where it did not."""
+    return scope.get("state", {}).get(_CODE)
 
 
 def exception_handlers() -> ExceptionHandlersMap:
@@ -104,7 +122,7 @@ def _on_diffusion_error(request: Request[Any, Any, Any], error: DiffusionError) 
         instance=_request_id(request),
         **facts,
     )
-    return problem_response(problem, headers)
+    return problem_response(request, problem, headers)
 
 
 def _memory_facts(error: errors.InsufficientMemory) -> dict[str, Any]:
@@ -131,7 +149,7 @@ def _on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Res
         instance=_request_id(request),
         errors=fields,
     )
-    return problem_response(problem, dict(error.headers or {}))
+    return problem_response(request, problem, dict(error.headers or {}))
 
 
 def _on_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
@@ -144,7 +162,7 @@ def _on_unexpected(request: Request[Any, Any, Any], error: Exception) -> Respons
         detail="The server failed in a way that nobody foresaw. Its log has the details under this request's id.",
         instance=_request_id(request),
     )
-    return problem_response(problem)
+    return problem_response(request, problem)
 
 
 def _detail(request: Request[Any, Any, Any], error: HTTPException) -> str:
@@ -184,4 +202,12 @@ def _fields(error: ValidationException) -> list[FieldError] | None:
 
 
 def _request_id(request: Request[Any, Any, Any]) -> str | None:
-    return request.scope.get("state", {}).get("request_id")
+    return _id_in(request.scope)
+
+
+def _note(scope: Any, problem: Problem) -> None:
+    scope.setdefault("state", {})[_CODE] = problem.code
+
+
+def _id_in(scope: Any) -> str | None:
+    return scope.get("state", {}).get("request_id")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from litestar import Controller, Response, get
 from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import SkipValidation
 
 from ..domain.dispatch import Dispatcher
@@ -30,7 +31,7 @@ class ServiceController(Controller):
 
     tags = ("service",)
 
-    @get("/", summary="Service facts", sync_to_thread=False)
+    @get("/", summary="Service facts", response_description="The facts.", sync_to_thread=False)
     def facts(
         self,
         service_facts: NamedDependency[SkipValidation[ServiceFacts]],
@@ -54,12 +55,18 @@ class ServiceController(Controller):
             documentation=service_facts.documentation,
         )
 
-    @get("/health/live", summary="Is the process alive?", sync_to_thread=False)
+    @get("/health/live", summary="Is the process alive?", response_description="It is alive.", sync_to_thread=False)
     def live(self) -> HealthView:
         """Answers as soon as the port is open, and in milliseconds while images are made."""
         return HealthView(status="live", detail="The event loop answers.")
 
-    @get("/health/ready", summary="Will a request be served now?", sync_to_thread=False)
+    @get(
+        "/health/ready",
+        summary="Will a request be served now?",
+        response_description="Requests are served at full speed.",
+        responses={503: ResponseSpec(HealthView, description="Not yet; `detail` says why.", generate_examples=False)},
+        sync_to_thread=False,
+    )
     def ready(self, service_facts: NamedDependency[SkipValidation[ServiceFacts]]) -> Response[HealthView]:
         """200 once torch is imported and the default model is loaded; 503, with the reason, before."""
         reason = service_facts.not_ready_because()

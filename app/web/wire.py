@@ -6,10 +6,11 @@ import msgspec
 from msgspec import Meta
 
 from ..domain.books import Found
-from ..domain.generation import GenerationRequest, OutputFormat
+from ..domain.generation import OutputFormat
 from ..domain.generator import Generated, Timings
 from ..domain.model import Checkpoint, Folder, HubRepository, ModelOverrides, ModelSpec, ModelTraits, Residency
 from ..domain.pool_report import ModelStatus
+from ..domain.resolved import ResolvedParameters, resolved_parameters
 
 MEDIA_TYPES: dict[OutputFormat, str] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 
@@ -17,8 +18,7 @@ MEDIA_TYPES: dict[OutputFormat, str] = {"png": "image/png", "jpeg": "image/jpeg"
 class ImageView(msgspec.Struct, frozen=True, kw_only=True):
     """One picture."""
 
-    seed: int
-    """Asked for alone, this seed gives the same picture again."""
+    seed: Annotated[int, Meta(description="Asked for alone, this seed gives the same picture again.")]
     image: Annotated[bytes, Meta(description="The encoded file, in base64.")]
     media_type: str
     width: int
@@ -37,39 +37,28 @@ class TimingsView(msgspec.Struct, frozen=True, kw_only=True):
     total_ms: float
 
 
-class ParametersView(msgspec.Struct, frozen=True, kw_only=True):
-    """The parameters as they were used, every default filled in."""
-
-    prompt: str
-    prompt_2: str
-    negative_prompt: str
-    negative_prompt_2: str
-    num_inference_steps: int
-    guidance_scale: float
-    guidance_rescale: float
-    width: int
-    height: int
-    seed: int
-    n: int
-    sampler: str
-    clip_skip: int
-    output_format: OutputFormat
-    output_quality: int
-
-
 class GenerateView(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to a generation."""
 
     id: str
     model: str
     images: list[ImageView]
-    parameters: ParametersView
+    parameters: ResolvedParameters
     timings: TimingsView
-    residency: Found
-    """Where the request found its model: `hot` on the device, `warm` in host memory, `cold` on disk."""
-    memory_savings: list[str]
-    """What was done because memory was short: `drop_idle`, `tiled_decode`, `split_guidance`; usually nothing."""
-    warnings: list[str]
+    residency: Annotated[
+        Found,
+        Meta(
+            description="Where the request found its model: `hot` on the device, `warm` in host memory, `cold` on disk."
+        ),
+    ]
+    memory_savings: Annotated[
+        list[str],
+        Meta(
+            description="What was done because memory was short: `drop_idle`, `tiled_decode`, `split_guidance`; usually "
+            "nothing."
+        ),
+    ]
+    warnings: Annotated[list[str], Meta(description="What was changed, ignored or cut.")]
 
 
 class ProgressView(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,21 +76,16 @@ class ModelView(msgspec.Struct, frozen=True, kw_only=True):
     source: Literal["hub", "checkpoint", "folder"]
     repo: str | None
     usable: bool
-    unusable: str | None
-    """Why the files cannot be used."""
+    unusable: Annotated[str, Meta(description="Why the files cannot be used.")] | None
     traits: ModelTraits
-    evidence: list[str]
-    """How the traits were found."""
-    overrides: ModelOverrides
-    """What the sidecar and the settings say."""
-    size_nbytes: int | None
-    """On disk; null until the repository has been downloaded."""
+    evidence: Annotated[list[str], Meta(description="How the traits were found.")]
+    overrides: Annotated[ModelOverrides, Meta(description="What the sidecar and the settings say.")]
+    size_nbytes: Annotated[int, Meta(description="On disk; null until the repository has been downloaded.")] | None
     residency: Residency
     memory_nbytes: int
-    in_use: int
-    """Requests that hold the model now."""
+    in_use: Annotated[int, Meta(description="Requests that hold the model now.")]
     loading: ProgressView | None
-    idle_s: float | None
+    idle_s: Annotated[float, Meta(description="Seconds since its last use.")] | None
 
 
 class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,8 +96,7 @@ class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
     device: str
     ready: bool
     default_model: str | None
-    models: list[str]
-    """Usable models."""
+    models: Annotated[list[str], Meta(description="Usable models.")]
     loaded: list[str]
     unusable: list[str]
     waiting: int
@@ -145,32 +128,11 @@ def generate_view(generated: Generated) -> GenerateView:
             ImageView(seed=image.seed, image=image.data, media_type=media_type, width=image.width, height=image.height)
             for image in generated.images
         ],
-        parameters=parameters_view(generated.request),
+        parameters=resolved_parameters(generated.request),
         timings=timings_view(generated.timings),
         residency=generated.found,
         memory_savings=list(generated.savings),
         warnings=list(generated.warnings),
-    )
-
-
-def parameters_view(request: GenerationRequest) -> ParametersView:
-    """Resolved parameters for the wire."""
-    return ParametersView(
-        prompt=request.prompt,
-        prompt_2=request.prompt_2,
-        negative_prompt=request.negative_prompt,
-        negative_prompt_2=request.negative_prompt_2,
-        num_inference_steps=request.num_inference_steps,
-        guidance_scale=request.guidance_scale,
-        guidance_rescale=request.guidance_rescale,
-        width=request.width,
-        height=request.height,
-        seed=request.seeds[0],
-        n=len(request.seeds),
-        sampler=str(request.sampler),
-        clip_skip=request.clip_skip,
-        output_format=request.output_format,
-        output_quality=request.output_quality,
     )
 
 

@@ -66,6 +66,26 @@ def test_every_broken_limit_is_named_at_once(server: Server) -> None:
     assert "136" in width
 
 
+def test_wrong_fields_and_broken_limits_are_named_in_one_answer(server: Server) -> None:
+    body = {"seed": "x", "n": 99, "width": 130, "height": None, "sampler": "nope", "stpes": 3}
+    problem = check(post(server, body), 400, "invalid_request")
+    named = [error["field"] for error in problem["errors"]]
+    assert sorted(named) == ["n", "prompt", "sampler", "seed", "stpes", "width"], "each once; null is as good as absent"
+
+
+def test_what_the_accept_header_forbids_is_named_along_with_it(server: Server) -> None:
+    problem = check(
+        post(server, {"prompt": "x" * 5000, "n": 2, "seed": 1.5}, headers={"accept": "image/png"}),
+        400,
+        "invalid_request",
+    )
+    assert sorted(error["field"] for error in problem["errors"]) == ["n", "prompt", "seed"]
+
+
+def test_an_unknown_model_is_said_before_its_parameters_are_looked_at(server: Server) -> None:
+    check(post(server, {"prompt": 5}, model="nope"), 404, "unknown_model")
+
+
 def test_a_missing_prompt_is_named(server: Server) -> None:
     problem = check(post(server, {}), 400, "invalid_request")
     assert problem["errors"] == [{"field": "prompt", "message": "is required"}]

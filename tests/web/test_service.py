@@ -103,12 +103,15 @@ def _lines_with(server: Server, text: str) -> list[str]:
 def test_the_examples_of_the_document_work_when_pasted(server: Server) -> None:
     document = server.client.get("/schema/openapi.json").json()
     operation = document["paths"]["/generate/{model_name}"]["post"]
-    media = operation["requestBody"]["content"]["application/json"]
-    examples = media["schema"]["examples"]
+    examples = operation["requestBody"]["content"]["application/json"]["examples"]
     assert len(examples) == 2
-    for example in examples:
-        answer = server.client.post("/generate/demo", json=example)
-        assert answer.status_code == 200, answer.text
+    wanted = operation["responses"]["200"]["content"]
+    assert set(wanted) == {"application/json", "image/png", "image/jpeg", "image/webp"}
+    for example in examples.values():
+        for media_type in wanted:
+            answer = server.client.post("/generate/demo", json=example["value"], headers={"accept": media_type})
+            assert answer.status_code == 200, answer.text
+            assert answer.headers["content-type"] == media_type
     assert "application/problem+json" in operation["responses"]["400"]["content"]
 
 
@@ -120,3 +123,20 @@ def test_pages_load_nothing_from_elsewhere(server: Server, page: str) -> None:
     for source in sources:
         assert source.startswith("/"), source
         assert server.client.get(source).status_code == 200, source
+
+
+def test_every_operation_and_parameter_of_the_document_is_described(server: Server) -> None:
+    document = server.client.get("/schema/openapi.json").json()
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    assert all(operation["summary"] and operation["description"] for operation in operations)
+    assert all(re.fullmatch("[a-z_]+", operation["operationId"]) for operation in operations)
+    assert all(parameter["description"] for operation in operations for parameter in operation.get("parameters", []))
+    answers = [answer for operation in operations for answer in operation["responses"].values()]
+    assert not [answer for answer in answers if answer["description"] in ("Request fulfilled, document follows", "")]
+    failures = [
+        answer for operation in operations for status, answer in operation["responses"].items() if status >= "400"
+    ]
+    kinds = {kind for answer in failures for kind in answer["content"]}
+    assert kinds == {"application/problem+json", "application/json"}, "the latter is /health/ready's 503"
+    fields = document["components"]["schemas"]["GenerationParameters"]["properties"]
+    assert [name for name, field in fields.items() if not field.get("description")] == []

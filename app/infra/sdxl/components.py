@@ -13,6 +13,7 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from ...domain.model import ModelTraits
+from ...domain.ports import Component
 
 COMPONENT_NAMES = ("unet", "vae", "text_encoder", "text_encoder_2")
 SHIPPED_CONFIGS = Path(__file__).parent / "configs"
@@ -34,12 +35,8 @@ class SdxlModel:
     """Whether an empty negative prompt stands for zeroed embeddings rather than for the encoded empty text."""
     traits: ModelTraits
     dtype: torch.dtype
-    nbytes: int
-
-    @property
-    def networks(self) -> tuple[nn.Module, ...]:
-        """The four networks, in the order of COMPONENT_NAMES."""
-        return self.unet, self.vae, self.text_encoder, self.text_encoder_2
+    components: tuple[Component, ...]
+    """In the order of COMPONENT_NAMES."""
 
 
 def read_config(folder: Path, name: str) -> dict[str, Any]:

@@ -1,0 +1,83 @@
+"""The tensors of a safetensors file without reading it: views of the mapped file, which know where they lie in it."""
+
+import mmap
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .header import BrokenFile, read_header
+
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+
+
+class MappedFile:
+    """An open file. Its tensors are valid until `close`, and touch no byte of it before they are read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._header = read_header(path)
+        self.descriptor = os.open(path, os.O_RDONLY)
+        size = os.fstat(self.descriptor).st_size
+        # ACCESS_COPY, because torch wants a writable buffer; nothing is ever written to it.
+        self._whole = torch.frombuffer(mmap.mmap(self.descriptor, size, access=mmap.ACCESS_COPY), dtype=torch.uint8)
+        ends = [tensor.end for tensor in self._header.tensors.values()]
+        self._data_begin = size - max(ends, default=0)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor by its name in the file.
+
+        Raises:
+            BrokenFile: one has a dtype that torch does not have.
+        """
+        return {name: self._tensor(name) for name in self._header.tensors}
+
+    def offset_of(self, tensor: Tensor) -> int | None:
+        """Where the bytes of a tensor begin in the file; None where it is not a contiguous part of the file."""
+        offset = tensor.data_ptr() - self._whole.data_ptr()
+        inside = 0 <= offset <= len(self._whole) - tensor.nbytes
+        return offset if inside and tensor.is_contiguous() else None
+
+    def close(self) -> None:
+        """Close the file; the mapping goes with the last tensor."""
+        os.close(self.descriptor)
+
+    def _tensor(self, name: str) -> Tensor:
+        entry = self._header.tensors[name]
+        dtype = _DTYPES.get(entry.dtype)
+        if dtype is None:
+            raise BrokenFile(f"its tensor {name} has dtype {entry.dtype}, which cannot be used here.")
+        begin = self._data_begin + entry.begin
+        raw = self._whole[begin : begin + entry.nbytes]
+        if begin % dtype.itemsize:
+            raw = raw.clone()  # a file with an odd header: torch cannot view unaligned bytes
+        return raw.view(dtype).view(entry.shape)
+
+
+@contextmanager
+def mapped(paths: Sequence[Path]) -> Iterator[list[MappedFile]]:
+    """Open files for the length of a `with` block."""
+    files: list[MappedFile] = []
+    try:
+        for path in paths:
+            files.append(MappedFile(path))
+        yield files
+    finally:
+        for file in files:
+            file.close()

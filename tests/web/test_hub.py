@@ -1,0 +1,149 @@
+"""A repository on the Hub behind `POST /generate/{model}`: a real server, the real client, a stand-in of the Hub."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Server, StartServer, free_port
+from tests.hub_stand_in import HubStandIn, running
+from tests.pictures import images_of, seen_in
+from tests.pipelines import put_demo_pipeline
+
+BODY = {"prompt": "a red circle on a blue background", "seed": 7}
+UNET = "unet/diffusion_pytorch_model.safetensors"
+VAE = "vae/diffusion_pytorch_model.safetensors"
+DEFAULTS = "width = 128\nheight = 128\nnum_inference_steps = 14\nguidance_scale = 3.0"
+SETTINGS = f"""
+[models]
+builtin = false
+default = ""
+[[models.hub]]
+name = "good"
+repo = "someone/sdxl"
+{DEFAULTS}
+[[models.hub]]
+name = "no-such-repository"
+repo = "someone/else"
+[[models.hub]]
+name = "no-such-revision"
+repo = "someone/sdxl"
+revision = "v2"
+[[models.hub]]
+name = "unreachable"
+repo = "someone/third"
+"""
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[HubStandIn]:
+    with running(HubStandIn(put_demo_pipeline(tmp_path / "repository"))) as stand_in:
+        yield stand_in
+
+
+@pytest.fixture
+def start(tmp_path: Path, start_server: StartServer) -> Callable[[str], Server]:
+    """Starts a ready server that looks for the Hub at an endpoint."""
+
+    def start(endpoint: str) -> Server:
+        (tmp_path / "settings.toml").write_text(f'{SETTINGS}\n[hub]\ncache = "{tmp_path / "cache"}"\n')
+        started = start_server(
+            LITESTAR_DIFFUSION_SETTINGS=str(tmp_path / "settings.toml"),
+            LITESTAR_DIFFUSION__MODELS__HUB_ENABLED="true",
+            HF_ENDPOINT=endpoint,
+            HF_TOKEN="",
+            HF_HOME=str(tmp_path / "home"),
+            NO_PROXY="127.0.0.1",
+        )
+        started.wait_until("/health/ready")
+        return started
+
+    return start
+
+
+@pytest.fixture
+def server(hub: HubStandIn, start: Callable[[str], Server]) -> Server:
+    return start(hub.endpoint)
+
+
+def ask(server: Server, model: str) -> Any:
+    return server.client.post(f"/generate/{model}", json=BODY)
+
+
+def until(seen: Callable[[], Any], timeout_s: float = 120) -> Any:
+    deadline = time.monotonic() + timeout_s
+    while not (found := seen()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
+
+
+def downloaded_nbytes(server: Server) -> int:
+    loading = server.client.get("/models/good").json()["loading"]
+    return loading["done_nbytes"] if loading and loading["phase"] == "download" else 0
+
+
+def logged(server: Server, event: str) -> list[dict[str, Any]]:
+    lines = (json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{"))
+    return [line for line in lines if line["event"] == event]
+
+
+def test_the_first_request_downloads_and_makes_the_picture_and_the_second_finds_it_there(
+    hub: HubStandIn, server: Server
+) -> None:
+    listed = server.client.get("/models/good").json()
+    assert (listed["source"], listed["size_nbytes"], listed["residency"]) == ("hub", None, "cold")
+    assert hub.received == [], "nothing is asked of the Hub before the first request"
+
+    hub.held = {UNET: threading.Event(), VAE: threading.Event()}
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(ask, server, "good")
+        some = until(lambda: downloaded_nbytes(server))
+        assert server.client.get("/models/good").json()["loading"]["total_nbytes"] > some
+        hub.held[VAE].set()
+        until(lambda: downloaded_nbytes(server) > some)
+        assert not first.done()
+        hub.held[UNET].set()
+        answer = first.result()
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["residency"] == "cold"
+    seen = seen_in(images_of(answer.json())[0])
+    assert (seen.background, seen.figures[0].colour) == ("blue", "red")
+    percents = [line["percent"] for line in logged(server, "download_progress")]
+    assert percents[0] < percents[-1] == 100
+    assert len(logged(server, "download_done")) == 1
+
+    hub.received.clear()
+    again = ask(server, "good").json()
+    assert again["residency"] == "hot"
+    assert images_of(again) == images_of(answer.json())
+    assert hub.received == [], "what is in memory asks nothing of the Hub"
+    assert server.client.get("/models/good").json()["size_nbytes"] > 0
+
+
+def test_what_the_hub_does_not_deliver_is_502_with_what_to_do_and_harms_nobody(hub: HubStandIn, server: Server) -> None:
+    refusals = {"no-such-repository": ("someone/else", "HF_TOKEN"), "no-such-revision": ("'v2'", "`revision`")}
+    for model, named in refusals.items():
+        check_refused(ask(server, model), *named)
+    hub.forbidden = True
+    check_refused(ask(server, "unreachable"), "someone/third", "HF_TOKEN")
+    assert server.client.get("/models/unreachable").json()["usable"], "another time it may be there"
+    hub.forbidden = False
+    assert ask(server, "good").status_code == 200
+
+
+def check_refused(answer: Any, *named: str) -> None:
+    assert answer.status_code == 502, answer.text
+    problem = answer.json()
+    assert problem["code"] == "download_failed"
+    assert [part for part in named if part not in problem["detail"]] == []
+
+
+def test_a_hub_that_is_not_there_is_502_with_what_to_do(start: Callable[[str], Server]) -> None:
+    server = start(f"http://127.0.0.1:{free_port()}")
+    check_refused(ask(server, "good"), "someone/sdxl", "HF_ENDPOINT")
