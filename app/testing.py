@@ -103,8 +103,8 @@ class FakeEngine:
     """Generation waits while it is clear."""
     failures: dict[str, Exception] = field(default_factory=dict[str, Exception])
     """The next call of a method (`fetch`, `load`, `place`, `generate`) raises this, once."""
-    out_of_memory: Callable[[GenerationRequest, Frugality], str | None] = field(default=_never)
-    """The stage (`encode`, `denoise`, `decode`) in which a generation runs out of memory; None where it does not."""
+    out_of_memory: Callable[[GenerationRequest, Frugality], OutOfMemory | None] = _never
+    """How a generation runs out of memory, with its stage: `encode`, `denoise`, `decode`; None where it does not."""
     frugalities: list[Frugality] = field(default_factory=list[Frugality])
     """What each generation was to save, in order."""
     activation_nbytes: int | None = None
@@ -202,14 +202,13 @@ class FakeEngine:
         """Pictures of one colour each; a step each time the loop comes round."""
         assert self.is_on_device(model), "a model was used that is not on the device"
         self.frugalities.append(frugality)
-        stage = self.out_of_memory(request, frugality)
         for step in range(request.num_inference_steps):
             await self.gate.wait()
             on_step(step, request.num_inference_steps)
             await asyncio.sleep(0)
         self._fail("generate")
-        if stage is not None:
-            raise OutOfMemory(stage)
+        if (failure := self.out_of_memory(request, frugality)) is not None:
+            raise failure
         images = tuple(_plain(request, seed) for seed in request.seeds)
         return Rendered(
             images=images,

@@ -40,7 +40,7 @@ def insufficient_memory(
     needed = max(expected, room + 1) if failed else expected
     size = largest_size(demand.request, lambda smaller: expected_nbytes(smaller) * needed / expected <= room)
     return InsufficientMemory(
-        _message(demand, weights_nbytes + needed, available_nbytes, size, savings),
+        f"{_shortage(demand, weights_nbytes + expected, available_nbytes)}{_tried(savings)}. {_advice(size)}",
         needed_nbytes=weights_nbytes + needed,
         available_nbytes=available_nbytes,
         largest_size=size,
@@ -66,16 +66,26 @@ def available_nbytes(report: PoolReport, limit_nbytes: int, name: ModelName, *, 
     return limit_nbytes - sum(part.nbytes for part in kept)
 
 
-def _message(demand: Demand, needed: int, available: int, size: tuple[int, int] | None, savings: Sequence[str]) -> str:
+def _shortage(demand: Demand, expected: int, available: int) -> str:
     request = demand.request
-    tried = f", even after {' and '.join(_TRIED[saving] for saving in savings)}" if savings else ""
-    advice = (
-        f"The largest size of this shape that would fit is {size[0]} x {size[1]}: ask for that, or raise memory.device in "
-        "the settings, or free memory that other programs use."
-        if size is not None
-        else "No smaller size would fit either: raise memory.device in the settings, or free memory that other programs use."
-    )
+    image = f"an image of {request.width} x {request.height} with model {demand.spec.name!r}"
+    if expected > available:
+        return (
+            f"Memory does not suffice for {image}: about {told(expected)} are needed, the model's weights included, and "
+            f"{told(available)} are available"
+        )
     return (
-        f"An image of {request.width} x {request.height} with model {demand.spec.name!r} needs about {told(needed)} with the "
-        f"model's weights, and {told(available)} are available{tried}. {advice}"
+        f"The device ran out of memory on {image}, although about {told(expected)} should have been enough and "
+        f"{told(available)} should have been there"
     )
+
+
+def _tried(savings: Sequence[str]) -> str:
+    return f", even after {' and '.join(_TRIED[saving] for saving in savings)}" if savings else ""
+
+
+def _advice(size: tuple[int, int] | None) -> str:
+    way_out = "raise memory.device in the settings, or free memory that other programs use."
+    if size is None:
+        return f"No smaller size would fit either: {way_out}"
+    return f"The largest size of this shape that would fit is {size[0]} x {size[1]}: ask for that, or {way_out}"

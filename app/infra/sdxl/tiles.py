@@ -50,7 +50,7 @@ def _starts(length: int, side: int) -> list[int]:
 
 
 def _ramp(side: int, like: Tensor) -> Tensor:
-    """The weights along one side of a tile. Rises from the border to full weight over a quarter of a tile; never 0, so that every pixel has some weight."""
+    """The weights along one side of a tile: full, but for the last quarter before a border; never 0, so that all pixels count."""
     length = side * LATENT_SCALE
     position = torch.arange(length, device=like.device, dtype=torch.float32) + 0.5
     return (torch.minimum(position, length - position) * _OVERLAP / length).clamp(max=1)
