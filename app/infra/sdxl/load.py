@@ -204,7 +204,11 @@ def _told(component: str, problems: list[str]) -> str:
 def _buffers(network: nn.Module) -> dict[str, Tensor]:
     """The buffers that no file holds."""
     stored = network.state_dict().keys()
-    return {name: _rebuilt(name.rpartition(".")[2], buffer) for name, buffer in network.named_buffers() if name not in stored}
+    return {
+        name: _rebuilt(name.rpartition(".")[2], buffer)
+        for name, buffer in network.named_buffers()
+        if name not in stored
+    }
 
 
 def _rebuilt(name: str, buffer: Tensor) -> Tensor:
