@@ -13,6 +13,7 @@ from .domain.dispatch import Dispatcher
 from .domain.errors import DiffusionError
 from .domain.events import OnPoolEvent, PoolEvent
 from .domain.generator import ImageGenerator
+from .domain.history import History
 from .domain.pool import ModelPool
 from .domain.ports import Catalogue, Engine
 from .infra.catalogue import ModelCatalogue
@@ -39,6 +40,7 @@ class Services:
     dispatcher: Dispatcher
     generator: ImageGenerator
     metrics: Metrics = field(default_factory=Metrics)
+    history: History = field(default_factory=History)
     stop_downloads: Callable[[], None] = lambda: None
     _not_ready: str | None = field(default="The engine is starting: torch is being imported.")
 
@@ -51,12 +53,14 @@ class Services:
         """Start in the background, so that health is answered at once; at the end, finish or stop what runs."""
         self._log_models()
         starting = asyncio.create_task(self._start(), name="start engine")
+        tidying = asyncio.create_task(self._unload_idle(), name="unload idle models")
         try:
             yield
         finally:
             await self.end()
             starting.cancel()
-            await asyncio.wait([starting])
+            tidying.cancel()
+            await asyncio.wait([starting, tidying])
             await self.pool.close()
             await self.engine.stop()
 
@@ -71,18 +75,43 @@ class Services:
         try:
             await self.engine.start()
             self.pool.set_budget(_budget(self.settings.memory, self.engine))
+            self._pin()
             default = self.settings.models.default
             if default is not None:
                 self._not_ready = f"The default model, {default!r}, is being loaded."
                 await self.pool.load(default)
             self._not_ready = None
             _log.info("ready", device=self.engine.device, default_model=default)
+            await self._preload()
         except DiffusionError as error:
             self._not_ready = error.message
             _log.error("default_model_failed", code=error.code, reason=error.message)
         except Exception:
             self._not_ready = "The engine could not start; the server's log says why."
             _log.exception("engine_failed")
+
+    def _pin(self) -> None:
+        for name in self.settings.models.pinned:
+            try:
+                self.pool.pin(name)
+            except DiffusionError as error:
+                _log.error(
+                    "pin_failed", code=error.code, reason=error.message, hint="see models.pinned in the settings"
+                )
+
+    async def _preload(self) -> None:
+        for name in self.settings.models.preload:
+            try:
+                await self.pool.load(name)
+            except DiffusionError as error:
+                _log.error("preload_failed", model=name, code=error.code, reason=error.message)
+
+    async def _unload_idle(self) -> None:
+        """From time to time, free what nobody has used for very long."""
+        timeout_s = self.settings.memory.idle_timeout_s
+        while timeout_s:
+            await asyncio.sleep(min(timeout_s / 4, 30))
+            await self.pool.unload_idle(timeout_s)
 
     def _log_models(self) -> None:
         specs = self.catalogue.list()
@@ -111,9 +140,15 @@ def build(settings: Settings) -> Services:
         dtype=settings.models.dtype,
         threads=settings.device.threads,
         fetch=fetcher,
+        read_by=settings.models.read,
     )
-    metrics = Metrics()
-    pool = ModelPool(catalogue, engine, on_event=_all_of(log_event, metrics.on_event))
+    metrics, history = Metrics(), History()
+    pool = ModelPool(
+        catalogue,
+        engine,
+        on_event=_all_of(log_event, metrics.on_event, history.note),
+        overdue_s=settings.memory.lease_warning_s,
+    )
     dispatcher = Dispatcher(pool, engine, max_waiting=settings.limits.max_waiting)
     generator = ImageGenerator(
         catalogue, dispatcher, engine, PillowImageWriter(), settings.limits, on_generated=metrics.on_generated
@@ -127,6 +162,7 @@ def build(settings: Settings) -> Services:
         dispatcher=dispatcher,
         generator=generator,
         metrics=metrics,
+        history=history,
         stop_downloads=fetcher.close,
     )
 
@@ -157,8 +193,10 @@ def _directories(settings: Settings) -> list[Path]:
 def _budget(memory: MemorySettings, engine: Engine) -> Budget:
     host = _nbytes(memory.host, host_nbytes())
     if engine.shares_host_memory:
+        host = max(0, host - memory.device_reserve)
         return Budget(device_nbytes=host, host_nbytes=host)
-    return Budget(device_nbytes=_nbytes(memory.device, engine.memory_nbytes()), host_nbytes=host)
+    device = _nbytes(memory.device, engine.memory_nbytes()) - memory.device_reserve
+    return Budget(device_nbytes=max(0, device), host_nbytes=host)
 
 
 def _nbytes(setting: float, available_nbytes: int) -> int:

@@ -20,6 +20,7 @@ from .web.metrics import MetricsController, RequestCounter
 from .web.models import ModelsController
 from .web.origin_check import OriginCheck
 from .web.origins import OriginRules
+from .web.pool import PoolController
 from .web.problems import exception_handlers
 from .web.service import ServiceController, ServiceFacts
 
@@ -100,6 +101,7 @@ class DiffusionPlugin(InitPlugin):
                 "dispatcher": _provide(services.dispatcher),
                 "service_facts": _provide(self._facts()),
                 "metrics_source": _provide(services.metrics),
+                "recent_decisions": _provide(services.history.recent),
             },
             exception_handlers=exception_handlers(),
             guards=list(config.guards),
@@ -109,7 +111,7 @@ class DiffusionPlugin(InitPlugin):
         )
 
     def _handlers(self) -> list[ControllerRouterHandler]:
-        handlers: list[ControllerRouterHandler] = [generate, ModelsController, ServiceController]
+        handlers: list[ControllerRouterHandler] = [generate, ModelsController, PoolController, ServiceController]
         return [*handlers, MetricsController] if self.config.metrics else handlers
 
     def _middleware(self) -> list[Callable[[ASGIApp], ASGIApp]]:

@@ -48,6 +48,12 @@ class ModelsSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Loaded at start, and named in the log if it is not usable. `""` loads nothing."""
     builtin: bool = True
     """Whether the demo models that ship with the package are listed."""
+    preload: tuple[str, ...] = ()
+    """Models that are loaded at start besides the default one, in this order."""
+    pinned: tuple[str, ...] = ()
+    """Models that are never evicted once they are in memory."""
+    read: Literal["plain", "mmap"] = "plain"
+    """How weights are read; mapped files are many times slower on network disks."""
     dtype: DtypeName = "auto"
     """`auto`: bfloat16 where the device has it natively, float16 on other GPUs, float32 on other CPUs."""
     hub_enabled: bool = True
@@ -78,6 +84,12 @@ class MemorySettings(msgspec.Struct, frozen=True, kw_only=True):
 
     device: Fraction | Nbytes = 0.9
     host: Fraction | Nbytes = 0.8
+    device_reserve: Annotated[int, Meta(ge=0)] = 0
+    """Bytes of the device that are left to other programs, beside what the fraction leaves."""
+    idle_timeout_s: Annotated[float, Meta(ge=0)] = 0.0
+    """Models that nobody has used for so long leave memory; 0 keeps them."""
+    lease_warning_s: Annotated[float, Meta(gt=0)] = 900.0
+    """A lease that is out for so long is reported in the log as forgotten."""
 
 
 class LimitsSettings(Limits, frozen=True, kw_only=True):

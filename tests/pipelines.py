@@ -66,16 +66,16 @@ def put_pipeline(path: Path, variant: str = "") -> Path:
 
 def put_demo_pipeline(path: Path) -> Path:
     """Write the built-in model as such a folder."""
-    from safetensors.torch import save_file  # here, because most tests of folders need no torch
+    from safetensors.torch import load_file, save_file  # here, because most tests of folders need no torch
 
-    from litestar_diffusion.infra.sdxl.checkpoint import open_checkpoint
+    from litestar_diffusion.infra.sdxl.checkpoint import component_weights
     from litestar_diffusion.infra.sdxl.components import COMPONENT_NAMES, build_network
 
     shutil.copytree(_MODELS / "demo.config", path)
-    with open_checkpoint(_MODELS / "demo.safetensors") as weights:
-        for component in COMPONENT_NAMES:
-            tensors = weights(component, build_network(component, path))
-            stem = "diffusion_pytorch_model" if component in ("unet", "vae") else "model"
-            file = path / component / f"{stem}.safetensors"
-            save_file({key: tensor.clone() for key, tensor in tensors.items()}, file)
+    original = load_file(_MODELS / "demo.safetensors")
+    for component in COMPONENT_NAMES:
+        tensors = component_weights(original, component, build_network(component, path))
+        stem = "diffusion_pytorch_model" if component in ("unet", "vae") else "model"
+        file = path / component / f"{stem}.safetensors"
+        save_file({key: tensor.clone().contiguous() for key, tensor in tensors.items()}, file)
     return path

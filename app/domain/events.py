@@ -1,5 +1,6 @@
 """What the pool and the dispatcher tell whoever listens: one value an event, ready for a log line."""
 
+import re
 from collections.abc import Callable
 
 import msgspec
@@ -72,6 +73,11 @@ class LeaseOverdue(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 PoolEvent = ModelLoaded | ModelLoadFailed | ModelPlaced | ModelOffloaded | ModelUnloaded | LeaseGranted | LeaseOverdue
 OnPoolEvent = Callable[[PoolEvent], None]
+
+
+def event_name(event: PoolEvent) -> str:
+    """The name of an event in logs and answers: `ModelLoaded` is `model_loaded`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
 
 
 def ignore(_event: PoolEvent) -> None:

@@ -4,6 +4,7 @@ import math
 import mmap
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -71,9 +72,12 @@ class HostArena:
     def pin(self) -> None:
         """Lock the pages for fast asynchronous copies to a CUDA device; where that is refused, copies are just slower."""
         if not self._pinned and self.nbytes:
-            cudart = torch.cuda.cudart()
-            self._pinned = int(cudart.cudaHostRegister(self.buffer.data_ptr(), self.nbytes, 0)) == 0
+            self._pinned = int(_cudart().cudaHostRegister(self.buffer.data_ptr(), self.nbytes, 0)) == 0
 
     def __del__(self) -> None:
         if getattr(self, "_pinned", False):
-            torch.cuda.cudart().cudaHostUnregister(self.buffer.data_ptr())
+            _cudart().cudaHostUnregister(self.buffer.data_ptr())
+
+
+def _cudart() -> Any:
+    return torch.cuda.cudart()

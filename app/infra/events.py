@@ -1,19 +1,18 @@
 """Writes the pool's events to the log: one line each, with bytes, milliseconds and GB/s."""
 
-import re
 from typing import Any
 
 import msgspec
 import structlog
 
-from ..domain.events import LeaseGranted, LeaseOverdue, ModelLoaded, ModelLoadFailed, ModelPlaced, PoolEvent
+from ..domain.events import LeaseGranted, LeaseOverdue, ModelLoaded, ModelLoadFailed, ModelPlaced, PoolEvent, event_name
 
 _log = structlog.get_logger()
 
 
 def log_event(event: PoolEvent) -> None:
-    """Log what the pool did; `ModelLoaded` becomes `model_loaded`."""
-    name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
+    """Log what the pool did."""
+    name = event_name(event)
     facts: dict[str, Any] = msgspec.structs.asdict(event)
     seconds = facts.pop("seconds", None)
     if seconds is not None:

@@ -4,7 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -68,7 +68,8 @@ def read_into(file: MappedFile, offset: int, tensor: Tensor) -> None:
     Raises:
         OSError: the file ends before it is full.
     """
-    view = memoryview(tensor.flatten().view(torch.uint8).numpy())
+    values: Any = tensor.flatten().view(torch.uint8).numpy()
+    view = memoryview(values)
     while view:
         count = os.preadv(file.descriptor, [view], offset)
         if count == 0:

@@ -75,8 +75,7 @@ def mapped(paths: Sequence[Path]) -> Iterator[list[MappedFile]]:
     """Open files for the length of a `with` block."""
     files: list[MappedFile] = []
     try:
-        for path in paths:
-            files.append(MappedFile(path))
+        files.extend(MappedFile(path) for path in paths)
         yield files
     finally:
         for file in files:

@@ -1,47 +1,56 @@
 """What runs in the engine's thread: torch and everything that imports it. `engine` imports this module there."""
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..domain.errors import DiffusionError, GenerationFailed, InsufficientMemory, LoadFailed, OutOfMemory
+from ..domain.checkpoint import NotServable
+from ..domain.errors import DiffusionError, GenerationFailed, LoadFailed, OutOfMemory
 from ..domain.generation import GenerationRequest
 from ..domain.model import DtypeName, HubRepository, ModelSpec
-from ..domain.ports import LAVISH, Frugality, LoadedModel, OnLoad, OnStep, Rendered
+from ..domain.ports import LAVISH, Component, ComponentId, Frugality, LoadedModel, OnLoad, OnStep, Rendered
 from .device import choose_device, choose_dtype, device_nbytes
 from .family import FAMILIES, Family
-from .out_of_memory import release_frames
+from .filling import ReadBy
+from .header import BrokenFile
+from .mover import Mover
+from .out_of_memory import is_out_of_memory, release_frames
 from .peak import Peak, free_nbytes
-from .residency import Weights
+from .store import ComponentStore
 
 FetchRepository = Callable[[HubRepository, OnLoad], Path]
 """Makes sure that a repository's files are on disk and returns their folder. Blocks."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class TorchModel:
     """A model in memory, as the pool holds it."""
 
     family: Family
     content: Any
-    weights: Weights
-    nbytes: int
+    components: tuple[Component, ...]
 
 
 class Runtime:
-    """One device. `load` belongs to the loader's thread, everything else to the engine's."""
+    """One device. `load` and `unload` belong to the loader's thread, everything else to the engine's."""
 
-    def __init__(self, *, device: str, dtype: DtypeName, threads: int, fetch: FetchRepository) -> None:
+    def __init__(
+        self, *, device: str, dtype: DtypeName, threads: int, fetch: FetchRepository, read_by: ReadBy = "plain"
+    ) -> None:
         if threads:
             torch.set_num_threads(threads)
         self.device = choose_device(device)
         self.threads = torch.get_num_threads()
         self._dtype: DtypeName = dtype
         self._fetch = fetch
+        self._read_by: ReadBy = read_by
+        self._store = ComponentStore()
+        self._mover = Mover(self.device)
+        self._snapshots: dict[HubRepository, Path] = {}
 
     @property
     def default_dtype(self) -> str:
@@ -56,37 +65,60 @@ class Runtime:
         """The dtype that a model runs in here."""
         return choose_dtype(self._dtype if spec.dtype == "auto" else spec.dtype, self.device)
 
+    def weights_nbytes(self, spec: ModelSpec) -> int:
+        """Bytes that loading will take; 0 where that cannot be told before it is tried."""
+        files = self._files(spec)
+        if files is None:
+            return 0
+        try:
+            elements = FAMILIES[spec.traits.family].elements(spec, files)
+        except (BrokenFile, NotServable):
+            return 0
+        return elements * self.dtype_of(spec).itemsize
+
+    def fetch(self, spec: ModelSpec, on_load: OnLoad) -> None:
+        """Download a repository, or find it downloaded. Any thread."""
+        if isinstance(spec.source, HubRepository):
+            self._snapshots[spec.source] = self._fetch(spec.source, on_load)
+
     def load(self, spec: ModelSpec, on_load: OnLoad) -> TorchModel:
-        """Read the weights into host memory, downloading them first where the source is a repository."""
-        source = spec.source
-        files = self._fetch(source, on_load) if isinstance(source, HubRepository) else source.path
+        """Read the weights into host memory; what is in memory already is shared."""
+        files = self._files(spec)
+        if files is None:
+            raise LoadFailed(f"The files of {spec.name!r} are not on disk. Ask again, and they will be downloaded.")
         family = FAMILIES[spec.traits.family]
         try:
-            content = family.load(spec, files, self.dtype_of(spec), on_load)
+            content = family.load(spec, files, self.dtype_of(spec), on_load, self._store, self._read_by)
         except OSError as error:
             raise LoadFailed(f"The files of {spec.name!r} could not be read: {error}.") from error
-        return TorchModel(
-            family=family, content=content, weights=Weights(family.networks(content)), nbytes=content.nbytes
-        )
+        return TorchModel(family=family, content=content, components=content.components)
 
-    def place(self, model: LoadedModel) -> None:
-        """Copy the weights to the device."""
+    def place(self, components: Collection[ComponentId]) -> None:
+        """Copy components to the device, while what runs there goes on."""
         try:
-            _own(model).weights.to_device(self.device)
+            self._mover.place(self._store.named(components))
             return
-        except torch.OutOfMemoryError:
-            pass
-        raise self._out_of_memory(model.nbytes)
-
-    def offload(self, model: LoadedModel) -> None:
-        """Drop the device's copy of the weights."""
-        _own(model).weights.to_host()
-
-    def unload(self, model: LoadedModel) -> None:
-        """Free the weights. Whoever holds the model still, holds an empty one."""
-        own = _own(model)
-        own.content, own.weights = None, Weights(())
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
         self._release_cache()
+        raise OutOfMemory("place", free_nbytes(self.device))
+
+    def arrived(self) -> None:
+        """Block until the copies that `place` has begun are complete. Any thread."""
+        self._mover.wait()
+
+    def offload(self, components: Collection[ComponentId]) -> None:
+        """Drop the device's copies."""
+        self._mover.offload(self._store.named(components))
+
+    def unload(self, model: LoadedModel, reuse: bool) -> None:
+        """Free the weights that no other model has. Whoever holds the model still, holds an empty one."""
+        own = _own(model)
+        own.content = None
+        self._store.release(own.components, reuse=reuse)
+        if self.device.type == "cuda":
+            self._release_cache()
 
     def generate(
         self, model: LoadedModel, request: GenerationRequest, on_step: OnStep, frugality: Frugality = LAVISH
@@ -111,13 +143,8 @@ class Runtime:
         self._release_cache()
         raise OutOfMemory(stage, free_nbytes(self.device))
 
-    def _out_of_memory(self, needed_nbytes: int) -> InsufficientMemory:
-        self._release_cache()
-        return InsufficientMemory(
-            "The device ran out of memory. Ask for a smaller image, or lower memory.device in the settings.",
-            needed_nbytes=needed_nbytes,
-            available_nbytes=self.memory_nbytes(),
-        )
+    def _files(self, spec: ModelSpec) -> Path | None:
+        return self._snapshots.get(spec.source) if isinstance(spec.source, HubRepository) else spec.source.path
 
     def _release_cache(self) -> None:
         gc.collect()

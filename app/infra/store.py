@@ -105,6 +105,7 @@ class ComponentStore:
 
 def content_id(buffer: Tensor, name: str, config: Any, dtype: str) -> ComponentId:
     """Stands for weights, role, config and dtype; XXH3 runs at the speed of memory."""
-    digest = xxhash.xxh3_128(buffer.numpy())
+    values: Any = buffer.numpy()
+    digest = xxhash.xxh3_128(values)
     digest.update(json.dumps([name, dtype, config], sort_keys=True, default=str).encode())
     return ComponentId(digest.hexdigest())

@@ -7,6 +7,7 @@ from litestar import Controller, get, post
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter, SkipValidation
 
+from ..domain.books import Tier
 from ..domain.model import ModelSpec
 from ..domain.pool import ModelPool
 from ..domain.ports import Catalogue
@@ -55,7 +56,7 @@ class ModelsController(Controller):
         "/{name:str}/load",
         status_code=200,
         summary="Load a model",
-        response_description="It is on the device.",
+        response_description="It is there.",
         responses={
             **_REFUSALS,
             422: UNUSABLE,
@@ -64,9 +65,17 @@ class ModelsController(Controller):
             503: BUSY,
         },
     )
-    async def load_model(self, name: ModelNameInPath, catalogue: _CataloguePort, model_pool: _Pool) -> LoadView:
-        """Bring a model to the device now, and wait until it is there. A repository is downloaded first."""
-        return await _moved(catalogue.get(name), model_pool, lambda: model_pool.load(name))
+    async def load_model(
+        self,
+        name: ModelNameInPath,
+        catalogue: _CataloguePort,
+        model_pool: _Pool,
+        tier: Annotated[
+            Tier, QueryParameter(description="How far: into `host` memory, or from there to the `device`.")
+        ] = "device",
+    ) -> LoadView:
+        """Bring a model into memory now, and wait until it is there. A repository is downloaded first."""
+        return await _moved(catalogue.get(name), model_pool, lambda: model_pool.load(name, tier=tier))
 
     @post(
         "/{name:str}/unload",
@@ -86,6 +95,33 @@ class ModelsController(Controller):
     ) -> LoadView:
         """Free a model's memory, once the requests that use it are done."""
         return await _moved(catalogue.get(name), model_pool, lambda: model_pool.unload(name, wait=wait))
+
+    @post(
+        "/{name:str}/pin",
+        status_code=200,
+        summary="Pin a model",
+        response_description="It is pinned.",
+        responses={**_REFUSALS},
+    )
+    async def pin_model(self, name: ModelNameInPath, catalogue: _CataloguePort, model_pool: _Pool) -> ModelView:
+        """Never evict the model once it is in memory. It is not loaded by this."""
+        return _pinned(catalogue.get(name), model_pool, pinned=True)
+
+    @post(
+        "/{name:str}/unpin",
+        status_code=200,
+        summary="Unpin a model",
+        response_description="It is no longer pinned.",
+        responses={**_REFUSALS},
+    )
+    async def unpin_model(self, name: ModelNameInPath, catalogue: _CataloguePort, model_pool: _Pool) -> ModelView:
+        """Allow the model to be evicted again."""
+        return _pinned(catalogue.get(name), model_pool, pinned=False)
+
+
+def _pinned(spec: ModelSpec, pool: ModelPool, *, pinned: bool) -> ModelView:
+    pool.pin(spec.name, pinned=pinned)
+    return model_view(spec, pool.status(spec.name))
 
 
 async def _moved(spec: ModelSpec, pool: ModelPool, move: Callable[[], Awaitable[object]]) -> LoadView:

@@ -83,7 +83,8 @@ class ModelView(msgspec.Struct, frozen=True, kw_only=True):
     size_nbytes: Annotated[int, Meta(description="On disk; null until the repository has been downloaded.")] | None
     residency: Residency
     memory_nbytes: int
-    in_use: Annotated[int, Meta(description="Requests that hold the model now.")]
+    in_use: Annotated[int, Meta(description="Requests that hold the model or wait for it.")]
+    pinned: Annotated[bool, Meta(description="Whether it is never evicted.")]
     loading: ProgressView | None
     idle_s: Annotated[float, Meta(description="Seconds since its last use.")] | None
 
@@ -172,6 +173,7 @@ def model_view(spec: ModelSpec, status: ModelStatus) -> ModelView:
         residency=status.residency,
         memory_nbytes=status.nbytes,
         in_use=status.leases,
+        pinned=status.pinned,
         loading=ProgressView(phase=loading.phase, done_nbytes=loading.done_nbytes, total_nbytes=loading.total_nbytes)
         if loading
         else None,

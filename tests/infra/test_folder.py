@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 from safetensors.numpy import load_file, save_file
+from safetensors.torch import load_file as load_torch
 from safetensors.torch import save_file as save_torch
 
 from litestar_diffusion.domain.model import Folder
 from litestar_diffusion.infra.catalogue import ModelCatalogue
-from litestar_diffusion.infra.sdxl.checkpoint import open_checkpoint
+from litestar_diffusion.infra.sdxl.checkpoint import component_weights
 from litestar_diffusion.infra.sdxl.components import build_network
 from tests.headers import sparse_file
 from tests.pipelines import WEIGHTS, put_pipeline
@@ -51,11 +52,11 @@ def test_the_folder_that_the_networks_of_the_demo_are_saved_to_is_a_model(
     known: ModelCatalogue, tmp_path: Path
 ) -> None:
     shutil.copytree(MODELS / "demo.config", tmp_path / "pipeline")
-    with open_checkpoint(MODELS / "demo.safetensors") as weights:
-        for component in WEIGHTS:
-            tensors = weights(component, build_network(component, MODELS / "demo.config"))
-            whole = {key: tensor.contiguous() for key, tensor in tensors.items()}
-            save_torch(whole, tmp_path / "pipeline" / component / "model.safetensors")
+    original = load_torch(MODELS / "demo.safetensors")
+    for component in WEIGHTS:
+        tensors = component_weights(original, component, build_network(component, MODELS / "demo.config"))
+        whole = {key: tensor.contiguous() for key, tensor in tensors.items()}
+        save_torch(whole, tmp_path / "pipeline" / component / "model.safetensors")
     assert reason(known) == ""
 
 

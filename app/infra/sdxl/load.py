@@ -1,7 +1,6 @@
 """Loads a model from disk into host memory: each network's weights in one arena, in their dtype and layout, no socket opened."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,11 @@ from ...domain.model import Checkpoint, HubRepository, ModelSpec, ModelTraits
 from ...domain.ports import Component, ComponentId, LoadProgress, OnLoad
 from ..arena import lay_out
 from ..filling import Filler, ReadBy
-from ..header import BrokenFile
+from ..header import BrokenFile, read_header
 from ..mapped import MappedFile, mapped
 from ..store import ComponentStore, Network
 from ..weight_files import weight_files
-from .checkpoint import StateDict, component_weights
+from .checkpoint import PREFIXES, StateDict, component_weights
 from .components import COMPONENT_NAMES, SHIPPED_CONFIGS, SdxlModel, build_network, load_tokenizer, read_config
 
 _MAX_NAMED_TENSORS = 3
@@ -74,6 +73,33 @@ def load_model(
     )
 
 
+def weights_elements(spec: ModelSpec, files: Path) -> int:
+    """How many numbers the components hold, from headers alone.
+
+    Raises:
+        BrokenFile: a file is damaged.
+        NotServable: a component has no usable files.
+    """
+    if isinstance(spec.source, Checkpoint):
+        tensors = read_header(files).tensors
+        wanted = tuple(PREFIXES.values())
+        return sum(tensor.elements for name, tensor in tensors.items() if name.startswith(wanted))
+    shards = (shard for component in COMPONENT_NAMES for shard in component_files(spec, files, component))
+    return sum(tensor.elements for shard in shards for tensor in read_header(shard).tensors.values())
+
+
+def component_files(spec: ModelSpec, files: Path, component: str) -> list[Path]:
+    """The files that hold the weights of a component.
+
+    Raises:
+        NotServable: there are none, or an index cannot be used.
+    """
+    if isinstance(spec.source, Checkpoint):
+        return [files]
+    variant = spec.source.variant if isinstance(spec.source, HubRepository) else None
+    return weight_files(files / component, variant)
+
+
 class _Progress:
     """Adds up the bytes of all components for whoever watches the load."""
 
@@ -120,18 +146,11 @@ class _Loader:
         config = read_config(self._configs, f"{component}/config.json")
         module = build_network(component, self._configs)
         try:
-            with mapped(self._paths(component)) as opened:
+            with mapped(component_files(spec, self._files, component)) as opened:
                 fresh = self._read(component, module, opened)
         except (BrokenFile, NotServable) as error:
             raise UnusableModel(spec.name, str(error)) from error
         return self._store.add(key, fresh, config)
-
-    def _paths(self, component: str) -> list[Path]:
-        source = self._spec.source
-        if isinstance(source, Checkpoint):
-            return [self._files]
-        variant = source.variant if isinstance(source, HubRepository) else None
-        return weight_files(self._files / component, variant)
 
     def _read(self, component: str, module: nn.Module, opened: list[MappedFile]) -> Network:
         tensors = OrderedDict((name, tensor) for file in opened for name, tensor in file.tensors().items())
