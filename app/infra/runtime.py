@@ -21,6 +21,7 @@ from .mover import Mover
 from .out_of_memory import is_out_of_memory, release_frames
 from .peak import Peak, free_nbytes
 from .store import ComponentStore
+from .threads import threads_for
 
 FetchRepository = Callable[[HubRepository, OnLoad], Path]
 """Makes sure that a repository's files are on disk and returns their folder. Blocks."""
@@ -45,6 +46,7 @@ class Runtime:
             torch.set_num_threads(threads)
         self.device = choose_device(device)
         self.threads = torch.get_num_threads()
+        self._threads_fixed = bool(threads)
         self._dtype: DtypeName = dtype
         self._fetch = fetch
         self._read_by: ReadBy = read_by
@@ -125,6 +127,7 @@ class Runtime:
     ) -> Rendered:
         """Make the images of a request; every failure comes out as one of the domain's errors, and holds no tensor."""
         own = _own(model)
+        self._set_threads(own, request)
         peak = Peak(self.device)
         try:
             rendered = own.family.render(own.content, request, on_step, frugality)
@@ -142,6 +145,16 @@ class Runtime:
         # Outside the handler: an error that is raised within keeps the one that it came from, its frames and their tensors.
         self._release_cache()
         raise OutOfMemory(stage, free_nbytes(self.device))
+
+    def _set_threads(self, model: TorchModel, request: GenerationRequest) -> None:
+        """Only where the CPU does the work, and nobody has said how many threads it shall use."""
+        if self.device.type == "cpu" and not self._threads_fixed:
+            weights = sum(component.nbytes for component in model.components) // self._element_nbytes(model)
+            torch.set_num_threads(threads_for(request, weights, self.threads))
+
+    @staticmethod
+    def _element_nbytes(model: TorchModel) -> int:
+        return getattr(torch, model.components[0].dtype).itemsize
 
     def _files(self, spec: ModelSpec) -> Path | None:
         return self._snapshots.get(spec.source) if isinstance(spec.source, HubRepository) else spec.source.path
