@@ -54,11 +54,13 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def launch(folder: Path, environment: dict[str, str] | None = None) -> Server:
-    """Start `uvicorn litestar_diffusion.asgi:create_app --factory` in a folder, with only what `environment` adds."""
+def launch(
+    folder: Path, environment: dict[str, str] | None = None, factory: str = "litestar_diffusion.asgi:create_app"
+) -> Server:
+    """Start uvicorn with an application factory in a folder, with only what `environment` adds."""
     port = free_port()
     log = folder / "server.log"
-    command = [sys.executable, "-m", "uvicorn", "litestar_diffusion.asgi:create_app", "--factory"]
+    command = [sys.executable, "-m", "uvicorn", factory, "--factory"]
     begun = time.monotonic()
     with log.open("wb") as sink:
         process = subprocess.Popen(
@@ -94,10 +96,10 @@ def start_server(tmp_path: Path) -> Iterator[StartServer]:
     """Starts servers of a test's own, which end with it."""
     started: list[Server] = []
 
-    def start(**environment: str) -> Server:
+    def start(factory: str = "litestar_diffusion.asgi:create_app", **environment: str) -> Server:
         folder = tmp_path / f"server-{len(started)}"
         folder.mkdir()
-        started.append(launch(folder, environment))
+        started.append(launch(folder, environment, factory))
         return started[-1]
 
     yield start

@@ -1,12 +1,14 @@
 """Tells an out-of-memory from other failures, and where it happened; keeps no tensor alive in a traceback."""
 
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 
 from ..domain.errors import OutOfMemory
+
+_E = TypeVar("_E", bound=BaseException)
 
 _PHRASES = (
     "DefaultCPUAllocator: can't allocate memory",
@@ -42,11 +44,10 @@ def stage(name: str) -> Iterator[None]:
         raise
 
 
-def release_frames(error: BaseException) -> None:
-    """Clear the local variables of every frame that a failure went through; the lines stay, for the log."""
-    seen: set[int] = set()
-    link: BaseException | None = error
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
-        traceback.clear_frames(link.__traceback__)
-        link = link.__cause__ or link.__context__
+def without_frames(error: _E) -> _E:
+    """A failure as if it had just been made: nothing that it went through, no frame and no tensor, is alive because of it.
+
+    Clearing the frames alone would not do: closures of torch's own keep the arguments of its modules.
+    """
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)

@@ -1,6 +1,7 @@
 """What runs in the engine's thread: torch and everything that imports it. `engine` imports this module there."""
 
 import gc
+import traceback
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from .family import FAMILIES, Family
 from .filling import ReadBy
 from .header import BrokenFile
 from .mover import Mover
-from .out_of_memory import is_out_of_memory, release_frames
+from .out_of_memory import is_out_of_memory, without_frames
 from .peak import Peak, free_nbytes
 from .store import ComponentStore
 from .threads import threads_for
@@ -132,19 +133,20 @@ class Runtime:
         try:
             rendered = own.family.render(own.content, request, on_step, frugality)
             return replace(rendered, activation_nbytes=peak.nbytes())
-        except OutOfMemory as failure:
-            stage = failure.stage
-        except DiffusionError as failure:
-            release_frames(failure)
-            raise
+        except OutOfMemory as error:
+            failure = OutOfMemory(error.stage)
+        except DiffusionError as error:
+            failure = without_frames(error)
         except Exception as error:
-            release_frames(error)
-            raise GenerationFailed(
+            failure = GenerationFailed(
                 f"The image could not be made ({type(error).__name__}). The server's log has the details."
-            ) from error
-        # Outside the handler: an error that is raised within keeps the one that it came from, its frames and their tensors.
-        self._release_cache()
-        raise OutOfMemory(stage, free_nbytes(self.device))
+            )
+            failure.add_note("".join(traceback.format_exception(error)))  # for the log
+        # Raised outside the handlers: within, it would hold the error that it came from, with all frames and tensors.
+        if isinstance(failure, OutOfMemory):
+            self._release_cache()
+            failure.free_nbytes = free_nbytes(self.device)
+        raise failure
 
     def _set_threads(self, model: TorchModel, request: GenerationRequest) -> None:
         """Only where the CPU does the work, and nobody has said how many threads it shall use."""

@@ -47,7 +47,7 @@ def denoise(
     step_options = step_arguments(sampler, [generator])
     shape = (1, _LATENT_CHANNELS, request.height // LATENT_SCALE, request.width // LATENT_SCALE)
     latents = torch.randn(shape, generator=generator, dtype=torch.float32).to(device) * sampler.init_noise_sigma
-    predict = _predictor(model, request, conditioning, split_guidance)
+    predict = _Predictor(model, request, conditioning, split_guidance)
     on_step(0, len(timesteps))
     for index, timestep in enumerate(timesteps):
         prediction = predict(sampler.scale_model_input(latents, timestep), timestep)
@@ -56,33 +56,37 @@ def denoise(
     return latents.to(model.dtype)
 
 
-def _predictor(
-    model: SdxlModel, request: GenerationRequest, conditioning: Conditioning, split_guidance: bool
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """The UNet with everything applied that stays the same from step to step: prompt, sizes, guidance."""
-    rows = len(conditioning.sequence)
-    at_once = 1 if split_guidance else rows
-    height, width = request.height, request.width
-    sizes = [height, width, 0, 0, height, width]  # original size, crop, target size (SDXL, arXiv:2307.01952, 2.2)
-    time_ids = torch.tensor([sizes], dtype=model.dtype, device=model.unet.device).expand(at_once, -1)
-    parts = list(zip(conditioning.sequence.split(at_once), conditioning.pooled.split(at_once), strict=True))
+class _Predictor:
+    """The UNet with everything applied that stays the same from step to step: prompt, sizes, guidance.
 
-    def predict(latents: Tensor, timestep: Tensor) -> Tensor:
-        latents = latents.to(model.dtype).expand(at_once, -1, -1, -1).contiguous(memory_format=torch.channels_last)
-        predictions = [
-            model.unet(
-                latents,
-                timestep,
-                encoder_hidden_states=sequence,
-                added_cond_kwargs={"text_embeds": pooled, "time_ids": time_ids},
-                return_dict=False,
-            )[0]
-            for sequence, pooled in parts
-        ]
-        prediction = torch.cat(predictions).float()
-        return _guided(prediction, request) if request.guided else prediction
+    A class rather than a closure: a closure's tensors would outlive its frame in the traceback of a failure.
+    """
 
-    return predict
+    def __init__(
+        self, model: SdxlModel, request: GenerationRequest, conditioning: Conditioning, split_guidance: bool
+    ) -> None:
+        self._model = model
+        self._request = request
+        self._at_once = at_once = 1 if split_guidance else len(conditioning.sequence)
+        height, width = request.height, request.width
+        sizes = [height, width, 0, 0, height, width]  # original size, crop, target size (SDXL, arXiv:2307.01952, 2.2)
+        self._time_ids = torch.tensor([sizes], dtype=model.dtype, device=model.unet.device).expand(at_once, -1)
+        self._parts = list(zip(conditioning.sequence.split(at_once), conditioning.pooled.split(at_once), strict=True))
+
+    def __call__(self, latents: Tensor, timestep: Tensor) -> Tensor:
+        latents = latents.to(self._model.dtype).expand(self._at_once, -1, -1, -1)
+        latents = latents.contiguous(memory_format=torch.channels_last)
+        prediction = torch.cat([self._run(latents, timestep, *part) for part in self._parts]).float()
+        return _guided(prediction, self._request) if self._request.guided else prediction
+
+    def _run(self, latents: Tensor, timestep: Tensor, sequence: Tensor, pooled: Tensor) -> Tensor:
+        return self._model.unet(
+            latents,
+            timestep,
+            encoder_hidden_states=sequence,
+            added_cond_kwargs={"text_embeds": pooled, "time_ids": self._time_ids},
+            return_dict=False,
+        )[0]
 
 
 def _guided(prediction: Tensor, request: GenerationRequest) -> Tensor:
