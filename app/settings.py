@@ -76,7 +76,7 @@ class DeviceSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     name: Annotated[str, Meta(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
     threads: Annotated[int, Meta(ge=0)] = 0
-    """CPU threads of torch; 0 leaves the choice to torch."""
+    """CPU threads of torch; 0: as many as there are cores for large work, one for small."""
 
 
 class MemorySettings(msgspec.Struct, frozen=True, kw_only=True):

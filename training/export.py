@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from .networks import UNET, Denoiser
 from .vae import CONFIG as VAE
@@ -72,7 +72,7 @@ def export_checkpoint(
         metadata: the header's `__metadata__`.
         markers: keys of a single zero, such as `v_pred` that tell loaders what kind of model this is.
     """
-    tensors = dict(_original_tensors(model, vae))
+    tensors = dict(original_tensors(model.unet, vae, model.text_encoder, model.text_encoder_2))
     tensors.update({marker: torch.zeros(1) for marker in markers})
     save_file({key: t.half().contiguous().clone() for key, t in tensors.items()}, path, {"format": "pt", **metadata})
     path.chmod(0o644)
@@ -106,25 +106,28 @@ def _write(folder: Path, name: str, content: Mapping[str, Any]) -> None:
     (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _original_tensors(model: Denoiser, vae: AutoencoderKL) -> Iterator[tuple[str, Tensor]]:
-    for key, tensor in model.unet.state_dict().items():
-        yield f"model.diffusion_model.{_unet_key(key)}", tensor
+def original_tensors(
+    unet: Any, vae: Any, text_encoder: nn.Module, text_encoder_2: nn.Module
+) -> Iterator[tuple[str, Tensor]]:
+    """Every weight of four diffusers networks under its name in SDXL's original layout; of any size, meta ones too."""
+    for key, tensor in unet.state_dict().items():
+        yield f"model.diffusion_model.{_unet_key(key, unet.config)}", tensor
     for key, tensor in vae.state_dict().items():
-        new = _vae_key(key)
+        new = _vae_key(key, len(vae.config.block_out_channels))
         linear_as_conv = ".attn_1." in new and tensor.ndim == 2
         yield f"first_stage_model.{new}", tensor[:, :, None, None] if linear_as_conv else tensor
-    for key, tensor in model.text_encoder.state_dict().items():
+    for key, tensor in text_encoder.state_dict().items():
         yield f"conditioner.embedders.0.transformer.text_model.{key.removeprefix('text_model.')}", tensor
-    for key, tensor in _open_clip(model.text_encoder_2.state_dict()):
+    for key, tensor in _open_clip(text_encoder_2.state_dict()):
         yield f"conditioner.embedders.1.model.{key}", tensor
 
 
-def _unet_key(key: str) -> str:
+def _unet_key(key: str, config: Any) -> str:
     for new, old in _UNET_TOP.items():
         if key.startswith(f"{new}."):
             renamed = old + key.removeprefix(new)
             return _renamed_resnet(renamed) if ".resnets." in new else renamed
-    layers, (side, index, kind, number, *rest) = UNET["layers_per_block"], key.split(".")
+    layers, (side, index, kind, number, *rest) = config.layers_per_block, key.split(".")
     block, layer = int(index), int(number)
     if side == "down_blocks":
         position = 1 + block * (layers + 1) + (layers if kind == "downsamplers" else layer)
@@ -132,7 +135,7 @@ def _unet_key(key: str) -> str:
         prefix = f"input_blocks.{position}.{inner}"
     else:
         position = block * (layers + 1) + (layers if kind == "upsamplers" else layer)
-        has_attention = "CrossAttn" in UNET["up_block_types"][block]
+        has_attention = "CrossAttn" in config.up_block_types[block]
         inner = {"resnets": "0", "attentions": "1", "upsamplers": "2" if has_attention else "1"}[kind]
         prefix = f"output_blocks.{position}.{inner}"
     tail = ".".join(rest)
@@ -146,8 +149,7 @@ def _renamed_resnet(key: str) -> str:
     return ".".join([*head, _UNET_RESNET.get(part, part), leaf])
 
 
-def _vae_key(key: str) -> str:
-    levels = len(VAE["block_out_channels"])
+def _vae_key(key: str, levels: int) -> str:
     parts = key.split(".")
     if parts[1:2] == ["conv_norm_out"]:
         parts[1] = "norm_out"

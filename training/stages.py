@@ -28,7 +28,7 @@ class Times:
     branch: float
 
 
-FULL = Times(decoder=9, trunk=17, branch=12)
+FULL = Times(decoder=9, trunk=17, branch=100)
 QUICK = Times(decoder=0.05, trunk=0.05, branch=0.05)
 
 

@@ -189,10 +189,11 @@ class ModelPool:
         """Raise AssertionError if the books are wrong. Cheap; for tests, and for whenever the pool is idle."""
         books = self._books
         used, limit = books.usage(), books.limits()
-        over = used.host_nbytes > limit.host_nbytes or used.device_nbytes > limit.device_nbytes
-        movable = books.idle_on_host(None) or books.idle_on_device(None)
+        host_excess = used.host_nbytes > limit.host_nbytes and books.idle_on_host(None)
+        device_excess = used.device_nbytes > limit.device_nbytes and books.idle_on_device(None)
         settling = self._departure.cleaning or any(entry.work for entry in books.all())
-        assert not over or settling or not movable, f"{used} exceeds {limit} while something idle could leave"
+        message = f"{used} exceeds {limit} while something idle could leave"
+        assert settling or not (host_excess or device_excess), message
         assert books.placed <= books.components().keys() | books.dropping, "a device copy without a model"
         assert all(hold.entry is entry for entry in books.all() for hold in entry.holds)
         for entry in books.departed:

@@ -22,6 +22,7 @@ from .mover import Mover
 from .out_of_memory import is_out_of_memory, without_frames
 from .peak import Peak, free_nbytes
 from .store import ComponentStore
+from .threads import threads_for
 
 FetchRepository = Callable[[HubRepository, OnLoad], Path]
 """Makes sure that a repository's files are on disk and returns their folder. Blocks."""
@@ -46,6 +47,7 @@ class Runtime:
             torch.set_num_threads(threads)
         self.device = choose_device(device)
         self.threads = torch.get_num_threads()
+        self._threads_fixed = bool(threads)
         self._dtype: DtypeName = dtype
         self._fetch = fetch
         self._read_by: ReadBy = read_by
@@ -126,6 +128,7 @@ class Runtime:
     ) -> Rendered:
         """Make the images of a request; every failure comes out as one of the domain's errors, and holds no tensor."""
         own = _own(model)
+        self._set_threads(own, request)
         peak = Peak(self.device)
         try:
             rendered = own.family.render(own.content, request, on_step, frugality)
@@ -144,6 +147,16 @@ class Runtime:
             self._release_cache()
             failure.free_nbytes = free_nbytes(self.device)
         raise failure
+
+    def _set_threads(self, model: TorchModel, request: GenerationRequest) -> None:
+        """Only where the CPU does the work, and nobody has said how many threads it shall use."""
+        if self.device.type == "cpu" and not self._threads_fixed:
+            weights = sum(component.nbytes for component in model.components) // self._element_nbytes(model)
+            torch.set_num_threads(threads_for(request, weights, self.threads))
+
+    @staticmethod
+    def _element_nbytes(model: TorchModel) -> int:
+        return getattr(torch, model.components[0].dtype).itemsize
 
     def _files(self, spec: ModelSpec) -> Path | None:
         return self._snapshots.get(spec.source) if isinstance(spec.source, HubRepository) else spec.source.path

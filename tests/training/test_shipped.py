@@ -1,12 +1,15 @@
 """The checkpoints that ship with the package are what their keys and sidecars say."""
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
 
+from training.scenes import held_out_scenes
+from training.score import load_pipeline, paint, sampling_of, score
 from training.stages import MODELS
 
 NAMES = ("demo", "demo-vpred")
@@ -40,3 +43,22 @@ def test_sidecars_name_the_shared_configs(name: str) -> None:
     assert Path(MODELS / sidecar["config"] / "model_index.json").is_file()
     assert not sidecar.keys() & {"prediction_type", "zero_snr"}
     assert (sidecar["width"], sidecar["height"]) == (128, 128)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pictures_show_what_captions_say_that_training_never_saw(name: str) -> None:
+    scenes = held_out_scenes(24)
+    checkpoint = MODELS / f"{name}.safetensors"
+    pipeline = load_pipeline(checkpoint, MODELS / "demo.config")
+    found = score(scenes, paint(pipeline, sampling_of(checkpoint), [scene.caption for scene in scenes]))
+    assert (found.background, found.colour) >= (23, 23)
+    assert found.shape >= 20
+
+
+def test_the_wrong_prediction_type_shows() -> None:
+    scenes = held_out_scenes(24)
+    checkpoint = MODELS / "demo-vpred.safetensors"
+    wrong = replace(sampling_of(checkpoint), prediction="epsilon", zero_snr=False)
+    pipeline = load_pipeline(checkpoint, MODELS / "demo.config")
+    found = score(scenes, paint(pipeline, wrong, [scene.caption for scene in scenes]))
+    assert found.colour < 0.4 * len(scenes)

@@ -1,0 +1,176 @@
+"""From disk to a model that is ready, at SDXL's real size: `uv run python benchmarks/loading.py`.
+
+Ours beside diffusers' `from_single_file`, each in a process of its own, on the same file, its pages in the cache. Needs 7 GB of
+disk and as much memory again, three times that for diffusers; the file is deleted at the end.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+_DTYPES = ("bfloat16", "float16", "float32")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--dtype", choices=_DTYPES, default="bfloat16", help="of the loaded weights (default: bfloat16)"
+    )
+    parser.add_argument("--file", type=Path, help="a checkpoint to load instead of one made for this")
+    parser.add_argument("--measure", choices=("ours", "mmap", "diffusers"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        print(json.dumps(_MEASURES[options.measure](options.file, options.dtype)))
+        return
+    console = Console(stderr=True)
+    with tempfile.TemporaryDirectory() as folder:
+        file = options.file
+        if file is None:
+            from full_size import write_full_size
+
+            with console.status("writing a checkpoint of 6.9 GB"):
+                file = write_full_size(Path(folder) / "full.safetensors", 1)
+        nbytes = file.stat().st_size
+        table = Table(
+            "loader",
+            "first load",
+            "second load",
+            "GB/s",
+            "peak RSS / file",
+            title=f"{options.dtype}, {nbytes / 1e9:.2f} GB",
+        )
+        for name in _MEASURES:
+            with console.status(f"loading: {name}"):
+                _warm(file)
+                found = _in_process(name, file, options.dtype)
+            first, second = found["seconds"]
+            table.add_row(
+                name,
+                f"{first:.2f} s",
+                f"{second:.2f} s",
+                f"{nbytes / first / 1e9:.2f}",
+                f"{found['peak_nbytes'] / nbytes:.2f}",
+            )
+            for phase, seconds in found.get("phases", {}).items():
+                table.add_row(f"  {phase}", f"{seconds:.2f} s", "", "", "")
+    Console().print(table)
+
+
+def _in_process(name: str, file: Path, dtype: str) -> dict[str, Any]:
+    command = [sys.executable, "-W", "ignore", __file__, "--measure", name, "--file", str(file), "--dtype", dtype]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+    return json.loads(output.strip().splitlines()[-1])
+
+
+def _warm(file: Path) -> None:
+    with file.open("rb", buffering=0) as opened:
+        buffer = bytearray(1 << 24)
+        while opened.readinto(buffer):
+            pass
+
+
+class _Peak:
+    """The most memory that the process itself held, file pages left out, sampled every 20 ms."""
+
+    def __enter__(self) -> "_Peak":
+        self.nbytes = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.02):
+            lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+            own = sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("RssAnon", "RssShmem")))
+            self.nbytes = max(self.nbytes, own)
+
+
+def _ours(file: Path, dtype: str, read_by: str = "plain") -> dict[str, Any]:
+    import torch
+
+    from litestar_diffusion.domain.model import Checkpoint, ModelName, ModelSpec, ModelTraits
+    from litestar_diffusion.infra import filling
+    from litestar_diffusion.infra.sdxl.load import load_model
+    from litestar_diffusion.infra.store import ComponentStore
+
+    spec = ModelSpec(name=ModelName("full"), source=Checkpoint(path=file), traits=ModelTraits(), version="1")
+    seconds: list[float] = []
+    phases = {"hash and compare": 0.0}
+    add = ComponentStore.add
+
+    def timed_add(self: Any, *arguments: Any) -> Any:
+        begun = time.perf_counter()
+        try:
+            return add(self, *arguments)
+        finally:
+            if not seconds:
+                phases["hash and compare"] += time.perf_counter() - begun
+
+    ComponentStore.add = timed_add
+    fill = filling.Filler.fill
+
+    def timed_fill(self: Any, *arguments: Any) -> None:
+        begun = time.perf_counter()
+        fill(self, *arguments)
+        if not seconds:
+            phases["read, touch and cast"] = phases.get("read, touch and cast", 0.0) + time.perf_counter() - begun
+
+    filling.Filler.fill = timed_fill
+    with _Peak() as peak:
+        store = ComponentStore()
+        for _ in range(2):
+            begun = time.perf_counter()
+            model = load_model(spec, file, getattr(torch, dtype), lambda _: None, store, read_by)  # type: ignore[arg-type]
+            seconds.append(time.perf_counter() - begun)
+            store.release(model.components, reuse=True)
+            del model
+    return {"seconds": seconds, "peak_nbytes": peak.nbytes, "phases": phases}
+
+
+def _mapped(file: Path, dtype: str) -> dict[str, Any]:
+    return _ours(file, dtype, "mmap")
+
+
+def _diffusers(file: Path, dtype: str) -> dict[str, Any]:
+    import torch
+    from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import StableDiffusionXLPipeline
+
+    from litestar_diffusion.infra.sdxl.components import SHIPPED_CONFIGS
+
+    seconds: list[float] = []
+    with _Peak() as peak:
+        for _ in range(2):
+            begun = time.perf_counter()
+            pipeline = StableDiffusionXLPipeline.from_single_file(
+                file,
+                config=str(SHIPPED_CONFIGS),
+                local_files_only=True,
+                torch_dtype=getattr(torch, dtype),
+                add_watermarker=False,
+            )
+            seconds.append(time.perf_counter() - begun)
+            del pipeline
+    return {"seconds": seconds, "peak_nbytes": peak.nbytes}
+
+
+_MEASURES = {"ours": _ours, "mmap": _mapped, "diffusers": _diffusers}
+
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    main()
