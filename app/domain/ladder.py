@@ -93,7 +93,8 @@ class Ladder:
             InsufficientMemory: all that helps has been tried.
             DiffusionError: as `Engine.generate` does.
         """
-        demand, frugality, savings = self._demand(lease.spec, request), begin, _saved(begin)
+        demand, frugality = self._demand(lease.spec, request), begin
+        savings: tuple[Rung, ...] = _saved(begin)
         while True:
             outcome = await self._attempt(lease, request, on_step, frugality)
             if isinstance(outcome, Rendered):
@@ -104,7 +105,8 @@ class Ladder:
             rung = await self._next(outcome.stage, request, savings)
             if rung is None:
                 raise self._gave_up(demand, lease, outcome, savings)
-            savings, frugality = (*savings, rung), _with(frugality, rung)
+            savings += (rung,)
+            frugality = _with(frugality, rung)
 
     async def _attempt(
         self, lease: Lease, request: GenerationRequest, on_step: OnStep, frugality: Frugality
