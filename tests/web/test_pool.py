@@ -1,0 +1,38 @@
+"""The memory manager over HTTP: books, pins, tiers, and a budget that holds one model only."""
+
+from typing import Any
+
+from tests.conftest import StartServer
+
+PROMPT = {"prompt": "a red circle on a blue background", "seed": 7, "num_inference_steps": 2}
+ONE_MODEL = {"LITESTAR_DIFFUSION__MODELS__DEFAULT": "", "LITESTAR_DIFFUSION__MEMORY__HOST": "40000000"}
+
+
+def image(server: Any, model: str) -> tuple[str, str]:
+    answer = server.client.post(f"/generate/{model}", json=PROMPT)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["images"][0]["image"], answer.json()["residency"]
+
+
+def test_two_models_take_turns_in_memory_for_one_and_paint_the_same(start_server: StartServer) -> None:
+    server = start_server(**ONE_MODEL)
+    server.wait_until("/health/ready")
+    first = {model: image(server, model) for model in ("demo", "demo-vpred")}
+    for _ in range(3):
+        for model, (painted, _) in first.items():
+            assert image(server, model) == (painted, "cold")
+    pool = server.client.get("/pool").json()
+    assert pool["host"]["weights_nbytes"] <= pool["host"]["limit_nbytes"] == 40_000_000
+    assert {one["name"]: one["loads"] for one in pool["models"]} == {"demo": 4, "demo-vpred": 4}
+    assert {"unet", "vae", "text_encoder", "text_encoder_2"} == {one["name"] for one in pool["components"]}
+    reasons = {one["facts"].get("reason") for one in pool["decisions"] if one["what"] == "model_unloaded"}
+    assert reasons == {"to make room for demo", "to make room for demo-vpred"}
+
+    assert server.client.post("/models/demo-vpred/pin").json()["pinned"] is True
+    refused = server.client.post("/generate/demo", json=PROMPT)
+    assert (refused.status_code, refused.json()["code"]) == (503, "insufficient_memory")
+    assert server.client.post("/models/demo-vpred/unpin").json()["pinned"] is False
+    assert image(server, "demo") == first["demo"]
+    assert server.client.post("/models/demo/unload").json()["was"] == "device"
+    assert server.client.post("/models/demo/load?tier=host").status_code == 200
+    assert server.client.post("/models/demo/load?tier=moon").status_code == 400
