@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..domain.jobs import OnProgress, StepProgress
+from ..domain.jobs import Progress as Made
 from ..domain.ports import LoadProgress
 
 _TITLES = {"download": "Downloading", "read": "Loading", "place": "Moving to the device"}
@@ -31,8 +32,11 @@ def progress_shown() -> Iterator[OnProgress]:
     starting = bars.add_task("Starting", total=None)  # torch is imported: seconds in which nothing can be counted
     tasks: dict[str, TaskID] = {}
 
-    def show(progress: LoadProgress | StepProgress) -> None:
-        title, done, total = _counted(progress)
+    def show(made: Made) -> None:
+        counted = _counted(made)
+        if counted is None:
+            return
+        title, done, total = counted
         if title not in tasks:
             tasks[title] = bars.add_task(title, total=total)
             bars.update(starting, visible=False)
@@ -42,10 +46,12 @@ def progress_shown() -> Iterator[OnProgress]:
         yield show
 
 
-def _counted(progress: LoadProgress | StepProgress) -> tuple[str, int, int]:
-    """What is being done, how much of it is done, and how much there is."""
+def _counted(progress: Made) -> tuple[str, int, int] | None:
+    """What is being done, how much of it is done, and how much there is; None for what no bar can show."""
     match progress:
         case StepProgress(done=done, total=total):
             return "Denoising", done, total
         case LoadProgress(phase=phase, done_nbytes=done, total_nbytes=total):
             return _TITLES.get(phase, phase), done, total
+        case _:
+            return None

@@ -64,6 +64,11 @@ class Dispatcher:
         """Jobs of one model that wait or run."""
         return sum(job.model == model for job in self._jobs.values())
 
+    def position(self, job_id: str) -> int | None:
+        """How many jobs are before a waiting one; None once it runs or has ended."""
+        waiting = [job.id for job in self._jobs.values() if job.state == "waiting"]
+        return waiting.index(job_id) if job_id in waiting else None
+
     def plan(self, spec: ModelSpec, request: GenerationRequest) -> Plan:
         """How much memory a request takes, and what it saves from the start.
 

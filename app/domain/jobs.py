@@ -7,7 +7,7 @@ from typing import Literal
 
 from .errors import Cancelled, DiffusionError, ShuttingDown
 from .model import ModelName
-from .ports import LoadProgress
+from .ports import LoadProgress, RawImage
 
 JobState = Literal["waiting", "running", "finished", "failed", "cancelled"]
 
@@ -20,7 +20,25 @@ class StepProgress:
     total: int
 
 
-OnProgress = Callable[[LoadProgress | StepProgress], None]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueProgress:
+    """How many jobs are before this one."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What an unfinished image looks like, small and rough."""
+
+    image: RawImage
+    done: int
+    total: int
+
+
+Progress = QueueProgress | LoadProgress | StepProgress | Preview
+
+OnProgress = Callable[[Progress], None]
 """Called from engine and loader threads; must return at once."""
 
 
