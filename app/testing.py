@@ -198,6 +198,7 @@ class FakeEngine:
         request: GenerationRequest,
         on_step: OnStep,
         frugality: Frugality = LAVISH,
+        at_once: int = 1,
     ) -> Rendered:
         """Pictures of one colour each; a step each time the loop comes round."""
         assert self.is_on_device(model), "a model was used that is not on the device"

@@ -47,6 +47,16 @@ class RawImage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How long steps took in which the denoiser ran so many rows at once."""
+
+    rows: int
+    steps: int
+    seconds: float
+    """Of all these steps together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
     """What the engine made of one request: an image for each seed, in order."""
 
@@ -56,7 +66,10 @@ class Rendered:
     denoise_s: float
     decode_s: float
     activation_nbytes: int | None = None
-    """The peak of memory beside the weights that was observed, in bytes; None where the device does not tell."""
+    """The peak of memory beside the weights that was observed, in bytes; None where the device does not tell, or where
+    others ran beside it."""
+    paces: tuple[Pace, ...] = ()
+    """Of its steps, by the rows of the batch that it shared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,9 +170,24 @@ class Engine(Protocol):
         ...
 
     async def generate(
-        self, model: LoadedModel, request: GenerationRequest, on_step: OnStep, frugality: Frugality = LAVISH
+        self,
+        model: LoadedModel,
+        request: GenerationRequest,
+        on_step: OnStep,
+        frugality: Frugality = LAVISH,
+        at_once: int = 1,
     ) -> Rendered:
         """Make the images of a request with a model that is on the device. Leaves the model as it was, whatever happens.
+
+        Requests that are here at the same time, of the same model and size, share each step; what must not share one must
+        not be here. Alone and with one image at once, equal requests give equal bytes.
+
+        Args:
+            model: what `load` returned.
+            request: what to make.
+            on_step: hears of each step, in the engine's thread.
+            frugality: what is saved.
+            at_once: how many of its images are made together.
 
         Raises:
             Cancelled: `on_step` said so.

@@ -1,14 +1,14 @@
 """The torch engine: one device, one thread that touches it, and one thread that reads files."""
 
 import asyncio
-import queue
 import time
 from collections.abc import Callable, Collection
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import structlog
 
+from ..domain.errors import GenerationFailed, ShuttingDown
 from ..domain.generation import GenerationRequest
 from ..domain.model import DtypeName, ModelSpec
 from ..domain.ports import LAVISH, ComponentId, Frugality, LoadedModel, OnLoad, OnStep, Rendered
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger()
 _T = TypeVar("_T")
-_Move = tuple[Callable[[Collection[ComponentId]], None], Collection[ComponentId], "Future[None]"]
 
 
 class TorchEngine:
@@ -43,7 +42,7 @@ class TorchEngine:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
         self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader")
         self._downloader = ThreadPoolExecutor(max_workers=4, thread_name_prefix="downloader")
-        self._moves: queue.SimpleQueue[_Move] = queue.SimpleQueue()
+        self._stepping = False
         self._starting: asyncio.Task[None] | None = None
         self._runtime: Runtime | None = None
 
@@ -104,15 +103,17 @@ class TorchEngine:
         await asyncio.get_running_loop().run_in_executor(self._loader, self._running.unload, model, reuse)
 
     async def generate(
-        self, model: LoadedModel, request: GenerationRequest, on_step: OnStep, frugality: Frugality = LAVISH
+        self,
+        model: LoadedModel,
+        request: GenerationRequest,
+        on_step: OnStep,
+        frugality: Frugality = LAVISH,
+        at_once: int = 1,
     ) -> Rendered:
-        """Make the images of a request; between its steps, weights of others begin to move."""
-
-        def on_each_step(done: int, total: int) -> None:
-            self._make_moves()
-            on_step(done, total)
-
-        return await self._in_engine(self._running.generate, model, request, on_each_step, frugality)
+        """Make the images of a request; it joins those that run at their next step."""
+        result = self._running.join(model, request, on_step, frugality, at_once)
+        self._thread.submit(self._wake)
+        return await asyncio.wrap_future(result)
 
     async def stop(self) -> None:
         """End both threads, once they are done with what they are doing."""
@@ -141,24 +142,28 @@ class TorchEngine:
 
     async def _move(self, function: Callable[[Collection[ComponentId]], None], ids: Collection[ComponentId]) -> None:
         """Have the engine's thread move weights: between two steps if it is busy, at once otherwise."""
-        done: Future[None] = Future()
-        self._moves.put((function, ids, done))
-        self._thread.submit(self._make_moves)
-        await asyncio.wrap_future(done)
+        await self._in_engine(function, ids)
 
-    def _make_moves(self) -> None:
-        """Make the moves that were asked for. Engine thread only."""
-        while True:
+    def _wake(self) -> None:
+        """Begin to step, unless that is being done. Engine thread only."""
+        if not self._stepping:
+            self._stepping = True
+            self._step()
+
+    def _step(self) -> None:
+        """Take one step, then stand in line again, behind whatever was asked of this thread meanwhile."""
+        try:
+            left = self._running.step()
+        except Exception:
+            _log.exception("step_failed")
+            self._running.abandon(GenerationFailed("The engine failed between two steps; the server's log says how."))
+            left = False
+        self._stepping = left
+        if left:
             try:
-                function, ids, done = self._moves.get_nowait()
-            except queue.Empty:
-                return
-            try:
-                function(ids)
-            except BaseException as error:
-                done.set_exception(error)
-            else:
-                done.set_result(None)
+                self._thread.submit(self._step)
+            except RuntimeError:  # the engine was stopped
+                self._running.abandon(ShuttingDown("The server is shutting down."))
 
     async def _in_engine(self, function: Callable[..., _T], *arguments: Any) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)

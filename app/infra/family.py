@@ -1,19 +1,84 @@
 """Families of models: what differs between them stands behind these functions. Adding one adds a line here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from ..domain.generation import GenerationRequest
 from ..domain.model import ModelSpec
-from ..domain.ports import Frugality, OnLoad, OnStep, Rendered
+from ..domain.ports import Frugality, OnLoad, RawImage
 from .filling import ReadBy
 from .sdxl.load import load_model, weights_elements
-from .sdxl.render import render
+from .sdxl.run import SdxlForwards, SdxlRun
 from .store import ComponentStore
+
+
+class Run(Protocol):
+    """One request between its prompts and its pictures; made by `Family.begin`, which encodes the prompts.
+
+    Engine thread only. What works raises OutOfMemory with its stage, and leaves the model as it was.
+    """
+
+    encode_s: float
+    decode_s: float
+
+    @property
+    def lane(self) -> object:
+        """Equal for runs that may share a forward."""
+        ...
+
+    @property
+    def done(self) -> int:
+        """Evaluations of the denoiser so far, of all images."""
+        ...
+
+    @property
+    def total(self) -> int:
+        """Evaluations in all."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """Rows that the next step adds to the batch."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """Whether every image is there."""
+        ...
+
+    @property
+    def images(self) -> tuple[RawImage, ...]:
+        """In the order of the seeds."""
+        ...
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the sender should know."""
+        ...
+
+    def settle(self) -> None:
+        """Decode the images whose latents are done, and begin the next ones."""
+        ...
+
+
+class Forwards(Protocol):
+    """Takes the steps of the runs of one engine; may remember what stays the same from step to step."""
+
+    def step(self, runs: Sequence[Any]) -> "dict[Any, Exception]":
+        """Take runs of one lane one step further; returns those that cannot go on, with the reason.
+
+        Raises:
+            OutOfMemory: no run has moved; fewer at once may be the cure.
+        """
+        ...
+
+    def forget(self) -> None:
+        """Let go of all tensors."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +88,9 @@ class Family:
     load: Callable[[ModelSpec, Path, torch.dtype, OnLoad, ComponentStore, ReadBy], Any]
     elements: Callable[[ModelSpec, Path], int]
     """How many numbers the weights hold that `load` would read."""
-    render: Callable[[Any, GenerationRequest, OnStep, Frugality], Rendered]
+    begin: Callable[[Any, GenerationRequest, Frugality, int], Run]
+    """From a model, a request, what is to be saved, and how many images go through the denoiser at once."""
+    forwards: Callable[[], Forwards]
 
 
-FAMILIES = {"sdxl": Family(load=load_model, elements=weights_elements, render=render)}
+FAMILIES = {"sdxl": Family(load=load_model, elements=weights_elements, begin=SdxlRun, forwards=SdxlForwards)}

@@ -2,8 +2,9 @@
 
 import gc
 import traceback
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from ..domain.checkpoint import NotServable
 from ..domain.errors import DiffusionError, GenerationFailed, LoadFailed, OutOfMemory
 from ..domain.generation import GenerationRequest
 from ..domain.model import DtypeName, HubRepository, ModelSpec
-from ..domain.ports import LAVISH, Component, ComponentId, Frugality, LoadedModel, OnLoad, OnStep, Rendered
+from ..domain.ports import Component, ComponentId, Frugality, LoadedModel, OnLoad, OnStep, Rendered
 from .device import choose_device, choose_dtype, device_nbytes
 from .family import FAMILIES, Family
 from .filling import ReadBy
@@ -21,8 +22,9 @@ from .header import BrokenFile
 from .mover import Mover
 from .out_of_memory import is_out_of_memory, without_frames
 from .peak import Peak, free_nbytes
+from .stepper import Stepper, Work
 from .store import ComponentStore
-from .threads import threads_for
+from .threads import multiplications, threads_for
 
 FetchRepository = Callable[[HubRepository, OnLoad], Path]
 """Makes sure that a repository's files are on disk and returns their folder. Blocks."""
@@ -54,6 +56,9 @@ class Runtime:
         self._store = ComponentStore()
         self._mover = Mover(self.device)
         self._snapshots: dict[HubRepository, Path] = {}
+        self._stepper = Stepper(
+            new_peak=lambda: Peak(self.device), set_threads=self._set_threads, failure_of=self._failure_of
+        )
 
     @property
     def default_dtype(self) -> str:
@@ -123,36 +128,51 @@ class Runtime:
         if self.device.type == "cuda":
             self._release_cache()
 
-    def generate(
-        self, model: LoadedModel, request: GenerationRequest, on_step: OnStep, frugality: Frugality = LAVISH
-    ) -> Rendered:
-        """Make the images of a request; every failure comes out as one of the domain's errors, and holds no tensor."""
+    def join(
+        self, model: LoadedModel, request: GenerationRequest, on_step: OnStep, frugality: Frugality, at_once: int
+    ) -> "Future[Rendered]":
+        """Have a request join those that run, at the next step. Any thread; `step` does the work."""
         own = _own(model)
-        self._set_threads(own, request)
-        peak = Peak(self.device)
-        try:
-            rendered = own.family.render(own.content, request, on_step, frugality)
-            return replace(rendered, activation_nbytes=peak.nbytes())
-        except OutOfMemory as error:
-            failure = OutOfMemory(error.stage)
-        except DiffusionError as error:
-            failure = without_frames(error)
-        except Exception as error:
-            failure = GenerationFailed(
-                f"The image could not be made ({type(error).__name__}). The server's log has the details."
-            )
-            failure.add_note("".join(traceback.format_exception(error)))  # for the log
-        # Raised outside the handlers: within, it would hold the error that it came from, with all frames and tensors.
-        if isinstance(failure, OutOfMemory):
-            self._release_cache()
-            failure.free_nbytes = free_nbytes(self.device)
-        raise failure
+        weights = sum(component.nbytes for component in own.components) // self._element_nbytes(own)
+        work = Work(
+            family=own.family,
+            content=own.content,
+            weights=weights,
+            request=request,
+            on_step=on_step,
+            frugality=frugality,
+            at_once=at_once,
+        )
+        self._stepper.add(work)
+        return work.result
 
-    def _set_threads(self, model: TorchModel, request: GenerationRequest) -> None:
+    def step(self) -> bool:
+        """Take those that run one step further. Returns whether any is left."""
+        return self._stepper.turn()
+
+    def abandon(self, failure: DiffusionError) -> None:
+        """Fail all that runs."""
+        self._stepper.abandon(failure)
+
+    def _failure_of(self, error: Exception) -> DiffusionError:
+        """What a client is told of whatever went wrong; holds no tensor."""
+        if isinstance(error, OutOfMemory):
+            without_frames(error)
+            self._release_cache()
+            return OutOfMemory(error.stage, free_nbytes(self.device))
+        if isinstance(error, DiffusionError):
+            return without_frames(error)
+        failure = GenerationFailed(
+            f"The image could not be made ({type(error).__name__}). The server's log has the details."
+        )
+        failure.add_note("".join(traceback.format_exception(error)))  # for the log
+        return failure
+
+    def _set_threads(self, works: Sequence[Work]) -> None:
         """Only where the CPU does the work, and nobody has said how many threads it shall use."""
         if self.device.type == "cpu" and not self._threads_fixed:
-            weights = sum(component.nbytes for component in model.components) // self._element_nbytes(model)
-            torch.set_num_threads(threads_for(request, weights, self.threads))
+            work = sum(multiplications(work.request, work.weights, work.at_once) for work in works)
+            torch.set_num_threads(threads_for(work, self.threads))
 
     @staticmethod
     def _element_nbytes(model: TorchModel) -> int:

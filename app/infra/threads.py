@@ -7,16 +7,26 @@ _WORTH_IT = 10**11
 cores the demo model takes twice as long with both, and ten times as long where another program keeps one of them busy."""
 
 
-def threads_for(request: GenerationRequest, weights: int, available: int) -> int:
+def threads_for(work: int, available: int) -> int:
     """One for small work, all for the rest.
 
-    It depends on nothing but the model and the request, so that an image is the same whatever else runs.
+    For a request alone it depends on nothing but the model and the request, so that its image is the same whatever else runs.
+
+    Args:
+        work: multiplications a step, of all that runs together; see `multiplications`.
+        available: threads that torch would use.
+    """
+    return available if work >= _WORTH_IT else 1
+
+
+def multiplications(request: GenerationRequest, weights: int, at_once: int) -> int:
+    """Multiplications a step of a request.
 
     Args:
         request: what to make.
         weights: numbers in the model's weights; each is used about once for every latent pixel.
-        available: threads that torch would use.
+        at_once: how many of its images are made together.
     """
-    rows = 2 if request.guided else 1
+    rows = (2 if request.guided else 1) * min(at_once, len(request.seeds))
     latent_pixels = (request.width // LATENT_SCALE) * (request.height // LATENT_SCALE)
-    return available if weights * latent_pixels * rows >= _WORTH_IT else 1
+    return weights * latent_pixels * rows

@@ -1,6 +1,6 @@
-"""The denoising loop: from noise to latents, one image at a time."""
+"""From noise to latents, a step at a time; images that share a model and a size share each forward of the UNet."""
 
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -14,79 +14,124 @@ from .text import Conditioning
 _LATENT_CHANNELS = 4
 """Of SDXL's autoencoder; the catalogue refuses UNets that take more."""
 
-OnImageStep = Callable[[int, int], None]
-"""Called with (evaluations done, evaluations in all) of one image."""
 
+class Strand:
+    """One image between noise and latents: its own sampler, noise and place in the schedule, shared with no other.
 
-def denoise(
-    model: SdxlModel,
-    request: GenerationRequest,
-    conditioning: Conditioning,
-    seed: int,
-    on_step: OnImageStep,
-    *,
-    split_guidance: bool = False,
-) -> Tensor:
-    """Latents of one image, 1 x 4 x height/8 x width/8.
-
-    The noise is drawn on the CPU, so a seed means the same image on every device; nothing of it depends on the other
-    images of the request. Latents stay in float32 between steps: in bfloat16 they would gather rounding errors.
-
-    Args:
-        model: whose UNet to use.
-        request: what to make.
-        conditioning: the encoded prompts.
-        seed: of this image.
-        on_step: hears of each evaluation; raises to stop.
-        split_guidance: run the two rows of guidance one after the other, which needs less memory.
+    The noise is drawn on the CPU, so a seed means the same image on every device; nothing of it depends on the images beside
+    it. Latents stay in float32 between steps: in bfloat16 they would gather rounding errors.
     """
-    device = model.unet.device
-    generator = torch.Generator("cpu").manual_seed(seed)
-    sampler: Any = build_sampler(request.sampler, model.sampler_config, model.traits, request.timestep_spacing)
-    timesteps = start(sampler, request.num_inference_steps, device)
-    step_options = step_arguments(sampler, [generator])
-    shape = (1, _LATENT_CHANNELS, request.height // LATENT_SCALE, request.width // LATENT_SCALE)
-    latents = torch.randn(shape, generator=generator, dtype=torch.float32).to(device) * sampler.init_noise_sigma
-    predict = _Predictor(model, request, conditioning, split_guidance)
-    on_step(0, len(timesteps))
-    for index, timestep in enumerate(timesteps):
-        prediction = predict(sampler.scale_model_input(latents, timestep), timestep)
-        latents = sampler.step(prediction, timestep, latents, **step_options)[0]
-        on_step(index + 1, len(timesteps))
-    return latents.to(model.dtype)
+
+    def __init__(self, model: SdxlModel, request: GenerationRequest, conditioning: Conditioning, seed: int) -> None:
+        device = model.unet.device
+        self.request = request
+        self.conditioning = conditioning
+        self.done = 0
+        generator = torch.Generator("cpu").manual_seed(seed)
+        self._sampler: Any = build_sampler(
+            request.sampler, model.sampler_config, model.traits, request.timestep_spacing
+        )
+        self._timesteps = start(self._sampler, request.num_inference_steps, device)
+        self._step_options = step_arguments(self._sampler, [generator])
+        shape = (1, _LATENT_CHANNELS, request.height // LATENT_SCALE, request.width // LATENT_SCALE)
+        noise = torch.randn(shape, generator=generator, dtype=torch.float32)
+        self._latents = noise.to(device) * self._sampler.init_noise_sigma
+        self._rows_of_time = self._timesteps.to(torch.float32)
+
+    @property
+    def total(self) -> int:
+        """Evaluations of the UNet in all; see `samplers.start`."""
+        return len(self._timesteps)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the latents are those of the image."""
+        return self.done == self.total
+
+    @property
+    def rows(self) -> int:
+        """Rows of the UNet's batch: two with guidance, otherwise one."""
+        return len(self.conditioning.sequence)
+
+    @property
+    def latents(self) -> Tensor:
+        """1 x 4 x height/8 x width/8, float32."""
+        return self._latents
+
+    def model_input(self) -> Tensor:
+        """What the UNet is shown now, of about unit variance: 1 x 4 x height/8 x width/8, float32."""
+        return self._sampler.scale_model_input(self._latents, self._timesteps[self.done])
+
+    def timestep(self) -> Tensor:
+        """Of the next evaluation, as one float32 on the device."""
+        return self._rows_of_time[self.done : self.done + 1]
+
+    def advance(self, prediction: Tensor) -> None:
+        """Take the step that a prediction (rows x 4 x h x w, float32) leads to."""
+        if self.request.guided:
+            prediction = _guided(prediction, self.request)
+        timestep = self._timesteps[self.done]
+        self._latents = self._sampler.step(prediction, timestep, self._latents, **self._step_options)[0]
+        self.done += 1
 
 
-class _Predictor:
-    """The UNet with everything applied that stays the same from step to step: prompt, sizes, guidance.
+class Forward:
+    """One forward of the UNet for a set of strands that stays the same for some steps: its prompts and sizes, laid together.
 
     A class rather than a closure: a closure's tensors would outlive its frame in the traceback of a failure.
     """
 
-    def __init__(
-        self, model: SdxlModel, request: GenerationRequest, conditioning: Conditioning, split_guidance: bool
-    ) -> None:
+    def __init__(self, model: SdxlModel, strands: Sequence[Strand], *, split_guidance: bool = False) -> None:
+        """Lay the rows of strands of one size and one prompt length together.
+
+        Args:
+            model: whose UNet to use.
+            strands: in the order of their rows.
+            split_guidance: run the two rows of guidance one after the other, which needs less memory; for one strand.
+        """
         self._model = model
-        self._request = request
-        self._at_once = at_once = 1 if split_guidance else len(conditioning.sequence)
-        height, width = request.height, request.width
+        self.strands = tuple(strands)
+        self._counts = [strand.rows for strand in strands]
+        rows = sum(self._counts)
+        self._at_once = at_once = 1 if split_guidance else rows
+        height, width = strands[0].request.height, strands[0].request.width
         sizes = [height, width, 0, 0, height, width]  # original size, crop, target size (SDXL, arXiv:2307.01952, 2.2)
         self._time_ids = torch.tensor([sizes], dtype=model.dtype, device=model.unet.device).expand(at_once, -1)
-        self._parts = list(zip(conditioning.sequence.split(at_once), conditioning.pooled.split(at_once), strict=True))
+        sequence = _joined([strand.conditioning.sequence for strand in strands])
+        pooled = _joined([strand.conditioning.pooled for strand in strands])
+        self._parts = list(zip(sequence.split(at_once), pooled.split(at_once), strict=True))
 
-    def __call__(self, latents: Tensor, timestep: Tensor) -> Tensor:
-        latents = latents.to(self._model.dtype).expand(self._at_once, -1, -1, -1)
+    def predictions(self) -> Sequence[Tensor]:
+        """What the UNet says to each strand's next step: its rows x 4 x h x w, float32."""
+        latents = _joined(
+            [strand.model_input().to(self._model.dtype).expand(strand.rows, -1, -1, -1) for strand in self.strands]
+        )
+        times = _joined([strand.timestep().expand(strand.rows) for strand in self.strands])
         latents = latents.contiguous(memory_format=torch.channels_last)
-        prediction = torch.cat([self._run(latents, timestep, *part) for part in self._parts]).float()
-        return _guided(prediction, self._request) if self._request.guided else prediction
+        shares = zip(latents.split(self._at_once), times.split(self._at_once), self._parts, strict=True)
+        outputs = [self._run(share, time, *part) for share, time, part in shares]
+        return _joined(outputs).float().split(self._counts)
 
-    def _run(self, latents: Tensor, timestep: Tensor, sequence: Tensor, pooled: Tensor) -> Tensor:
+    def _run(self, latents: Tensor, timesteps: Tensor, sequence: Tensor, pooled: Tensor) -> Tensor:
         return self._model.unet(
             latents,
-            timestep,
+            timesteps,
             encoder_hidden_states=sequence,
             added_cond_kwargs={"text_embeds": pooled, "time_ids": self._time_ids},
             return_dict=False,
         )[0]
+
+
+def grouped(strands: Iterable[Strand]) -> list[list[Strand]]:
+    """Strands that one forward can take together: those whose prompts fill as many tokens, in their order."""
+    groups: dict[int, list[Strand]] = {}
+    for strand in strands:
+        groups.setdefault(strand.conditioning.sequence.shape[1], []).append(strand)
+    return list(groups.values())
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 def _guided(prediction: Tensor, request: GenerationRequest) -> Tensor:
