@@ -9,11 +9,12 @@ from pathlib import Path
 import structlog
 
 from .domain.budget import Budget
-from .domain.dispatch import Dispatcher
+from .domain.dispatch import Dispatcher, DispatchPolicy
 from .domain.errors import DiffusionError
 from .domain.events import OnPoolEvent, PoolEvent
 from .domain.generator import ImageGenerator
 from .domain.history import History
+from .domain.line import Patience
 from .domain.pool import ModelPool
 from .domain.ports import Catalogue, Engine
 from .infra.catalogue import ModelCatalogue
@@ -46,7 +47,7 @@ class Services:
 
     def not_ready_because(self) -> str | None:
         """Why a request would have to wait now; None once the engine runs and the default model is loaded."""
-        return self._not_ready
+        return self._not_ready or self.dispatcher.stuck_because
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -54,13 +55,15 @@ class Services:
         self._log_models()
         starting = asyncio.create_task(self._start(), name="start engine")
         tidying = asyncio.create_task(self._unload_idle(), name="unload idle models")
+        watching = asyncio.create_task(self._watch_device(), name="watch the device")
         try:
             yield
         finally:
             await self.end()
             starting.cancel()
             tidying.cancel()
-            await asyncio.wait([starting, tidying])
+            watching.cancel()
+            await asyncio.wait([starting, tidying, watching])
             await self.pool.close()
             await self.engine.stop()
 
@@ -113,6 +116,16 @@ class Services:
             await asyncio.sleep(min(timeout_s / 4, 30))
             await self.pool.unload_idle(timeout_s)
 
+    async def _watch_device(self) -> None:
+        """From time to time, see whether the device still moves."""
+        noticed = None
+        while True:
+            await asyncio.sleep(min(self.settings.dispatch.stuck_after_s / 4, 10))
+            self.dispatcher.check_pulse()
+            if (reason := self.dispatcher.stuck_because) != noticed:
+                noticed = reason
+                _log.error("engine_stuck", reason=reason) if reason else _log.info("engine_recovered")
+
     def _log_models(self) -> None:
         specs = self.catalogue.list()
         default = self.settings.models.default
@@ -149,7 +162,7 @@ def build(settings: Settings) -> Services:
         on_event=_all_of(log_event, metrics.on_event, history.note),
         overdue_s=settings.memory.lease_warning_s,
     )
-    dispatcher = Dispatcher(pool, engine, max_waiting=settings.limits.max_waiting)
+    dispatcher = Dispatcher(pool, engine, dispatch_policy(settings))
     generator = ImageGenerator(
         catalogue, dispatcher, engine, PillowImageWriter(), settings.limits, on_generated=metrics.on_generated
     )
@@ -164,6 +177,19 @@ def build(settings: Settings) -> Services:
         metrics=metrics,
         history=history,
         stop_downloads=fetcher.close,
+    )
+
+
+def dispatch_policy(settings: Settings) -> DispatchPolicy:
+    """The rules of the line, as the settings say; 0 there means no limit."""
+    limits, dispatch = settings.limits, settings.dispatch
+    return DispatchPolicy(
+        max_waiting=limits.max_waiting,
+        max_waiting_per_client=limits.max_waiting_per_client or None,
+        max_wait_s=limits.max_wait_s or None,
+        patience=Patience(max_passes=dispatch.max_passes, max_wait_s=dispatch.patience_s),
+        max_rows=dispatch.max_rows,
+        stuck_after_s=dispatch.stuck_after_s,
     )
 
 

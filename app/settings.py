@@ -97,7 +97,24 @@ class LimitsSettings(Limits, frozen=True, kw_only=True):
 
     max_waiting: Annotated[int, Meta(ge=0)] = 64
     """Requests that may wait before the next one gets 503 with Retry-After."""
+    max_waiting_per_client: Annotated[int, Meta(ge=0)] = 0
+    """The same for each client, which gets 429; 0: no limit of its own."""
+    max_wait_s: Annotated[float, Meta(ge=0)] = 0.0
+    """Requests that have not begun to run by then get 503; 0: they may wait for ever."""
     max_body_bytes: Annotated[int, Meta(ge=1024)] = 1_000_000
+
+
+class DispatchSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Who runs when, and together with whom."""
+
+    max_rows: Annotated[int, Meta(ge=1, le=256)] = 16
+    """Rows of the denoiser's batch at most; an image takes two with guidance, one without."""
+    max_passes: Annotated[int, Meta(ge=0)] = 8
+    """So many later requests may be served before one whose model is not on the device."""
+    patience_s: Annotated[float, Meta(ge=0)] = 30.0
+    """After so long nobody goes before a request any more."""
+    stuck_after_s: Annotated[float, Meta(gt=0)] = 600.0
+    """A device that has not finished a step for so long is taken for stuck: readiness turns false, requests get 503."""
 
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +136,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     device: DeviceSettings = DeviceSettings()
     memory: MemorySettings = MemorySettings()
     limits: LimitsSettings = LimitsSettings()
+    dispatch: DispatchSettings = DispatchSettings()
     log: LogSettings = LogSettings()
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from .bootstrap import Services
+from .bootstrap import Services, dispatch_policy
 from .domain.budget import Budget
 from .domain.dispatch import Dispatcher
 from .domain.errors import OutOfMemory, UnknownModel
@@ -198,7 +198,7 @@ class FakeEngine:
         request: GenerationRequest,
         on_step: OnStep,
         frugality: Frugality = LAVISH,
-        at_once: int = 1,
+        at_once: int = 1,  # noqa: ARG002 - the port's signature
     ) -> Rendered:
         """Pictures of one colour each; a step each time the loop comes round."""
         assert self.is_on_device(model), "a model was used that is not on the device"
@@ -245,7 +245,7 @@ def fake_services(*specs: ModelSpec, settings: Settings | None = None, engine: F
     catalogue = FakeCatalogue(specs)
     metrics = Metrics()
     pool = ModelPool(catalogue, engine, Budget(), on_event=metrics.on_event)
-    dispatcher = Dispatcher(pool, engine, max_waiting=settings.limits.max_waiting)
+    dispatcher = Dispatcher(pool, engine, dispatch_policy(settings))
     generator = ImageGenerator(
         catalogue, dispatcher, engine, PillowImageWriter(), Limits(), on_generated=metrics.on_generated
     )

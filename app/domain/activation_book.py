@@ -43,6 +43,11 @@ class ActivationBook:
         """The same with the margin that failures have taught."""
         return int(self.expected_nbytes(demand, frugality) * self._of(demand).margin)
 
+    def safe_step_nbytes(self, demand: Demand, frugality: Frugality) -> int:
+        """The same for one image while it is denoised."""
+        record = self._of(demand)
+        return int(_corrected(demand.predicted_step_nbytes(frugality), record.ratio) * record.margin)
+
     def succeeded(self, demand: Demand, frugality: Frugality, observed_nbytes: int | None) -> None:
         """Learn from a request that ran, and from its peak where the device tells."""
         record = self._of(demand)

@@ -20,13 +20,15 @@ Found = Literal["hot", "warm", "cold"]
 """Where a request found its model: on the device, in host memory, or on disk."""
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
+@dataclass(slots=True, eq=False)
 class Hold:
     """A granted claim: the model stays on its tier, and the activations' bytes stay free, until it is given back."""
 
     entry: "Entry"
     tier: Tier
     activation_nbytes: int = 0
+    together_nbytes: int = 0
+    """How much of them adds up with those of other holds of the model, because they run at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,8 @@ class Books:
         """Components whose device copy is being dropped: no longer there for anybody, still counted."""
         self.queue: list[Entry] = []
         """Whose turn to claim memory comes when: an entry for each waiting request, first come first."""
+        self.foreseen: list[ModelName] = []
+        """The models of requests that will claim memory later, the next one first."""
         self.budget = Budget()
         self.shared = False
         """Whether the device's memory is the host's."""
@@ -122,15 +126,16 @@ class Books:
         """Every component in host memory, once however many models share it."""
         return _unique(self.all())
 
-    def usage(self, also: Hold | None = None, of: Iterable[Entry] | None = None) -> Usage:
-        """Bytes taken and promised, as if `also` had been granted, of all entries or of those given."""
+    def usage(self, also: Hold | None = None, of: Iterable[Entry] | None = None, *, alone: bool = False) -> Usage:
+        """Bytes taken and promised, as if `also` had been granted, and alone, of all entries or of those given."""
         entries = self.all() if of is None else list(of)
         extra = None if also is None else also.entry
         parts = {entry: entry.expected if entry.promised or entry is extra else () for entry in entries}
         parts |= {entry: entry.components for entry in entries if entry.model is not None}
         host = {part.id: part.nbytes for own in parts.values() for part in own}
-        holds = [hold for entry in entries for hold in entry.holds] + ([] if also is None else [also])
-        activations = max((hold.activation_nbytes for hold in holds), default=0)
+        held = [] if alone else [hold for entry in entries for hold in entry.holds]
+        holds = held + ([] if also is None else [also])
+        activations = _activations(holds)
         if self.shared:
             both = sum(host.values()) + activations
             return Usage(host_nbytes=both, device_nbytes=both)
@@ -142,8 +147,8 @@ class Books:
         return Usage(host_nbytes=sum(host.values()), device_nbytes=sum(device.values()) + activations)
 
     def reserved_nbytes(self) -> int:
-        """For activations: the most that any lease asked for, because a device works for one at a time."""
-        return max((hold.activation_nbytes for entry in self.all() for hold in entry.holds), default=0)
+        """For activations: the most that any model's leases need, because a device works for one model at a time."""
+        return _activations([hold for entry in self.all() for hold in entry.holds])
 
     def limits(self) -> Usage:
         """The budget; practically endless where there is no limit."""
@@ -215,7 +220,21 @@ class Books:
         self.placed &= self.components().keys()
 
     def _wanted(self, entry: Entry) -> int | None:
-        return self.queue.index(entry) if entry in self.queue else None
+        """Position of the first request that waits for it, in the pool's queue or behind that."""
+        if entry in self.queue:
+            return self.queue.index(entry)
+        name = entry.spec.name
+        return len(self.queue) + self.foreseen.index(name) if name in self.foreseen else None
+
+
+def _activations(holds: Iterable[Hold]) -> int:
+    """Bytes of activations: a device works for one model at a time, and for those of its holds that run together."""
+    most: dict[Entry, int] = {}
+    sums: dict[Entry, int] = {}
+    for hold in holds:
+        most[hold.entry] = max(most.get(hold.entry, 0), hold.activation_nbytes)
+        sums[hold.entry] = sums.get(hold.entry, 0) + hold.together_nbytes
+    return max((max(most[entry], sums[entry]) for entry in most), default=0)
 
 
 def _unique(entries: Iterable[Entry]) -> dict[ComponentId, Component]:

@@ -1,24 +1,44 @@
-"""The dispatcher: a bounded queue before each device, first come first served, with cancellation and a clean end."""
+"""The dispatcher: a bounded line before one device, batches that requests join at any step, cancellation, a clean end."""
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from .books import Found
-from .errors import DiffusionError, QueueFull
+from .errors import DiffusionError, QueueFull, TooManyRequests, WaitedTooLong
 from .generation import GenerationRequest
 from .jobs import Job, going_down, gone_away
-from .ladder import Ladder, Plan, Rung
+from .ladder import Climbed, Ladder, Plan, Rung
+from .lanes import lane_of, rows_an_image
+from .line import Line, Patience, Ticket, TicketState
 from .model import ModelName, ModelSpec
-from .pool import ModelPool
-from .ports import LAVISH, Engine, Frugality, Rendered
+from .pace import PaceBook
+from .pool import Lease, ModelPool
+from .ports import Engine, Rendered
+from .pulse import Pulse
+from .schedule import Batch, Candidate, decide
 
-_T = TypeVar("_T")
 _USUAL_JOB_S = 5.0
-"""Assumed length of a job until the first one has been timed."""
+"""Assumed length of a job whose model has not made an image yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispatchPolicy:
+    """The rules of the line."""
+
+    max_waiting: int = 64
+    """Jobs that may wait before the next one is refused."""
+    max_waiting_per_client: int | None = None
+    """The same for each client."""
+    max_wait_s: float | None = None
+    """A job that has not begun to run by then is given up."""
+    patience: Patience = field(default_factory=Patience)
+    max_rows: int = 16
+    """Rows of the denoiser's batch at most; two for each image with guidance."""
+    stuck_after_s: float = 600.0
+    """A device that has not finished a step for so long is taken for stuck."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,38 +55,47 @@ class Ran:
 
 
 class Dispatcher:
-    """Runs jobs on one device, one at a time, in the order in which their models became ready.
+    """Runs jobs on one device. Those of one lane share steps; `schedule` decides who is next, and whose model comes meanwhile.
 
-    A job first gets its model (loading does not occupy the device, so requests for a hot model pass one that still
-    downloads) and then waits for its turn.
+    A job waits for its files, which may take long and holds up nobody, then in line, then for its model, then for its turn.
     """
 
     def __init__(
-        self, pool: ModelPool, engine: Engine, *, max_waiting: int, clock: Callable[[], float] = time.monotonic
+        self,
+        pool: ModelPool,
+        engine: Engine,
+        policy: DispatchPolicy | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pool = pool
         self._ladder = Ladder(pool, engine)
-        self._max_waiting = max_waiting
+        self._policy = policy = policy or DispatchPolicy()
         self._clock = clock
-        self._turn = asyncio.Lock()  # asyncio.Lock is fair: first come, first served
-        self._jobs: dict[str, Job] = {}
+        self._line = Line(policy.patience, clock)
+        self._paces = PaceBook(policy.max_rows)
         self._idle = asyncio.Event()
         self._idle.set()
         self._closing = False
-        self._recent_s: deque[float] = deque(maxlen=16)
+        self._pulse = Pulse(clock, policy.stuck_after_s)
 
     @property
     def depth(self) -> int:
         """Jobs that wait or run."""
-        return len(self._jobs)
+        return len(self._line)
+
+    @property
+    def stuck_because(self) -> str | None:
+        """Why the device is taken for stuck; None while it works."""
+        return self._pulse.stuck.message if self._pulse.stuck is not None else None
 
     def depth_of(self, model: ModelName) -> int:
         """Jobs of one model that wait or run."""
-        return sum(job.model == model for job in self._jobs.values())
+        return sum(ticket.request.model == model for ticket in self._line.all())
 
     def position(self, job_id: str) -> int | None:
         """How many jobs are before a waiting one; None once it runs or has ended."""
-        waiting = [job.id for job in self._jobs.values() if job.state == "waiting"]
+        waiting = [ticket.job.id for ticket in self._line.waiting()]
         return waiting.index(job_id) if job_id in waiting else None
 
     def plan(self, spec: ModelSpec, request: GenerationRequest) -> Plan:
@@ -77,98 +106,208 @@ class Dispatcher:
         """
         return self._ladder.plan(spec, request)
 
-    async def run(
-        self, job: Job, request: GenerationRequest, activation_nbytes: int, frugality: Frugality = LAVISH
-    ) -> Ran:
+    def seconds(self, request: GenerationRequest) -> float | None:
+        """Seconds of the device that a request will take, waiting and loading apart; None where nothing is known."""
+        return self._paces.seconds(request)
+
+    def wait_s(self) -> float:
+        """Seconds until a job that came now would run, as far as is known."""
+        return sum(
+            (self._paces.seconds(ticket.request) or _USUAL_JOB_S) * (1 - ticket.job.fraction)
+            for ticket in self._line.all()
+        )
+
+    async def run(self, job: Job, request: GenerationRequest, plan: Plan) -> Ran:
         """Run a request and wait for it. When the waiting task is cancelled, the job stops before its next step.
 
         Args:
             job: what its progress is noted in.
             request: what to make.
-            activation_nbytes: bytes beside the weights that its lease reserves.
-            frugality: what it saves from the start; where the device runs out of memory, it saves more.
+            plan: of `plan`; where the device runs out of memory, more is saved than it says.
 
         Raises:
             InsufficientMemory: the device ran out of memory whatever was saved.
-            QueueFull: too many jobs wait already.
+            QueueFull, TooManyRequests: too many jobs wait already, of all or of this client.
+            WaitedTooLong: it has waited as long as it may.
+            EngineStuck: the device does not answer.
             ShuttingDown: the server is going down.
             DiffusionError: whatever went wrong with this job, and with no other.
         """
-        self._admit(job)
+        ticket = self._admit(job, request, plan)
+        ticket.work = work = asyncio.create_task(self._serve(ticket), name=f"job {job.id}")
+        work.add_done_callback(lambda _: self._ended(ticket))
         try:
-            ran = await self._run(job, request, activation_nbytes, frugality)
+            ran = await asyncio.shield(ticket.outcome)
             job.state = "finished"
             return ran
         except DiffusionError:
             job.state = "failed"
             raise
-        except BaseException:
+        except asyncio.CancelledError:
             job.state = "cancelled"
+            ticket.stop(gone_away())
+            if self._pulse.stuck is None:
+                await asyncio.wait([work])
             raise
-        finally:
-            del self._jobs[job.id]
-            if not self._jobs:
-                self._idle.set()
 
     def close(self) -> None:
         """Refuse new jobs from now on, and end those that still wait."""
         self._closing = True
-        for job in self._jobs.values():
-            if job.state == "waiting":
-                job.stop(going_down())
+        for ticket in self._line.all():
+            if ticket.state != "running":
+                ticket.stop(going_down())
 
     async def drain(self, grace_s: float) -> None:
         """Wait for running jobs; stop those that are not done after `grace_s` seconds. Call `close` first."""
         try:
             await asyncio.wait_for(self._idle.wait(), grace_s)
         except TimeoutError:
-            for job in self._jobs.values():
-                job.stop(going_down())
-            await self._idle.wait()
+            for ticket in self._line.all():
+                ticket.stop(going_down())
+            if self._pulse.stuck is None:
+                await self._idle.wait()
 
-    def _admit(self, job: Job) -> None:
+    def check_pulse(self) -> None:
+        """Tell everybody who waits if the device has not moved for too long. Call it from time to time."""
+        if self._line.running() and (stuck := self._pulse.check()) is not None:
+            for ticket in self._line.all():
+                ticket.give_up(stuck)
+
+    def _admit(self, job: Job, request: GenerationRequest, plan: Plan) -> Ticket:
         if self._closing:
             raise going_down()
-        if len(self._jobs) > self._max_waiting:
-            raise QueueFull(len(self._jobs), retry_after_s=self._expected_wait_s())
-        self._jobs[job.id] = job
+        if self._pulse.stuck is not None:
+            raise self._pulse.stuck.with_traceback(None)
+        policy, everybody = self._policy, self._line.all()
+        waiting = len(everybody) - max(1, len(self._line.running()))
+        if waiting >= policy.max_waiting:
+            raise QueueFull(waiting, retry_after_s=self._retry_after_s())
+        own = sum(ticket.job.client == job.client for ticket in everybody if ticket.state != "running")
+        if policy.max_waiting_per_client is not None and own >= policy.max_waiting_per_client:
+            raise TooManyRequests(own, retry_after_s=self._retry_after_s())
+        ticket = Ticket(job=job, request=request, plan=plan, arrived_s=self._clock())
+        ticket.at_once = self._at_once(request, plan)
+        self._line.enter(ticket)
         self._idle.clear()
+        return ticket
 
-    def _expected_wait_s(self) -> int:
-        mean = sum(self._recent_s) / len(self._recent_s) if self._recent_s else _USUAL_JOB_S
-        return max(1, round(mean * len(self._jobs)))
+    def _retry_after_s(self) -> int:
+        """When what waits now will have run, as far as is known."""
+        return max(1, round(self.wait_s()))
 
-    async def _run(self, job: Job, request: GenerationRequest, activation_nbytes: int, frugality: Frugality) -> Ran:
-        async with self._pool.lease(request.model, activation_nbytes, job.on_load) as lease:
-            begun = self._clock()
-            async with self._turn:
-                job.check()
+    def _at_once(self, request: GenerationRequest, plan: Plan) -> int:
+        """How many of a request's images are made together: as many as pay and fit, one where bytes must not depend on it."""
+        if request.reproducible or plan.frugality.split_guidance:
+            return 1
+        paying = self._paces.best_rows(lane_of(request)) // rows_an_image(request)
+        return max(1, min(len(request.seeds), paying, plan.room_nbytes // max(plan.step_nbytes, 1)))
+
+    async def _serve(self, ticket: Ticket) -> Ran:
+        job, request = ticket.job, ticket.request
+        begun = self._clock()
+        await self._pool.fetch(request.model, job.on_load)
+        fetched = self._advance(ticket, "waiting")
+        with self._bounded_wait(ticket):
+            await ticket.may_lease.wait()
+            asked = self._clock()
+            needed, together = ticket.reserved_nbytes
+            async with self._pool.lease(request.model, needed, job.on_load, together_nbytes=together) as lease:
+                leased = self._advance(ticket, "ready")
+                await ticket.may_run.wait()
                 started = self._clock()
-                job.state = "running"
-                work = self._ladder.run(lease, request, job.on_step, begin=frugality, check=job.check)
-                climbed = await _until_stopped(work, job)
-                self._recent_s.append(self._clock() - started)
-            return Ran(
-                rendered=climbed.rendered,
-                savings=climbed.savings,
-                model_version=lease.spec.version,
-                found=lease.found,
-                queue_s=lease.wait_s + started - begun,
-                load_s=lease.load_s,
-            )
+                climbed = await self._run(ticket, lease)
+        return Ran(
+            rendered=climbed.rendered,
+            savings=climbed.savings,
+            model_version=lease.spec.version,
+            found=lease.found,
+            queue_s=asked - fetched + lease.wait_s + started - leased,
+            load_s=fetched - begun + lease.load_s,
+        )
 
+    async def _run(self, ticket: Ticket, lease: Lease) -> Climbed:
+        job = ticket.job
+        job.check()
+        job.state = "running"
+        self._pulse.beat()
 
-async def _until_stopped(work: Coroutine[Any, Any, _T], job: Job) -> _T:
-    """Await engine work that must not be abandoned: when this task is cancelled, stop the job, wait, then give up.
+        def on_step(done: int, total: int) -> None:
+            self._pulse.beat()
+            job.on_step(done, total)
 
-    The lease may end only once the engine thread has let go of the model.
-    """
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        job.stop(gone_away())
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()
-        raise
+        climbed = await self._ladder.run(
+            lease, ticket.request, on_step, begin=ticket.plan.frugality, at_once=ticket.at_once, check=job.check
+        )
+        self._paces.note(ticket.request, climbed.rendered)
+        return climbed
+
+    @contextmanager
+    def _bounded_wait(self, ticket: Ticket) -> Generator[None]:
+        """Give a job up that has not begun to run after the longest wait that is allowed."""
+        limit_s = self._policy.max_wait_s
+        if limit_s is None:
+            yield
+            return
+
+        def expire() -> None:
+            if ticket.state != "running":
+                ticket.stop(WaitedTooLong(limit_s, retry_after_s=self._retry_after_s()))
+
+        timer = asyncio.get_running_loop().call_later(limit_s, expire)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _advance(self, ticket: Ticket, state: TicketState) -> float:
+        """Note how far a ticket is, and see what follows from it. Returns the time."""
+        ticket.state = state
+        self._pump()
+        return self._clock()
+
+    def _ended(self, ticket: Ticket) -> None:
+        self._line.leave(ticket)
+        ticket.settle()
+        if not len(self._line):
+            self._idle.set()
+        self._pump()
+
+    def _pump(self) -> None:
+        """See who may run and whose model may come, now that something has changed."""
+        waiting = {ticket.job.id: ticket for ticket in self._line.waiting()}
+        room: dict[tuple[str, int, int], bool] = {}
+        line = [self._candidate(ticket, room) for ticket in waiting.values()]
+        decision = decide(line, self._batch(), self._paces.best_rows)
+        for key in decision.start:
+            self._line.started(waiting[key])
+            waiting[key].may_run.set()
+        for key in decision.lease:
+            waiting[key].state = "called"
+            waiting[key].may_lease.set()
+        left = [ticket for ticket in waiting.values() if ticket.state != "running"]
+        self._pool.foresee([ticket.request.model for ticket in left if ticket.state == "waiting"])
+        for position, ticket in enumerate(left):
+            ticket.tell(position)
+
+    def _candidate(self, ticket: Ticket, room: dict[tuple[str, int, int], bool]) -> Candidate:
+        model, reserved = ticket.request.model, ticket.reserved_nbytes
+        key = (model, *reserved)
+        if key not in room:
+            room[key] = ticket.state == "waiting" and self._pool.has_room(model, *reserved)
+        return Candidate(
+            key=ticket.job.id,
+            lane=ticket.lane,
+            rows=ticket.rows,
+            state="called" if ticket.state == "called" else "ready" if ticket.state == "ready" else "waiting",
+            alone=ticket.alone,
+            overdue=self._line.overdue(ticket),
+            resident=self._pool.status(model).residency == "device",
+            fits=room[key],
+        )
+
+    def _batch(self) -> Batch | None:
+        running = self._line.running()
+        if not running:
+            return None
+        rows = sum(ticket.rows for ticket in running)
+        return Batch(lane=running[0].lane, rows=rows, alone=any(ticket.alone for ticket in running))

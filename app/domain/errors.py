@@ -9,6 +9,9 @@
     ├── InsufficientMemory        it does not fit into the budget, now or ever
     ├── OutOfMemory               the device ran out of memory at work; the ladder of `ladder` takes it from there
     ├── QueueFull                 too many requests wait already
+    ├── TooManyRequests           too many requests of one client wait already
+    ├── WaitedTooLong             it did not begin to run in time
+    ├── EngineStuck               the device has stopped moving
     ├── ModelInUse                the operation must wait until running requests are done
     ├── GenerationFailed          the engine failed while making the image
     │   └── NotFinite             the image held NaN or Inf, in full precision too
@@ -146,6 +149,47 @@ class QueueFull(DiffusionError):
     def __init__(self, waiting: int, retry_after_s: int) -> None:
         super().__init__(f"{waiting} requests are waiting already. Try again in about {retry_after_s} seconds.")
         self.retry_after_s = retry_after_s
+
+
+class TooManyRequests(DiffusionError):
+    """One client has as many requests waiting as it may; try again after `retry_after_s` seconds."""
+
+    code = "too_many_requests"
+    title = "You have too many requests waiting"
+
+    def __init__(self, waiting: int, retry_after_s: int) -> None:
+        super().__init__(
+            f"{waiting} requests of yours are waiting already, as many as a client may have here. Try again in about "
+            f"{retry_after_s} seconds."
+        )
+        self.retry_after_s = retry_after_s
+
+
+class WaitedTooLong(DiffusionError):
+    """The request did not begin to run within the longest wait that is allowed."""
+
+    code = "waited_too_long"
+    title = "The request waited too long"
+
+    def __init__(self, waited_s: float, retry_after_s: int) -> None:
+        super().__init__(
+            f"The request waited for {waited_s:g} seconds, the longest that is allowed here, and did not begin to run. "
+            f"Try again in about {retry_after_s} seconds."
+        )
+        self.retry_after_s = retry_after_s
+
+
+class EngineStuck(DiffusionError):
+    """The device has not finished a step for very long; the server cannot tell whether it ever will."""
+
+    code = "engine_stuck"
+    title = "The device does not answer"
+
+    def __init__(self, silent_s: float) -> None:
+        super().__init__(
+            f"The device has not finished a step for {silent_s:.0f} seconds. Nothing was tried again; restart the server if "
+            "/health/ready does not recover."
+        )
 
 
 class ModelInUse(DiffusionError):

@@ -12,6 +12,8 @@ from .model import Guidance, ModelName, ModelSpec, ModelTraits, TimestepSpacing
 from .samplers import SamplerChoice, UnknownSampler, parse_sampler, spec_of, zero_snr_samplers
 
 OutputFormat = Literal["png", "jpeg", "webp"]
+Priority = Literal["low", "normal", "high"]
+"""Requests of a higher one go first, until somebody is overdue."""
 MAX_SEED = 2**63 - 1
 LATENT_SCALE = 8
 """Pixels of an image for each element of its latent; sizes are multiples of it."""
@@ -31,6 +33,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_side_px: Annotated[int, Meta(ge=64)] = 4096
     max_n: Annotated[int, Meta(ge=1, le=64)] = 8
     max_prompt_chars: Annotated[int, Meta(ge=1)] = 4000
+    reproducible: bool = False
+    """Whether requests that do not say share no step with others."""
 
 
 class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -83,6 +87,19 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         Annotated[int, Meta(ge=0, le=10, description="Skips this many more of the last layers of both text encoders.")]
         | None
     ) = None
+    reproducible: (
+        Annotated[
+            bool,
+            Meta(
+                description="Shares no step with other requests, so that the image is the same to the last bit whatever "
+                "else runs. Slower where much is asked for at once. Default: as the server's settings say."
+            ),
+        ]
+        | None
+    ) = None
+    priority: Annotated[Priority, Meta(description="Higher ones go first, until somebody has waited too long.")] = (
+        "normal"
+    )
     output_format: Annotated[
         OutputFormat,
         Meta(description="Of the image files. An Accept header that names an image type wins over it."),
@@ -111,6 +128,8 @@ class GenerationRequest:
     timestep_spacing: TimestepSpacing | None
     """None: as the model's own sampler config says."""
     clip_skip: int
+    reproducible: bool
+    """Whether it must share no step with other requests."""
     output_format: OutputFormat
     output_quality: int
 
@@ -162,6 +181,7 @@ def resolve(parameters: GenerationParameters, spec: ModelSpec, limits: Limits, *
         sampler=parse_sampler(_sampler_name(parameters, spec)),
         timestep_spacing=defaults.timestep_spacing or _spacing_of(spec.traits),
         clip_skip=_first(parameters.clip_skip, defaults.clip_skip, 0),
+        reproducible=_first(parameters.reproducible, limits.reproducible),
         output_format=parameters.output_format,
         output_quality=_first(parameters.output_quality, 95),
     )

@@ -88,6 +88,7 @@ class ImageGenerator:
         parameters: GenerationParameters,
         *,
         job_id: str | None = None,
+        client: str = "",
         on_progress: OnProgress | None = None,
     ) -> Generated:
         """Make images and wait for them. Cancelling the waiting task stops the work before its next step.
@@ -96,6 +97,7 @@ class ImageGenerator:
             model: name of a catalogue entry.
             parameters: what to make.
             job_id: shows up in logs; made when absent.
+            client: who asks; clients share the device fairly.
             on_progress: hears of loading and of every step, from other threads.
 
         Raises:
@@ -107,8 +109,14 @@ class ImageGenerator:
         request = resolved.request
         await self._engine.start()
         plan = self._dispatcher.plan(spec, request)
-        job = Job(id=job_id or uuid.uuid4().hex, model=spec.name, on_progress=on_progress)
-        ran = await self._dispatcher.run(job, request, plan.activation_nbytes, plan.frugality)
+        job = Job(
+            id=job_id or uuid.uuid4().hex,
+            model=spec.name,
+            client=client,
+            priority=parameters.priority,
+            on_progress=on_progress,
+        )
+        ran = await self._dispatcher.run(job, request, plan)
         written_from = self._clock()
         images = await asyncio.gather(
             *(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .errors import Cancelled, DiffusionError, ShuttingDown
+from .generation import Priority
 from .model import ModelName
 from .ports import LoadProgress, RawImage
 
@@ -51,12 +52,25 @@ class Job:
 
     id: str
     model: ModelName
+    client: str = ""
+    """Who sent it: clients share the device fairly."""
+    priority: Priority = "normal"
     state: JobState = "waiting"
     steps_done: int = 0
     steps_total: int = 0
     on_progress: OnProgress | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
     _reason: DiffusionError | None = None
+
+    @property
+    def fraction(self) -> float:
+        """How much of its denoising is done, 0 to 1."""
+        return self.steps_done / self.steps_total if self.steps_total else 0.0
+
+    @property
+    def reason(self) -> DiffusionError:
+        """Why it was asked to stop."""
+        return self._reason or Cancelled("The request was cancelled.")
 
     def stop(self, reason: DiffusionError) -> None:
         """Ask the job to end before its next step. Any thread; the first reason counts."""
@@ -67,7 +81,7 @@ class Job:
     def check(self) -> None:
         """Raise the reason for which the job was asked to stop, if it was."""
         if self._stop.is_set():
-            raise self._reason or Cancelled("The request was cancelled.")
+            raise self.reason
 
     def on_load(self, progress: LoadProgress) -> None:
         """Pass on how far the load is."""

@@ -1,6 +1,7 @@
 """The ladder that a request climbs when memory runs out: each rung saves some, and costs something else.
 
     drop_idle        frees the device copies of models that nobody uses; they have to come back later
+    one_by_one       makes the images of a request one after the other: slower where making them together paid
     tiled_decode     decodes the picture in tiles: slower, and the picture changes a little
     split_guidance   runs the two rows of guidance one after the other: slower
 
@@ -21,7 +22,7 @@ from .pool import Lease, ModelPool
 from .ports import LAVISH, Engine, Frugality, OnStep, Rendered
 from .shortage import available_nbytes, insufficient_memory
 
-Rung = Literal["drop_idle", "tiled_decode", "split_guidance"]
+Rung = Literal["drop_idle", "one_by_one", "tiled_decode", "split_guidance"]
 
 _WARNINGS: dict[Rung, str] = {
     "tiled_decode": "Memory was short: the image was decoded in overlapping tiles, which changes it a little.",
@@ -35,6 +36,10 @@ class Plan:
 
     frugality: Frugality
     activation_nbytes: int
+    step_nbytes: int = 0
+    """How much of that one image takes while it is denoised; images that are denoised together add up."""
+    room_nbytes: int = 2**62
+    """What the budget leaves beside the model's weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +71,12 @@ class Ladder:
         frugality = LAVISH
         for frugality in demand.frugalities():
             if (nbytes := self._book.safe_nbytes(demand, frugality)) <= room:
-                return Plan(frugality=frugality, activation_nbytes=nbytes)
+                step = self._book.safe_step_nbytes(demand, frugality)
+                return Plan(
+                    frugality=frugality, activation_nbytes=nbytes, step_nbytes=min(step, nbytes), room_nbytes=room
+                )
         if self._book.expected_nbytes(demand, frugality) <= room:
-            return Plan(frugality=frugality, activation_nbytes=room)
+            return Plan(frugality=frugality, activation_nbytes=room, step_nbytes=room, room_nbytes=room)
         raise self._shortage(demand, weights, available)
 
     async def run(
@@ -78,6 +86,7 @@ class Ladder:
         on_step: OnStep,
         *,
         begin: Frugality = LAVISH,
+        at_once: int = 1,
         check: Callable[[], None] = lambda: None,
     ) -> Climbed:
         """Make the images of a request, saving as much memory as it takes.
@@ -87,6 +96,7 @@ class Ladder:
             request: what to make.
             on_step: as for `Engine.generate`; begins anew after each rung.
             begin: what is saved from the start.
+            at_once: how many of the images are made together.
             check: raises if nobody waits for the result any more; called before each rung.
 
         Raises:
@@ -96,31 +106,34 @@ class Ladder:
         demand, frugality = self._demand(lease.spec, request), begin
         savings: tuple[Rung, ...] = _saved(begin)
         while True:
-            outcome = await self._attempt(lease, request, on_step, frugality)
+            outcome = await self._attempt(lease, request, on_step, frugality, at_once)
             if isinstance(outcome, Rendered):
                 self._book.succeeded(demand, frugality, outcome.activation_nbytes)
                 return Climbed(rendered=outcome, savings=savings)
             self._book.failed(demand)
             check()
-            rung = await self._next(outcome.stage, request, savings)
+            rung = await self._next(outcome.stage, request, savings, at_once)
             if rung is None:
                 raise self._gave_up(demand, lease, outcome, savings)
             savings += (rung,)
             frugality = _with(frugality, rung)
+            at_once = 1 if rung == "one_by_one" else at_once
 
     async def _attempt(
-        self, lease: Lease, request: GenerationRequest, on_step: OnStep, frugality: Frugality
+        self, lease: Lease, request: GenerationRequest, on_step: OnStep, frugality: Frugality, at_once: int
     ) -> Rendered | OutOfMemory:
         """The failure is returned, so that what follows runs outside the handler, where no traceback keeps anything alive."""
         try:
-            return await self._engine.generate(lease.model, request, on_step, frugality)
+            return await self._engine.generate(lease.model, request, on_step, frugality, at_once)
         except OutOfMemory as failure:
             return failure.with_traceback(None)
 
-    async def _next(self, stage: str, request: GenerationRequest, taken: tuple[Rung, ...]) -> Rung | None:
+    async def _next(self, stage: str, request: GenerationRequest, taken: tuple[Rung, ...], at_once: int) -> Rung | None:
         """The first rung that has not been taken and can help the stage that failed."""
         if "drop_idle" not in taken and await self._pool.drop_idle():
             return "drop_idle"
+        if stage == "denoise" and at_once > 1:
+            return "one_by_one"
         if stage == "decode" and "tiled_decode" not in taken:
             return "tiled_decode"
         if stage == "denoise" and request.guided and "split_guidance" not in taken:
@@ -171,7 +184,7 @@ def _saved(frugality: Frugality) -> tuple[Rung, ...]:
 
 def _with(frugality: Frugality, rung: Rung) -> Frugality:
     match rung:
-        case "drop_idle":
+        case "drop_idle" | "one_by_one":
             return frugality
         case "tiled_decode":
             return replace(frugality, tiled_decode=True)

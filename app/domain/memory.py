@@ -33,6 +33,10 @@ class Demand:
         """Peak bytes of activations, from shapes alone."""
         return activation_nbytes(self.request, self.element_nbytes, frugality, self.spec.widths)
 
+    def predicted_step_nbytes(self, frugality: Frugality) -> int:
+        """Bytes of activations of a step of one image, from shapes alone; those of images that are made together add up."""
+        return step_nbytes(self.request, self.element_nbytes, frugality, self.spec.widths)
+
     def frugalities(self) -> Iterator[Frugality]:
         """What the request can save, from nothing to everything."""
         yield LAVISH
@@ -56,13 +60,20 @@ def activation_nbytes(
         widths: of the model's networks.
     """
     pixels = request.width * request.height
-    rows = 2 if request.guided and not frugality.split_guidance else 1
-    unet = pixels * rows * _UNET_NBYTES_PER_PIXEL * widths.unet / SDXL_WIDTHS.unet
     tile = tile_px(request.width, request.height)
     decoded = min(tile, request.width) * min(tile, request.height) if frugality.tiled_decode else pixels
     vae = decoded * _VAE_NBYTES_PER_PIXEL * widths.vae / SDXL_WIDTHS.vae
     canvas = pixels * _CANVAS_NBYTES_PER_PIXEL if frugality.tiled_decode else 0
-    return int(max(unet, vae) * element_nbytes / 2) + canvas
+    return max(step_nbytes(request, element_nbytes, frugality, widths), int(vae * element_nbytes / 2) + canvas)
+
+
+def step_nbytes(
+    request: GenerationRequest, element_nbytes: int, frugality: Frugality = LAVISH, widths: Widths = SDXL_WIDTHS
+) -> int:
+    """Peak bytes of activations of one image while it is denoised; see `activation_nbytes`."""
+    rows = 2 if request.guided and not frugality.split_guidance else 1
+    unet = request.width * request.height * rows * _UNET_NBYTES_PER_PIXEL * widths.unet / SDXL_WIDTHS.unet
+    return int(unet * element_nbytes / 2)
 
 
 def tile_px(width: int, height: int) -> int:

@@ -7,7 +7,7 @@ slow work in threads of its own. `books` says what is where, `eviction` decides 
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal
@@ -22,6 +22,7 @@ from .eviction import plan_eviction, plan_unloading
 from .model import ModelName, ModelSpec, Residency
 from .pool_report import ModelStatus, PoolReport, PoolStats, model_status, pool_report, pool_stats
 from .ports import Catalogue, Component, ComponentId, Engine, LoadedModel, OnLoad
+from .room import room_for
 from .settled import settled
 
 _FOUND: dict[Residency, Found] = {"device": "hot", "host": "warm", "cold": "cold"}
@@ -83,15 +84,16 @@ class ModelPool:
 
     @asynccontextmanager
     async def lease(
-        self, name: str, activation_nbytes: int = 0, on_load: OnLoad | None = None
+        self, name: str, activation_nbytes: int = 0, on_load: OnLoad | None = None, *, together_nbytes: int = 0
     ) -> AsyncGenerator[Lease]:
         """Lend a model that is on the device, loading it and evicting idle ones as needed.
 
         Args:
             name: of a catalogue entry.
             activation_nbytes: bytes that the work will need beside the weights. They stay free for the length of the
-                lease; of several leases the largest counts, because a device works for one at a time.
+                lease; of leases of several models the largest counts, because a device works for one at a time.
             on_load: hears of the load's progress, if this lease has to wait for one.
+            together_nbytes: how much of them adds up with those of other leases of the model, which run at the same time.
 
         Raises:
             UnknownModel: no such entry.
@@ -99,7 +101,7 @@ class ModelPool:
             LoadFailed: loading failed for another reason, now or a few seconds ago.
             InsufficientMemory: it would not fit even if the model were alone.
         """
-        async with self._held(name, "device", activation_nbytes, on_load) as lease:
+        async with self._held(name, "device", on_load, activation_nbytes, together_nbytes) as lease:
             overdue = asyncio.get_running_loop().call_later(
                 self._overdue_s, self._on_event, LeaseOverdue(model=lease.spec.name, seconds=self._overdue_s)
             )
@@ -114,8 +116,39 @@ class ModelPool:
         Raises:
             DiffusionError: as `lease` does.
         """
-        async with self._held(name, tier, 0, on_load) as lease:
+        async with self._held(name, tier, on_load) as lease:
             return lease.found
+
+    async def fetch(self, name: str, on_load: OnLoad | None = None) -> None:
+        """Make sure that a model's files are on disk; takes no memory, and no time for local files.
+
+        Raises:
+            UnknownModel, UnusableModel, DownloadFailed: as `lease` does.
+        """
+        await self._engine.start()
+        entry = self._enter(name)
+        if on_load is not None:
+            entry.listeners.append(on_load)
+        try:
+            await self._arrival.fetch(entry)
+            self._expect(entry)
+        finally:
+            if on_load is not None and on_load in entry.listeners:
+                entry.listeners.remove(on_load)
+
+    def foresee(self, models: Sequence[ModelName]) -> None:
+        """Tell which models will be asked for after those that wait here already, the next one first.
+
+        What is wanted soon is evicted last; see `eviction`.
+        """
+        self._books.foreseen = list(models)
+
+    def has_room(self, name: ModelName, activation_nbytes: int = 0, together_nbytes: int = 0) -> bool:
+        """Whether a lease would be granted now without evicting what anybody waits for."""
+        entry = self._books.entries.get(name)
+        if entry is None or not (entry.expected or entry.model):
+            return False  # its size is not known
+        return room_for(self._books, Hold(entry, "device", activation_nbytes, together_nbytes))
 
     async def unload(self, name: str, *, wait: bool = True) -> bool:
         """Free a model's memory on all tiers. Returns whether there was anything to free.
@@ -202,12 +235,12 @@ class ModelPool:
 
     @asynccontextmanager
     async def _held(
-        self, name: str, tier: Tier, activation_nbytes: int, on_load: OnLoad | None
+        self, name: str, tier: Tier, on_load: OnLoad | None, activation_nbytes: int = 0, together_nbytes: int = 0
     ) -> AsyncGenerator[Lease]:
         await self._engine.start()
         self._books.shared = self._engine.shares_host_memory
         entry = self._enter(name)
-        hold = Hold(entry=entry, tier=tier, activation_nbytes=activation_nbytes)
+        hold = Hold(entry, tier, activation_nbytes, together_nbytes)
         self._books.queue.append(entry)
         if on_load is not None and entry.model is None:
             entry.listeners.append(on_load)
@@ -281,7 +314,11 @@ class ModelPool:
     def _refuse_impossible(self, hold: Hold) -> None:
         books, entry = self._books, hold.entry
         staying = [other for other in books.all() if other is not entry and other.record.pinned and other.model]
-        pinned, needed, limits = books.usage(of=staying), books.usage(hold, of=[*staying, entry]), books.limits()
+        pinned, needed, limits = (
+            books.usage(of=staying),
+            books.usage(hold, of=[*staying, entry], alone=True),
+            books.limits(),
+        )
         for tier, setting in (("host_nbytes", "memory.host"), ("device_nbytes", "memory.device")):
             limit, taken, wanted = getattr(limits, tier), getattr(pinned, tier), getattr(needed, tier)
             if wanted > limit:

@@ -33,7 +33,7 @@ async def _ended(task: asyncio.Task[Any]) -> None:
             continue
 
 
-def retrieve(task: asyncio.Task[Any]) -> None:
+def retrieve(task: asyncio.Future[Any]) -> None:
     """For `add_done_callback`: a shared task may fail after everybody who waited for it has gone."""
     if not task.cancelled():
         task.exception()

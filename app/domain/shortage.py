@@ -10,6 +10,7 @@ from .pool_report import PoolReport
 
 _TRIED = {
     "drop_idle": "idle models had been dropped",
+    "one_by_one": "the images were made one after the other",
     "tiled_decode": "the picture was decoded in tiles",
     "split_guidance": "the rows of guidance ran one after the other",
 }

@@ -17,6 +17,7 @@ from ..domain.jobs import gone_away
 from .accept import wanted_image
 from .access_log import note_generation, request_id_of
 from .body import Posted, PostedDTO
+from .clients import client_of
 from .generate_operation import GenerateOperation
 from .responses import (
     BUSY,
@@ -93,7 +94,9 @@ async def _unless_gone(
     request: Request[Any, Any, Any], generator: ImageGenerator, model_name: str, data: GenerationParameters
 ) -> Generated:
     """Generate, but stop as soon as the client has gone."""
-    work = asyncio.ensure_future(generator.generate(model_name, data, job_id=request_id_of(request)))
+    work = asyncio.ensure_future(
+        generator.generate(model_name, data, job_id=request_id_of(request), client=client_of(request))
+    )
     watch = asyncio.ensure_future(_disconnected(request))
     try:
         await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)

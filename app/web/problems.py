@@ -26,6 +26,9 @@ STATUS: dict[type[DiffusionError], int] = {
     errors.InsufficientMemory: 503,
     errors.OutOfMemory: 503,
     errors.QueueFull: 503,
+    errors.TooManyRequests: 429,
+    errors.WaitedTooLong: 503,
+    errors.EngineStuck: 503,
     errors.ModelInUse: 409,
     errors.GenerationFailed: 500,
     errors.NotFinite: 500,
@@ -110,7 +113,7 @@ def _on_diffusion_error(request: Request[Any, Any, Any], error: DiffusionError) 
             facts["available"] = list(error.available)
         case errors.InsufficientMemory():
             facts |= _memory_facts(error)
-        case errors.QueueFull():
+        case errors.QueueFull() | errors.TooManyRequests() | errors.WaitedTooLong():
             headers["retry-after"] = str(error.retry_after_s)
         case _:
             pass

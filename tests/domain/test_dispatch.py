@@ -8,14 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from litestar_diffusion.domain.dispatch import Dispatcher
+from litestar_diffusion.domain.dispatch import Dispatcher, DispatchPolicy
 from litestar_diffusion.domain.errors import Cancelled, GenerationFailed, QueueFull, ShuttingDown
 from litestar_diffusion.domain.generation import GenerationParameters, Limits, resolve
 from litestar_diffusion.domain.jobs import Job
+from litestar_diffusion.domain.ladder import Plan
 from litestar_diffusion.domain.pool import ModelPool
+from litestar_diffusion.domain.ports import LAVISH
 from litestar_diffusion.testing import FakeCatalogue, FakeEngine, model
 
 SPEC = model("a")
+PLAN = Plan(frugality=LAVISH, activation_nbytes=0)
 
 
 class Bench:
@@ -24,19 +27,19 @@ class Bench:
     def __init__(self, max_waiting: int = 100) -> None:
         self.engine = FakeEngine()
         self.pool = ModelPool(FakeCatalogue([SPEC]), self.engine)
-        self.dispatcher = Dispatcher(self.pool, self.engine, max_waiting=max_waiting)
+        self.dispatcher = Dispatcher(self.pool, self.engine, DispatchPolicy(max_waiting=max_waiting))
         self.done: list[str] = []
         self.jobs: dict[str, Job] = {}
 
-    async def run(self, name: str, steps: int = 3) -> None:
-        parameters = GenerationParameters(prompt="x", num_inference_steps=steps)
+    async def run(self, name: str, steps: int = 3, **said: Any) -> None:
+        parameters = GenerationParameters(**{"prompt": "x", "num_inference_steps": steps, "reproducible": True, **said})
         request = resolve(parameters, SPEC, Limits(), random_seed=0).request
         job = self.jobs[name] = Job(id=name, model=SPEC.name)
-        await self.dispatcher.run(job, request, 0)
+        await self.dispatcher.run(job, request, PLAN)
         self.done.append(name)
 
-    def start(self, name: str, steps: int = 3) -> asyncio.Task[None]:
-        return asyncio.create_task(self.run(name, steps))
+    def start(self, name: str, steps: int = 3, **said: Any) -> asyncio.Task[None]:
+        return asyncio.create_task(self.run(name, steps, **said))
 
 
 def run(scenario: Callable[[], Awaitable[Any]]) -> None:

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from litestar_diffusion.domain.budget import Budget
-from litestar_diffusion.domain.dispatch import Dispatcher
+from litestar_diffusion.domain.dispatch import Dispatcher, DispatchPolicy
 from litestar_diffusion.domain.errors import Cancelled, InsufficientMemory, OutOfMemory
 from litestar_diffusion.domain.generation import GenerationParameters, GenerationRequest, Limits, resolve
 from litestar_diffusion.domain.jobs import Job, gone_away
-from litestar_diffusion.domain.ladder import Climbed, Ladder, warnings
+from litestar_diffusion.domain.ladder import Climbed, Ladder, Plan, warnings
 from litestar_diffusion.domain.ports import LAVISH, Frugality
 from litestar_diffusion.testing import model
 from tests.domain.simulation import Simulation, run, simulate
@@ -21,6 +21,7 @@ from tests.domain.simulation import Simulation, run, simulate
 TILED, SPLIT = Frugality(tiled_decode=True), Frugality(split_guidance=True)
 BOTH = Frugality(tiled_decode=True, split_guidance=True)
 SPEC = model("a")
+PLAN = Plan(frugality=LAVISH, activation_nbytes=0)
 Failing = Callable[[GenerationRequest, Frugality], OutOfMemory | None]
 
 
@@ -205,8 +206,8 @@ def test_a_task_that_is_cancelled_on_the_ladder_gives_its_lease_back_after_the_e
         sim = simulate()
         sim.engine.out_of_memory = at("decode")
         sim.engine.gate.clear()
-        dispatcher = Dispatcher(sim.pool, sim.engine, max_waiting=1)
-        task = asyncio.create_task(dispatcher.run(Job(id="1", model=SPEC.name), request(), 0))
+        dispatcher = Dispatcher(sim.pool, sim.engine, DispatchPolicy(max_waiting=1))
+        task = asyncio.create_task(dispatcher.run(Job(id="1", model=SPEC.name), request(), PLAN))
         while not sim.engine.frugalities:  # noqa: ASYNC110 - the engine has no event to wait for
             await asyncio.sleep(0)
         task.cancel()
