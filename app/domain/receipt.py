@@ -33,7 +33,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     model_version: str
     """Differs when the model's files or settings have changed since; the image may then, too."""
-    request: dict[str, str | int | float]
+    request: dict[str, str | int | float | bool]
     """Every parameter, resolved, for this image alone: `n` is 1 and `seed` is its own."""
 
 

@@ -46,6 +46,8 @@ PARAMETERS = st.builds(
     n=st.integers(1, 8),
     sampler=st.none() | st.sampled_from(SAMPLER_NAMES),
     clip_skip=st.none() | st.integers(0, 10),
+    long_prompts=st.none() | st.booleans(),
+    prompt_weighting=st.none() | st.booleans(),
     output_format=st.sampled_from(["png", "jpeg", "webp"]),
     output_quality=st.none() | st.integers(1, 100),
 )
