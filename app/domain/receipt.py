@@ -74,6 +74,8 @@ def _settings(request: GenerationRequest, seed: int) -> Iterator[tuple[str, str]
         yield "Clip skip", str(request.clip_skip + _SDXL_CLIP_SKIP)
     if request.guidance_rescale:
         yield "Guidance rescale", f"{request.guidance_rescale:g}"
+    if not request.prompt_weighting:
+        yield "Emphasis", "None"
     if request.prompt_2 != request.prompt:
         yield "Prompt 2", _quoted(request.prompt_2)
     if request.negative_prompt_2 != request.negative_prompt:

@@ -114,6 +114,12 @@ def test_the_web_uis_parser_reads_the_settings(fmt: OutputFormat) -> None:
     assert pairs["Version"].startswith("litestar-diffusion ")
 
 
+def test_brackets_that_are_text_are_told_as_the_web_ui_tells_it() -> None:
+    request = _request("a (red) circle")
+    assert "Emphasis" not in parameters_text(request, 1)
+    assert "Emphasis: None" in parameters_text(replace(request, prompt_weighting=False), 1)
+
+
 def _request(
     prompt: str = "a red circle",
     *,
