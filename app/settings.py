@@ -88,12 +88,14 @@ class MemorySettings(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of the device that are left to other programs, beside what the fraction leaves."""
     idle_timeout_s: Annotated[float, Meta(ge=0)] = 0.0
     """Models that nobody has used for so long leave memory; 0 keeps them."""
+    prompt_cache: Annotated[int, Meta(ge=0)] = 64 * 1024**2
+    """Bytes of host memory in which each model keeps the prompts that it has encoded; 0 keeps none."""
     lease_warning_s: Annotated[float, Meta(gt=0)] = 900.0
     """A lease that is out for so long is reported in the log as forgotten."""
 
 
 class LimitsSettings(Limits, frozen=True, kw_only=True):
-    """What one request may ask for, and how many may wait."""
+    """What one request may ask for, how its prompts are read, and how many may wait."""
 
     max_waiting: Annotated[int, Meta(ge=0)] = 64
     """Requests that may wait before the next one gets 503 with Retry-After."""

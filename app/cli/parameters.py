@@ -63,6 +63,8 @@ def _metavar(declared: inspect.Type) -> str:
     match declared:
         case inspect.LiteralType(values=values):
             return f"[{'|'.join(map(str, values))}]"
+        case inspect.BoolType():
+            return "[true|false]"
         case inspect.IntType():
             return "INTEGER"
         case inspect.FloatType():

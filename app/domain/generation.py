@@ -24,7 +24,7 @@ _T = TypeVar("_T")
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a single request may ask for; checked before anything is allocated."""
+    """What a single request may ask for, checked before anything is allocated, and how its prompts are read."""
 
     max_steps: Annotated[int, Meta(ge=1, le=1000)] = 150
     max_pixels: Annotated[int, Meta(ge=64 * 64)] = 2048 * 2048
@@ -35,6 +35,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_prompt_chars: Annotated[int, Meta(ge=1)] = 4000
     reproducible: bool = False
     """Whether requests that do not say share no step with others."""
+    long_prompts: bool = True
+    """Whether prompts of more than 75 tokens are used whole where the request does not say."""
+    prompt_weighting: bool = True
+    """Whether brackets in prompts weigh words where the request does not say."""
 
 
 class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -97,6 +101,26 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         ]
         | None
     ) = None
+    long_prompts: (
+        Annotated[
+            bool,
+            Meta(
+                description="Reads prompts of more than 75 tokens in chunks of 75, up to 8, each ending at a comma where "
+                "one is near; `BREAK` begins a new chunk. Otherwise the rest is cut, with a warning. Default: on."
+            ),
+        ]
+        | None
+    ) = None
+    prompt_weighting: (
+        Annotated[
+            bool,
+            Meta(
+                description="Reads brackets in prompts as weights: `(word)` 1.1, `(word:1.3)` 1.3, `[word]` 1 / 1.1; a "
+                "backslash before a bracket makes it text. Default: on."
+            ),
+        ]
+        | None
+    ) = None
     priority: Annotated[Priority, Meta(description="Higher ones go first, until somebody has waited too long.")] = (
         "normal"
     )
@@ -130,6 +154,10 @@ class GenerationRequest:
     clip_skip: int
     reproducible: bool
     """Whether it must share no step with other requests."""
+    long_prompts: bool
+    """Whether what exceeds one chunk of tokens is used."""
+    prompt_weighting: bool
+    """Whether brackets weigh words."""
     output_format: OutputFormat
     output_quality: int
 
@@ -153,7 +181,7 @@ def resolve(parameters: GenerationParameters, spec: ModelSpec, limits: Limits, *
     Args:
         parameters: as the client sent them.
         spec: the catalogue entry.
-        limits: bounds on a single request.
+        limits: bounds on a single request, and how prompts are read by default.
         random_seed: used where the client gives none; passed in so that this function stays pure.
 
     Raises:
@@ -182,6 +210,8 @@ def resolve(parameters: GenerationParameters, spec: ModelSpec, limits: Limits, *
         timestep_spacing=defaults.timestep_spacing or _spacing_of(spec.traits),
         clip_skip=_first(parameters.clip_skip, defaults.clip_skip, 0),
         reproducible=_first(parameters.reproducible, limits.reproducible),
+        long_prompts=_first(parameters.long_prompts, limits.long_prompts),
+        prompt_weighting=_first(parameters.prompt_weighting, limits.prompt_weighting),
         output_format=parameters.output_format,
         output_quality=_first(parameters.output_quality, 95),
     )

@@ -33,7 +33,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     model_version: str
     """Differs when the model's files or settings have changed since; the image may then, too."""
-    request: dict[str, str | int | float]
+    request: dict[str, str | int | float | bool]
     """Every parameter, resolved, for this image alone: `n` is 1 and `seed` is its own."""
 
 
@@ -74,6 +74,8 @@ def _settings(request: GenerationRequest, seed: int) -> Iterator[tuple[str, str]
         yield "Clip skip", str(request.clip_skip + _SDXL_CLIP_SKIP)
     if request.guidance_rescale:
         yield "Guidance rescale", f"{request.guidance_rescale:g}"
+    if not request.prompt_weighting:
+        yield "Emphasis", "None"
     if request.prompt_2 != request.prompt:
         yield "Prompt 2", _quoted(request.prompt_2)
     if request.negative_prompt_2 != request.negative_prompt:

@@ -21,6 +21,9 @@ class ResolvedParameters(msgspec.Struct, frozen=True, kw_only=True):
     n: int
     sampler: str
     clip_skip: int
+    long_prompts: bool
+    prompt_weighting: bool
+    reproducible: bool
     output_format: OutputFormat
     output_quality: int
 
@@ -41,6 +44,9 @@ def resolved_parameters(request: GenerationRequest) -> ResolvedParameters:
         n=len(request.seeds),
         sampler=str(request.sampler),
         clip_skip=request.clip_skip,
+        long_prompts=request.long_prompts,
+        prompt_weighting=request.prompt_weighting,
+        reproducible=request.reproducible,
         output_format=request.output_format,
         output_quality=request.output_quality,
     )

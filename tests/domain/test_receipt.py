@@ -46,6 +46,8 @@ PARAMETERS = st.builds(
     n=st.integers(1, 8),
     sampler=st.none() | st.sampled_from(SAMPLER_NAMES),
     clip_skip=st.none() | st.integers(0, 10),
+    long_prompts=st.none() | st.booleans(),
+    prompt_weighting=st.none() | st.booleans(),
     output_format=st.sampled_from(["png", "jpeg", "webp"]),
     output_quality=st.none() | st.integers(1, 100),
 )
@@ -110,6 +112,12 @@ def test_the_web_uis_parser_reads_the_settings(fmt: OutputFormat) -> None:
     assert pairs["Clip skip"] == "3"
     assert msgspec.json.decode(pairs["Prompt 2"]) == 'say "hi", twice: \u732b'
     assert pairs["Version"].startswith("litestar-diffusion ")
+
+
+def test_brackets_that_are_text_are_told_as_the_web_ui_tells_it() -> None:
+    request = _request("a (red) circle")
+    assert "Emphasis" not in parameters_text(request, 1)
+    assert "Emphasis: None" in parameters_text(replace(request, prompt_weighting=False), 1)
 
 
 def _request(

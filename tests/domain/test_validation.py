@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from litestar_diffusion.domain.generation import GenerationParameters, Limits, broken_limits
+from litestar_diffusion.domain.generation import GenerationParameters, Limits, broken_limits, resolve
 from litestar_diffusion.domain.model import Checkpoint, ModelName, ModelSpec, ModelTraits
 from litestar_diffusion.domain.validation import convert_all, convert_rest
 
@@ -40,3 +40,15 @@ def test_the_models_own_defaults_are_held_to_the_limits_too() -> None:
     assert [
         error.field for error in broken_limits(GenerationParameters(prompt="x"), SPEC, Limits(max_pixels=512 * 512))
     ] == ["width"]
+
+
+def test_how_prompts_are_read_is_the_requests_choice_and_else_the_settings() -> None:
+    def read(limits: Limits, **said: bool) -> tuple[bool, bool]:
+        request = resolve(GenerationParameters(prompt="x", **said), SPEC, limits, random_seed=0).request
+        return request.long_prompts, request.prompt_weighting
+
+    off = Limits(long_prompts=False, prompt_weighting=False)
+    assert read(Limits()) == (True, True)
+    assert read(off) == (False, False)
+    assert read(Limits(), long_prompts=False) == (False, True)
+    assert read(off, prompt_weighting=True) == (False, True)

@@ -131,8 +131,21 @@ def test_what_has_no_effect_is_said(server: Server) -> None:
 
 
 def test_a_prompt_longer_than_the_encoders_take_is_cut_with_a_warning(server: Server) -> None:
-    warnings = generate(server, prompt="a red circle " * 60 + "zebra")["warnings"]
+    long = "a red circle " * 60 + "zebra"
+    warnings = generate(server, prompt=long, long_prompts=False, num_inference_steps=1)["warnings"]
     assert any("tokens long" in line and "zebra" in line for line in warnings)
+
+
+def test_a_long_prompt_is_used_whole_and_its_receipt_makes_the_picture_again(server: Server) -> None:
+    long = "a red circle, " * 30 + "(on a blue background:1.2)"
+    answer = generate(server, prompt=long, num_inference_steps=2, prompt_weighting=True)
+    assert answer["warnings"] == []
+    assert answer["parameters"]["long_prompts"] is answer["parameters"]["prompt_weighting"] is True
+    receipt = json.loads(opened(images_of(answer)[0]).info["litestar-diffusion"])
+    again = server.client.post(f"/generate/{receipt['model']}", json=receipt["request"])
+    assert images_of(again.json()) == images_of(answer)
+    for flag in ("long_prompts", "prompt_weighting"):
+        assert images_of(generate(server, prompt=long, num_inference_steps=2, **{flag: False})) != images_of(answer)
 
 
 def test_curl_without_a_content_type_of_json_is_understood(server: Server) -> None:

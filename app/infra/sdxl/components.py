@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from ...domain.model import ModelTraits
 from ...domain.ports import Component
+from .prompt_cache import PromptCache
 
 COMPONENT_NAMES = ("unet", "vae", "text_encoder", "text_encoder_2")
 SHIPPED_CONFIGS = Path(__file__).parent / "configs"
@@ -37,6 +38,8 @@ class SdxlModel:
     dtype: torch.dtype
     components: tuple[Component, ...]
     """In the order of COMPONENT_NAMES."""
+    prompts: PromptCache = field(default_factory=PromptCache)
+    """What its text encoders have encoded."""
 
 
 def read_config(folder: Path, name: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from ..store import ComponentStore, Network
 from ..weight_files import weight_files
 from .checkpoint import PREFIXES, StateDict, component_weights
 from .components import COMPONENT_NAMES, SHIPPED_CONFIGS, SdxlModel, build_network, load_tokenizer, read_config
+from .prompt_cache import DEFAULT_NBYTES, PromptCache
 
 _MAX_NAMED_TENSORS = 3
 
@@ -32,6 +33,7 @@ def load_model(
     on_load: OnLoad,
     store: ComponentStore | None = None,
     read_by: ReadBy = "plain",
+    prompt_cache_nbytes: int = DEFAULT_NBYTES,
 ) -> SdxlModel:
     """Read a model. Blocks for as long as the disk takes; call it from a loader thread.
 
@@ -42,6 +44,7 @@ def load_model(
         on_load: hears of the bytes that are in place.
         store: shares what is in memory already; one of its own by default.
         read_by: how to read; mapped files are slow on network disks.
+        prompt_cache_nbytes: of host memory in which the model keeps encoded prompts; 0: none.
 
     Raises:
         UnusableModel: tensors are missing or have the wrong shape.
@@ -70,6 +73,7 @@ def load_model(
         traits=_traits(spec, sampler_config),
         dtype=dtype,
         components=tuple(network.facts for network in networks.values()),
+        prompts=PromptCache(prompt_cache_nbytes),
     )
 
 

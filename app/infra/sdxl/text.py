@@ -1,13 +1,24 @@
-"""Prompts to embeddings, with both text encoders."""
+"""Prompts to embeddings, with both text encoders: of any length, in chunks, and with weighted words.
 
+Chunks and weights follow AUTOMATIC1111's web UI, which is what prompts found in the wild are written for; the syntax,
+and why no library is used, stands in `domain.prompt`.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import CLIPTokenizer
 
 from ...domain.generation import GenerationRequest
+from ...domain.ports import ComponentId
+from .chunks import tokens_of
 from .components import SdxlModel
+from .prompt_cache import EncodedPrompt, PromptCache, PromptKey
+
+_ENCODERS = ("text_encoder", "text_encoder_2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,42 +29,129 @@ class Conditioning:
     """
 
     sequence: Tensor
-    """rows x 77 x (width of encoder 1 + width of encoder 2)."""
+    """rows x 77 * chunks x (width of encoder 1 + width of encoder 2); all rows have the chunks of the longest prompt."""
     pooled: Tensor
-    """rows x projection width of encoder 2."""
+    """rows x projection width of encoder 2, of the first chunk."""
     warnings: tuple[str, ...]
 
 
 def encode(model: SdxlModel, request: GenerationRequest) -> Conditioning:
-    """Encode the prompts of a request; the negative ones only where guidance makes them act."""
+    """Encode the prompts of a request; the negative ones only where guidance makes them act.
+
+    Chunks go through the encoders one by one, so what a chunk becomes does not depend on the others. Engine thread only.
+    """
     skip, warnings = _skip(model, request.clip_skip)
-    sequence, pooled = _encode_pair(model, (request.prompt, request.prompt_2), skip)
-    warnings += _cut(model, ("prompt", request.prompt), ("prompt_2", request.prompt_2))
+    readers = _readers(model, request, skip)
+    positive = _read(readers, (request.prompt, request.prompt_2))
+    warnings += _ignored(positive, (request.prompt, request.prompt_2), ("prompt", "prompt_2"))
     if not request.guided:
+        sequence, pooled = _rows(readers, [positive])
         return Conditioning(sequence, pooled, tuple(warnings))
-    if model.zero_empty_negative and not request.negative_prompt and not request.negative_prompt_2:
-        negative = torch.zeros_like(sequence), torch.zeros_like(pooled)
-    else:
-        negative = _encode_pair(model, (request.negative_prompt, request.negative_prompt_2), skip)
-        warnings += _cut(
-            model, ("negative_prompt", request.negative_prompt), ("negative_prompt_2", request.negative_prompt_2)
+    negatives = (request.negative_prompt, request.negative_prompt_2)
+    if model.zero_empty_negative and not any(negatives):
+        sequence, pooled = _rows(readers, [positive])
+        sequence = torch.cat([torch.zeros_like(sequence), sequence])
+        return Conditioning(sequence, torch.cat([torch.zeros_like(pooled), pooled]), tuple(warnings))
+    negative = _read(readers, negatives)
+    warnings += _ignored(negative, negatives, ("negative_prompt", "negative_prompt_2"))
+    sequence, pooled = _rows(readers, [negative, positive])
+    return Conditioning(sequence, pooled, tuple(warnings))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reader:
+    """One text encoder, and how a request wants texts read."""
+
+    tokenizer: CLIPTokenizer
+    encoder: Any
+    identity: ComponentId
+    layer: int
+    """Whose hidden states are used, counted from the end."""
+    weighting: bool
+    long: bool
+    cache: PromptCache
+
+    def __call__(self, text: str) -> EncodedPrompt:
+        key = PromptKey(encoder=self.identity, text=text, layer=self.layer, weighting=self.weighting, long=self.long)
+        if (kept := self.cache.get(key)) is not None:
+            return kept.on(self.encoder.device)
+        encoded = self._encode(text)
+        self.cache.put(key, encoded)
+        return encoded
+
+    def _encode(self, text: str) -> EncodedPrompt:
+        tokens = tokens_of(self.tokenizer, text, weighting=self.weighting, long=self.long)
+        hidden: list[Tensor] = []
+        pooled: list[Tensor | None] = []
+        for chunk in tokens.chunks:
+            ids = torch.tensor([chunk.ids], device=self.encoder.device)
+            read = self.encoder(ids, output_hidden_states=True)
+            hidden.append(_weighted(read.hidden_states[self.layer], chunk.weights))
+            pooled.append(getattr(read, "text_embeds", None))
+        return EncodedPrompt(hidden=torch.cat(hidden, dim=1), pooled=pooled[0], ignored=tokens.ignored)
+
+
+def _readers(model: SdxlModel, request: GenerationRequest, skip: int) -> tuple[_Reader, _Reader]:
+    ids = {component.name: component.id for component in model.components}
+
+    def reader(tokenizer: CLIPTokenizer, encoder: Any, name: str) -> _Reader:
+        return _Reader(
+            tokenizer=tokenizer,
+            encoder=encoder,
+            identity=ids[name],
+            layer=-(skip + 2),  # SDXL counts from the last layer but one
+            weighting=request.prompt_weighting,
+            long=request.long_prompts,
+            cache=model.prompts,
         )
-    return Conditioning(torch.cat([negative[0], sequence]), torch.cat([negative[1], pooled]), tuple(warnings))
 
-
-def _encode_pair(model: SdxlModel, prompts: tuple[str, str], skip: int) -> tuple[Tensor, Tensor]:
-    device = model.unet.device
-    one = model.text_encoder(_ids(model.tokenizer, prompts[0], device), output_hidden_states=True)
-    two = model.text_encoder_2(_ids(model.tokenizer_2, prompts[1], device), output_hidden_states=True)
-    layer = -(skip + 2)  # SDXL counts from the last layer but one
-    return torch.cat([one.hidden_states[layer], two.hidden_states[layer]], dim=-1), two.text_embeds
-
-
-def _ids(tokenizer: CLIPTokenizer, prompt: str, device: torch.device) -> Tensor:
-    encoded = tokenizer(
-        prompt, padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
+    return (
+        reader(model.tokenizer, model.text_encoder, _ENCODERS[0]),
+        reader(model.tokenizer_2, model.text_encoder_2, _ENCODERS[1]),
     )
-    return encoded.input_ids.to(device)
+
+
+_Pair = tuple[EncodedPrompt, EncodedPrompt]
+"""A text for each of the two encoders."""
+
+
+def _read(readers: tuple[_Reader, _Reader], texts: tuple[str, str]) -> _Pair:
+    return readers[0](texts[0]), readers[1](texts[1])
+
+
+def _rows(readers: tuple[_Reader, _Reader], pairs: Sequence[_Pair]) -> tuple[Tensor, Tensor]:
+    """A row for each pair, as long as the longest of all texts: the others go on with chunks of no text."""
+    length = max(encoded.hidden.shape[1] for pair in pairs for encoded in pair)
+    sequences = [
+        torch.cat([_lengthened(reader, encoded, length) for reader, encoded in zip(readers, pair, strict=True)], dim=-1)
+        for pair in pairs
+    ]
+    pooled = [pair[1].pooled for pair in pairs]
+    return torch.cat(sequences), torch.cat([each for each in pooled if each is not None])
+
+
+def _lengthened(reader: _Reader, encoded: EncodedPrompt, length: int) -> Tensor:
+    missing = length - encoded.hidden.shape[1]
+    if not missing:
+        return encoded.hidden
+    empty = reader("").hidden
+    return torch.cat([encoded.hidden, *[empty] * (missing // empty.shape[1])], dim=1)
+
+
+def _weighted(hidden: Tensor, weights: Sequence[float]) -> Tensor:
+    """Multiply each token's vector by its weight, then everything by one number that restores the mean.
+
+    With z the hidden states of one chunk (1 x 77 x width) and w its weights: z' = z * w * mean(z) / mean(z * w), the mean
+    over all tokens and channels; AUTOMATIC1111's `Original` emphasis. Where the quotient is no positive number, the mean
+    is left as it is. Weights of 1 change no bit.
+    """
+    if all(weight == 1.0 for weight in weights):
+        return hidden
+    plain = hidden.float()
+    scaled = plain * torch.tensor(weights, device=hidden.device)[None, :, None]
+    ratio = plain.mean() / scaled.mean()
+    ratio = torch.where(ratio.isfinite() & (ratio > 0), ratio, 1.0)
+    return (scaled * ratio).to(hidden.dtype)
 
 
 def _skip(model: SdxlModel, asked: int) -> tuple[int, list[str]]:
@@ -63,18 +161,7 @@ def _skip(model: SdxlModel, asked: int) -> tuple[int, list[str]]:
     return layers - 1, [f"clip_skip was lowered from {asked} to {layers - 1}: the text encoders have {layers} layers."]
 
 
-def _cut(model: SdxlModel, one: tuple[str, str], two: tuple[str, str]) -> list[str]:
-    """A warning for each prompt that is longer than the text encoders take, quoting what they do not see."""
-    found = [_cut_text(model.tokenizer, *one)]
-    if one[1] != two[1]:
-        found.append(_cut_text(model.tokenizer_2, *two))
-    return [warning for warning in found if warning is not None]
-
-
-def _cut_text(tokenizer: CLIPTokenizer, field: str, prompt: str) -> str | None:
-    room = tokenizer.model_max_length - 2  # without the start and end tokens
-    ids: list[int] = tokenizer(prompt, add_special_tokens=False, verbose=False).input_ids
-    if len(ids) <= room:
-        return None
-    lost = str(tokenizer.decode(ids[room:])).strip()
-    return f"{field} is {len(ids)} tokens long and {room} fit; this end of it was not used: {lost!r}."
+def _ignored(pair: _Pair, texts: tuple[str, str], fields: tuple[str, str]) -> Iterator[str]:
+    """What was cut or changed of each text; once where both encoders read the same one."""
+    for index in range(1 if texts[0] == texts[1] else 2):
+        yield from (f"{fields[index]} {line}" for line in pair[index].ignored)
