@@ -4,9 +4,13 @@ import base64
 import io
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from training.reading import Reading, read_picture
+
+SHARED_PSNR = 45.0
+"""Images that shared steps with others are at least as like those made alone."""
 
 
 def opened(data: bytes) -> Image.Image:
@@ -18,6 +22,13 @@ def opened(data: bytes) -> Image.Image:
 def images_of(answer: dict[str, Any]) -> list[bytes]:
     """The files of a JSON answer."""
     return [base64.b64decode(image["image"], validate=True) for image in answer["images"]]
+
+
+def psnr(one: bytes, other: bytes) -> float:
+    """How alike two image files are, in decibels; infinite where every pixel is equal."""
+    first, second = (np.asarray(opened(data), dtype=np.float64) for data in (one, other))
+    error = np.mean((first - second) ** 2)
+    return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
 
 
 def seen_in(data: bytes) -> Reading:
