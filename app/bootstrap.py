@@ -154,6 +154,7 @@ def build(settings: Settings) -> Services:
         threads=settings.device.threads,
         fetch=fetcher,
         read_by=settings.models.read,
+        prompt_cache_nbytes=settings.memory.prompt_cache,
     )
     metrics, history = Metrics(), History()
     pool = ModelPool(

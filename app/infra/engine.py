@@ -31,6 +31,7 @@ class TorchEngine:
         threads: int,
         fetch: "FetchRepository",
         read_by: Literal["plain", "mmap"] = "plain",
+        prompt_cache_nbytes: int = 64 * 1024**2,
     ) -> None:
         self._options: dict[str, Any] = {
             "device": device,
@@ -38,6 +39,7 @@ class TorchEngine:
             "threads": threads,
             "fetch": fetch,
             "read_by": read_by,
+            "prompt_cache_nbytes": prompt_cache_nbytes,
         }
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
         self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader")

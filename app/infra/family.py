@@ -85,7 +85,8 @@ class Forwards(Protocol):
 class Family:
     """How models of one family are loaded and run. What `load` returns lists its `components`."""
 
-    load: Callable[[ModelSpec, Path, torch.dtype, OnLoad, ComponentStore, ReadBy], Any]
+    load: Callable[[ModelSpec, Path, torch.dtype, OnLoad, ComponentStore, ReadBy, int], Any]
+    """The last argument: bytes of host memory in which the model may keep encoded prompts."""
     elements: Callable[[ModelSpec, Path], int]
     """How many numbers the weights hold that `load` would read."""
     begin: Callable[[Any, GenerationRequest, Frugality, int], Run]

@@ -43,7 +43,14 @@ class Runtime:
     """One device. `load` and `unload` belong to the loader's thread, everything else to the engine's."""
 
     def __init__(
-        self, *, device: str, dtype: DtypeName, threads: int, fetch: FetchRepository, read_by: ReadBy = "plain"
+        self,
+        *,
+        device: str,
+        dtype: DtypeName,
+        threads: int,
+        fetch: FetchRepository,
+        read_by: ReadBy = "plain",
+        prompt_cache_nbytes: int = 64 * 1024**2,
     ) -> None:
         if threads:
             torch.set_num_threads(threads)
@@ -53,6 +60,7 @@ class Runtime:
         self._dtype: DtypeName = dtype
         self._fetch = fetch
         self._read_by: ReadBy = read_by
+        self._prompt_cache_nbytes = prompt_cache_nbytes
         self._store = ComponentStore()
         self._mover = Mover(self.device)
         self._snapshots: dict[HubRepository, Path] = {}
@@ -96,7 +104,9 @@ class Runtime:
             raise LoadFailed(f"The files of {spec.name!r} are not on disk. Ask again, and they will be downloaded.")
         family = FAMILIES[spec.traits.family]
         try:
-            content = family.load(spec, files, self.dtype_of(spec), on_load, self._store, self._read_by)
+            content = family.load(
+                spec, files, self.dtype_of(spec), on_load, self._store, self._read_by, self._prompt_cache_nbytes
+            )
         except OSError as error:
             raise LoadFailed(f"The files of {spec.name!r} could not be read: {error}.") from error
         return TorchModel(family=family, content=content, components=content.components)

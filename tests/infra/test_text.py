@@ -1,5 +1,6 @@
 """Prompts on real text encoders: short ones as ever, long ones whole, weighted ones changed, cached ones the same."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor
 
 from litestar_diffusion.domain.ports import ComponentId
+from litestar_diffusion.infra.engine import TorchEngine
 from litestar_diffusion.infra.sdxl import text as texts
 from litestar_diffusion.infra.sdxl.chunks import MAX_CHUNKS, tokens_of
 from litestar_diffusion.infra.sdxl.components import SdxlModel
@@ -278,3 +280,15 @@ def _key(text: str) -> PromptKey:
 
 def _encoded(nbytes: int) -> EncodedPrompt:
     return EncodedPrompt(hidden=torch.zeros(nbytes, dtype=torch.uint8), pooled=None, ignored=())
+
+
+def test_the_engine_gives_each_model_a_cache_of_the_size_in_the_settings() -> None:
+    async def loaded(nbytes: int) -> Any:
+        engine = TorchEngine(device="cpu", dtype="float32", threads=0, fetch=_refuse, prompt_cache_nbytes=nbytes)
+        await engine.start()
+        try:
+            return await engine.load(spec_of(), ignore)
+        finally:
+            await engine.stop()
+
+    assert asyncio.run(loaded(12345)).content.prompts.max_nbytes == 12345
