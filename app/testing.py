@@ -17,6 +17,7 @@ from .domain.dispatch import Dispatcher
 from .domain.errors import OutOfMemory, UnknownModel
 from .domain.generation import GenerationRequest, Limits
 from .domain.generator import ImageGenerator
+from .domain.lanes import lane_of
 from .domain.model import Checkpoint, ModelName, ModelSpec, ModelTraits
 from .domain.pool import ModelPool
 from .domain.ports import (
@@ -107,6 +108,12 @@ class FakeEngine:
     """How a generation runs out of memory, with its stage: `encode`, `denoise`, `decode`; None where it does not."""
     frugalities: list[Frugality] = field(default_factory=list[Frugality])
     """What each generation was to save, in order."""
+    requests: list[GenerationRequest] = field(default_factory=list[GenerationRequest])
+    """What each generation was to make, in order."""
+    running: list[GenerationRequest] = field(default_factory=list[GenerationRequest])
+    """What is being made now."""
+    most_together: int = 0
+    """As many were made at the same time."""
     activation_nbytes: int | None = None
     """The peak that generations tell of."""
     loads: list[str] = field(default_factory=list[str])
@@ -203,11 +210,19 @@ class FakeEngine:
         """Pictures of one colour each; a step each time the loop comes round."""
         assert self.is_on_device(model), "a model was used that is not on the device"
         self.frugalities.append(frugality)
-        for step in range(request.num_inference_steps):
-            await self.gate.wait()
-            on_step(step, request.num_inference_steps)
-            await asyncio.sleep(0)
-        self._fail("generate")
+        self.requests.append(request)
+        self.running.append(request)
+        assert len({lane_of(mate) for mate in self.running}) == 1, "requests that cannot share a step ran together"
+        assert len(self.running) == 1 or not any(mate.reproducible for mate in self.running), "one had to run alone"
+        self.most_together = max(self.most_together, len(self.running))
+        try:
+            for step in range(request.num_inference_steps):
+                await self.gate.wait()
+                on_step(step, request.num_inference_steps)
+                await asyncio.sleep(0)
+            self._fail("generate")
+        finally:
+            self.running.remove(request)
         if (failure := self.out_of_memory(request, frugality)) is not None:
             raise failure
         images = tuple(_plain(request, seed) for seed in request.seeds)

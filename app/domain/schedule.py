@@ -92,14 +92,17 @@ def _mates(line: Iterable[Candidate], running: Batch, room: int, state: str) -> 
 
 
 def _next(rest: Sequence[Candidate], running: Batch | None) -> list[Candidate]:
-    """Whose lease is asked for in advance: one that is resident, and one that is not, so that it is brought alongside."""
+    """Whose lease is asked for in advance: one that is resident, and one that is not, so that it is brought alongside.
+
+    One that came later but is before the one that has its lease already, by its priority or its client, gets its own too.
+    """
     lease: list[Candidate] = []
     pending = [candidate for candidate in rest if candidate.state != "waiting"]
     waiting = [candidate for candidate in rest if candidate.state == "waiting"]
     stop = next((index + 1 for index, candidate in enumerate(waiting) if candidate.overdue), len(waiting))
     eligible = waiting[:stop]
     hot = next((candidate for candidate in eligible if candidate.resident), None)
-    if hot is not None and not any(candidate.resident for candidate in pending):
+    if hot is not None and not any(candidate in pending and candidate.resident for candidate in rest[: rest.index(hot)]):
         lease.append(hot)
     cold = next((candidate for candidate in eligible if not candidate.resident), None)
     if cold is not None and all(candidate.resident for candidate in pending):

@@ -77,7 +77,10 @@ def test_a_full_queue_says_when_to_come_back(start_server: StartServer) -> None:
     server.wait_until("/health/ready")
     with ThreadPoolExecutor(2) as pool:
         waiting = [
-            pool.submit(httpx.post, f"{server.url}/generate/demo", json=long(n=1), timeout=120) for _ in range(2)
+            pool.submit(
+                httpx.post, f"{server.url}/generate/demo", json={**long(n=1), "reproducible": True}, timeout=120
+            )
+            for _ in range(2)
         ]
         wait_for_work(server, 2)
         refused = server.client.post("/generate/demo", json=PROMPT)
