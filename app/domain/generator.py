@@ -13,7 +13,7 @@ from .errors import FieldError, InvalidRequest
 from .generation import GenerationParameters, GenerationRequest, Limits, OutputFormat, broken_limits, resolve
 from .jobs import Job, OnProgress
 from .ladder import Rung, warnings
-from .ports import Catalogue, Engine, ImageWriter, RawImage
+from .ports import Catalogue, Engine, ImageWriter, Pace, RawImage
 from .receipt import image_facts
 
 _RANDOM_SEED_BITS = 32
@@ -54,6 +54,8 @@ class Generated:
     timings: Timings
     found: Found
     """Where the request found its model: `hot`, `warm` or `cold`."""
+    paces: tuple[Pace, ...]
+    """Its steps, by the rows of the batch that they shared."""
     savings: tuple[Rung, ...]
     """Which rungs of the ladder saved memory; none where there was enough."""
     warnings: tuple[str, ...]
@@ -131,6 +133,7 @@ class ImageGenerator:
             images=tuple(images),
             timings=_timings(ran, write_s=now - written_from, total_s=now - begun),
             found=ran.found,
+            paces=ran.rendered.paces,
             savings=ran.savings,
             warnings=resolved.warnings + ran.rendered.warnings + warnings(ran.savings),
         )

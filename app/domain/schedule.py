@@ -102,7 +102,9 @@ def _next(rest: Sequence[Candidate], running: Batch | None) -> list[Candidate]:
     stop = next((index + 1 for index, candidate in enumerate(waiting) if candidate.overdue), len(waiting))
     eligible = waiting[:stop]
     hot = next((candidate for candidate in eligible if candidate.resident), None)
-    if hot is not None and not any(candidate in pending and candidate.resident for candidate in rest[: rest.index(hot)]):
+    if hot is not None and not any(
+        candidate in pending and candidate.resident for candidate in rest[: rest.index(hot)]
+    ):
         lease.append(hot)
     cold = next((candidate for candidate in eligible if not candidate.resident), None)
     if cold is not None and all(candidate.resident for candidate in pending):

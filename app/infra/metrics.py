@@ -51,6 +51,12 @@ class Metrics:
             f"{PREFIX}_errors", "Requests that ended in a problem document, by its code.", ("code",), registry=registry
         )
         self._images = Counter(f"{PREFIX}_images", "Images that were made.", ("model",), registry=registry)
+        self._steps = Counter(
+            f"{PREFIX}_steps",
+            "Denoising steps of requests, by the rows of the batch that they shared; an image takes one or two.",
+            ("rows",),
+            registry=registry,
+        )
         self._phases = Histogram(
             f"{PREFIX}_phase_seconds",
             "Where the time of requests for images went.",
@@ -113,6 +119,8 @@ class Metrics:
     def on_generated(self, generated: Generated) -> None:
         """Count a finished generation, whoever asked for it."""
         self._images.labels(generated.request.model).inc(len(generated.images))
+        for pace in generated.paces:
+            self._steps.labels(str(pace.rows)).inc(pace.steps)
         timings = generated.timings
         for phase in ("queue", "load", "encode", "denoise", "decode", "write", "total"):
             self._phases.labels(phase).observe(max(0.0, getattr(timings, f"{phase}_s")))
