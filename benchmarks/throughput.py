@@ -1,0 +1,177 @@
+"""One client, many clients, and what they do to each other: `uv run python benchmarks/throughput.py`.
+
+Starts a server of its own with the built-in model, asks it for images beside diffusers' own pipeline on the same model, steps
+and machine, in turns, and ends it.
+"""
+
+import argparse
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+_BODY = {"prompt": "a red circle on a blue background", "seed": 7}
+_STEPS, _GUIDANCE, _SIDE_PX = 14, 3.0, 128
+_MODELS = Path(__file__).parents[1] / "models"
+_START_S = 120
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=15, help="images for each median (default: 15)")
+    parser.add_argument("--clients", type=int, default=8, help="at once (default: 8)")
+    options = parser.parse_args()
+    console, table = (
+        Console(stderr=True),
+        Table("figure", "value", title="The demo model, 128 x 128, 14 steps, guidance"),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        process, client = _start(Path(folder))
+        try:
+            with console.status("one client, and diffusers' pipeline in turns"):
+                _one_client(client, options.repeats, table)
+            with console.status(f"{options.clients} clients"):
+                _many_clients(client, options.clients, options.repeats, table)
+            with console.status("cancelling"):
+                _cancelling(client, table)
+        finally:
+            client.close()
+            process.terminate()
+            process.wait(60)
+    Console().print(table)
+
+
+def _one_client(client: httpx.Client, repeats: int, table: Table) -> None:
+    pipeline = _pipeline()
+    ask: Callable[[], Any] = lambda: client.post("/generate/demo", json=_BODY).raise_for_status()  # noqa: E731
+    for warm in (ask, ask, pipeline):
+        warm()
+    ours, theirs = zip(*((_timed(ask), _timed(pipeline)) for _ in range(repeats)), strict=True)
+    one, other = statistics.median(ours), statistics.median(theirs)
+    table.add_row("over HTTP, p50", f"{one * 1000:.0f} ms")
+    table.add_row("diffusers' pipeline, its call alone, p50", f"{other * 1000:.0f} ms")
+    table.add_row("ours / theirs", f"{one / other:.2f}")
+
+
+def _many_clients(client: httpx.Client, clients: int, repeats: int, table: Table) -> None:
+    """Images a second of one client and of many, and what `/health/live` takes meanwhile."""
+    _rate(client, clients, 2 * clients)  # how large a batch pays is found out here
+    single = _rate(client, 1, repeats)
+    ended, waits = threading.Event(), list[float]()
+    watching = threading.Thread(target=_watch_health, args=(client.base_url, ended, waits))
+    watching.start()
+    many = _rate(client, clients, clients * max(3, repeats // 4))
+    ended.set()
+    watching.join()
+    table.add_row("images a second, one client", f"{single:.2f}")
+    table.add_row(f"images a second, {clients} clients", f"{many:.2f}")
+    table.add_row("gain", f"{many / single:.2f}")
+    p99 = sorted(waits)[max(0, int(len(waits) * 0.99) - 1)]
+    table.add_row(f"/health/live meanwhile, p99 of {len(waits)}", f"{p99 * 1000:.1f} ms")
+
+
+def _rate(client: httpx.Client, clients: int, images: int) -> float:
+    def ask(number: int) -> None:
+        client.post("/generate/demo", json={**_BODY, "seed": number}).raise_for_status()
+
+    with ThreadPoolExecutor(clients) as pool:
+        begun = time.perf_counter()
+        list(pool.map(ask, range(images)))
+        return images / (time.perf_counter() - begun)
+
+
+def _watch_health(url: httpx.URL, ended: threading.Event, waits: list[float]) -> None:
+    with httpx.Client(base_url=url) as client:
+        while not ended.wait(0.02):
+            waits.append(_timed(lambda: client.get("/health/live")))
+
+
+def _cancelling(client: httpx.Client, table: Table) -> None:
+    """From the moment at which one client leaves to the answer of the next, less what that takes alone."""
+    short = {**_BODY, "num_inference_steps": 1, "reproducible": True}
+    long = {**_BODY, "num_inference_steps": 150, "reproducible": True}
+    alone = statistics.median(_timed(lambda: client.post("/generate/demo", json=short)) for _ in range(5))
+    delays: list[float] = []
+    for _ in range(5):
+        with ThreadPoolExecutor(2) as pool:
+            leaving = pool.submit(_leave_after, client, long, 1.0)
+            time.sleep(0.3)
+            answered = pool.submit(lambda: (client.post("/generate/demo", json=short), time.perf_counter())[1])
+            delays.append(answered.result() - leaving.result() - alone)
+    table.add_row(
+        "from a client's leaving to the next request's first step", f"{statistics.median(delays) * 1000:.0f} ms"
+    )
+
+
+def _leave_after(client: httpx.Client, body: dict[str, Any], seconds: float) -> float:
+    with suppress(httpx.ReadTimeout):
+        httpx.post(f"{str(client.base_url).rstrip(chr(47))}/generate/demo", json=body, timeout=seconds)
+    return time.perf_counter()
+
+
+def _pipeline() -> Callable[[], object]:
+    """The pipeline of diffusers itself, its progress bar off."""
+    import torch
+    from diffusers import StableDiffusionXLPipeline
+
+    pipeline = StableDiffusionXLPipeline.from_single_file(
+        str(_MODELS / "demo.safetensors"), config=str(_MODELS / "demo.config"), local_files_only=True
+    )
+    pipeline.set_progress_bar_config(disable=True)
+
+    def generate() -> object:
+        return pipeline(
+            _BODY["prompt"],
+            num_inference_steps=_STEPS,
+            guidance_scale=_GUIDANCE,
+            width=_SIDE_PX,
+            height=_SIDE_PX,
+            generator=torch.Generator().manual_seed(7),
+        )
+
+    return generate
+
+
+def _start(folder: Path) -> tuple[subprocess.Popen[bytes], httpx.Client]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "litestar_diffusion", "serve", "--port", str(port)],
+        cwd=folder,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "LITESTAR_DIFFUSION__MODELS__HUB_ENABLED": "false"},
+    )
+    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120)
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline:
+        with suppress(httpx.TransportError):
+            if client.get("/health/ready").status_code == 200:
+                return process, client
+        time.sleep(0.1)
+    process.kill()
+    raise TimeoutError(f"the server did not become ready within {_START_S} s")
+
+
+def _timed(work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+if __name__ == "__main__":
+    main()
