@@ -28,6 +28,7 @@ from .domain.ports import (
     LoadedModel,
     LoadProgress,
     OnLoad,
+    OnPreview,
     OnStep,
     RawImage,
     Rendered,
@@ -206,6 +207,7 @@ class FakeEngine:
         on_step: OnStep,
         frugality: Frugality = LAVISH,
         at_once: int = 1,  # noqa: ARG002 - the port's signature
+        on_preview: OnPreview | None = None,
     ) -> Rendered:
         """Pictures of one colour each; a step each time the loop comes round."""
         assert self.is_on_device(model), "a model was used that is not on the device"
@@ -219,6 +221,8 @@ class FakeEngine:
             for step in range(request.num_inference_steps):
                 await self.gate.wait()
                 on_step(step, request.num_inference_steps)
+                if on_preview is not None:
+                    on_preview(_plain(request, request.seeds[0]), step, request.num_inference_steps)
                 await asyncio.sleep(0)
             self._fail("generate")
         finally:

@@ -236,7 +236,13 @@ class Dispatcher:
             job.on_step(done, total)
 
         climbed = await self._ladder.run(
-            lease, ticket.request, on_step, begin=ticket.plan.frugality, at_once=ticket.at_once, check=job.check
+            lease,
+            ticket.request,
+            on_step,
+            begin=ticket.plan.frugality,
+            at_once=ticket.at_once,
+            check=job.check,
+            on_preview=job.on_preview if job.previews else None,
         )
         self._paces.note(ticket.request, climbed.rendered)
         return climbed

@@ -92,6 +92,7 @@ class ImageGenerator:
         job_id: str | None = None,
         client: str = "",
         on_progress: OnProgress | None = None,
+        previews: bool = False,
     ) -> Generated:
         """Make images and wait for them. Cancelling the waiting task stops the work before its next step.
 
@@ -100,7 +101,8 @@ class ImageGenerator:
             parameters: what to make.
             job_id: shows up in logs; made when absent.
             client: who asks; clients share the device fairly.
-            on_progress: hears of loading and of every step, from other threads.
+            on_progress: hears of the queue, of loading and of every step, from other threads.
+            previews: whether it hears of unfinished images too.
 
         Raises:
             DiffusionError: see `errors`; nothing else is raised on purpose.
@@ -117,6 +119,7 @@ class ImageGenerator:
             client=client,
             priority=parameters.priority,
             on_progress=on_progress,
+            previews=previews,
         )
         ran = await self._dispatcher.run(job, request, plan)
         written_from = self._clock()

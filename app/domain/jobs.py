@@ -59,6 +59,8 @@ class Job:
     steps_done: int = 0
     steps_total: int = 0
     on_progress: OnProgress | None = None
+    previews: bool = False
+    """Whether its sender wants to see unfinished images."""
     _stop: threading.Event = field(default_factory=threading.Event)
     _reason: DiffusionError | None = None
 
@@ -87,6 +89,11 @@ class Job:
         """Pass on how far the load is."""
         if self.on_progress is not None:
             self.on_progress(progress)
+
+    def on_preview(self, image: RawImage, done: int, total: int) -> None:
+        """Pass on what the unfinished image looks like."""
+        if self.on_progress is not None:
+            self.on_progress(Preview(image=image, done=done, total=total))
 
     def on_step(self, done: int, total: int) -> None:
         """Note a finished step; raise if the job was asked to stop. Called from the engine thread."""

@@ -9,9 +9,9 @@ A rung that cannot help the stage that failed is passed over. After each rung th
 it makes the same image. Past the last rung the answer is InsufficientMemory, with the largest size that would fit.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from .activation_book import ActivationBook
 from .errors import InsufficientMemory, OutOfMemory
@@ -19,7 +19,7 @@ from .generation import GenerationRequest
 from .memory import Demand
 from .model import ModelSpec
 from .pool import Lease, ModelPool
-from .ports import LAVISH, Engine, Frugality, OnStep, Rendered
+from .ports import LAVISH, Engine, Frugality, OnPreview, OnStep, Rendered
 from .shortage import available_nbytes, insufficient_memory
 
 Rung = Literal["drop_idle", "one_by_one", "tiled_decode", "split_guidance"]
@@ -88,6 +88,7 @@ class Ladder:
         begin: Frugality = LAVISH,
         at_once: int = 1,
         check: Callable[[], None] = lambda: None,
+        on_preview: OnPreview | None = None,
     ) -> Climbed:
         """Make the images of a request, saving as much memory as it takes.
 
@@ -98,15 +99,17 @@ class Ladder:
             begin: what is saved from the start.
             at_once: how many of the images are made together.
             check: raises if nobody waits for the result any more; called before each rung.
+            on_preview: as for `Engine.generate`.
 
         Raises:
             InsufficientMemory: all that helps has been tried.
             DiffusionError: as `Engine.generate` does.
         """
         demand, frugality = self._demand(lease.spec, request), begin
+        engine, model = self._engine, lease.model
         savings: tuple[Rung, ...] = _saved(begin)
         while True:
-            outcome = await self._attempt(lease, request, on_step, frugality, at_once)
+            outcome = await _attempt(engine.generate(model, request, on_step, frugality, at_once, on_preview))
             if isinstance(outcome, Rendered):
                 self._book.succeeded(demand, frugality, outcome.activation_nbytes)
                 return Climbed(rendered=outcome, savings=savings)
@@ -118,15 +121,6 @@ class Ladder:
             savings += (rung,)
             frugality = _with(frugality, rung)
             at_once = 1 if rung == "one_by_one" else at_once
-
-    async def _attempt(
-        self, lease: Lease, request: GenerationRequest, on_step: OnStep, frugality: Frugality, at_once: int
-    ) -> Rendered | OutOfMemory:
-        """The failure is returned, so that what follows runs outside the handler, where no traceback keeps anything alive."""
-        try:
-            return await self._engine.generate(lease.model, request, on_step, frugality, at_once)
-        except OutOfMemory as failure:
-            return failure.with_traceback(None)
 
     async def _next(self, stage: str, request: GenerationRequest, taken: tuple[Rung, ...], at_once: int) -> Rung | None:
         """The first rung that has not been taken and can help the stage that failed."""
@@ -170,6 +164,14 @@ class Ladder:
         budget = self._pool.report().budget
         limits = [budget.device_nbytes, budget.host_nbytes if self._engine.shares_host_memory else None]
         return min((limit for limit in limits if limit is not None), default=self._engine.memory_nbytes())
+
+
+async def _attempt(work: Coroutine[Any, Any, Rendered]) -> Rendered | OutOfMemory:
+    """The failure is returned, so that what follows runs outside the handler, where no traceback keeps anything alive."""
+    try:
+        return await work
+    except OutOfMemory as failure:
+        return failure.with_traceback(None)
 
 
 def warnings(savings: tuple[Rung, ...]) -> tuple[str, ...]:

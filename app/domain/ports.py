@@ -89,6 +89,11 @@ OnStep = Callable[[int, int], None]
 """Called with (steps done, steps in all) from the engine thread; raises `Cancelled` to stop before the next step."""
 
 
+OnPreview = Callable[[RawImage, int, int], None]
+"""Called with a small, rough picture of the first unfinished image, steps done, and steps in all, from the engine thread; must
+return at once."""
+
+
 @runtime_checkable
 class LoadedModel(Protocol):
     """A model whose weights are in host memory. Only the engine looks inside."""
@@ -176,6 +181,7 @@ class Engine(Protocol):
         on_step: OnStep,
         frugality: Frugality = LAVISH,
         at_once: int = 1,
+        on_preview: OnPreview | None = None,
     ) -> Rendered:
         """Make the images of a request with a model that is on the device. Leaves the model as it was, whatever happens.
 
@@ -188,6 +194,7 @@ class Engine(Protocol):
             on_step: hears of each step, in the engine's thread.
             frugality: what is saved.
             at_once: how many of its images are made together.
+            on_preview: is shown the unfinished image a few times a second.
 
         Raises:
             Cancelled: `on_step` said so.

@@ -11,7 +11,7 @@ import structlog
 from ..domain.errors import GenerationFailed, ShuttingDown
 from ..domain.generation import GenerationRequest
 from ..domain.model import DtypeName, ModelSpec
-from ..domain.ports import LAVISH, ComponentId, Frugality, LoadedModel, OnLoad, OnStep, Rendered
+from ..domain.ports import LAVISH, ComponentId, Frugality, LoadedModel, OnLoad, OnPreview, OnStep, Rendered
 
 if TYPE_CHECKING:
     from .runtime import FetchRepository, Runtime
@@ -111,9 +111,10 @@ class TorchEngine:
         on_step: OnStep,
         frugality: Frugality = LAVISH,
         at_once: int = 1,
+        on_preview: OnPreview | None = None,
     ) -> Rendered:
         """Make the images of a request; it joins those that run at their next step."""
-        result = self._running.join(model, request, on_step, frugality, at_once)
+        result = self._running.join(model, request, on_step, frugality, at_once, on_preview)
         self._thread.submit(self._wake)
         return await asyncio.wrap_future(result)
 

@@ -60,6 +60,10 @@ class Run(Protocol):
         """What the sender should know."""
         ...
 
+    def preview(self) -> RawImage:
+        """A small, rough picture of the first unfinished image."""
+        ...
+
     def settle(self) -> None:
         """Decode the images whose latents are done, and begin the next ones."""
         ...

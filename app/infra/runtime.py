@@ -14,7 +14,7 @@ from ..domain.checkpoint import NotServable
 from ..domain.errors import DiffusionError, GenerationFailed, LoadFailed, OutOfMemory
 from ..domain.generation import GenerationRequest
 from ..domain.model import DtypeName, HubRepository, ModelSpec
-from ..domain.ports import Component, ComponentId, Frugality, LoadedModel, OnLoad, OnStep, Rendered
+from ..domain.ports import Component, ComponentId, Frugality, LoadedModel, OnLoad, OnPreview, OnStep, Rendered
 from .device import choose_device, choose_dtype, device_nbytes
 from .family import FAMILIES, Family
 from .filling import ReadBy
@@ -139,7 +139,13 @@ class Runtime:
             self._release_cache()
 
     def join(
-        self, model: LoadedModel, request: GenerationRequest, on_step: OnStep, frugality: Frugality, at_once: int
+        self,
+        model: LoadedModel,
+        request: GenerationRequest,
+        on_step: OnStep,
+        frugality: Frugality,
+        at_once: int,
+        on_preview: OnPreview | None,
     ) -> "Future[Rendered]":
         """Have a request join those that run, at the next step. Any thread; `step` does the work."""
         own = _own(model)
@@ -152,6 +158,7 @@ class Runtime:
             on_step=on_step,
             frugality=frugality,
             at_once=at_once,
+            on_preview=on_preview,
         )
         self._stepper.add(work)
         return work.result

@@ -9,10 +9,13 @@ from typing import Any
 
 from ..domain.errors import DiffusionError
 from ..domain.generation import GenerationRequest
-from ..domain.ports import Frugality, OnStep, Pace, Rendered
+from ..domain.ports import Frugality, OnPreview, OnStep, Pace, Rendered
 from .family import Family, Forwards, Run
 from .out_of_memory import without_frames
 from .peak import Peak
+
+_PREVIEW_EVERY_S = 0.25
+"""Nobody sees more pictures a second than that, and steps may be much shorter."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -27,11 +30,13 @@ class Work:
     on_step: OnStep
     frugality: Frugality
     at_once: int
+    on_preview: OnPreview | None = None
     result: "Future[Rendered]" = field(default_factory=lambda: Future[Rendered]())
     run: Run | None = None
     peak: Peak | None = None
     shared: bool = False
     """Whether another request was on the engine at the same time."""
+    previewed_s: float = 0.0
     denoise_s: float = 0.0
     paces: dict[int, list[float]] = field(default_factory=dict[int, list[float]])
 
@@ -152,6 +157,10 @@ class Stepper:
     def _settle(work: Work) -> None:
         assert work.run is not None
         work.on_step(work.run.done, work.run.total)
+        now = time.perf_counter()
+        if work.on_preview is not None and now - work.previewed_s >= _PREVIEW_EVERY_S:
+            work.previewed_s = now
+            work.on_preview(work.run.preview(), work.run.done, work.run.total)
         work.run.settle()
 
     def _attempt(self, work: Work, act: Callable[[], None]) -> bool:
