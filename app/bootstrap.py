@@ -14,6 +14,7 @@ from .domain.errors import DiffusionError
 from .domain.events import OnPoolEvent, PoolEvent
 from .domain.generator import ImageGenerator
 from .domain.history import History
+from .domain.job_board import JobBoard, JobPolicy
 from .domain.line import Patience
 from .domain.pool import ModelPool
 from .domain.ports import Catalogue, Engine
@@ -40,6 +41,7 @@ class Services:
     pool: ModelPool
     dispatcher: Dispatcher
     generator: ImageGenerator
+    job_board: JobBoard
     metrics: Metrics = field(default_factory=Metrics)
     history: History = field(default_factory=History)
     stop_downloads: Callable[[], None] = lambda: None
@@ -164,8 +166,9 @@ def build(settings: Settings) -> Services:
         overdue_s=settings.memory.lease_warning_s,
     )
     dispatcher = Dispatcher(pool, engine, dispatch_policy(settings))
+    writer = PillowImageWriter()
     generator = ImageGenerator(
-        catalogue, dispatcher, engine, PillowImageWriter(), settings.limits, on_generated=metrics.on_generated
+        catalogue, dispatcher, engine, writer, settings.limits, on_generated=metrics.on_generated
     )
     metrics.watch(pool, dispatcher)
     return Services(
@@ -175,6 +178,7 @@ def build(settings: Settings) -> Services:
         pool=pool,
         dispatcher=dispatcher,
         generator=generator,
+        job_board=JobBoard(generator, writer, job_policy(settings)),
         metrics=metrics,
         history=history,
         stop_downloads=fetcher.close,
@@ -192,6 +196,12 @@ def dispatch_policy(settings: Settings) -> DispatchPolicy:
         max_rows=dispatch.max_rows,
         stuck_after_s=dispatch.stuck_after_s,
     )
+
+
+def job_policy(settings: Settings) -> JobPolicy:
+    """How long finished jobs are kept, as the settings say."""
+    jobs = settings.jobs
+    return JobPolicy(keep_s=jobs.keep_s, max_finished=jobs.max_finished, max_result_nbytes=jobs.max_result_bytes)
 
 
 def _all_of(*listeners: OnPoolEvent) -> OnPoolEvent:

@@ -16,6 +16,7 @@ from .bootstrap import Services, build
 from .settings import Settings
 from .version import VERSION
 from .web.generate import generate
+from .web.jobs import JobsController, send_job
 from .web.metrics import MetricsController, RequestCounter
 from .web.models import ModelsController
 from .web.origin_check import OriginCheck
@@ -101,6 +102,8 @@ class DiffusionPlugin(InitPlugin):
                 "dispatcher": _provide(services.dispatcher),
                 "service_facts": _provide(self._facts()),
                 "metrics_source": _provide(services.metrics),
+                "job_board": _provide(services.job_board),
+                "keep_alive_s": _provide(config.settings.jobs.keep_alive_s),
                 "recent_decisions": _provide(services.history.recent),
             },
             exception_handlers=exception_handlers(),
@@ -111,7 +114,14 @@ class DiffusionPlugin(InitPlugin):
         )
 
     def _handlers(self) -> list[ControllerRouterHandler]:
-        handlers: list[ControllerRouterHandler] = [generate, ModelsController, PoolController, ServiceController]
+        handlers: list[ControllerRouterHandler] = [
+            generate,
+            send_job,
+            JobsController,
+            ModelsController,
+            PoolController,
+            ServiceController,
+        ]
         return [*handlers, MetricsController] if self.config.metrics else handlers
 
     def _middleware(self) -> list[Callable[[ASGIApp], ASGIApp]]:

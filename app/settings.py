@@ -119,6 +119,19 @@ class DispatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A device that has not finished a step for so long is taken for stuck: readiness turns false, requests get 503."""
 
 
+class JobsSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How long finished jobs can be asked for, and how their events are sent."""
+
+    keep_s: Annotated[float, Meta(ge=0)] = 600.0
+    """Seconds after its end."""
+    max_finished: Annotated[int, Meta(ge=0)] = 100
+    """The oldest go first."""
+    max_result_bytes: Annotated[int, Meta(ge=0)] = 536_870_912
+    """Of the images of all finished jobs together."""
+    keep_alive_s: Annotated[float, Meta(gt=0)] = 15.0
+    """After so long without an event a comment is sent, so that proxies keep the connection."""
+
+
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What is logged, and how."""
 
@@ -139,6 +152,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     memory: MemorySettings = MemorySettings()
     limits: LimitsSettings = LimitsSettings()
     dispatch: DispatchSettings = DispatchSettings()
+    jobs: JobsSettings = JobsSettings()
     log: LogSettings = LogSettings()
 
 

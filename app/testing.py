@@ -11,12 +11,13 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from .bootstrap import Services, dispatch_policy
+from .bootstrap import Services, dispatch_policy, job_policy
 from .domain.budget import Budget
 from .domain.dispatch import Dispatcher
 from .domain.errors import OutOfMemory, UnknownModel
 from .domain.generation import GenerationRequest, Limits
 from .domain.generator import ImageGenerator
+from .domain.job_board import JobBoard
 from .domain.lanes import lane_of
 from .domain.model import Checkpoint, ModelName, ModelSpec, ModelTraits
 from .domain.pool import ModelPool
@@ -265,9 +266,8 @@ def fake_services(*specs: ModelSpec, settings: Settings | None = None, engine: F
     metrics = Metrics()
     pool = ModelPool(catalogue, engine, Budget(), on_event=metrics.on_event)
     dispatcher = Dispatcher(pool, engine, dispatch_policy(settings))
-    generator = ImageGenerator(
-        catalogue, dispatcher, engine, PillowImageWriter(), Limits(), on_generated=metrics.on_generated
-    )
+    writer = PillowImageWriter()
+    generator = ImageGenerator(catalogue, dispatcher, engine, writer, Limits(), on_generated=metrics.on_generated)
     metrics.watch(pool, dispatcher)
     return Services(
         settings=settings,
@@ -276,6 +276,7 @@ def fake_services(*specs: ModelSpec, settings: Settings | None = None, engine: F
         pool=pool,
         dispatcher=dispatcher,
         generator=generator,
+        job_board=JobBoard(generator, writer, job_policy(settings)),
         metrics=metrics,
     )
 

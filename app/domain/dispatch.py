@@ -173,7 +173,12 @@ class Dispatcher:
             for ticket in self._line.all():
                 ticket.give_up(stuck)
 
-    def _admit(self, job: Job, request: GenerationRequest, plan: Plan) -> Ticket:
+    def refuse_if_full(self, client: str) -> None:
+        """Refuse a job of a client if `run` would.
+
+        Raises:
+            QueueFull, TooManyRequests, ShuttingDown, EngineStuck: as `run` does.
+        """
         if self._closing:
             raise going_down()
         if self._pulse.stuck is not None:
@@ -182,9 +187,12 @@ class Dispatcher:
         waiting = len(everybody) - max(1, len(self._line.running()))
         if waiting >= policy.max_waiting:
             raise QueueFull(waiting, retry_after_s=self._retry_after_s())
-        own = sum(ticket.job.client == job.client for ticket in everybody if ticket.state != "running")
+        own = sum(ticket.job.client == client for ticket in everybody if ticket.state != "running")
         if policy.max_waiting_per_client is not None and own >= policy.max_waiting_per_client:
             raise TooManyRequests(own, retry_after_s=self._retry_after_s())
+
+    def _admit(self, job: Job, request: GenerationRequest, plan: Plan) -> Ticket:
+        self.refuse_if_full(job.client)
         ticket = Ticket(job=job, request=request, plan=plan, arrived_s=self._clock())
         ticket.at_once = self._at_once(request, plan)
         self._line.enter(ticket)

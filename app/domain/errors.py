@@ -12,6 +12,9 @@
     ├── TooManyRequests           too many requests of one client wait already
     ├── WaitedTooLong             it did not begin to run in time
     ├── EngineStuck               the device has stopped moving
+    ├── UnknownJob                no job has this id
+    ├── ExpiredJob                the job ended too long ago
+    ├── IdempotencyConflict       the key came with another body before
     ├── ModelInUse                the operation must wait until running requests are done
     ├── GenerationFailed          the engine failed while making the image
     │   └── NotFinite             the image held NaN or Inf, in full precision too
@@ -189,6 +192,43 @@ class EngineStuck(DiffusionError):
         super().__init__(
             f"The device has not finished a step for {silent_s:.0f} seconds. Nothing was tried again; restart the server if "
             "/health/ready does not recover."
+        )
+
+
+class UnknownJob(DiffusionError):
+    """No job has this id."""
+
+    code = "unknown_job"
+    title = "There is no such job"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"There is no job {job_id!r}, and there was none since the server started. GET /jobs lists them."
+        )
+
+
+class ExpiredJob(DiffusionError):
+    """There was such a job; it ended too long ago, or was removed."""
+
+    code = "expired_job"
+    title = "The job has expired"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"The job {job_id!r} has expired: finished jobs are kept for a while only, see [jobs] in the server's settings. "
+            "Send the request again."
+        )
+
+
+class IdempotencyConflict(DiffusionError):
+    """An idempotency key came with another body before."""
+
+    code = "idempotency_conflict"
+    title = "This key was used for another request"
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"The Idempotency-Key {key!r} came with another model or body before. Use a new key for a new request."
         )
 
 

@@ -121,6 +121,9 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         ]
         | None
     ) = None
+    previews: Annotated[
+        bool, Meta(description="Whether the events of its job show the unfinished image, small and rough.")
+    ] = False
     priority: Annotated[Priority, Meta(description="Higher ones go first, until somebody has waited too long.")] = (
         "normal"
     )

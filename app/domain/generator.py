@@ -143,6 +143,14 @@ class ImageGenerator:
         self._on_generated(generated)
         return generated
 
+    def refuse_if_full(self, client: str) -> None:
+        """Refuse a request before anything is done for it, if it would have to wait behind too many.
+
+        Raises:
+            QueueFull, TooManyRequests, ShuttingDown, EngineStuck: as `generate` does.
+        """
+        self._dispatcher.refuse_if_full(client)
+
     def check(self, model: str, parameters: GenerationParameters, wrong: Sequence[FieldError]) -> None:
         """Refuse parameters that hold wrong fields, and name those that break a limit along with them.
 

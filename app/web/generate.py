@@ -1,31 +1,37 @@
 """`POST /generate/{model_name}`."""
 
 import asyncio
-from typing import Any
+from collections.abc import Coroutine
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import msgspec
 from litestar import Request, Response, post
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import JSONBody, SkipValidation
+from litestar.params import HeaderParameter, JSONBody, SkipValidation
 
 from ..domain.errors import FieldError
 from ..domain.generation import GenerationParameters, OutputFormat
 from ..domain.generator import Generated, ImageGenerator
+from ..domain.job_board import JobBoard
 from ..domain.jobs import gone_away
 from .accept import wanted_image
 from .access_log import note_generation, request_id_of
 from .body import Posted, PostedDTO
 from .clients import client_of
 from .generate_operation import GenerateOperation
+from .job_views import JobView
+from .jobs import IdempotencyKey, accepted
 from .responses import (
     BUSY,
+    CONFLICT,
     FAILED,
     FOREIGN,
     NOT_DOWNLOADED,
     NOT_JSON,
     TOO_LARGE,
+    TOO_MANY,
     UNKNOWN,
     UNUSABLE,
     WRONG_FIELDS,
@@ -43,6 +49,9 @@ from .wire import MEDIA_TYPES, GenerateView, generate_view
     summary="Make images",
     tags=["generation"],
     responses={
+        202: ResponseSpec(
+            JobView, description="With `Prefer: respond-async`: it is on its way.", generate_examples=False
+        ),
         200: ResponseSpec(
             GenerateView,
             description="The images in base64; with `Accept: image/png`, `image/jpeg` or `image/webp` and n = 1 the file "
@@ -52,9 +61,11 @@ from .wire import MEDIA_TYPES, GenerateView, generate_view
         400: WRONG_FIELDS,
         403: FOREIGN,
         404: UNKNOWN,
+        409: CONFLICT,
         413: TOO_LARGE,
         415: NOT_JSON,
         422: UNUSABLE,
+        429: TOO_MANY,
         500: FAILED,
         502: NOT_DOWNLOADED,
         503: BUSY,
@@ -65,10 +76,17 @@ async def generate(
     model_name: ModelNameInPath,
     data: JSONBody[Posted[GenerationParameters]],
     image_generator: NamedDependency[SkipValidation[ImageGenerator]],
+    job_board: NamedDependency[SkipValidation[JobBoard]],
+    idempotency_key: IdempotencyKey = None,
+    prefer: Annotated[
+        str,
+        HeaderParameter(description="`respond-async` sends a job and answers 202, as `POST /jobs/{model_name}` does."),
+    ] = "",
 ) -> Response[Any]:
     """Make images with a model, loading it first if need be, and wait for them.
 
-    When the client goes away, the work stops at the next step.
+    When the client goes away, the work stops at the next step; with an `Idempotency-Key`, when the last one does that waits
+    for it.
     """
     parameters = data.value
     raw = wanted_image(request.headers.get("accept"), parameters.output_format)
@@ -76,7 +94,18 @@ async def generate(
         parameters = msgspec.structs.replace(parameters, output_format=raw)
     if wrong := [*data.errors, *_too_many_for_raw(parameters, raw)]:
         image_generator.check(model_name, parameters, wrong)
-    generated = await _unless_gone(request, image_generator, model_name, parameters)
+    client = client_of(request)
+    if _prefers_async(prefer):
+        job = job_board.post(model_name, parameters, client=client, key=idempotency_key)
+        response = accepted(request, job)
+        response.headers["preference-applied"] = "respond-async"
+        return response
+    if idempotency_key is not None:
+        job = job_board.post(model_name, parameters, client=client, key=idempotency_key, detached=False)
+        work = job_board.result(job)
+    else:
+        work = image_generator.generate(model_name, parameters, job_id=request_id_of(request), client=client)
+    generated = await _unless_gone(request, work)
     note_generation(request, generated)
     if raw is not None:
         return Response(generated.images[0].data, media_type=MEDIA_TYPES[raw], headers=_facts(generated))
@@ -90,13 +119,14 @@ def _too_many_for_raw(parameters: GenerationParameters, raw: OutputFormat | None
     return [FieldError(field="n", message=message)]
 
 
-async def _unless_gone(
-    request: Request[Any, Any, Any], generator: ImageGenerator, model_name: str, data: GenerationParameters
-) -> Generated:
-    """Generate, but stop as soon as the client has gone."""
-    work = asyncio.ensure_future(
-        generator.generate(model_name, data, job_id=request_id_of(request), client=client_of(request))
-    )
+def _prefers_async(prefer: str) -> bool:
+    """RFC 7240: several preferences, with commas between them."""
+    return any(preference.split(";")[0].strip().lower() == "respond-async" for preference in prefer.split(","))
+
+
+async def _unless_gone(request: Request[Any, Any, Any], generating: Coroutine[Any, Any, Generated]) -> Generated:
+    """Wait for the images, but no longer than the client does."""
+    work = asyncio.ensure_future(generating)
     watch = asyncio.ensure_future(_disconnected(request))
     try:
         await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)

@@ -30,6 +30,16 @@ _EXAMPLES = {
 
 
 @dataclass
+class JobOperation(Operation):
+    """Adds named examples of the body."""
+
+    def __post_init__(self) -> None:
+        """Complete the operation."""
+        assert isinstance(self.request_body, RequestBody)
+        self.request_body.content[_JSON].examples = dict(_EXAMPLES)
+
+
+@dataclass
 class GenerateOperation(Operation):
     """Adds what Litestar cannot say: named examples of the body, and several media types of one answer."""
 

@@ -29,6 +29,9 @@ STATUS: dict[type[DiffusionError], int] = {
     errors.TooManyRequests: 429,
     errors.WaitedTooLong: 503,
     errors.EngineStuck: 503,
+    errors.UnknownJob: 404,
+    errors.ExpiredJob: 410,
+    errors.IdempotencyConflict: 409,
     errors.ModelInUse: 409,
     errors.GenerationFailed: 500,
     errors.NotFinite: 500,
@@ -101,11 +104,23 @@ def exception_handlers() -> ExceptionHandlersMap:
 
 
 def _on_diffusion_error(request: Request[Any, Any, Any], error: DiffusionError) -> Response[Problem]:
-    status = STATUS.get(type(error), 500)
-    if status == 500:
+    problem = problem_of(error, _request_id(request))
+    if problem.status == 500:
         _log.error("request_failed", code=error.code, exc_info=error)
-    facts: dict[str, Any] = {}
     headers: dict[str, str] = {}
+    if isinstance(error, (errors.QueueFull, errors.TooManyRequests, errors.WaitedTooLong)):
+        headers["retry-after"] = str(error.retry_after_s)
+    return problem_response(request, problem, headers)
+
+
+def problem_of(error: DiffusionError, instance: str | None = None) -> Problem:
+    """An error of the domain as a problem document.
+
+    Args:
+        error: what went wrong.
+        instance: the id of the request in which it did.
+    """
+    facts: dict[str, Any] = {}
     match error:
         case errors.InvalidRequest():
             facts["errors"] = list(error.errors)
@@ -113,19 +128,16 @@ def _on_diffusion_error(request: Request[Any, Any, Any], error: DiffusionError) 
             facts["available"] = list(error.available)
         case errors.InsufficientMemory():
             facts |= _memory_facts(error)
-        case errors.QueueFull() | errors.TooManyRequests() | errors.WaitedTooLong():
-            headers["retry-after"] = str(error.retry_after_s)
         case _:
             pass
-    problem = Problem(
+    return Problem(
         title=error.title,
-        status=status,
+        status=STATUS.get(type(error), 500),
         code=error.code,
         detail=error.message,
-        instance=_request_id(request),
+        instance=instance,
         **facts,
     )
-    return problem_response(request, problem, headers)
 
 
 def _memory_facts(error: errors.InsufficientMemory) -> dict[str, Any]:

@@ -77,6 +77,27 @@ BUSY = problem(
     errors.QueueFull,
     "64 requests are waiting already. Try again in about 90 seconds.",
 )
+TOO_MANY = problem(
+    "This client has as many requests waiting as it may.",
+    errors.TooManyRequests,
+    "4 requests of yours are waiting already, as many as a client may have here. Try again in about 20 seconds.",
+)
+CONFLICT = problem(
+    "The `Idempotency-Key` came with another model or body before.",
+    errors.IdempotencyConflict,
+    "The Idempotency-Key 'abc' came with another model or body before. Use a new key for a new request.",
+)
+UNKNOWN_JOB = problem(
+    "No job has this id.",
+    errors.UnknownJob,
+    "There is no job 'x', and there was none since the server started. GET /jobs lists them.",
+)
+EXPIRED = problem(
+    "There was such a job; it ended too long ago, or was removed.",
+    errors.ExpiredJob,
+    "The job 'x' has expired: finished jobs are kept for a while only, see [jobs] in the server's settings. Send the request "
+    "again.",
+)
 FOREIGN = _documented(
     "A web page of another origin sent this, and the server's settings do not list that origin.",
     Problem(

@@ -10,6 +10,7 @@ from ..domain.generation import OutputFormat
 from ..domain.generator import Generated, Timings
 from ..domain.model import Checkpoint, Folder, HubRepository, ModelOverrides, ModelSpec, ModelTraits, Residency
 from ..domain.pool_report import ModelStatus
+from ..domain.ports import LoadProgress
 from ..domain.resolved import ResolvedParameters, resolved_parameters
 
 MEDIA_TYPES: dict[OutputFormat, str] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
@@ -137,6 +138,13 @@ def generate_view(generated: Generated) -> GenerateView:
     )
 
 
+def progress_view(loading: LoadProgress | None) -> ProgressView | None:
+    """How far a load is."""
+    if loading is None:
+        return None
+    return ProgressView(phase=loading.phase, done_nbytes=loading.done_nbytes, total_nbytes=loading.total_nbytes)
+
+
 def timings_view(timings: Timings) -> TimingsView:
     """Seconds to milliseconds, to a hundredth."""
     return TimingsView(
@@ -159,7 +167,6 @@ def model_view(spec: ModelSpec, status: ModelStatus) -> ModelView:
             source, repository = "checkpoint", None
         case Folder():
             source, repository = "folder", None
-    loading = status.loading
     return ModelView(
         name=spec.name,
         source=source,
@@ -174,9 +181,7 @@ def model_view(spec: ModelSpec, status: ModelStatus) -> ModelView:
         memory_nbytes=status.nbytes,
         in_use=status.leases,
         pinned=status.pinned,
-        loading=ProgressView(phase=loading.phase, done_nbytes=loading.done_nbytes, total_nbytes=loading.total_nbytes)
-        if loading
-        else None,
+        loading=progress_view(status.loading),
         idle_s=round(status.last_used_s_ago, 1) if status.last_used_s_ago is not None else None,
     )
 

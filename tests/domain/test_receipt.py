@@ -78,7 +78,7 @@ def test_the_receipt_warns_of_nothing_that_the_request_did_not(parameters: Gener
 def test_the_receipt_states_every_parameter_and_n_is_1() -> None:
     request = _request(n=4, seed=10, output_format="webp")
     stated = _receipt(request, 12).request
-    assert set(stated) == set(GenerationParameters.__struct_fields__) - {"priority"}
+    assert set(stated) == set(GenerationParameters.__struct_fields__) - {"priority", "previews"}
     assert (stated["n"], stated["seed"], stated["sampler"]) == (1, 12, "unipc")
 
 

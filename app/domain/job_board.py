@@ -1,0 +1,213 @@
+"""Jobs that outlive the request that sent them: their states, events and results, and who joins which by idempotency key."""
+
+import asyncio
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from .errors import Cancelled, ExpiredJob, IdempotencyConflict, UnknownJob
+from .generation import GenerationParameters
+from .generator import Generated, ImageGenerator
+from .jobs import Preview, Progress
+from .model import ModelName
+from .ports import ImageWriter
+from .settled import retrieve
+from .tracked_job import Previews, TrackedJob, TrackedState
+
+_REMEMBERED = 10_000
+"""Ids of jobs that have expired, so that they can be told from those that never were."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPolicy:
+    """How long finished jobs are kept."""
+
+    keep_s: float = 600.0
+    max_finished: int = 100
+    max_result_nbytes: int = 512 * 1024**2
+    """Of all results together."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    job: TrackedJob
+    body: bytes
+
+
+class JobBoard:
+    """All jobs that can be asked for. Event loop only."""
+
+    def __init__(
+        self,
+        generator: ImageGenerator,
+        writer: ImageWriter,
+        policy: JobPolicy | None = None,
+        *,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """Make an empty board.
+
+        Args:
+            generator: makes the images.
+            writer: encodes previews.
+            policy: how long finished jobs are kept.
+            now: seconds since the epoch.
+        """
+        self._generator = generator
+        self._writer = writer
+        self._policy = policy or JobPolicy()
+        self._now = now
+        self._jobs: OrderedDict[str, TrackedJob] = OrderedDict()
+        self._keys: dict[tuple[str, str], _Key] = {}
+        self._expired: OrderedDict[str, None] = OrderedDict()
+
+    def post(
+        self,
+        model: str,
+        parameters: GenerationParameters,
+        *,
+        client: str = "",
+        key: str | None = None,
+        detached: bool = True,
+    ) -> TrackedJob:
+        """Send a job on its way, or join the one that was sent with the same key.
+
+        Args:
+            model: name of a catalogue entry.
+            parameters: what to make.
+            client: who asks; keys of different clients do not meet.
+            key: of the client's choice; the same key and body mean the same job, unless that one has failed.
+            detached: whether it goes on when nobody waits for it.
+
+        Raises:
+            UnknownModel, InvalidRequest: nothing was begun.
+            QueueFull, TooManyRequests, ShuttingDown, EngineStuck: it would have to wait behind too many.
+            IdempotencyConflict: the key came with another body before.
+        """
+        self._expire()
+        body = msgspec.msgpack.encode((model, parameters))
+        if key is not None and (known := self._known(client, key, body)) is not None:
+            known.detached |= detached
+            return known
+        self._generator.check(model, parameters, ())
+        self._generator.refuse_if_full(client)
+        job = TrackedJob(
+            id=uuid.uuid4().hex, model=ModelName(model), client=client, created=self._now(), detached=detached
+        )
+        self._jobs[job.id] = job
+        if key is not None:
+            self._keys[client, key] = _Key(job, body)
+        self._begin(job, parameters)
+        return job
+
+    def get(self, job_id: str) -> TrackedJob:
+        """The job of this id.
+
+        Raises:
+            ExpiredJob: it ended too long ago.
+            UnknownJob: there was none.
+        """
+        self._expire()
+        if (job := self._jobs.get(job_id)) is not None:
+            return job
+        raise ExpiredJob(job_id) if job_id in self._expired else UnknownJob(job_id)
+
+    def all(self, state: TrackedState | None = None) -> list[TrackedJob]:
+        """Every job, or those in one state, the newest first."""
+        self._expire()
+        return [job for job in reversed(self._jobs.values()) if state in (None, job.state)]
+
+    async def cancel(self, job_id: str) -> TrackedJob:
+        """End a job before its next step, and wait for that; forget one that has ended.
+
+        Raises:
+            ExpiredJob, UnknownJob: as `get` does.
+        """
+        job = self.get(job_id)
+        if job.over:
+            self._forget(job)
+            return job
+        job.work.cancel()
+        await asyncio.wait([job.work])
+        return job
+
+    async def result(self, job: TrackedJob) -> Generated:
+        """Wait for a job. When the last who waits is cancelled, a job that is not detached ends before its next step.
+
+        Raises:
+            DiffusionError: as the job did.
+        """
+        job.waiters += 1
+        try:
+            return await asyncio.shield(job.work)
+        except asyncio.CancelledError:
+            if job.work.cancelled():
+                raise Cancelled("The job was cancelled.") from None
+            raise
+        finally:
+            job.waiters -= 1
+            if not job.waiters and not job.detached and not job.over:
+                job.work.cancel()
+
+    def _begin(self, job: TrackedJob, parameters: GenerationParameters) -> None:
+        loop, previews = asyncio.get_running_loop(), Previews(job, self._writer)
+
+        def note(progress: Progress) -> None:
+            if isinstance(progress, Preview):
+                previews.show(progress)
+            else:
+                job.note(progress, self._now())
+
+        def tell(progress: Progress) -> None:
+            loop.call_soon_threadsafe(note, progress)
+
+        job.work = asyncio.create_task(
+            self._generator.generate(
+                job.model,
+                parameters,
+                job_id=job.id,
+                client=job.client,
+                on_progress=tell,
+                previews=parameters.previews,
+            ),
+            name=f"tracked job {job.id}",
+        )
+        job.work.add_done_callback(retrieve)
+        job.work.add_done_callback(lambda work: self._ended(job, work))
+
+    def _ended(self, job: TrackedJob, work: "asyncio.Task[Generated]") -> None:
+        job.end(work, self._now())
+        if job.result is None:
+            self._drop_key(job)  # a client that tries again means it
+
+    def _known(self, client: str, key: str, body: bytes) -> TrackedJob | None:
+        known = self._keys.get((client, key))
+        if known is None:
+            return None
+        if known.body != body:
+            raise IdempotencyConflict(key)
+        return known.job
+
+    def _expire(self) -> None:
+        policy, now = self._policy, self._now()
+        finished = sorted((job for job in self._jobs.values() if job.over), key=lambda job: job.ended or now)
+        excess = sum(job.nbytes for job in finished) - policy.max_result_nbytes
+        for index, job in enumerate(finished):
+            too_many = len(finished) - index > policy.max_finished
+            if too_many or excess > 0 or now - (job.ended or now) >= policy.keep_s:
+                excess -= job.nbytes
+                self._forget(job)
+
+    def _forget(self, job: TrackedJob) -> None:
+        del self._jobs[job.id]
+        self._drop_key(job)
+        self._expired[job.id] = None
+        while len(self._expired) > _REMEMBERED:
+            self._expired.popitem(last=False)
+
+    def _drop_key(self, job: TrackedJob) -> None:
+        self._keys = {key: known for key, known in self._keys.items() if known.job is not job}

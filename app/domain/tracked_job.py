@@ -1,0 +1,121 @@
+"""A job that can be asked for: by its id, by its events, by an idempotency key."""
+
+import asyncio
+import base64
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .errors import Cancelled, DiffusionError, ShuttingDown
+from .event_log import EventLog
+from .generator import Generated
+from .jobs import Preview, Progress, QueueProgress, StepProgress
+from .model import ModelName
+from .ports import ImageWriter, LoadProgress, RawImage
+
+TrackedState = Literal["queued", "loading", "running", "done", "failed", "cancelled"]
+
+_PREVIEW_QUALITY = 70
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class TrackedJob:
+    """What is known of one job. Changes in the event loop only."""
+
+    id: str
+    model: ModelName
+    client: str
+    created: float
+    """Seconds since the epoch, as are the others."""
+    work: "asyncio.Task[Generated]" = field(init=False)
+    state: TrackedState = "queued"
+    started: float | None = None
+    ended: float | None = None
+    position: int | None = None
+    steps_done: int = 0
+    steps_total: int = 0
+    loading: LoadProgress | None = None
+    result: Generated | None = None
+    failure: DiffusionError | None = None
+    log: EventLog = field(default_factory=EventLog)
+    detached: bool = True
+    """Whether it goes on when nobody waits for it."""
+    waiters: int = 0
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return self.state in ("done", "failed", "cancelled")
+
+    @property
+    def nbytes(self) -> int:
+        """Of the images that it holds."""
+        return sum(len(image.data) for image in self.result.images) if self.result is not None else 0
+
+    def note(self, progress: Progress, now: float) -> None:
+        """Note how far it is."""
+        if self.over:
+            return
+        match progress:
+            case QueueProgress(position=position):
+                self.state, self.position = "queued", position
+                self.log.add("queued", position=position)
+            case LoadProgress(phase=phase, done_nbytes=done, total_nbytes=total):
+                self.state, self.loading = "loading", progress
+                self.log.add("loading", phase=phase, done_nbytes=done, total_nbytes=total)
+            case StepProgress(done=done, total=total):
+                self._note_step(done, total, now)
+            case Preview():
+                pass  # it is encoded first; see `Previews`
+
+    def _note_step(self, done: int, total: int, now: float) -> None:
+        self.started = self.started if self.started is not None else now
+        self.state, self.position, self.loading = "running", None, None
+        self.steps_done, self.steps_total = done, total
+        self.log.add("step", done=done, total=total)
+
+    def end(self, work: "asyncio.Task[Generated]", now: float) -> None:
+        """Note how it ended."""
+        self.ended, self.position, self.loading = now, None, None
+        failure = Cancelled("The job was cancelled.") if work.cancelled() else work.exception()
+        if failure is None:
+            self.state, self.result = "done", work.result()
+            self.log.add("done", seeds=[image.seed for image in self.result.images])
+        elif isinstance(failure, (Cancelled, asyncio.CancelledError)):
+            self.state, self.failure = "cancelled", Cancelled("The job was cancelled.")
+            self.log.add("cancelled")
+        else:
+            self.state = "failed"
+            self.failure = failure if isinstance(failure, DiffusionError) else ShuttingDown("The server failed.")
+            self.log.add("failed", code=self.failure.code, detail=self.failure.message)
+
+    def remaining_s(self, now: float) -> float | None:
+        """Seconds until it is done, by its own pace so far; None before it has one."""
+        if self.started is None or not self.steps_done or self.over:
+            return None
+        return (now - self.started) / self.steps_done * (self.steps_total - self.steps_done)
+
+
+class Previews:
+    """Encodes the unfinished images of one job, and drops those that come faster than that. Event loop only."""
+
+    def __init__(self, job: TrackedJob, writer: ImageWriter) -> None:
+        self._job = job
+        self._writer = writer
+        self._writing: asyncio.Task[None] | None = None
+
+    def show(self, preview: Preview) -> None:
+        """Put a preview into the job's log, once it is encoded."""
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write(preview.image, preview.done, preview.total))
+
+    async def _write(self, image: RawImage, done: int, total: int) -> None:
+        data = await self._writer.write(image, "jpeg", _PREVIEW_QUALITY, {})
+        self._job.log.add(
+            "preview",
+            done=done,
+            total=total,
+            media_type="image/jpeg",
+            width=image.width,
+            height=image.height,
+            image=base64.b64encode(data).decode(),
+        )
