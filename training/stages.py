@@ -9,6 +9,7 @@ from pathlib import Path
 from .denoiser import Plan, load_denoiser, train_denoiser
 from .export import export_checkpoint, export_configs
 from .noise import Prediction
+from .preview_factors import write_preview_factors
 from .scenes import training_scene
 from .tokenizer import write_tokenizers
 from .vae import load_vae, shift_latents, train_vae
@@ -90,6 +91,7 @@ def export(name: str, weights: Path, vae: Path, configs: Path, out: Path) -> Pat
     }
     path = out / f"{name}.safetensors"
     export_checkpoint(path, model, autoencoder, metadata, ("v_pred", "ztsnr") if velocity else ())
+    write_preview_factors(path, out / "demo.config")
     return path
 
 

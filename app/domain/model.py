@@ -85,11 +85,39 @@ class Widths:
 SDXL_WIDTHS = Widths()
 
 
+_Factor = Annotated[float, Meta(ge=-100, le=100)]
+_Colour = tuple[_Factor, _Factor, _Factor]
+
+
+class PreviewFactors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The linear map that previews are made with: red, green and blue in -1..1 are latent x factors + bias.
+
+    `latent` are the four numbers of a cell as the denoiser has them, scaled by the VAE's scaling factor.
+    """
+
+    factors: tuple[_Colour, _Colour, _Colour, _Colour]
+    """A row for each channel of the latent."""
+    bias: _Colour = (0.0, 0.0, 0.0)
+
+
+SDXL_PREVIEW = PreviewFactors(
+    factors=(
+        (0.3651, 0.4232, 0.4341),
+        (-0.2533, -0.0042, 0.1068),
+        (0.1076, 0.1111, -0.0362),
+        (-0.3165, -0.2492, -0.2188),
+    ),
+    bias=(0.1084, -0.0175, -0.0011),
+)
+"""For SDXL's own VAE: numbers of the field, published as `latent_rgb_factors` and `latent_rgb_factors_bias` of the class
+`SDXL` in ComfyUI's comfy/latent_formats.py. For another VAE they can be fitted; see training/preview_factors.py."""
+
+
 class ModelOverrides(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a person states about a model, in its sidecar or in the settings; unset means: as detected.
 
-    The first three correct the traits. `dtype` and `config` say how to load. The rest is what a request that leaves
-    the parameter out gets.
+    The first three correct the traits. `dtype` and `config` say how to load, `preview` how unfinished images are shown. The
+    rest is what a request that leaves the parameter out gets.
     """
 
     prediction_type: PredictionType | None = None
@@ -108,6 +136,8 @@ class ModelOverrides(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     width: SizePx | None = None
     height: SizePx | None = None
     clip_skip: Annotated[int, Meta(ge=0, le=10)] | None = None
+    preview: PreviewFactors | None = None
+    """For a VAE of its own: how its latents become the colours of a preview. SDXL's where nothing is said."""
 
 
 class HubModel(ModelOverrides, frozen=True, kw_only=True, forbid_unknown_fields=True):

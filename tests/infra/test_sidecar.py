@@ -41,6 +41,25 @@ def test_every_wrong_key_is_reported(tmp_path: Path) -> None:
     assert caught.value.origin == "model.toml"
 
 
+def test_preview_factors_are_read_or_refused_with_the_reason(tmp_path: Path) -> None:
+    rows = "[[1, 0, 0], [0, 1, 0], [0, 0, 1], [0.5, 0.5, 0.5]]"
+    stated = read_sidecar(written(tmp_path, f"[preview]\nfactors = {rows}\n")).preview
+    assert stated is not None
+    assert stated.factors[3] == (0.5, 0.5, 0.5)
+    assert stated.bias == (0, 0, 0)
+    for text, field, message in [
+        ("factors = [[1, 0, 0]]", "preview.factors", "expected array of length 4, got 1"),
+        (f"factors = {rows.replace('0.5', 'nan')}", "preview.factors", ">= -100"),
+        (f"factors = {rows}\nbias = [0, 0]", "preview.bias", "length 3"),
+        (f"factors = {rows}\nbais = [0, 0, 0]", "preview.bais", "Did you mean 'bias'?"),
+        ("bias = [0, 0, 0]", "preview.factors", "is required"),
+    ]:
+        with pytest.raises(InvalidSettings) as caught:
+            read_sidecar(written(tmp_path, f"[preview]\n{text}\n"))
+        assert [error.field for error in caught.value.errors] == [field]
+        assert message in caught.value.errors[0].message
+
+
 @pytest.mark.parametrize("text", ["width = ", b"\xff\xfe"])
 def test_what_is_not_toml_is_refused(tmp_path: Path, text: str | bytes) -> None:
     with pytest.raises(InvalidSettings, match="is not TOML"):

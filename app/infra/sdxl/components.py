@@ -12,7 +12,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from ...domain.model import ModelTraits
+from ...domain.model import SDXL_PREVIEW, ModelTraits, PreviewFactors
 from ...domain.ports import Component
 from .prompt_cache import PromptCache
 
@@ -40,6 +40,8 @@ class SdxlModel:
     """In the order of COMPONENT_NAMES."""
     prompts: PromptCache = field(default_factory=PromptCache)
     """What its text encoders have encoded."""
+    preview: PreviewFactors = SDXL_PREVIEW
+    """How its latents become the colours of a preview."""
 
 
 def read_config(folder: Path, name: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ...domain.checkpoint import NotServable
 from ...domain.errors import UnusableModel
-from ...domain.model import Checkpoint, HubRepository, ModelSpec, ModelTraits
+from ...domain.model import SDXL_PREVIEW, Checkpoint, HubRepository, ModelSpec, ModelTraits
 from ...domain.ports import Component, ComponentId, LoadProgress, OnLoad
 from ..arena import lay_out
 from ..filling import Filler, ReadBy
@@ -74,6 +74,7 @@ def load_model(
         dtype=dtype,
         components=tuple(network.facts for network in networks.values()),
         prompts=PromptCache(prompt_cache_nbytes),
+        preview=spec.overrides.preview or SDXL_PREVIEW,
     )
 
 
