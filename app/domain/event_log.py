@@ -64,13 +64,15 @@ class EventLog:
             idle_s: yields None after so many seconds without an event.
         """
         while True:
-            grown = self._grown
-            for event in self.after(after_id):
+            grown, fresh = self._grown, self.after(after_id)
+            for event in fresh:
                 after_id = event.id
                 yield event
+            if fresh:
+                continue  # more may have come while the listener was busy
             if self.ended:
                 return
-            if grown is self._grown and not await _set_within(grown, idle_s):
+            if not await _set_within(grown, idle_s):
                 yield None
 
 

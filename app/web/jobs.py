@@ -101,10 +101,12 @@ class JobsController(Controller):
         self,
         request: Request[Any, Any, Any],
         job_board: _Board,
-        state: Annotated[TrackedState | None, QueryParameter(description="Only those in this state.")] = None,
+        in_state: Annotated[
+            TrackedState | None, QueryParameter(name="state", description="Only those in this state.")
+        ] = None,
     ) -> list[JobView]:
         """Every job that has not expired, without its images."""
-        return [job_view(request, job) for job in job_board.all(state)]
+        return [job_view(request, job) for job in job_board.all(in_state)]
 
     @get("/{job_id:str}", summary="Show a job", response_description="The job.", responses=_GONE, sync_to_thread=False)
     def show_job(self, request: Request[Any, Any, Any], job_id: _JobId, job_board: _Board) -> JobResultView:

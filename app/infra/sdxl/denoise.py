@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from ...domain.generation import LATENT_SCALE, GenerationRequest
+from ...domain.model import PredictionType
 from .components import SdxlModel
+from .preview import denoised, signal_at
 from .samplers import build_sampler, start, step_arguments
 from .text import Conditioning
 
@@ -37,6 +39,8 @@ class Strand:
         noise = torch.randn(shape, generator=generator, dtype=torch.float32)
         self._latents = noise.to(device) * self._sampler.init_noise_sigma
         self._rows_of_time = self._timesteps.to(torch.float32)
+        self._times: list[float] = self._timesteps.tolist()
+        self._input = self._prediction = noise
 
     @property
     def total(self) -> int:
@@ -60,17 +64,24 @@ class Strand:
 
     def model_input(self) -> Tensor:
         """What the UNet is shown now, of about unit variance: 1 x 4 x height/8 x width/8, float32."""
-        return self._sampler.scale_model_input(self._latents, self._timesteps[self.done])
+        self._input = self._sampler.scale_model_input(self._latents, self._timesteps[self.done])
+        return self._input
 
     def timestep(self) -> Tensor:
         """Of the next evaluation, as one float32 on the device."""
         return self._rows_of_time[self.done : self.done + 1]
+
+    def estimate(self, prediction_type: PredictionType) -> Tensor:
+        """The clean latents that the last prediction stands for, after the first step: 1 x 4 x h x w, float32."""
+        signal = signal_at(self._sampler, self._times[self.done - 1])
+        return denoised(self._input, self._prediction, signal, prediction_type)
 
     def advance(self, prediction: Tensor) -> None:
         """Take the step that a prediction (rows x 4 x h x w, float32) leads to."""
         if self.request.guided:
             prediction = _guided(prediction, self.request)
         timestep = self._timesteps[self.done]
+        self._prediction = prediction
         self._latents = self._sampler.step(prediction, timestep, self._latents, **self._step_options)[0]
         self.done += 1
 

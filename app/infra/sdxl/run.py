@@ -11,6 +11,7 @@ from ..out_of_memory import stage
 from .components import SdxlModel
 from .decode import decode
 from .denoise import Forward, Strand, grouped
+from .preview import preview
 from .text import encode
 
 
@@ -86,6 +87,12 @@ class SdxlRun:
     def warnings(self) -> tuple[str, ...]:
         """What the sender should know."""
         return tuple(self._warnings)
+
+    @torch.inference_mode()
+    def preview(self) -> RawImage:
+        """The first unfinished image, small and rough, as the last step leaves it."""
+        strand = next(iter(self._strands.values()))
+        return preview(strand.estimate(self.model.traits.prediction_type), self.model.preview)
 
     @torch.inference_mode()
     def settle(self) -> None:

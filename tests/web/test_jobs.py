@@ -1,0 +1,184 @@
+"""Jobs on a real server: sent, followed, cancelled, joined by a key."""
+
+import base64
+import json
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+
+from tests.conftest import Server, StartServer
+from tests.pictures import images_of, opened, seen_in
+
+BODY = {"prompt": "a red circle on a blue background", "seed": 7, "reproducible": True}
+LONG = {**BODY, "num_inference_steps": 150}
+
+
+def events_of(server: Server, url: str, after: int | None = None) -> Iterator[dict[str, Any]]:
+    """The events of a job as a browser's EventSource would read them, comments left out."""
+    headers = {} if after is None else {"last-event-id": str(after)}
+    with httpx.stream("GET", f"{server.url}{url}/events", headers=headers, timeout=60) as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        event: dict[str, Any] = {}
+        for line in stream.iter_lines():
+            name, _, value = line.partition(": ")
+            if not line and "event" in event:
+                yield event
+                event = {}
+            elif name == "data":
+                event["data"] = json.loads(value)
+            elif name in ("id", "event"):
+                event[name] = int(value) if name == "id" else value
+
+
+def wait_for(server: Server, url: str, *states: str) -> dict[str, Any]:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        job = server.client.get(url).json()
+        if job["state"] in states:
+            return job
+        time.sleep(0.02)
+    raise AssertionError(f"the job did not become {states}: {job}")
+
+
+def test_a_job_is_sent_followed_and_fetched(server: Server) -> None:
+    sent = server.client.post("/jobs/demo", json=BODY)
+    assert sent.status_code == 202
+    url = sent.headers["location"]
+    assert url == sent.json()["url"] == f"/jobs/{sent.json()['id']}"
+    events = list(events_of(server, url))
+    assert [event["id"] for event in events] == sorted({event["id"] for event in events})
+    assert events[-1]["event"] == "done"
+    steps = [event["data"] for event in events if event["event"] == "step"]
+    assert steps[-1] == {"done": 14, "total": 14}
+    job = server.client.get(url).json()
+    assert (job["state"], job["steps_done"], job["problem"]) == ("done", 14, None)
+    assert job["created"] <= job["started"] <= job["ended"]
+    assert images_of(job["result"]) == images_of(server.client.post("/generate/demo", json=BODY).json())
+    listed = server.client.get("/jobs", params={"state": "done"}).json()
+    assert url in [other["url"] for other in listed]
+    assert not any("result" in other for other in listed)
+
+
+def test_whoever_comes_back_gets_the_events_after_the_last_one_known(server: Server) -> None:
+    url = server.client.post("/jobs/demo", json=BODY).headers["location"]
+    everything = list(events_of(server, url))
+    known = everything[len(everything) // 2]["id"]
+    assert list(events_of(server, url, known)) == [event for event in everything if event["id"] > known]
+
+
+def test_generate_answers_at_once_where_that_is_preferred(server: Server) -> None:
+    sent = server.client.post("/generate/demo", json=BODY, headers={"prefer": "wait=1, respond-async"})
+    assert sent.status_code == 202
+    assert sent.headers["preference-applied"] == "respond-async"
+    assert wait_for(server, sent.headers["location"], "done")["result"]["images"]
+
+
+def test_a_wrong_request_never_becomes_a_job(server: Server) -> None:
+    wrong = server.client.post("/jobs/demo", json={**BODY, "n": 99, "width": 100})
+    assert wrong.status_code == 400
+    assert {error["field"] for error in wrong.json()["errors"]} == {"n", "width"}
+    assert server.client.post("/jobs/nope", json=BODY).status_code == 404
+
+
+def test_a_job_that_is_cancelled_ends_soon_and_is_then_forgotten(server: Server) -> None:
+    url = server.client.post("/jobs/demo", json=LONG).headers["location"]
+    wait_for(server, url, "running")
+    cancelled = server.client.delete(url).json()
+    assert cancelled["state"] == "cancelled"
+    assert cancelled["steps_done"] < 150
+    assert list(events_of(server, url))[-1]["event"] == "cancelled"
+    assert server.client.get(url).json()["problem"]["code"] == "cancelled"
+    assert server.client.delete(url).status_code == 200
+    assert server.client.get(url).status_code == 410
+    assert server.client.get(url).json()["code"] == "expired_job"
+    assert server.client.get("/jobs/never").json()["code"] == "unknown_job"
+
+
+def test_previews_look_ever_more_like_the_image(server: Server) -> None:
+    body = {**BODY, "num_inference_steps": 60, "previews": True}
+    url = server.client.post("/jobs/demo", json=body).headers["location"]
+    previews = [event["data"] for event in events_of(server, url) if event["event"] == "preview"]
+    assert previews
+    last = opened(base64.b64decode(previews[-1]["image"]))
+    assert (last.width, last.height) == (previews[-1]["width"], previews[-1]["height"])
+    assert last.format == "JPEG"
+    final = images_of(server.client.get(url).json()["result"])[0]
+    corner = opened(final).convert("RGB").getpixel((2, 2))
+    assert isinstance(corner, tuple)
+    seen = last.convert("RGB").getpixel((2, 2))
+    assert isinstance(seen, tuple)
+    assert max(abs(one - other) for one, other in zip(corner, seen, strict=True)) < 80
+    assert seen_in(final).background == "blue"
+
+
+def test_a_key_joins_the_work_in_flight_and_gets_the_answer_afterwards(server: Server) -> None:
+    headers = {"idempotency-key": "one"}
+    body = {**BODY, "seed": None}  # a random seed: only the same work gives the same image
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(
+            pool.map(lambda _: server.client.post("/generate/demo", json=body, headers=headers).json(), range(2))
+        )
+    again = server.client.post("/generate/demo", json=body, headers=headers).json()
+    assert images_of(answers[0]) == images_of(answers[1]) == images_of(again)
+    assert answers[0]["id"] == answers[1]["id"] == again["id"]
+    other = server.client.post("/generate/demo", json={**body, "prompt": "y"}, headers=headers)
+    assert other.status_code == 409
+    assert other.json()["code"] == "idempotency_conflict"
+
+
+def test_work_goes_on_for_those_who_stay_and_ends_when_the_last_one_leaves(server: Server) -> None:
+    headers = {"idempotency-key": "stay"}
+
+    def ask(timeout_s: float) -> httpx.Response | None:
+        try:
+            return httpx.post(
+                f"{server.url}/generate/demo",
+                json={**LONG, "num_inference_steps": 60},
+                headers=headers,
+                timeout=timeout_s,
+            )
+        except httpx.ReadTimeout:
+            return None
+
+    with ThreadPoolExecutor(2) as pool:
+        leaving, staying = pool.submit(ask, 0.5), pool.submit(ask, 60)
+        assert leaving.result() is None
+        answer = staying.result()
+    assert answer is not None
+    assert answer.status_code == 200
+
+    headers = {"idempotency-key": "leave"}
+    assert ask(0.3) is None
+    deadline = time.monotonic() + 10
+    while server.client.get("/").json()["waiting"] and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert server.client.get("/").json()["waiting"] == 0
+
+
+def test_a_listener_that_does_not_read_delays_nobody(server: Server) -> None:
+    url = server.client.post("/jobs/demo", json={**BODY, "num_inference_steps": 100}).headers["location"]
+    with httpx.stream("GET", f"{server.url}{url}/events", timeout=60):
+        fast = list(events_of(server, url))
+        assert fast[-1]["event"] == "done"
+
+
+def test_streams_end_with_the_server(start_server: StartServer) -> None:
+    server = start_server(
+        LITESTAR_DIFFUSION__SERVER__SHUTDOWN_GRACE_S="0.5", LITESTAR_DIFFUSION__JOBS__KEEP_ALIVE_S="0.2"
+    )
+    server.wait_until("/health/ready")
+    url = server.client.post("/jobs/demo", json={**LONG, "n": 8}).headers["location"]
+    found: list[dict[str, Any]] = []
+    listening = threading.Thread(target=lambda: found.extend(events_of(server, url)))
+    listening.start()
+    wait_for(server, url, "running")
+    server.process.terminate()
+    listening.join(30)
+    assert not listening.is_alive()
+    assert found[-1]["event"] == "failed"
+    assert found[-1]["data"]["code"] == "shutting_down"
+    assert server.process.wait(30) is not None
