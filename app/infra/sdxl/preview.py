@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ...domain.generation import LATENT_SCALE
 from ...domain.model import PredictionType, PreviewFactors
 from ...domain.ports import RawImage
 
 MAX_SIDE_PX = 256
-"""Of the longer side of a preview; one is never larger than its image."""
+"""Of the longer side of a preview."""
+_CELL_PX = 4
+"""A cell of a latent, which stands for 8 x 8 pixels, has one colour here: more pixels than this would show no more."""
 _GREY = 128.0
 _LEAST_SIGNAL = 1e-3
 """With less of the image than this in the model's input, a predicted noise tells nothing of the image."""
@@ -35,12 +36,10 @@ def preview(latents: Tensor, factors: PreviewFactors, max_side_px: int = MAX_SID
         max_side_px: of the longer side of the preview.
     """
     rows, columns = latents.shape[-2:]
-    matrix, bias = _in_bytes(factors)
-    colours = torch.addmm(
-        torch.tensor(bias, device=latents.device),
-        latents.reshape(4, -1).float().T,
-        torch.tensor(matrix, device=latents.device),
-    )
+    # 127.5 * (latent x factors + bias + 1), and half of one more, so that cutting the fraction off rounds
+    bias = torch.tensor([number + 1 + 0.5 / 127.5 for number in factors.bias], device=latents.device)
+    matrix = torch.tensor(factors.factors, device=latents.device)
+    colours = torch.addmm(bias, latents.reshape(4, -1).float().T, matrix, beta=127.5, alpha=127.5)
     cells = colours.nan_to_num_(_GREY).clamp_(0, 255).to(torch.uint8).cpu().view(1, rows, columns, 3)
     height, width = preview_size(rows, columns, max_side_px)
     pixels = functional.interpolate(cells.permute(0, 3, 1, 2), size=(height, width), mode="bilinear", antialias=True)
@@ -80,10 +79,10 @@ def denoised(model_input: Tensor, prediction: Tensor, signal: float, prediction_
     """
     image, noise = signal**0.5, max(0.0, 1 - signal) ** 0.5
     if prediction_type == "v_prediction":
-        return image * model_input - noise * prediction
+        return torch.sub(image * model_input, prediction, alpha=noise)
     if image < _LEAST_SIGNAL:
         return model_input
-    return (model_input - noise * prediction) / image
+    return torch.sub(model_input, prediction, alpha=noise).div_(image)
 
 
 def signal_at(sampler: Any, timestep: float) -> float:
@@ -100,12 +99,5 @@ def signal_at(sampler: Any, timestep: float) -> float:
 
 def preview_size(height: int, width: int, max_side_px: int = MAX_SIDE_PX) -> tuple[int, int]:
     """Height and width in pixels of the preview of latents of this height and width."""
-    longer = max(height, width) * LATENT_SCALE
-    scale = min(longer, max_side_px) / longer * LATENT_SCALE
+    scale = min(_CELL_PX, max_side_px / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
-
-
-def _in_bytes(factors: PreviewFactors) -> tuple[list[list[float]], list[float]]:
-    """The same map to 0..255, and half of one more, so that cutting the fraction off rounds."""
-    matrix = [[number * 127.5 for number in row] for row in factors.factors]
-    return matrix, [(number + 1) * 127.5 + 0.5 for number in factors.bias]
