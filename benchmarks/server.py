@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,15 +33,14 @@ class Started:
             ChildProcessError: the server has ended.
         """
         deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            if self.process.poll() is not None:
-                raise ChildProcessError(f"the server ended with {self.process.returncode}")
-            try:
-                if httpx.get(f"{self.url}{path}", timeout=1).status_code == 200:
-                    return time.monotonic() - self.begun
-            except httpx.TransportError:
-                pass
-            time.sleep(0.01)
+        with httpx.Client(base_url=self.url, timeout=1) as client:
+            while time.monotonic() < deadline:
+                if self.process.poll() is not None:
+                    raise ChildProcessError(f"the server ended with {self.process.returncode}")
+                with suppress(httpx.TransportError):
+                    if client.get(path).status_code == 200:
+                        return time.monotonic() - self.begun
+                time.sleep(0.02)
         raise TimeoutError(f"{path} did not answer 200 within {timeout_s:g} s")
 
 

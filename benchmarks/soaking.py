@@ -49,12 +49,12 @@ _SHARES: Mapping[Outcome, int] = {
 }
 _LEAVING = 0.15
 _LEAVES_WITHIN_S = 0.4
-_ASKED_TWICE = 3
-"""So many requests of a soak are, on average, the same."""
+_EACH = 5
+"""So often, on average, a soak asks the same."""
 _WARM_UP = 0.2
 _QUIET_S = 60.0
 _ANSWER_S = 120.0
-_AUDIT_S = 0.05
+_AUDIT_S = 0.2
 
 _UNET_NBYTES, _REST_NBYTES, _ACTIVATION_NBYTES = 17_300_000, 4_600_000, 13_000_000
 """Of the demo model in float32, and of its largest image here."""
@@ -138,16 +138,27 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def plan(count: int, models: Sequence[str], seed: int) -> list[Ask]:
-    """So many requests, the same ones for the same seed."""
+    """So many requests, the same ones for the same seed: every outcome, and some requests far more often than others."""
     chance = random.Random(seed)
-    different = [_ask(chance, models) for _ in range(max(1, count // _ASKED_TWICE))]
-    asks = (chance.choice(different) for _ in range(count))
+    outcomes = [*_SHARES, *chance.choices(tuple(_SHARES), tuple(_SHARES.values()), k=count)]
+    different = [
+        _ask(chance, models[index % len(models)], outcome)
+        for index, outcome in enumerate(outcomes[: max(1, count // _EACH)])
+    ]
+    asks = different + chance.choices(different, _popularity(chance, len(different)), k=count - len(different))
+    chance.shuffle(asks)
     leaves = (chance.uniform(0, _LEAVES_WITHIN_S) if chance.random() < _LEAVING else None for _ in range(count))
     return [replace(ask, leaves_after_s=after) for ask, after in zip(asks, leaves, strict=True)]
 
 
-def _ask(chance: random.Random, models: Sequence[str]) -> Ask:
-    (outcome,) = chance.choices(tuple(_SHARES), tuple(_SHARES.values()))
+def _popularity(chance: random.Random, count: int) -> list[float]:
+    """Zipf's law, in a random order."""
+    weights = [1 / rank for rank in range(1, count + 1)]
+    chance.shuffle(weights)
+    return weights
+
+
+def _ask(chance: random.Random, model: str, outcome: Outcome) -> Ask:
     side = chance.choice(SIDES[outcome])
     body = {
         "prompt": chance.choice(("a red circle on a blue background", "a green star on a white background")),
@@ -159,7 +170,7 @@ def _ask(chance: random.Random, models: Sequence[str]) -> Ask:
         "guidance_scale": chance.choice((1.0, 3.0)),
         **SOLO,
     }
-    return Ask("nobody" if outcome == "unknown_model" else chance.choice(models), json.dumps(body), outcome)
+    return Ask("nobody" if outcome == "unknown_model" else model, json.dumps(body), outcome)
 
 
 class Soak:
@@ -190,7 +201,7 @@ class Soak:
         warm_up = int(len(self._asks) * _WARM_UP)
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=self._clients)
         async with httpx.AsyncClient(base_url=self._url, timeout=_ANSWER_S, limits=limits) as client:
-            for ask in {(ask.model, ask.body): ask for ask in self._asks}.values():
+            for ask in sorted({(ask.model, ask.body): ask for ask in self._asks}.values(), key=lambda ask: ask.model):
                 await self._ask_alone(client, ask)
             await self._storm(client, self._asks[:warm_up])
             report.rss_begin_nbytes = await self._empty_rss(client)
@@ -255,12 +266,17 @@ class Soak:
         """Look at the books while they change."""
         while True:
             await self._check_integrity(client)
-            pool = (await client.get("/pool")).json()
-            resident = sum(model["residency"] == "device" for model in pool["models"])
-            self._report.most_resident = max(self._report.most_resident, resident)
-            if pool["host"]["weights_nbytes"] + pool["reserved_nbytes"] > BUDGET_NBYTES:
-                self._report.wrong.append(f"over the budget: {pool['host']}, reserved {pool['reserved_nbytes']}")
+            self._look_at((await client.get("/pool")).json())
             await asyncio.sleep(_AUDIT_S)
+
+    def _look_at(self, pool: dict[str, Any]) -> None:
+        report = self._report
+        report.leases, report.waiting = pool["leases"], pool["waiting"]
+        resident = sum(model["residency"] == "device" for model in pool["models"])
+        report.most_resident = max(report.most_resident, resident)
+        used = pool["host"]["weights_nbytes"] + pool["reserved_nbytes"]
+        if used > BUDGET_NBYTES:
+            report.wrong.append(f"{used} bytes in use, where {BUDGET_NBYTES} are allowed")
 
     async def _check_integrity(self, client: httpx.AsyncClient) -> None:
         answer = await client.get("/soak/integrity")
@@ -271,12 +287,12 @@ class Soak:
         """Wait until nobody holds or awaits a model; what remains after a while is reported."""
         deadline = time.monotonic() + _QUIET_S
         while True:
-            pool, queued = (await client.get("/pool")).json(), (await client.get("/")).json()["waiting"]
-            self._report.leases, self._report.waiting = pool["leases"], pool["waiting"] + queued
+            self._look_at((await client.get("/pool")).json())
+            self._report.waiting += (await client.get("/")).json()["waiting"]
             if self._report.leases == self._report.waiting == 0:
                 return
             if time.monotonic() > deadline:
-                self._report.wrong.append(f"{self._report.leases} leases and {queued} requests left")
+                self._report.wrong.append(f"{self._report.leases} leases, {self._report.waiting} requests left")
                 return
             await asyncio.sleep(0.02)
 
