@@ -17,7 +17,7 @@ import httpx
 
 ROOT = Path(__file__).parents[1]
 FACTORY = "benchmarks.faulty_app:create_app"
-SOLO: dict[str, Any] = {}
+SOLO: dict[str, Any] = {"reproducible": True}
 """Parameters of every request that make its image independent of what runs beside it."""
 GROWTH = 0.05
 """The share by which a server's memory may grow from the warm-up's end to the soak's."""

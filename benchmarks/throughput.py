@@ -5,10 +5,7 @@ and machine, in turns, and ends it.
 """
 
 import argparse
-import os
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
@@ -22,6 +19,10 @@ from typing import Any
 import httpx
 from rich.console import Console
 from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.server import server
 
 _BODY = {"prompt": "a red circle on a blue background", "seed": 7}
 _STEPS, _GUIDANCE, _SIDE_PX = 14, 3.0, 128
@@ -39,19 +40,15 @@ def main() -> None:
         Console(stderr=True),
         Table("figure", "value", title="The demo model, 128 x 128, 14 steps, guidance"),
     )
-    with tempfile.TemporaryDirectory() as folder:
-        process, client = _start(Path(folder))
-        try:
+    with tempfile.TemporaryDirectory() as folder, server(Path(folder), {}) as started:
+        started.wait_until_ok("/health/ready", _START_S)
+        with httpx.Client(base_url=started.url, timeout=120) as client:
             with console.status("one client, and diffusers' pipeline in turns"):
                 _one_client(client, options.repeats, table)
             with console.status(f"{options.clients} clients"):
                 _many_clients(client, options.clients, options.repeats, table)
             with console.status("cancelling"):
                 _cancelling(client, table)
-        finally:
-            client.close()
-            process.terminate()
-            process.wait(60)
     Console().print(table)
 
 
@@ -144,27 +141,6 @@ def _pipeline() -> Callable[[], object]:
         )
 
     return generate
-
-
-def _start(folder: Path) -> tuple[subprocess.Popen[bytes], httpx.Client]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    process = subprocess.Popen(
-        [sys.executable, "-m", "litestar_diffusion", "serve", "--port", str(port)],
-        cwd=folder,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "LITESTAR_DIFFUSION__MODELS__HUB_ENABLED": "false"},
-    )
-    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120)
-    deadline = time.monotonic() + _START_S
-    while time.monotonic() < deadline:
-        with suppress(httpx.TransportError):
-            if client.get("/health/ready").status_code == 200:
-                return process, client
-        time.sleep(0.1)
-    process.kill()
-    raise TimeoutError(f"the server did not become ready within {_START_S} s")
 
 
 def _timed(work: Callable[[], object]) -> float:

@@ -6,9 +6,6 @@ Ends with 1 if anything is wrong.
 """
 
 import argparse
-import os
-import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,9 +17,11 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.server import server
 from benchmarks.storm import SHARED_PSNR_DB, Outcome, alone, asks, rage
 
 _ROOT = Path(__file__).parents[1]
+_START_S = 120
 ONE_MODEL = {"LITESTAR_DIFFUSION__MODELS__DEFAULT": "", "LITESTAR_DIFFUSION__MEMORY__HOST": "60000000"}
 """Memory for one of the two models and a batch of images."""
 
@@ -37,22 +36,22 @@ def main() -> None:
     options = parser.parse_args()
     console = Console(stderr=True)
     everything = asks(options.seed, options.requests, options.distinct)
-    with tempfile.TemporaryDirectory() as folder:
-        process, url = _start(Path(folder))
-        try:
-            with console.status("asking for each request alone"):
-                begun = time.monotonic()
-                expected = alone(url, everything)
-                alone_s = time.monotonic() - begun
-            with console.status("raging"):
-                begun = time.monotonic()
-                outcome = rage(url, everything, expected, options.clients)
-                raged_s = time.monotonic() - begun
-            pool = httpx.get(f"{url}/pool").json()
-            healthy = httpx.get(f"{url}/health/ready").status_code == 200
-        finally:
-            process.terminate()
-            process.wait(60)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        server(Path(folder), {"PYTHONPATH": str(_ROOT), **ONE_MODEL}, "benchmarks.injecting:create_app") as started,
+    ):
+        url = started.url
+        started.wait_until_ok("/health/ready", _START_S)
+        with console.status("asking for each request alone"):
+            begun = time.monotonic()
+            expected = alone(url, everything)
+            alone_s = time.monotonic() - begun
+        with console.status("raging"):
+            begun = time.monotonic()
+            outcome = rage(url, everything, expected, options.clients)
+            raged_s = time.monotonic() - begun
+        pool = httpx.get(f"{url}/pool").json()
+        healthy = httpx.get(f"{url}/health/ready").status_code == 200
     table = Table("figure", "value", title=f"{options.requests} requests from {options.clients} clients")
     table.add_row(f"{len(expected)} distinct requests, one after the other", f"{alone_s:.1f} s")
     table.add_row("the storm", f"{raged_s:.1f} s")
@@ -73,27 +72,6 @@ def _add(table: Table, outcome: Outcome) -> None:
         f"least like (at least {SHARED_PSNR_DB:g} dB, equal where reproducible)", f"{outcome.lowest_psnr_db:.1f} dB"
     )
     table.add_row("wrong", str(len(outcome.wrong)))
-
-
-def _start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    environment = {"LITESTAR_DIFFUSION__MODELS__HUB_ENABLED": "false", "PYTHONPATH": str(_ROOT), **ONE_MODEL}
-    command = [sys.executable, "-m", "uvicorn", "benchmarks.injecting:create_app", "--factory", "--port", str(port)]
-    process = subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **environment}
-    )
-    url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 120
-    while time.monotonic() < deadline:
-        try:
-            if httpx.get(f"{url}/health/ready").status_code == 200:
-                return process, url
-        except httpx.TransportError:
-            pass
-        time.sleep(0.1)
-    process.kill()
-    raise TimeoutError("the server did not become ready within 120 s")
 
 
 if __name__ == "__main__":
