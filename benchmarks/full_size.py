@@ -37,9 +37,12 @@ def write_full_size(path: Path, seed: int, shared_seed: int | None = None) -> Pa
         for name, tensor in tensors.items():
             unet = name.startswith("model.diffusion_model.")
             block = blocks[seed if unet or shared_seed is None else shared_seed]
+            mean = (
+                1.0 if tensor.ndim == 1 and name.endswith("weight") else 0.0
+            )  # norms must not silence what they scale
             left = tensor.numel()
             while left:
-                part = block[: min(left, len(block))]
+                part = block[: min(left, len(block))] + mean
                 file.write(memoryview(part.numpy()).cast("B"))
                 left -= len(part)
     return path
