@@ -17,12 +17,14 @@ from .domain.history import History
 from .domain.line import Patience
 from .domain.pool import ModelPool
 from .domain.ports import Catalogue, Engine
+from .domain.rehearsal import Rehearsal
 from .infra.catalogue import ModelCatalogue
 from .infra.engine import TorchEngine
 from .infra.events import log_event
 from .infra.host import host_nbytes
-from .infra.hub import HubFetcher
+from .infra.hub import HubFetcher, cached_snapshot
 from .infra.images import PillowImageWriter
+from .infra.inspector import ConfigInspector
 from .infra.metrics import Metrics
 from .settings import MemorySettings, Settings
 
@@ -40,6 +42,7 @@ class Services:
     pool: ModelPool
     dispatcher: Dispatcher
     generator: ImageGenerator
+    rehearsal: Rehearsal
     metrics: Metrics = field(default_factory=Metrics)
     history: History = field(default_factory=History)
     stop_downloads: Callable[[], None] = lambda: None
@@ -167,6 +170,8 @@ def build(settings: Settings) -> Services:
     generator = ImageGenerator(
         catalogue, dispatcher, engine, PillowImageWriter(), settings.limits, on_generated=metrics.on_generated
     )
+    inspector = ConfigInspector(lambda source: cached_snapshot(source, cache))
+    rehearsal = Rehearsal(catalogue, pool, dispatcher, engine, inspector, settings.limits)
     metrics.watch(pool, dispatcher)
     return Services(
         settings=settings,
@@ -175,6 +180,7 @@ def build(settings: Settings) -> Services:
         pool=pool,
         dispatcher=dispatcher,
         generator=generator,
+        rehearsal=rehearsal,
         metrics=metrics,
         history=history,
         stop_downloads=fetcher.close,

@@ -104,7 +104,7 @@ class Ladder:
             DiffusionError: as `Engine.generate` does.
         """
         demand, frugality = self._demand(lease.spec, request), begin
-        savings: tuple[Rung, ...] = _saved(begin)
+        savings: tuple[Rung, ...] = saved(begin)
         while True:
             outcome = await self._attempt(lease, request, on_step, frugality, at_once)
             if isinstance(outcome, Rendered):
@@ -177,9 +177,10 @@ def warnings(savings: tuple[Rung, ...]) -> tuple[str, ...]:
     return tuple(_WARNINGS[rung] for rung in savings if rung in _WARNINGS)
 
 
-def _saved(frugality: Frugality) -> tuple[Rung, ...]:
-    saved: dict[Rung, bool] = {"tiled_decode": frugality.tiled_decode, "split_guidance": frugality.split_guidance}
-    return tuple(rung for rung, done in saved.items() if done)
+def saved(frugality: Frugality) -> tuple[Rung, ...]:
+    """The rungs that are taken from the start."""
+    taken: dict[Rung, bool] = {"tiled_decode": frugality.tiled_decode, "split_guidance": frugality.split_guidance}
+    return tuple(rung for rung, done in taken.items() if done)
 
 
 def _with(frugality: Frugality, rung: Rung) -> Frugality:

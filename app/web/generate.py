@@ -1,23 +1,25 @@
 """`POST /generate/{model_name}`."""
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import msgspec
 from litestar import Request, Response, post
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import JSONBody, SkipValidation
+from litestar.params import JSONBody, QueryParameter, SkipValidation
 
 from ..domain.errors import FieldError
 from ..domain.generation import GenerationParameters, OutputFormat
 from ..domain.generator import Generated, ImageGenerator
 from ..domain.jobs import gone_away
+from ..domain.rehearsal import Rehearsal
 from .accept import wanted_image
 from .access_log import note_generation, request_id_of
 from .body import Posted, PostedDTO
 from .clients import client_of
+from .dry_run import DryRunView, dry_run_view
 from .generate_operation import GenerateOperation
 from .responses import (
     BUSY,
@@ -44,9 +46,9 @@ from .wire import MEDIA_TYPES, GenerateView, generate_view
     tags=["generation"],
     responses={
         200: ResponseSpec(
-            GenerateView,
+            GenerateView | DryRunView,
             description="The images in base64; with `Accept: image/png`, `image/jpeg` or `image/webp` and n = 1 the file "
-            "itself, with the same facts in `x-` headers.",
+            "itself, with the same facts in `x-` headers. With `dry_run=true` what would happen, always as JSON.",
             generate_examples=False,
         ),
         400: WRONG_FIELDS,
@@ -65,6 +67,14 @@ async def generate(
     model_name: ModelNameInPath,
     data: JSONBody[Posted[GenerationParameters]],
     image_generator: NamedDependency[SkipValidation[ImageGenerator]],
+    rehearsal: NamedDependency[SkipValidation[Rehearsal]],
+    dry_run: Annotated[
+        bool,
+        QueryParameter(
+            description="Only tell what would happen: the resolved parameters, tokens, sampler, memory, evictions and "
+            "seconds. Nothing is loaded, queued or evicted; what is wrong with the request is said as usual."
+        ),
+    ] = False,
 ) -> Response[Any]:
     """Make images with a model, loading it first if need be, and wait for them.
 
@@ -76,6 +86,8 @@ async def generate(
         parameters = msgspec.structs.replace(parameters, output_format=raw)
     if wrong := [*data.errors, *_too_many_for_raw(parameters, raw)]:
         image_generator.check(model_name, parameters, wrong)
+    if dry_run:
+        return Response(dry_run_view(await rehearsal.rehearse(model_name, parameters)))
     generated = await _unless_gone(request, image_generator, model_name, parameters)
     note_generation(request, generated)
     if raw is not None:
