@@ -18,12 +18,14 @@ from .domain.job_board import JobBoard, JobPolicy
 from .domain.line import Patience
 from .domain.pool import ModelPool
 from .domain.ports import Catalogue, Engine
+from .domain.rehearsal import Rehearsal
 from .infra.catalogue import ModelCatalogue
 from .infra.engine import TorchEngine
 from .infra.events import log_event
 from .infra.host import host_nbytes
-from .infra.hub import HubFetcher
+from .infra.hub import HubFetcher, cached_snapshot
 from .infra.images import PillowImageWriter
+from .infra.inspector import ConfigInspector
 from .infra.metrics import Metrics
 from .settings import MemorySettings, Settings
 
@@ -42,6 +44,7 @@ class Services:
     dispatcher: Dispatcher
     generator: ImageGenerator
     job_board: JobBoard
+    rehearsal: Rehearsal
     metrics: Metrics = field(default_factory=Metrics)
     history: History = field(default_factory=History)
     stop_downloads: Callable[[], None] = lambda: None
@@ -170,6 +173,8 @@ def build(settings: Settings) -> Services:
     generator = ImageGenerator(
         catalogue, dispatcher, engine, writer, settings.limits, on_generated=metrics.on_generated
     )
+    inspector = ConfigInspector(lambda source: cached_snapshot(source, cache))
+    rehearsal = Rehearsal(catalogue, pool, dispatcher, engine, inspector, settings.limits)
     metrics.watch(pool, dispatcher)
     return Services(
         settings=settings,
@@ -179,6 +184,7 @@ def build(settings: Settings) -> Services:
         dispatcher=dispatcher,
         generator=generator,
         job_board=JobBoard(generator, writer, job_policy(settings)),
+        rehearsal=rehearsal,
         metrics=metrics,
         history=history,
         stop_downloads=fetcher.close,

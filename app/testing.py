@@ -26,14 +26,18 @@ from .domain.ports import (
     Component,
     ComponentId,
     Frugality,
+    Inspection,
     LoadedModel,
     LoadProgress,
     OnLoad,
     OnPreview,
     OnStep,
+    PromptFacts,
     RawImage,
     Rendered,
+    SamplerFacts,
 )
+from .domain.rehearsal import Rehearsal
 from .infra.images import PillowImageWriter
 from .infra.metrics import Metrics
 from .settings import Settings
@@ -258,6 +262,17 @@ class FakeEngine:
         return model
 
 
+class FakeInspector:
+    """Fulfils the `Inspector` port: every word is a token."""
+
+    async def inspect(self, spec: ModelSpec, request: GenerationRequest) -> Inspection:
+        """Count words."""
+        prompt = PromptFacts(field="prompt", tokens=len(request.prompt.split()), chunks=1, ignored=())
+        steps = range(request.num_inference_steps, 0, -1)
+        sampler = SamplerFacts(scheduler="Fake", config={}, timesteps=tuple(float(step) for step in steps), sigmas=None)
+        return Inspection(prompts=(prompt,), sampler=sampler, traits=spec.traits, warnings=())
+
+
 def fake_services(*specs: ModelSpec, settings: Settings | None = None, engine: FakeEngine | None = None) -> Services:
     """Services around a fake engine and the given entries; everything else is real."""
     settings = settings or Settings()
@@ -277,6 +292,7 @@ def fake_services(*specs: ModelSpec, settings: Settings | None = None, engine: F
         dispatcher=dispatcher,
         generator=generator,
         job_board=JobBoard(generator, writer, job_policy(settings)),
+        rehearsal=Rehearsal(catalogue, pool, dispatcher, engine, FakeInspector(), Limits()),
         metrics=metrics,
     )
 

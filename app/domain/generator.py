@@ -109,7 +109,7 @@ class ImageGenerator:
         """
         begun = self._clock()
         spec = self._catalogue.get(model)
-        resolved = resolve(parameters, spec, self._limits, random_seed=_random_seed())
+        resolved = resolve(parameters, spec, self._limits, random_seed=random_seed())
         request = resolved.request
         await self._engine.start()
         plan = self._dispatcher.plan(spec, request)
@@ -187,5 +187,6 @@ def _timings(ran: Ran, *, write_s: float, total_s: float) -> Timings:
     )
 
 
-def _random_seed() -> int:
+def random_seed() -> int:
+    """For a request that names none."""
     return secrets.randbits(_RANDOM_SEED_BITS)

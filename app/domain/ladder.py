@@ -107,7 +107,7 @@ class Ladder:
         """
         demand, frugality = self._demand(lease.spec, request), begin
         engine, model = self._engine, lease.model
-        savings: tuple[Rung, ...] = _saved(begin)
+        savings: tuple[Rung, ...] = saved(begin)
         while True:
             outcome = await _attempt(engine.generate(model, request, on_step, frugality, at_once, on_preview))
             if isinstance(outcome, Rendered):
@@ -179,9 +179,10 @@ def warnings(savings: tuple[Rung, ...]) -> tuple[str, ...]:
     return tuple(_WARNINGS[rung] for rung in savings if rung in _WARNINGS)
 
 
-def _saved(frugality: Frugality) -> tuple[Rung, ...]:
-    saved: dict[Rung, bool] = {"tiled_decode": frugality.tiled_decode, "split_guidance": frugality.split_guidance}
-    return tuple(rung for rung, done in saved.items() if done)
+def saved(frugality: Frugality) -> tuple[Rung, ...]:
+    """The rungs that are taken from the start."""
+    taken: dict[Rung, bool] = {"tiled_decode": frugality.tiled_decode, "split_guidance": frugality.split_guidance}
+    return tuple(rung for rung, done in taken.items() if done)
 
 
 def _with(frugality: Frugality, rung: Rung) -> Frugality:

@@ -15,10 +15,11 @@ from typing import Literal
 from .arrival import Arrival
 from .books import Books, Entry, Found, Hold, Record, Tier
 from .budget import Budget
+from .claims import Offload, Room, Unload, Wait, next_step, refuse_impossible
 from .departure import Departure
-from .errors import InsufficientMemory, ModelInUse, UnusableModel
+from .errors import ModelInUse, UnusableModel
 from .events import LeaseGranted, LeaseOverdue, OnPoolEvent, ignore
-from .eviction import plan_eviction, plan_unloading
+from .foretold import Foretold, foretell
 from .model import ModelName, ModelSpec, Residency
 from .pool_report import ModelStatus, PoolReport, PoolStats, model_status, pool_report, pool_stats
 from .ports import Catalogue, Component, ComponentId, Engine, LoadedModel, OnLoad
@@ -149,6 +150,23 @@ class ModelPool:
         if entry is None or not (entry.expected or entry.model):
             return False  # its size is not known
         return room_for(self._books, Hold(entry, "device", activation_nbytes, together_nbytes))
+
+    def foretell(self, name: str, activation_nbytes: int = 0, *, together_nbytes: int = 0) -> Foretold:
+        """What a lease that was asked for now would find and evict. Changes nothing; call after the engine has started.
+
+        Raises:
+            DiffusionError: as `lease` does.
+        """
+        spec = self._catalogue.get(name)
+        self._books.shared = self._engine.shares_host_memory
+        return foretell(
+            self._books,
+            spec,
+            self._guess(spec),
+            self._clock(),
+            activation_nbytes=activation_nbytes,
+            together_nbytes=together_nbytes,
+        )
 
     async def unload(self, name: str, *, wait: bool = True) -> bool:
         """Free a model's memory on all tiers. Returns whether there was anything to free.
@@ -294,7 +312,7 @@ class ModelPool:
             waited += self._clock() - begun
             while True:
                 self._expect(hold.entry)
-                self._refuse_impossible(hold)
+                refuse_impossible(self._books, hold)
                 step = await self._step_towards_room(hold)
                 if step == "room":
                     hold.entry.holds.append(hold)
@@ -305,61 +323,30 @@ class ModelPool:
                     waited += self._clock() - begun
 
     def _expect(self, entry: Entry) -> None:
-        """Before the first load only the size of a model is known, and nothing of what it shares."""
         if not entry.expected:
-            key = ComponentId(f"{entry.spec.name}@{entry.spec.version}")
-            nbytes = self._engine.weights_nbytes(entry.spec)
-            entry.expected = (Component(id=key, name="weights", nbytes=nbytes, dtype=""),)
+            entry.expected = (self._guess(entry.spec),)
 
-    def _refuse_impossible(self, hold: Hold) -> None:
-        books, entry = self._books, hold.entry
-        staying = [other for other in books.all() if other is not entry and other.record.pinned and other.model]
-        pinned, needed, limits = (
-            books.usage(of=staying),
-            books.usage(hold, of=[*staying, entry], alone=True),
-            books.limits(),
-        )
-        for tier, setting in (("host_nbytes", "memory.host"), ("device_nbytes", "memory.device")):
-            limit, taken, wanted = getattr(limits, tier), getattr(pinned, tier), getattr(needed, tier)
-            if wanted > limit:
-                own, available = wanted - taken, limit - taken
-                beside = f" beside {taken / 1e9:.2f} GB of pinned models" if taken else ""
-                raise InsufficientMemory(
-                    f"Model {entry.spec.name!r} needs {own / 1e9:.2f} GB for its weights and this image; the budget allows "
-                    f"{available / 1e9:.2f} GB{beside}. Ask for a smaller image, or raise {setting} in the settings.",
-                    needed_nbytes=own,
-                    available_nbytes=available,
-                )
+    def _guess(self, spec: ModelSpec) -> Component:
+        """Before the first load only the size of a model is known, and nothing of what it shares."""
+        key = ComponentId(f"{spec.name}@{spec.version}")
+        return Component(id=key, name="weights", nbytes=self._engine.weights_nbytes(spec), dtype="")
 
     async def _step_towards_room(self, hold: Hold) -> Literal["room", "evicted", "wait"]:
         """Evict once, if that helps a claim; tell whether there is room now, or whether others must give some back.
 
-        The plan is made anew after each step, because a lease may have been granted or returned meanwhile. What others
-        only wait for may be evicted too, as the last resort: they stand behind this claim in the queue, so waiting for
-        them would never end.
+        The plan is made anew after each step, because a lease may have been granted or returned meanwhile.
         """
-        books, entry = self._books, hold.entry
-        if entry.leaving:
-            return "wait"
-        used, limits, reason = books.usage(hold), books.limits(), f"to make room for {entry.spec.name}"
-        idle = {model.key: (model, other) for model, other in books.idle_on_host(entry)}
-        models = plan_unloading(
-            [model for model, _ in idle.values()], books.shares(), used.host_nbytes - limits.host_nbytes
-        )
-        if models is None:
-            return "wait"
-        if models:
-            await settled(self._departure.unloading(idle[models[0].key][1], reason, reuse=entry.model is None))
-            return "evicted"
-        if books.shared:
-            return "room"
-        copies = plan_eviction(books.idle_on_device(entry), used.device_nbytes - limits.device_nbytes)
-        if copies is None:
-            return "wait"
-        if copies:
-            await settled(self._departure.offloading(copies, reason))
-            return "evicted"
-        return "room"
+        reason = f"to make room for {hold.entry.spec.name}"
+        match next_step(self._books, hold):
+            case Room():
+                return "room"
+            case Wait():
+                return "wait"
+            case Unload(entry=victim):
+                await settled(self._departure.unloading(victim, reason, reuse=hold.entry.model is None))
+            case Offload(copies=copies):
+                await settled(self._departure.offloading(copies, reason))
+        return "evicted"
 
     def _release(self, hold: Hold, on_load: OnLoad | None) -> None:
         entry = hold.entry

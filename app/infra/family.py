@@ -9,8 +9,9 @@ import torch
 
 from ..domain.generation import GenerationRequest
 from ..domain.model import ModelSpec
-from ..domain.ports import Frugality, OnLoad, RawImage
+from ..domain.ports import Frugality, Inspection, OnLoad, RawImage
 from .filling import ReadBy
+from .sdxl.inspect import SdxlInspector
 from .sdxl.load import load_model, weights_elements
 from .sdxl.run import SdxlForwards, SdxlRun
 from .store import ComponentStore
@@ -96,6 +97,16 @@ class Family:
     begin: Callable[[Any, GenerationRequest, Frugality, int], Run]
     """From a model, a request, what is to be saved, and how many images go through the denoiser at once."""
     forwards: Callable[[], Forwards]
+    inspector: Callable[[ModelSpec, Path | None], Callable[[GenerationRequest], Inspection]]
+    """From an entry and its files, None where they are not on disk: what reads requests without any weights."""
 
 
-FAMILIES = {"sdxl": Family(load=load_model, elements=weights_elements, begin=SdxlRun, forwards=SdxlForwards)}
+FAMILIES = {
+    "sdxl": Family(
+        load=load_model,
+        elements=weights_elements,
+        begin=SdxlRun,
+        forwards=SdxlForwards,
+        inspector=SdxlInspector,
+    )
+}

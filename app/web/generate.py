@@ -9,17 +9,19 @@ import msgspec
 from litestar import Request, Response, post
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import HeaderParameter, JSONBody, SkipValidation
+from litestar.params import HeaderParameter, JSONBody, QueryParameter, SkipValidation
 
 from ..domain.errors import FieldError
 from ..domain.generation import GenerationParameters, OutputFormat
 from ..domain.generator import Generated, ImageGenerator
 from ..domain.job_board import JobBoard
 from ..domain.jobs import gone_away
+from ..domain.rehearsal import Rehearsal
 from .accept import wanted_image
 from .access_log import note_generation, request_id_of
 from .body import Posted, PostedDTO
 from .clients import client_of
+from .dry_run import DryRunView, dry_run_view
 from .generate_operation import GenerateOperation
 from .job_views import JobView
 from .jobs import IdempotencyKey, accepted
@@ -53,9 +55,9 @@ from .wire import MEDIA_TYPES, GenerateView, generate_view
             JobView, description="With `Prefer: respond-async`: it is on its way.", generate_examples=False
         ),
         200: ResponseSpec(
-            GenerateView,
+            GenerateView | DryRunView,
             description="The images in base64; with `Accept: image/png`, `image/jpeg` or `image/webp` and n = 1 the file "
-            "itself, with the same facts in `x-` headers.",
+            "itself, with the same facts in `x-` headers. With `dry_run=true` what would happen, always as JSON.",
             generate_examples=False,
         ),
         400: WRONG_FIELDS,
@@ -77,11 +79,19 @@ async def generate(
     data: JSONBody[Posted[GenerationParameters]],
     image_generator: NamedDependency[SkipValidation[ImageGenerator]],
     job_board: NamedDependency[SkipValidation[JobBoard]],
+    rehearsal: NamedDependency[SkipValidation[Rehearsal]],
     idempotency_key: IdempotencyKey = None,
     prefer: Annotated[
         str,
         HeaderParameter(description="`respond-async` sends a job and answers 202, as `POST /jobs/{model_name}` does."),
     ] = "",
+    dry_run: Annotated[
+        bool,
+        QueryParameter(
+            description="Only tell what would happen: the resolved parameters, tokens, sampler, memory, evictions and "
+            "seconds. Nothing is loaded, queued or evicted; what is wrong with the request is said as usual."
+        ),
+    ] = False,
 ) -> Response[Any]:
     """Make images with a model, loading it first if need be, and wait for them.
 
@@ -94,17 +104,17 @@ async def generate(
         parameters = msgspec.structs.replace(parameters, output_format=raw)
     if wrong := [*data.errors, *_too_many_for_raw(parameters, raw)]:
         image_generator.check(model_name, parameters, wrong)
+    if dry_run:
+        return Response(dry_run_view(await rehearsal.rehearse(model_name, parameters)))
     client = client_of(request)
     if _prefers_async(prefer):
         job = job_board.post(model_name, parameters, client=client, key=idempotency_key)
-        response = accepted(request, job)
-        response.headers["preference-applied"] = "respond-async"
-        return response
-    if idempotency_key is not None:
+        return accepted(request, job, {"preference-applied": "respond-async"})
+    if idempotency_key is None:
+        work = image_generator.generate(model_name, parameters, job_id=request_id_of(request), client=client)
+    else:
         job = job_board.post(model_name, parameters, client=client, key=idempotency_key, detached=False)
         work = job_board.result(job)
-    else:
-        work = image_generator.generate(model_name, parameters, job_id=request_id_of(request), client=client)
     generated = await _unless_gone(request, work)
     note_generation(request, generated)
     if raw is not None:

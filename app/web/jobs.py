@@ -1,7 +1,7 @@
 """`/jobs`: requests that are answered before they are done, and what can be asked about them."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Annotated, Any
 
@@ -85,9 +85,12 @@ async def send_job(
     return accepted(request, job)
 
 
-def accepted(request: Request[Any, Any, Any], job: TrackedJob) -> Response[JobView]:
+def accepted(
+    request: Request[Any, Any, Any], job: TrackedJob, headers: Mapping[str, str] | None = None
+) -> Response[JobView]:
     """202, and where the job can be asked for."""
-    return Response(job_view(request, job), status_code=202, headers={"location": job_url(request, job.id)})
+    everything = {"location": job_url(request, job.id), **(headers or {})}
+    return Response(job_view(request, job), status_code=202, headers=everything)
 
 
 class JobsController(Controller):

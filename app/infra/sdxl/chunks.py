@@ -34,6 +34,8 @@ class Tokens:
 
     chunks: tuple[Chunk, ...]
     """At least one, at most MAX_CHUNKS."""
+    count: int
+    """Of the whole prompt, what was cut included; start, end and padding apart."""
     ignored: tuple[str, ...]
     """What was cut or changed, as ends of sentences that begin with the name of the prompt's field."""
 
@@ -59,7 +61,11 @@ def tokens_of(tokenizer: CLIPTokenizer, prompt: str, *, weighting: bool, long: b
         pieces = [sections[0][:room], sections[0][room:]] if sections[0][room:] else [sections[0]]
     most = MAX_CHUNKS if long else 1
     ignored = _ignored(tokenizer, pieces, most, room) + ([_LOWERED] if parsed.lowered else [])
-    return Tokens(chunks=tuple(_chunk(tokenizer, piece, room) for piece in pieces[:most]), ignored=tuple(ignored))
+    return Tokens(
+        chunks=tuple(_chunk(tokenizer, piece, room) for piece in pieces[:most]),
+        count=sum(len(piece) for piece in pieces),
+        ignored=tuple(ignored),
+    )
 
 
 _LOWERED = f"has weights beyond {MAX_WEIGHT:g}; {MAX_WEIGHT:g} was used."

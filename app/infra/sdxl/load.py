@@ -1,6 +1,7 @@
 """Loads a model from disk into host memory: each network's weights in one arena, in their dtype and layout, no socket opened."""
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def load_model(
         OSError: the files cannot be read.
     """
     store = store or ComponentStore()
-    configs = _configs_of(spec, files)
+    configs = configs_of(spec, files)
     loader = _Loader(spec, files, configs, dtype, store, read_by, _Progress(spec, on_load))
     networks: dict[str, Network] = {}
     try:
@@ -70,7 +71,7 @@ def load_model(
         tokenizer_2=load_tokenizer(configs, "tokenizer_2"),
         sampler_config=sampler_config,
         zero_empty_negative=bool(read_config(configs, "model_index.json").get("force_zeros_for_empty_prompt", True)),
-        traits=_traits(spec, sampler_config),
+        traits=traits_of(spec, sampler_config),
         dtype=dtype,
         components=tuple(network.facts for network in networks.values()),
         prompts=PromptCache(prompt_cache_nbytes),
@@ -177,13 +178,14 @@ class _Loader:
         return network
 
 
-def _configs_of(spec: ModelSpec, files: Path) -> Path:
+def configs_of(spec: ModelSpec, files: Path) -> Path:
+    """The folder of a model's component configs."""
     if isinstance(spec.source, Checkpoint):
         return spec.source.config or SHIPPED_CONFIGS
     return files
 
 
-def _traits(spec: ModelSpec, sampler_config: dict[str, Any]) -> ModelTraits:
+def traits_of(spec: ModelSpec, sampler_config: Mapping[str, Any]) -> ModelTraits:
     """A folder's own sampler config knows better than a guess from the repository's name; a person knows best."""
     if isinstance(spec.source, Checkpoint):
         return spec.traits

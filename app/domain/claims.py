@@ -1,0 +1,86 @@
+"""What a claim to memory needs next, decided from the books alone: the pool does it, `foretold` only imagines it."""
+
+from dataclasses import dataclass
+
+from .books import Books, Entry, Hold
+from .errors import InsufficientMemory
+from .eviction import Idle, plan_eviction, plan_unloading
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """There is room: the claim can be granted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Others must give something back first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unload:
+    """An idle model must leave memory; then look again."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Offload:
+    """These device copies must be dropped; then look again."""
+
+    copies: tuple[Idle, ...]
+
+
+Step = Room | Wait | Unload | Offload
+
+
+def next_step(books: Books, hold: Hold) -> Step:
+    """What brings a claim nearer to its room now.
+
+    What others only wait for may be evicted too, as the last resort: they stand behind this claim in the queue, so waiting
+    for them would never end.
+    """
+    entry = hold.entry
+    if entry.leaving:
+        return Wait()
+    used, limits = books.usage(hold), books.limits()
+    idle = {model.key: (model, other) for model, other in books.idle_on_host(entry)}
+    models = plan_unloading(
+        [model for model, _ in idle.values()], books.shares(), used.host_nbytes - limits.host_nbytes
+    )
+    if models is None:
+        return Wait()
+    if models:
+        return Unload(idle[models[0].key][1])
+    if books.shared:
+        return Room()
+    copies = plan_eviction(books.idle_on_device(entry), used.device_nbytes - limits.device_nbytes)
+    if copies is None:
+        return Wait()
+    return Offload(copies) if copies else Room()
+
+
+def refuse_impossible(books: Books, hold: Hold) -> None:
+    """Refuse a claim that would not fit even if the model were alone with what is pinned.
+
+    Raises:
+        InsufficientMemory: it is one.
+    """
+    entry = hold.entry
+    staying = [other for other in books.all() if other is not entry and other.record.pinned and other.model]
+    pinned, needed, limits = (
+        books.usage(of=staying),
+        books.usage(hold, of=[*staying, entry], alone=True),
+        books.limits(),
+    )
+    for tier, setting in (("host_nbytes", "memory.host"), ("device_nbytes", "memory.device")):
+        limit, taken, wanted = getattr(limits, tier), getattr(pinned, tier), getattr(needed, tier)
+        if wanted > limit:
+            own, available = wanted - taken, limit - taken
+            beside = f" beside {taken / 1e9:.2f} GB of pinned models" if taken else ""
+            raise InsufficientMemory(
+                f"Model {entry.spec.name!r} needs {own / 1e9:.2f} GB for its weights and this image; the budget allows "
+                f"{available / 1e9:.2f} GB{beside}. Ask for a smaller image, or raise {setting} in the settings.",
+                needed_nbytes=own,
+                available_nbytes=available,
+            )

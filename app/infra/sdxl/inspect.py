@@ -1,0 +1,81 @@
+"""Reads requests as an SDXL model would, from its configs and tokenizers alone: tokens, cuts, the sampler."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from transformers import CLIPTokenizer
+
+from ...domain.generation import GenerationRequest
+from ...domain.model import ModelSpec
+from ...domain.ports import Inspection, PromptFacts, SamplerFacts
+from .chunks import tokens_of
+from .components import SHIPPED_CONFIGS, load_tokenizer, read_config
+from .load import configs_of, traits_of
+from .samplers import build_sampler, start
+
+
+class SdxlInspector:
+    """For one version of one model. One thread at a time: tokenizers are not safe with several."""
+
+    def __init__(self, spec: ModelSpec, files: Path | None) -> None:
+        """Read the configs and tokenizers, some tenths of a second.
+
+        Args:
+            spec: the catalogue entry.
+            files: the checkpoint or folder; None where it is not on disk, and SDXL's own configs have to do.
+        """
+        configs = configs_of(spec, files) if files is not None else SHIPPED_CONFIGS
+        self._sampler_config = read_config(configs, "scheduler/scheduler_config.json")
+        self._traits = traits_of(spec, self._sampler_config) if files is not None else spec.traits
+        self._tokenizers = load_tokenizer(configs, "tokenizer"), load_tokenizer(configs, "tokenizer_2")
+        self._layers = min(
+            read_config(configs, f"{name}/config.json")["num_hidden_layers"]
+            for name in ("text_encoder", "text_encoder_2")
+        )
+
+    def __call__(self, request: GenerationRequest) -> Inspection:
+        """What a request comes to."""
+        prompts = tuple(self._prompts(request))
+        cut = (f"{prompt.field} {line}" for prompt in prompts for line in prompt.ignored)
+        return Inspection(
+            prompts=prompts,
+            sampler=self._sampler(request),
+            traits=self._traits,
+            warnings=(*self._skipped(request), *cut),
+        )
+
+    def _prompts(self, request: GenerationRequest) -> Iterator[PromptFacts]:
+        """Of those that are read; once where both encoders read the same text."""
+        one, two = self._tokenizers
+        yield self._facts("prompt", one, request.prompt, request)
+        if request.prompt_2 != request.prompt:
+            yield self._facts("prompt_2", two, request.prompt_2, request)
+        if not request.guided or not (request.negative_prompt or request.negative_prompt_2):
+            return
+        yield self._facts("negative_prompt", one, request.negative_prompt, request)
+        if request.negative_prompt_2 != request.negative_prompt:
+            yield self._facts("negative_prompt_2", two, request.negative_prompt_2, request)
+
+    @staticmethod
+    def _facts(field: str, tokenizer: CLIPTokenizer, text: str, request: GenerationRequest) -> PromptFacts:
+        tokens = tokens_of(tokenizer, text, weighting=request.prompt_weighting, long=request.long_prompts)
+        return PromptFacts(field=field, tokens=tokens.count, chunks=len(tokens.chunks), ignored=tokens.ignored)
+
+    def _skipped(self, request: GenerationRequest) -> Iterator[str]:
+        """In the words of `text`."""
+        most = self._layers - 1
+        if request.clip_skip > most:
+            yield f"clip_skip was lowered from {request.clip_skip} to {most}: the text encoders have {self._layers} layers."
+
+    def _sampler(self, request: GenerationRequest) -> SamplerFacts:
+        sampler: Any = build_sampler(request.sampler, self._sampler_config, self._traits, request.timestep_spacing)
+        config = {key: value for key, value in sampler.config.items() if not key.startswith("_")}
+        timesteps = start(sampler, request.num_inference_steps, "cpu")
+        sigmas = getattr(sampler, "sigmas", None)
+        return SamplerFacts(
+            scheduler=type(sampler).__name__,
+            config=config,
+            timesteps=tuple(timesteps.tolist()),
+            sigmas=tuple(float(sigma) for sigma in sigmas) if sigmas is not None else None,
+        )
