@@ -215,6 +215,10 @@ class Books:
             return "cold"
         return "host" if self.missing_on_device(entry) else "device"
 
+    def outdated(self, entry: Entry) -> bool:
+        """Whether it is an old version that nobody uses or waits for; such leave by themselves."""
+        return entry in self.departed and not entry.busy and entry not in self.queue
+
     def forget_freed(self) -> None:
         """Strike the device copies that went with the last model that had them."""
         self.placed &= self.components().keys()

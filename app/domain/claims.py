@@ -41,7 +41,7 @@ def next_step(books: Books, hold: Hold) -> Step:
     for them would never end.
     """
     entry = hold.entry
-    if entry.leaving:
+    if entry.leaving or _is_coming(books, hold):
         return Wait()
     used, limits = books.usage(hold), books.limits()
     idle = {model.key: (model, other) for model, other in books.idle_on_host(entry)}
@@ -60,6 +60,13 @@ def next_step(books: Books, hold: Hold) -> Step:
     return Offload(copies) if copies else Room()
 
 
+def _is_coming(books: Books, hold: Hold) -> bool:
+    """Whether there will be room as soon as the models have left that are leaving anyway."""
+    staying = [each for each in books.all() if each is hold.entry or not (each.leaving or books.outdated(each))]
+    now, soon, limits = books.usage(hold), books.usage(hold, of=staying), books.limits()
+    return now.host_nbytes > limits.host_nbytes >= soon.host_nbytes and soon.device_nbytes <= limits.device_nbytes
+
+
 def refuse_impossible(books: Books, hold: Hold) -> None:
     """Refuse a claim that would not fit even if the model were alone with what is pinned.
 
@@ -67,7 +74,8 @@ def refuse_impossible(books: Books, hold: Hold) -> None:
         InsufficientMemory: it is one.
     """
     entry = hold.entry
-    staying = [other for other in books.all() if other is not entry and other.record.pinned and other.model]
+    current = books.entries.values()  # an outdated version leaves, pinned or not
+    staying = [other for other in current if other is not entry and other.record.pinned and other.model]
     pinned, needed, limits = (
         books.usage(of=staying),
         books.usage(hold, of=[*staying, entry], alone=True),

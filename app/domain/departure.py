@@ -124,7 +124,7 @@ class Departure:
 
     def _unused_departed(self) -> Entry | None:
         books = self._books
-        return next((entry for entry in books.departed if not entry.busy and entry not in books.queue), None)
+        return next((entry for entry in books.departed if books.outdated(entry)), None)
 
     def _excess(self) -> Entry | Idle | None:
         """What leaves next, where the budget is exceeded and something idle could leave."""

@@ -79,6 +79,30 @@ def test_a_leased_model_is_not_evicted_and_the_other_waits() -> None:
     run(scenario)
 
 
+def test_a_new_version_evicts_nobody_while_the_old_one_is_leaving() -> None:
+    async def scenario() -> None:
+        sim = simulate(host_nbytes=200)
+        for name in ("a", "b"):
+            await sim.pool.load(name)
+        sim.catalogue.put(replace(model("a"), version="2"))
+        await sim.pool.load("a")
+        assert sim.residencies("a", "b") == ["device", "device"]
+
+    run(scenario)
+
+
+def test_a_new_version_of_a_pinned_model_is_not_refused_for_the_old_ones_sake() -> None:
+    async def scenario() -> None:
+        sim = simulate(host_nbytes=150)
+        await sim.pool.load("a")
+        sim.pool.pin("a")
+        sim.catalogue.put(replace(model("a"), version="2"))
+        assert await sim.pool.load("a") == "cold"
+        sim.check_idle()
+
+    run(scenario)
+
+
 def test_waiting_is_first_come_first_served() -> None:
     async def scenario() -> None:
         sim, order = simulate(100), list[str]()
