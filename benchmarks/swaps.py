@@ -2,14 +2,8 @@
 
 Writes two SDXL checkpoints with random weights, and drives pool and engine without a server. After each swap: resident bytes,
 which must stay where they were after the first two, and the image, which must equal the model's first one byte for byte; so must
-<<<<<<< HEAD
-the hashes of all weights. Exits with 1 if not.
-Needs 14 GB of disk and 9 GB of memory; the files are deleted at the end, unless a folder is
-given for them. Linux only.
-=======
 the hashes of all weights. Exits with 1 if not. Needs 14 GB of disk and 9 GB of memory; the files are deleted at the end, unless a
 folder is given for them. Linux only.
->>>>>>> f109c3b9eacb3f31e2ed3535d3b48329f6d0791e
 """
 
 import argparse
