@@ -13,7 +13,7 @@ from .jobs import Job, going_down, gone_away
 from .ladder import Climbed, Ladder, Plan, Rung
 from .lanes import lane_of, rows_an_image
 from .line import Line, Patience, Ticket, TicketState
-from .model import ModelName, ModelSpec
+from .model import ModelSpec
 from .pace import PaceBook
 from .pool import Lease, ModelPool
 from .ports import Engine, Rendered
@@ -88,10 +88,6 @@ class Dispatcher:
     def stuck_because(self) -> str | None:
         """Why the device is taken for stuck; None while it works."""
         return self._pulse.stuck.message if self._pulse.stuck is not None else None
-
-    def depth_of(self, model: ModelName) -> int:
-        """Jobs of one model that wait or run."""
-        return sum(ticket.request.model == model for ticket in self._line.all())
 
     def position(self, job_id: str) -> int | None:
         """How many jobs are before a waiting one; None once it runs or has ended."""

@@ -23,6 +23,7 @@ from .mover import Mover
 from .out_of_memory import is_out_of_memory, without_frames
 from .peak import Peak, free_nbytes
 from .stepper import Stepper, Work
+from .stopwatch import Stopwatch
 from .store import ComponentStore
 from .threads import multiplications, threads_for
 
@@ -65,7 +66,10 @@ class Runtime:
         self._mover = Mover(self.device)
         self._snapshots: dict[HubRepository, Path] = {}
         self._stepper = Stepper(
-            new_peak=lambda: Peak(self.device), set_threads=self._set_threads, failure_of=self._failure_of
+            stopwatch=Stopwatch(self.device),
+            new_peak=lambda: Peak(self.device),
+            set_threads=self._set_threads,
+            failure_of=self._failure_of,
         )
 
     @property

@@ -13,6 +13,7 @@ from ..domain.ports import Frugality, OnPreview, OnStep, Pace, Rendered
 from .family import Family, Forwards, Run
 from .out_of_memory import without_frames
 from .peak import Peak
+from .stopwatch import Lap, Stopwatch
 
 _PREVIEW_EVERY_S = 0.25
 """Nobody sees more pictures a second than that, and steps may be much shorter."""
@@ -37,8 +38,8 @@ class Work:
     shared: bool = False
     """Whether another request was on the engine at the same time."""
     previewed_s: float = 0.0
-    denoise_s: float = 0.0
-    paces: dict[int, list[float]] = field(default_factory=dict[int, list[float]])
+    laps: list[tuple[int, Lap]] = field(default_factory=list[tuple[int, Lap]])
+    """Rows of the batch, and how long the step took."""
 
 
 class Stepper:
@@ -47,6 +48,7 @@ class Stepper:
     def __init__(
         self,
         *,
+        stopwatch: Stopwatch,
         new_peak: Callable[[], Peak],
         set_threads: Callable[[Sequence[Work]], None],
         failure_of: Callable[[Exception], DiffusionError],
@@ -54,10 +56,12 @@ class Stepper:
         """Make one without requests.
 
         Args:
+            stopwatch: of the device.
             new_peak: begins to watch the device's memory.
             set_threads: chooses the CPU threads for the requests that run next.
             failure_of: one of the domain's errors for whatever was raised, holding no tensor.
         """
+        self._stopwatch = stopwatch
         self._new_peak = new_peak
         self._set_threads = set_threads
         self._failure_of = failure_of
@@ -137,18 +141,15 @@ class Stepper:
         rows = sum(run.rows for run in runs)
         family = mates[0].family
         forwards = self._forwards.setdefault(id(family), family.forwards())
-        begun = time.perf_counter()
+        self._stopwatch.start()
         try:
             failed = forwards.step(list(runs))
         except Exception as error:
             forwards.forget()
             return self._failure_of(error)
-        seconds = time.perf_counter() - begun
+        lap = self._stopwatch.stop()
         for work in mates:
-            work.denoise_s += seconds
-            steps_and_seconds = work.paces.setdefault(rows, [0, 0.0])
-            steps_and_seconds[0] += 1
-            steps_and_seconds[1] += seconds
+            work.laps.append((rows, lap))
         for run, error in failed.items():
             self._finish(runs[run], self._failure_of(error))
         return None
@@ -177,17 +178,16 @@ class Stepper:
         run = work.run
         if run is None or not run.finished:
             return
+        paces = _paces(work.laps)
         observed = work.peak.nbytes() if work.peak is not None and not work.shared else None
         rendered = Rendered(
             images=run.images,
             warnings=run.warnings,
             encode_s=run.encode_s,
-            denoise_s=work.denoise_s,
+            denoise_s=sum(pace.seconds for pace in paces),
             decode_s=run.decode_s,
             activation_nbytes=observed,
-            paces=tuple(
-                Pace(rows=rows, steps=int(steps), seconds=seconds) for rows, (steps, seconds) in work.paces.items()
-            ),
+            paces=paces,
         )
         work.run = None
         work.result.set_result(rendered)
@@ -198,3 +198,11 @@ class Stepper:
         for forwards in self._forwards.values():
             forwards.forget()
         work.result.set_exception(without_frames(failure))
+
+
+def _paces(laps: Sequence[tuple[int, Lap]]) -> tuple[Pace, ...]:
+    """The steps of a request, by the rows of the batch that they shared."""
+    seconds: dict[int, list[float]] = {}
+    for rows, lap in laps:
+        seconds.setdefault(rows, []).append(lap())
+    return tuple(Pace(rows=rows, steps=len(taken), seconds=sum(taken)) for rows, taken in seconds.items())
