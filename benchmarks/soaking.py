@@ -138,24 +138,23 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def plan(count: int, models: Sequence[str], seed: int) -> list[Ask]:
-    """So many requests, the same ones for the same seed: every outcome, and some requests far more often than others."""
+    """So many requests, the same ones for the same seed: every outcome, an image of every model, some of them very popular."""
     chance = random.Random(seed)
-    outcomes = [*_SHARES, *chance.choices(tuple(_SHARES), tuple(_SHARES.values()), k=count)]
-    different = [
-        _ask(chance, models[index % len(models)], outcome)
-        for index, outcome in enumerate(outcomes[: max(1, count // _EACH)])
-    ]
-    asks = different + chance.choices(different, _popularity(chance, len(different)), k=count - len(different))
+    different = {outcome: _different(chance, outcome, count, models) for outcome in _SHARES}
+    asks = [ask for own in different.values() for ask in own]
+    for outcome in chance.choices(tuple(_SHARES), tuple(_SHARES.values()), k=max(0, count - len(asks))):
+        asks += chance.choices(different[outcome], [1 / rank for rank in range(1, len(different[outcome]) + 1)])
     chance.shuffle(asks)
     leaves = (chance.uniform(0, _LEAVES_WITHIN_S) if chance.random() < _LEAVING else None for _ in range(count))
-    return [replace(ask, leaves_after_s=after) for ask, after in zip(asks, leaves, strict=True)]
+    return [replace(ask, leaves_after_s=after) for ask, after in zip(asks[:count], leaves, strict=True)]
 
 
-def _popularity(chance: random.Random, count: int) -> list[float]:
-    """Zipf's law, in a random order."""
-    weights = [1 / rank for rank in range(1, count + 1)]
-    chance.shuffle(weights)
-    return weights
+def _different(chance: random.Random, outcome: Outcome, count: int, models: Sequence[str]) -> list[Ask]:
+    """The different requests that end so; the first is the most popular one (Zipf's law)."""
+    least = len(models) if outcome == "image" else 1
+    number = max(least, count * _SHARES[outcome] // sum(_SHARES.values()) // _EACH)
+    own = chance.sample(models, len(models))
+    return [_ask(chance, own[index % len(own)], outcome) for index in range(number)]
 
 
 def _ask(chance: random.Random, model: str, outcome: Outcome) -> Ask:

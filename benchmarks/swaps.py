@@ -8,6 +8,7 @@ folder is given for them. Linux only.
 
 import argparse
 import asyncio
+import ctypes
 import statistics
 import sys
 import tempfile
@@ -110,8 +111,14 @@ async def _turns(services: Services, count: int, side: int) -> AsyncIterator[Swa
             load_s=made.timings.load_s,
             image=made.images[0].data,
             weights=frozenset(component.id for component in services.pool.report().components),
-            rss_nbytes=rss_nbytes("self"),
+            rss_nbytes=_rss_nbytes(),
         )
+
+
+def _rss_nbytes() -> int:
+    """Resident bytes of this process, without what its C library keeps of freed memory: some hundred MB that come and go."""
+    ctypes.CDLL(None).malloc_trim(0)
+    return rss_nbytes("self")
 
 
 def _wrong(swaps: list[Swap]) -> list[str]:

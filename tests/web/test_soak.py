@@ -15,7 +15,7 @@ MODELS, REQUESTS, CLIENTS = 10, 60, 8
 @pytest.mark.skipif(sys.platform != "linux", reason="resident bytes are read from /proc")
 def test_images_books_and_memory_survive_a_storm_of_clients(start_server: StartServer, tmp_path: Path) -> None:
     models = write_models(tmp_path, MODELS)
-    asks = plan(REQUESTS, models, seed=1)
+    asks = plan(REQUESTS, models, seed=6)
     server = start_server(FACTORY, **environment(tmp_path))
     server.wait_until("/health/ready")
     report = asyncio.run(Soak(server.url, server.process.pid, models, asks, clients=CLIENTS).run())
