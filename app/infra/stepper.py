@@ -33,6 +33,8 @@ class Work:
     at_once: int
     on_preview: OnPreview | None = None
     result: "Future[Rendered]" = field(default_factory=lambda: Future[Rendered]())
+    outcome: Rendered | DiffusionError | None = None
+    """Until it is told at the end of the turn."""
     run: Run | None = None
     peak: Peak | None = None
     shared: bool = False
@@ -67,6 +69,7 @@ class Stepper:
         self._failure_of = failure_of
         self._arriving: SimpleQueue[Work] = SimpleQueue()
         self._working: list[Work] = []
+        self._over: list[Work] = []
         self._forwards: dict[int, Forwards] = {}
 
     def add(self, work: Work) -> None:
@@ -76,6 +79,34 @@ class Stepper:
 
     def turn(self) -> bool:
         """Take one step: of the lane whose turn it is, all requests together. Returns whether any request is left."""
+        self._advance()
+        self._tell()
+        return bool(self._working) or not self._arriving.empty()
+
+    def abandon(self, failure: DiffusionError) -> None:
+        """Fail every request."""
+        self._admit_all(self._working.append)
+        for work in self._working:
+            if work.outcome is None:
+                self._finish(work, failure)
+        self._working.clear()
+        self._forwards.clear()
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell those that are done, now that no frame of this thread holds anything of theirs.
+
+        Whoever hears of a failure may try again at once, and needs the memory.
+        again at once, and needs the memory.
+        """
+        over, self._over = self._over, []
+        for work in over:
+            if isinstance(work.outcome, Rendered):
+                work.result.set_result(work.outcome)
+            elif work.outcome is not None:
+                work.result.set_exception(work.outcome)
+
+    def _advance(self) -> None:
         self._admit()
         if self._working:
             lane = self._working[0].run
@@ -83,19 +114,9 @@ class Stepper:
             mates = [work for work in self._working if work.run is not None and work.run.lane == lane.lane]
             self._step(mates)
             others = [work for work in self._working if work not in mates]
-            self._working = others + [work for work in mates if not work.result.done()]
+            self._working = others + [work for work in mates if work.outcome is None]
         if not self._working:
             self._forwards.clear()
-        return bool(self._working) or not self._arriving.empty()
-
-    def abandon(self, failure: DiffusionError) -> None:
-        """Fail every request."""
-        self._admit_all(self._working.append)
-        for work in self._working:
-            if not work.result.done():
-                self._finish(work, failure)
-        self._working.clear()
-        self._forwards.clear()
 
     def _admit(self) -> None:
         self._admit_all(self._begin)
@@ -132,7 +153,7 @@ class Stepper:
                 if alone := self._forward([work]):
                     self._finish(work, alone)
         for work in mates:
-            if not work.result.done() and self._attempt(work, lambda work=work: self._settle(work)):
+            if work.outcome is None and self._attempt(work, lambda work=work: self._settle(work)):
                 self._complete(work)
 
     def _forward(self, mates: list[Work]) -> DiffusionError | None:
@@ -189,15 +210,18 @@ class Stepper:
             activation_nbytes=observed,
             paces=paces,
         )
-        work.run = None
-        work.result.set_result(rendered)
+        self._end(work, rendered)
 
     def _finish(self, work: Work, failure: DiffusionError) -> None:
         """Fail a request, and let go of all that it holds first."""
-        work.run = None
         for forwards in self._forwards.values():
             forwards.forget()
-        work.result.set_exception(without_frames(failure))
+        self._end(work, without_frames(failure))
+
+    def _end(self, work: Work, outcome: Rendered | DiffusionError) -> None:
+        work.run = None
+        work.outcome = outcome
+        self._over.append(work)
 
 
 def _paces(laps: Sequence[tuple[int, Lap]]) -> tuple[Pace, ...]:
