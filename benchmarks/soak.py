@@ -59,8 +59,8 @@ def _table(report: Report, clients: int) -> Table:
         "leases left, requests left": f"{report.leases}, {report.waiting}",
         "most models in memory at once": report.most_resident,
         "evictions": report.evictions,
-        "RSS without models, after the warm-up": f"{report.rss_begin_nbytes / 1e6:.0f} MB",
-        "RSS without models, at the end": f"{report.rss_end_nbytes / 1e6:.0f} MB ({report.growth:+.1%})",
+        "own memory without models, after the warm-up": f"{report.own_begin_nbytes / 1e6:.0f} MB",
+        "own memory without models, at the end": f"{report.own_end_nbytes / 1e6:.0f} MB ({report.growth:+.1%})",
         "seconds": f"{report.seconds:.0f}",
     }
     for figure, value in rows.items():

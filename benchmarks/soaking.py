@@ -89,15 +89,15 @@ class Report:
     leases: int = 0
     waiting: int = 0
     evictions: int = 0
-    rss_begin_nbytes: int = 0
-    """After the warm-up, all models unloaded."""
-    rss_end_nbytes: int = 0
+    own_begin_nbytes: int = 0
+    """The server's memory after the warm-up, all models unloaded; see `own_nbytes`."""
+    own_end_nbytes: int = 0
     seconds: float = 0.0
 
     @property
     def growth(self) -> float:
         """Of the server's memory, as a share of what it was after the warm-up."""
-        return self.rss_end_nbytes / self.rss_begin_nbytes - 1
+        return self.own_end_nbytes / self.own_begin_nbytes - 1
 
 
 def write_models(folder: Path, count: int) -> list[str]:
@@ -203,9 +203,9 @@ class Soak:
             for ask in sorted({(ask.model, ask.body): ask for ask in self._asks}.values(), key=lambda ask: ask.model):
                 await self._ask_alone(client, ask)
             await self._storm(client, self._asks[:warm_up])
-            report.rss_begin_nbytes = await self._empty_rss(client)
+            report.own_begin_nbytes = await self._own_nbytes(client)
             await self._storm(client, self._asks[warm_up:])
-            report.rss_end_nbytes = await self._empty_rss(client)
+            report.own_end_nbytes = await self._own_nbytes(client)
             report.evictions = _evictions((await client.get("/metrics")).text)
         report.seconds = time.monotonic() - begun
         return report
@@ -295,17 +295,21 @@ class Soak:
                 return
             await asyncio.sleep(0.02)
 
-    async def _empty_rss(self, client: httpx.AsyncClient) -> int:
-        """Resident bytes of the server once all models have left."""
+    async def _own_nbytes(self, client: httpx.AsyncClient) -> int:
+        """Memory of the server once all models have left."""
         for model in self._models:
             (await client.post(f"/models/{model}/unload")).raise_for_status()
-        return rss_nbytes(self._pid)
+        return own_nbytes(self._pid)
 
 
-def rss_nbytes(pid: int | str) -> int:
-    """Resident bytes of a process; Linux only. `"self"` is this one."""
+def own_nbytes(pid: int | str) -> int:
+    """Resident bytes of a process, file pages left out: those the kernel takes and brings back as it likes. Linux only.
+
+    Args:
+        pid: of the process; `"self"` is this one.
+    """
     lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:"))
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("RssAnon:", "RssShmem:")))
 
 
 async def _post(client: httpx.AsyncClient, ask: Ask) -> httpx.Response:

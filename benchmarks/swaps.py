@@ -1,7 +1,7 @@
 """Two full-size models in memory for one, taking turns: `uv run python benchmarks/swaps.py`.
 
-Writes two SDXL checkpoints with random weights, and drives pool and engine without a server. After each swap: resident bytes,
-which must stay where they were after the first two, and the image, which must equal the model's first one byte for byte; so must
+Writes two SDXL checkpoints with random weights, and drives pool and engine without a server. After each swap: its own memory,
+which must stay what it was after the first two, and the image, which must equal the model's first one byte for byte; so must
 the hashes of all weights. Exits with 1 if not. Needs 14 GB of disk and 9 GB of memory; the files are deleted at the end, unless a
 folder is given for them. Linux only.
 """
@@ -20,7 +20,7 @@ from pathlib import Path
 from full_size import write_full_size
 from rich.console import Console
 from rich.table import Table
-from soaking import rss_nbytes
+from soaking import own_nbytes
 
 from litestar_diffusion.bootstrap import Services, build
 from litestar_diffusion.domain.generation import GenerationParameters
@@ -46,7 +46,10 @@ class Swap:
     image: bytes
     weights: frozenset[str]
     """Hashes of what lies in memory."""
-    rss_nbytes: int
+    untrimmed_nbytes: int
+    """Memory of the process, freed blocks included that its C library keeps for later."""
+    own_nbytes: int
+    """Memory of the process without them. File pages are in neither."""
 
 
 def main() -> None:
@@ -94,7 +97,7 @@ async def _swap(settings: Settings, count: int, side: int, on_progress: Callable
                 await asyncio.sleep(0.05)
         async for swap in _turns(services, count, side):
             swaps.append(swap)
-            on_progress(f"swap {len(swaps)} of {count}: {swap.load_s:.1f} s, {swap.rss_nbytes / 1e9:.2f} GB")
+            on_progress(f"swap {len(swaps)} of {count}: {swap.load_s:.1f} s, {swap.own_nbytes / 1e9:.2f} GB")
     return swaps
 
 
@@ -111,14 +114,15 @@ async def _turns(services: Services, count: int, side: int) -> AsyncIterator[Swa
             load_s=made.timings.load_s,
             image=made.images[0].data,
             weights=frozenset(component.id for component in services.pool.report().components),
-            rss_nbytes=_rss_nbytes(),
+            untrimmed_nbytes=own_nbytes("self"),
+            own_nbytes=_trimmed_nbytes(),
         )
 
 
-def _rss_nbytes() -> int:
-    """Resident bytes of this process, without what its C library keeps of freed memory: some hundred MB that come and go."""
+def _trimmed_nbytes() -> int:
+    """Memory of this process, without what its C library keeps of freed blocks for later."""
     ctypes.CDLL(None).malloc_trim(0)
-    return rss_nbytes("self")
+    return own_nbytes("self")
 
 
 def _wrong(swaps: list[Swap]) -> list[str]:
@@ -141,14 +145,17 @@ def _wrong(swaps: list[Swap]) -> list[str]:
 
 def _growth(swaps: list[Swap]) -> float:
     """How far memory moved, up or down, from where it was after the first two swaps."""
-    settled = [swap.rss_nbytes for swap in swaps[1:]]
+    settled = [swap.own_nbytes for swap in swaps[1:]]
     return max(abs(nbytes / settled[0] - 1) for nbytes in settled) if settled else 0.0
 
 
 def _table(swaps: list[Swap], dtype: str) -> Table:
-    table = Table("swap", "model", "load", "RSS", title=f"{dtype}, two models in memory for one")
+    table = Table(
+        "swap", "model", "load", "memory", "with freed blocks", title=f"{dtype}, two models in memory for one"
+    )
     for index, swap in enumerate(swaps, start=1):
-        table.add_row(str(index), swap.model, f"{swap.load_s:.2f} s", f"{swap.rss_nbytes / 1e9:.3f} GB")
+        nbytes = (f"{count / 1e9:.3f} GB" for count in (swap.own_nbytes, swap.untrimmed_nbytes))
+        table.add_row(str(index), swap.model, f"{swap.load_s:.2f} s", *nbytes)
     later = [swap.load_s for swap in swaps[1:]]
     table.add_section()
     median = f"{statistics.median(later):.2f} s" if later else ""

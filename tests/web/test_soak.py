@@ -12,7 +12,7 @@ from tests.conftest import StartServer
 MODELS, REQUESTS, CLIENTS = 10, 60, 8
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="resident bytes are read from /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 def test_images_books_and_memory_survive_a_storm_of_clients(start_server: StartServer, tmp_path: Path) -> None:
     models = write_models(tmp_path, MODELS)
     asks = plan(REQUESTS, models, seed=6)
@@ -25,5 +25,5 @@ def test_images_books_and_memory_survive_a_storm_of_clients(start_server: StartS
     assert report.left + report.equal + report.refused.total() == REQUESTS
     assert min(report.left, report.equal, report.refused.total()) > 0, report
     assert report.evictions > MODELS
-    assert report.most_resident == 3, "the budget is for three"
+    assert report.most_resident == 3, report
     assert report.growth < GROWTH, report
