@@ -97,7 +97,6 @@ class Stepper:
         """Tell those that are done, now that no frame of this thread holds anything of theirs.
 
         Whoever hears of a failure may try again at once, and needs the memory.
-        again at once, and needs the memory.
         """
         over, self._over = self._over, []
         for work in over:
