@@ -26,6 +26,7 @@ from .infra.host import host_nbytes
 from .infra.hub import HubFetcher, cached_snapshot
 from .infra.images import PillowImageWriter
 from .infra.inspector import ConfigInspector
+from .infra.job_log import log_job
 from .infra.metrics import Metrics
 from .settings import MemorySettings, Settings
 
@@ -183,7 +184,7 @@ def build(settings: Settings) -> Services:
         pool=pool,
         dispatcher=dispatcher,
         generator=generator,
-        job_board=JobBoard(generator, writer, job_policy(settings)),
+        job_board=JobBoard(generator, writer, job_policy(settings), on_ended=log_job),
         rehearsal=rehearsal,
         metrics=metrics,
         history=history,
@@ -205,9 +206,14 @@ def dispatch_policy(settings: Settings) -> DispatchPolicy:
 
 
 def job_policy(settings: Settings) -> JobPolicy:
-    """How long finished jobs are kept, as the settings say."""
+    """How long finished jobs are kept, as the settings say, and as many unfinished ones as can wait and run."""
     jobs = settings.jobs
-    return JobPolicy(keep_s=jobs.keep_s, max_finished=jobs.max_finished, max_result_nbytes=jobs.max_result_bytes)
+    return JobPolicy(
+        max_unfinished=settings.limits.max_waiting + settings.dispatch.max_rows,
+        keep_s=jobs.keep_s,
+        max_finished=jobs.max_finished,
+        max_result_nbytes=jobs.max_result_bytes,
+    )
 
 
 def _all_of(*listeners: OnPoolEvent) -> OnPoolEvent:

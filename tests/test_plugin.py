@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,28 @@ def test_routes_stand_below_the_path_and_errors_of_the_host_stay_its_own() -> No
     run(services(), scenario)
 
 
+@pytest.mark.parametrize("path", ["/", "/images", "/jobs", "/generate", "/my/jobs-lab/generate"])
+@pytest.mark.parametrize("root_path", ["", "/behind/a/proxy"])
+@pytest.mark.parametrize("name", ["a", "jobs", "generate"])
+def test_a_job_says_where_it_is_wherever_the_routes_are_mounted(path: str, root_path: str, name: str) -> None:
+    async def main() -> None:
+        fakes = fake_services(model(name))
+        plugin = DiffusionPlugin(DiffusionConfig(path=path, build=lambda _settings: fakes))
+        async with AsyncTestClient(Litestar(plugins=[plugin]), root_path=root_path) as client:
+            below, body = path.rstrip("/"), {"prompt": "x"}
+            sent = await client.post(f"{below}/generate/{name}", json=body, headers={"prefer": "respond-async"})
+            also = await client.post(f"{below}/jobs/{name}", json=body)
+            for answer in (sent, also):
+                job = answer.json()
+                assert answer.headers["location"] == job["url"] == f"{root_path}{below}/jobs/{job['id']}"
+                shown = await client.get(f"{below}/jobs/{job['id']}")
+                assert shown.json()["url"] == job["url"]
+                listed = await client.get(f"{below}/jobs")
+                assert job["url"] in [other["url"] for other in listed.json()]
+
+    asyncio.run(main())
+
+
 def test_the_host_application_decides_which_web_pages_may_use_the_routes() -> None:
     foreign = {"origin": "https://evil.example"}
 
@@ -138,3 +161,5 @@ def test_the_document_and_every_decoder_can_be_built() -> None:
     paths = Litestar(plugins=[plugin]).openapi_schema.paths
     assert paths is not None
     assert {"/generate/{model_name}", "/models", "/models/{name}/unload", "/health/ready"} <= set(paths)
+    shapes = [re.sub(r"{[^}]*}", "{}", path) for path in paths]
+    assert sorted(shapes) == sorted(set(shapes)), "OpenAPI knows no two paths that differ in a parameter's name alone"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from .books import Found
 from .dispatch import Dispatcher, Ran
-from .errors import FieldError, InvalidRequest
+from .errors import FieldError, InvalidRequest, UnusableModel
 from .generation import GenerationParameters, GenerationRequest, Limits, OutputFormat, broken_limits, resolve
 from .jobs import Job, OnProgress
 from .ladder import Rung, warnings
@@ -162,11 +162,15 @@ class ImageGenerator:
         Raises:
             UnknownModel: no such entry.
             InvalidRequest: with `wrong` and whatever breaks a limit besides.
+            UnusableModel: the entry is known to be broken.
         """
         named = {error.field for error in wrong}
-        broken = broken_limits(parameters, self._catalogue.get(model), self._limits)
+        spec = self._catalogue.get(model)
+        broken = broken_limits(parameters, spec, self._limits)
         if errors := [*wrong, *(error for error in broken if error.field not in named)]:
             raise InvalidRequest(errors)
+        if spec.unusable is not None:
+            raise UnusableModel(model, spec.unusable)
 
     async def _write(self, request: GenerationRequest, ran: Ran, raw: RawImage, seed: int) -> GeneratedImage:
         facts = image_facts(request, seed=seed, model_version=ran.model_version)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from .errors import Cancelled, ExpiredJob, IdempotencyConflict, UnknownJob
+from .errors import Cancelled, ExpiredJob, IdempotencyConflict, QueueFull, UnknownJob
 from .generation import GenerationParameters
 from .generator import Generated, ImageGenerator
 from .jobs import Preview, Progress
@@ -20,11 +20,16 @@ from .tracked_job import Previews, TrackedJob, TrackedState
 
 _REMEMBERED = 10_000
 """Ids of jobs that have expired, so that they can be told from those that never were."""
+_SOONEST_S = 0.01
+"""The clocks of jobs and of timers may differ a little."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobPolicy:
-    """How long finished jobs are kept."""
+    """How long finished jobs are kept, and how many may be unfinished."""
+
+    max_unfinished: int | None = None
+    """Those included that the dispatcher does not know yet, because the engine is still starting."""
 
     keep_s: float = 600.0
     max_finished: int = 100
@@ -48,6 +53,7 @@ class JobBoard:
         policy: JobPolicy | None = None,
         *,
         now: Callable[[], float] = time.time,
+        on_ended: Callable[[TrackedJob], None] = lambda _job: None,
     ) -> None:
         """Make an empty board.
 
@@ -56,14 +62,22 @@ class JobBoard:
             writer: encodes previews.
             policy: how long finished jobs are kept.
             now: seconds since the epoch.
+            on_ended: hears of every job that has ended, and returns at once.
         """
         self._generator = generator
         self._writer = writer
         self._policy = policy or JobPolicy()
         self._now = now
+        self._on_ended = on_ended
+        self._expiry: asyncio.TimerHandle | None = None
         self._jobs: OrderedDict[str, TrackedJob] = OrderedDict()
         self._keys: dict[tuple[str, str], _Key] = {}
         self._expired: OrderedDict[str, None] = OrderedDict()
+
+    @property
+    def result_nbytes(self) -> int:
+        """Bytes of the images that are kept."""
+        return sum(job.nbytes for job in self._jobs.values())
 
     def post(
         self,
@@ -94,7 +108,7 @@ class JobBoard:
             known.detached |= detached
             return known
         self._generator.check(model, parameters, ())
-        self._generator.refuse_if_full(client)
+        self._refuse_if_full(client)
         job = TrackedJob(
             id=uuid.uuid4().hex, model=ModelName(model), client=client, created=self._now(), detached=detached
         )
@@ -103,6 +117,18 @@ class JobBoard:
             self._keys[client, key] = _Key(job, body)
         self._begin(job, parameters)
         return job
+
+    async def run(
+        self, model: str, parameters: GenerationParameters, *, client: str = "", key: str | None = None
+    ) -> Generated:
+        """Send a job, or join the one of the same key, and wait for it; it ends when its last waiter is cancelled.
+
+        Nothing comes between joining and waiting, so nobody joins work that is being given up.
+
+        Raises:
+            DiffusionError: as `post` and the job do.
+        """
+        return await self.result(self.post(model, parameters, client=client, key=key, detached=False))
 
     def get(self, job_id: str) -> TrackedJob:
         """The job of this id.
@@ -131,7 +157,7 @@ class JobBoard:
         if job.over:
             self._forget(job)
             return job
-        job.work.cancel()
+        self._stop(job)
         await asyncio.wait([job.work])
         return job
 
@@ -151,7 +177,18 @@ class JobBoard:
         finally:
             job.waiters -= 1
             if not job.waiters and not job.detached and not job.over:
-                job.work.cancel()
+                self._stop(job)
+
+    def _stop(self, job: TrackedJob) -> None:
+        """End a job before its next step. Whoever sends its key from now on means new work, not what is ending."""
+        self._drop_key(job)
+        job.work.cancel()
+
+    def _refuse_if_full(self, client: str) -> None:
+        self._generator.refuse_if_full(client)
+        unfinished = sum(not job.over for job in self._jobs.values())
+        if self._policy.max_unfinished is not None and unfinished >= self._policy.max_unfinished:
+            raise QueueFull(unfinished, retry_after_s=unfinished)
 
     def _begin(self, job: TrackedJob, parameters: GenerationParameters) -> None:
         loop, previews = asyncio.get_running_loop(), Previews(job, self._writer)
@@ -183,6 +220,8 @@ class JobBoard:
         job.end(work, self._now())
         if job.result is None:
             self._drop_key(job)  # a client that tries again means it
+        self._on_ended(job)
+        self._expire()
 
     def _known(self, client: str, key: str, body: bytes) -> TrackedJob | None:
         known = self._keys.get((client, key))
@@ -201,6 +240,18 @@ class JobBoard:
             if too_many or excess > 0 or now - (job.ended or now) >= policy.keep_s:
                 excess -= job.nbytes
                 self._forget(job)
+        self._expire_later()
+
+    def _expire_later(self) -> None:
+        """See to it that images leave memory though nobody asks for anything any more."""
+        ends = [job.ended for job in self._jobs.values() if job.ended is not None]
+        if ends and self._expiry is None:
+            wait_s = min(ends) + self._policy.keep_s - self._now()
+            self._expiry = asyncio.get_running_loop().call_later(max(wait_s, _SOONEST_S), self._on_expiry)
+
+    def _on_expiry(self) -> None:
+        self._expiry = None
+        self._expire()
 
     def _forget(self, job: TrackedJob) -> None:
         del self._jobs[job.id]

@@ -5,7 +5,7 @@ import base64
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .errors import Cancelled, DiffusionError, ShuttingDown
+from .errors import Cancelled, DiffusionError
 from .event_log import EventLog
 from .generator import Generated
 from .jobs import Preview, Progress, QueueProgress, StepProgress
@@ -15,6 +15,8 @@ from .ports import ImageWriter, LoadProgress, RawImage
 TrackedState = Literal["queued", "loading", "running", "done", "failed", "cancelled"]
 
 _PREVIEW_QUALITY = 70
+_LOAD_PARTS = 100
+"""Into so many a load is cut; no more of its events are worth telling."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -33,6 +35,8 @@ class TrackedJob:
     position: int | None = None
     steps_done: int = 0
     steps_total: int = 0
+    stepped: float | None = None
+    """When its last step was done."""
     loading: LoadProgress | None = None
     result: Generated | None = None
     failure: DiffusionError | None = None
@@ -59,18 +63,26 @@ class TrackedJob:
             case QueueProgress(position=position):
                 self.state, self.position = "queued", position
                 self.log.add("queued", position=position)
-            case LoadProgress(phase=phase, done_nbytes=done, total_nbytes=total):
-                self.state, self.loading = "loading", progress
-                self.log.add("loading", phase=phase, done_nbytes=done, total_nbytes=total)
+            case LoadProgress():
+                self._note_load(progress)
             case StepProgress(done=done, total=total):
                 self._note_step(done, total, now)
             case Preview():
                 pass  # it is encoded first; see `Previews`
 
+    def _note_load(self, progress: LoadProgress) -> None:
+        told, self.loading = self.loading, progress
+        if self.state == "loading" and told is not None and _part(told) == _part(progress):
+            return
+        self.state = "loading"
+        self.log.add(
+            "loading", phase=progress.phase, done_nbytes=progress.done_nbytes, total_nbytes=progress.total_nbytes
+        )
+
     def _note_step(self, done: int, total: int, now: float) -> None:
         self.started = self.started if self.started is not None else now
         self.state, self.position, self.loading = "running", None, None
-        self.steps_done, self.steps_total = done, total
+        self.stepped, self.steps_done, self.steps_total = now, done, total
         self.log.add("step", done=done, total=total)
 
     def end(self, work: "asyncio.Task[Generated]", now: float) -> None:
@@ -85,14 +97,15 @@ class TrackedJob:
             self.log.add("cancelled")
         else:
             self.state = "failed"
-            self.failure = failure if isinstance(failure, DiffusionError) else ShuttingDown("The server failed.")
+            self.failure = failure if isinstance(failure, DiffusionError) else _unforeseen(failure)
             self.log.add("failed", code=self.failure.code, detail=self.failure.message)
 
     def remaining_s(self, now: float) -> float | None:
         """Seconds until it is done, by its own pace so far; None before it has one."""
-        if self.started is None or not self.steps_done or self.over:
+        if self.started is None or self.stepped is None or not self.steps_done or self.over:
             return None
-        return (now - self.started) / self.steps_done * (self.steps_total - self.steps_done)
+        left_s = (self.stepped - self.started) / self.steps_done * (self.steps_total - self.steps_done)
+        return max(0.0, left_s - (now - self.stepped))
 
 
 class Previews:
@@ -119,3 +132,18 @@ class Previews:
             height=image.height,
             image=base64.b64encode(data).decode(),
         )
+
+
+def _part(progress: LoadProgress) -> tuple[str, int]:
+    """How far a load is, coarsely; its end is a part of its own."""
+    total = max(progress.total_nbytes, 1)
+    return progress.phase, progress.done_nbytes * _LOAD_PARTS // total
+
+
+def _unforeseen(failure: BaseException) -> DiffusionError:
+    """What clients hear of a defect of ours; what it was stays its cause, for the log."""
+    error = DiffusionError(
+        "The server failed in a way that nobody foresaw. Its log has the details under this job's id."
+    )
+    error.__cause__ = failure
+    return error

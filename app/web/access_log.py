@@ -9,6 +9,7 @@ import structlog
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..domain.generator import Generated
+from ..domain.tracked_job import TrackedJob
 from .problems import code_in
 from .wire import timings_view
 
@@ -99,6 +100,11 @@ def note_generation(request: Any, generated: Generated) -> None:
         "warnings": len(generated.warnings),
         "prompt": asked.prompt,
     }
+
+
+def note_job(request: Any, job: TrackedJob) -> None:
+    """Add to the request's line which job it is about."""
+    _state(request.scope)[_FACTS] = {"model": job.model, "job": job.id}
 
 
 def _state(scope: Any) -> dict[str, Any]:

@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from litestar.config.cors import CORSConfig
 
 _READABLE = (
+    "location",
+    "preference-applied",
     "retry-after",
     "server-timing",
     "x-guidance-scale",
     "x-height",
+    "x-memory-savings",
     "x-model",
     "x-request-id",
     "x-residency",

@@ -9,7 +9,7 @@ import msgspec
 from litestar import Request, Response, post
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import HeaderParameter, JSONBody, QueryParameter, SkipValidation
+from litestar.params import JSONBody, QueryParameter, SkipValidation
 
 from ..domain.errors import FieldError
 from ..domain.generation import GenerationParameters, OutputFormat
@@ -24,7 +24,7 @@ from .clients import client_of
 from .dry_run import DryRunView, dry_run_view
 from .generate_operation import GenerateOperation
 from .job_views import JobView
-from .jobs import IdempotencyKey, accepted
+from .jobs import IdempotencyKey, Prefer, accepted, prefers_async
 from .responses import (
     BUSY,
     CONFLICT,
@@ -81,10 +81,7 @@ async def generate(
     job_board: NamedDependency[SkipValidation[JobBoard]],
     rehearsal: NamedDependency[SkipValidation[Rehearsal]],
     idempotency_key: IdempotencyKey = None,
-    prefer: Annotated[
-        str,
-        HeaderParameter(description="`respond-async` sends a job and answers 202, as `POST /jobs/{model_name}` does."),
-    ] = "",
+    prefer: Prefer = "",
     dry_run: Annotated[
         bool,
         QueryParameter(
@@ -99,7 +96,8 @@ async def generate(
     for it.
     """
     parameters = data.value
-    raw = wanted_image(request.headers.get("accept"), parameters.output_format)
+    later = prefers_async(prefer) and not dry_run
+    raw = None if later else wanted_image(request.headers.get("accept"), parameters.output_format)
     if raw is not None:
         parameters = msgspec.structs.replace(parameters, output_format=raw)
     if wrong := [*data.errors, *_too_many_for_raw(parameters, raw)]:
@@ -107,14 +105,13 @@ async def generate(
     if dry_run:
         return Response(dry_run_view(await rehearsal.rehearse(model_name, parameters)))
     client = client_of(request)
-    if _prefers_async(prefer):
+    if later:
         job = job_board.post(model_name, parameters, client=client, key=idempotency_key)
-        return accepted(request, job, {"preference-applied": "respond-async"})
+        return accepted(request, job, applied=True)
     if idempotency_key is None:
         work = image_generator.generate(model_name, parameters, job_id=request_id_of(request), client=client)
     else:
-        job = job_board.post(model_name, parameters, client=client, key=idempotency_key, detached=False)
-        work = job_board.result(job)
+        work = job_board.run(model_name, parameters, client=client, key=idempotency_key)
     generated = await _unless_gone(request, work)
     note_generation(request, generated)
     if raw is not None:
@@ -127,11 +124,6 @@ def _too_many_for_raw(parameters: GenerationParameters, raw: OutputFormat | None
         return []
     message = f"must be 1 where the Accept header asks for a single image, got {parameters.n}; accept application/json"
     return [FieldError(field="n", message=message)]
-
-
-def _prefers_async(prefer: str) -> bool:
-    """RFC 7240: several preferences, with commas between them."""
-    return any(preference.split(";")[0].strip().lower() == "respond-async" for preference in prefer.split(","))
 
 
 async def _unless_gone(request: Request[Any, Any, Any], generating: Coroutine[Any, Any, Generated]) -> Generated:

@@ -55,9 +55,9 @@ def job_result_view(request: Request[Any, Any, Any], job: TrackedJob) -> JobResu
 
 def job_url(request: Request[Any, Any, Any], job_id: str) -> str:
     """Where a job can be asked for, wherever the routes are mounted."""
-    path = request.scope.get("root_path", "").rstrip("/") + request.url.path
-    mounted = next((path.rpartition(part)[0] for part in ("/jobs", "/generate") if part in path), "")
-    return f"{mounted}/jobs/{job_id}"
+    root, template = request.scope.get("root_path", "").rstrip("/"), str(request.scope["path_template"])
+    mounted = template[: max(template.rfind("/jobs"), template.rfind("/generate/"))]  # the last is our own
+    return f"{root}{mounted}/jobs/{job_id}"
 
 
 def _facts(request: Request[Any, Any, Any], job: TrackedJob) -> dict[str, Any]:

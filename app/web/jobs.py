@@ -1,7 +1,7 @@
 """`/jobs`: requests that are answered before they are done, and what can be asked about them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Annotated, Any
 
@@ -13,14 +13,17 @@ from litestar.openapi.spec import Example
 from litestar.params import HeaderParameter, JSONBody, PathParameter, QueryParameter, SkipValidation
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
+from ..domain.event_log import JobEvent
 from ..domain.generation import GenerationParameters
 from ..domain.generator import ImageGenerator
 from ..domain.job_board import JobBoard
 from ..domain.tracked_job import TrackedJob, TrackedState
+from .access_log import note_job
 from .body import Posted, PostedDTO
 from .clients import client_of
 from .generate_operation import JobOperation
 from .job_views import JobResultView, JobView, job_result_view, job_url, job_view
+from .problems import problem_of
 from .responses import (
     BUSY,
     CONFLICT,
@@ -31,6 +34,7 @@ from .responses import (
     TOO_MANY,
     UNKNOWN,
     UNKNOWN_JOB,
+    UNUSABLE,
     WRONG_FIELDS,
     ModelNameInPath,
 )
@@ -40,7 +44,14 @@ IdempotencyKey = Annotated[
     HeaderParameter(
         name="Idempotency-Key",
         description="Of your choice. The same key and body join the work in flight, or get its answer.",
+        min_length=1,
         max_length=200,
+    ),
+]
+Prefer = Annotated[
+    str,
+    HeaderParameter(
+        description="`respond-async` (RFC 7240): answer 202 at once, as `POST /jobs/{name}` does in any case."
     ),
 ]
 _JobId = Annotated[
@@ -51,7 +62,7 @@ _GONE = {404: UNKNOWN_JOB, 410: EXPIRED}
 
 
 @post(
-    "/jobs/{model_name:str}",
+    "/jobs/{name:str}",
     status_code=202,
     dto=PostedDTO[GenerationParameters],
     return_dto=None,
@@ -66,31 +77,45 @@ _GONE = {404: UNKNOWN_JOB, 410: EXPIRED}
         409: CONFLICT,
         413: TOO_LARGE,
         415: NOT_JSON,
+        422: UNUSABLE,
         429: TOO_MANY,
         503: BUSY,
     },
 )
 async def send_job(
     request: Request[Any, Any, Any],
-    model_name: ModelNameInPath,
+    name: ModelNameInPath,
     data: JSONBody[Posted[GenerationParameters]],
     image_generator: NamedDependency[SkipValidation[ImageGenerator]],
     job_board: _Board,
     idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = "",
 ) -> Response[JobView]:
     """Make images, and answer at once. What is wrong with the request is said now, what goes wrong later by the job."""
     if data.errors:
-        image_generator.check(model_name, data.value, data.errors)
-    job = job_board.post(model_name, data.value, client=client_of(request), key=idempotency_key)
-    return accepted(request, job)
+        image_generator.check(name, data.value, data.errors)
+    job = job_board.post(name, data.value, client=client_of(request), key=idempotency_key)
+    return accepted(request, job, applied=prefers_async(prefer))
 
 
-def accepted(
-    request: Request[Any, Any, Any], job: TrackedJob, headers: Mapping[str, str] | None = None
-) -> Response[JobView]:
-    """202, and where the job can be asked for."""
-    everything = {"location": job_url(request, job.id), **(headers or {})}
-    return Response(job_view(request, job), status_code=202, headers=everything)
+def prefers_async(prefer: str) -> bool:
+    """RFC 7240: several preferences, with commas between them."""
+    return any(preference.split(";")[0].strip().lower() == "respond-async" for preference in prefer.split(","))
+
+
+def accepted(request: Request[Any, Any, Any], job: TrackedJob, *, applied: bool) -> Response[JobView]:
+    """202, and where the job can be asked for.
+
+    Args:
+        request: what is answered.
+        job: which it became.
+        applied: whether that is because the client preferred it.
+    """
+    note_job(request, job)
+    headers = {"location": job_url(request, job.id)}
+    if applied:
+        headers["preference-applied"] = "respond-async"
+    return Response(job_view(request, job), status_code=202, headers=headers)
 
 
 class JobsController(Controller):
@@ -111,47 +136,67 @@ class JobsController(Controller):
         """Every job that has not expired, without its images."""
         return [job_view(request, job) for job in job_board.all(in_state)]
 
-    @get("/{job_id:str}", summary="Show a job", response_description="The job.", responses=_GONE, sync_to_thread=False)
-    def show_job(self, request: Request[Any, Any, Any], job_id: _JobId, job_board: _Board) -> JobResultView:
+    @get("/{name:str}", summary="Show a job", response_description="The job.", responses=_GONE, sync_to_thread=False)
+    def show_job(self, request: Request[Any, Any, Any], name: _JobId, job_board: _Board) -> JobResultView:
         """Its state and progress; once it is done, its images."""
-        return job_result_view(request, job_board.get(job_id))
+        return job_result_view(request, job_board.get(name))
 
     @delete(
-        "/{job_id:str}",
+        "/{name:str}",
         status_code=200,
         summary="Cancel a job",
         response_description="The job as it ended.",
         responses={403: FOREIGN, **_GONE},
     )
-    async def cancel_job(self, request: Request[Any, Any, Any], job_id: _JobId, job_board: _Board) -> JobView:
+    async def cancel_job(self, request: Request[Any, Any, Any], name: _JobId, job_board: _Board) -> JobView:
         """End it before its next step; one that has ended is forgotten, with its images."""
-        return job_view(request, await job_board.cancel(job_id))
+        return job_view(request, await job_board.cancel(name))
 
     @get(
-        "/{job_id:str}/events",
+        "/{name:str}/events",
         summary="Follow a job",
-        response_description="`queued`, `loading`, `step`, `preview`, and at the end `done`, `failed` or `cancelled`.",
-        responses=_GONE,
+        responses={
+            200: ResponseSpec(
+                str,
+                media_type="text/event-stream",
+                description="`queued`, `loading`, `step`, `preview`, and at the end `done`, `failed` or `cancelled`.",
+                generate_examples=False,
+            ),
+            204: ResponseSpec(None, description="`Last-Event-ID` was the last one: a browser asks no more."),
+            **_GONE,
+        },
     )
     async def follow_job(
         self,
-        job_id: _JobId,
+        request: Request[Any, Any, Any],
+        name: _JobId,
         job_board: _Board,
         keep_alive_s: NamedDependency[SkipValidation[float]],
         last_event_id: Annotated[
             int, HeaderParameter(name="Last-Event-ID", description="The last event that you know of.", ge=0)
         ] = 0,
-    ) -> ServerSentEvent:
+    ) -> Response[Any]:
         """Server-sent events, from the first that is still known, or from the one after `Last-Event-ID`."""
-        return ServerSentEvent(_events(job_board.get(job_id), last_event_id, keep_alive_s))
+        job = job_board.get(name)
+        note_job(request, job)
+        if job.over and not job.log.after(last_event_id):
+            return Response(None, status_code=204)
+        return ServerSentEvent(_events(job, job_url(request, job.id), last_event_id, keep_alive_s))
 
 
-async def _events(job: TrackedJob, after: int, keep_alive_s: float) -> AsyncGenerator[ServerSentEventMessage]:
+async def _events(job: TrackedJob, url: str, after: int, keep_alive_s: float) -> AsyncGenerator[ServerSentEventMessage]:
     async with aclosing(job.log.follow(after, idle_s=keep_alive_s)) as events:
         async for event in events:
             if event is None:
                 yield ServerSentEventMessage(data=None, comment="still here")
             else:
-                data = msgspec.json.encode(event.data).decode()
+                data = msgspec.json.encode(_data(event, job, url)).decode()
                 yield ServerSentEventMessage(event=event.kind, id=event.id, data=data)
             await asyncio.sleep(0)
+
+
+def _data(event: JobEvent, job: TrackedJob, url: str) -> Any:
+    """What an event tells: at the end, where the images are, or why there are none."""
+    if event.kind == "done":
+        return {**event.data, "url": url}
+    return problem_of(job.failure) if event.kind == "failed" and job.failure is not None else event.data

@@ -52,6 +52,7 @@ def test_a_job_is_sent_followed_and_fetched(server: Server) -> None:
     events = list(events_of(server, url))
     assert [event["id"] for event in events] == sorted({event["id"] for event in events})
     assert events[-1]["event"] == "done"
+    assert events[-1]["data"] == {"seeds": [7], "url": url}
     steps = [event["data"] for event in events if event["event"] == "step"]
     assert steps[-1] == {"done": 14, "total": 14}
     job = server.client.get(url).json()
@@ -68,6 +69,8 @@ def test_whoever_comes_back_gets_the_events_after_the_last_one_known(server: Ser
     everything = list(events_of(server, url))
     known = everything[len(everything) // 2]["id"]
     assert list(events_of(server, url, known)) == [event for event in everything if event["id"] > known]
+    last = server.client.get(f"{url}/events", headers={"last-event-id": str(everything[-1]["id"])})
+    assert (last.status_code, last.content) == (204, b""), "what keeps a browser from asking again for ever"
 
 
 def test_generate_answers_at_once_where_that_is_preferred(server: Server) -> None:
@@ -82,6 +85,36 @@ def test_a_wrong_request_never_becomes_a_job(server: Server) -> None:
     assert wrong.status_code == 400
     assert {error["field"] for error in wrong.json()["errors"]} == {"n", "width"}
     assert server.client.post("/jobs/nope", json=BODY).status_code == 404
+    assert server.client.post("/jobs/demo", json=BODY, headers={"idempotency-key": ""}).status_code == 400
+    assert server.client.get("/jobs", params={"state": "asleep"}).status_code == 400
+
+
+def test_a_job_is_answered_in_json_whatever_images_its_sender_accepts(server: Server) -> None:
+    headers = {"prefer": "respond-async", "accept": "image/webp"}
+    sent = server.client.post("/generate/demo", json={**BODY, "n": 2}, headers=headers)
+    assert sent.status_code == 202
+    result = wait_for(server, sent.headers["location"], "done")["result"]
+    assert [image["media_type"] for image in result["images"]] == ["image/png"] * 2
+
+
+def test_a_stream_is_one_line_of_the_log_and_so_is_the_end_of_a_job(server: Server) -> None:
+    url = server.client.post("/jobs/demo", json=BODY).headers["location"]
+    list(events_of(server, url))
+    job_id = url.rpartition("/")[2]
+
+    def lines() -> list[dict[str, Any]]:
+        return [json.loads(line) for line in server.log.read_text().splitlines() if job_id in line]
+
+    deadline = time.monotonic() + 5
+    while len(lines()) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)  # the line is written after the response has been sent
+    told = {(line["event"], line.get("path"), line.get("status"), line.get("state")) for line in lines()}
+    assert len(lines()) == 3
+    assert told == {
+        ("request", "/jobs/demo", 202, None),
+        ("request", f"{url}/events", 200, None),
+        ("job_ended", None, None, "done"),
+    }
 
 
 def test_a_job_that_is_cancelled_ends_soon_and_is_then_forgotten(server: Server) -> None:
@@ -181,4 +214,5 @@ def test_streams_end_with_the_server(start_server: StartServer) -> None:
     assert not listening.is_alive()
     assert found[-1]["event"] == "failed"
     assert found[-1]["data"]["code"] == "shutting_down"
+    assert found[-1]["data"]["status"] == 503
     assert server.process.wait(30) is not None
