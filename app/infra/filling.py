@@ -1,9 +1,10 @@
 """Fills tensors from files: in parallel, cast and laid out on the way, straight into place."""
 
+import mmap
 import os
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import Any, Literal
 
 import torch
@@ -13,79 +14,106 @@ from .mapped import MappedFile
 
 ReadBy = Literal["plain", "mmap"]
 _THREADS = min(8, os.cpu_count() or 1)
-_CHUNK = 1 << 18
-"""Elements that are cast at once: both ends and what lies between stay in the CPU's cache."""
+_CHUNK = 1 << 19
+"""Elements that are read and cast at once: few enough to stay in the CPU's cache, enough that threads rarely meet at the
+interpreter's lock (chunks of 2**14 are four times slower)."""
 
 
-class Filler:
-    """Copies tensors of mapped files to where they are wanted. One load at a time."""
+class Filling:
+    """Tensors that are being filled."""
 
-    def __init__(self, files: Sequence[MappedFile], read_by: ReadBy) -> None:
-        self._files = files
-        self._read_by: ReadBy = read_by
-        self._own = threading.local()
+    def __init__(self, done: dict[Future[None], int]) -> None:
+        self._done = done
 
-    def fill(self, pairs: Sequence[tuple[Tensor, Tensor]], on_bytes: Callable[[int], None]) -> None:
-        """Copy each source, the second of a pair, to its destination, the first.
+    def finish(self, on_bytes: Callable[[int], None]) -> None:
+        """Wait until all are full.
 
         Args:
-            pairs: of equal shapes; dtypes and strides may differ.
             on_bytes: hears, in this thread, how many more bytes are in place.
 
         Raises:
             OSError: a file cannot be read to its end.
         """
-        with ThreadPoolExecutor(_THREADS, thread_name_prefix="reader") as pool:
-            done = {pool.submit(self._copy, *pair): pair[0].nbytes for pair in pairs}
-            for future in as_completed(done):
-                future.result()
-                on_bytes(done[future])
+        for future in as_completed(self._done):
+            future.result()
+            on_bytes(self._done[future])
 
-    def _copy(self, wanted: Tensor, source: Tensor) -> None:
+
+class Filler:
+    """Copies tensors of mapped files to where they are wanted, by threads of its own, until it is stopped."""
+
+    def __init__(self, read_by: ReadBy) -> None:
+        self._read_by: ReadBy = read_by
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="reader")
+        self._scratch = _Scratch()
+
+    def start(self, files: Sequence[MappedFile], pairs: Sequence[tuple[Tensor, Tensor]]) -> Filling:
+        """Begin to copy each source, the second of a pair, to its destination, the first; after what was started before.
+
+        Args:
+            files: that the sources are views of; open until the filling is finished.
+            pairs: of equal shapes; dtypes and strides may differ.
+        """
+        return Filling({self._threads.submit(self._copy, files, *pair): pair[0].nbytes for pair in pairs})
+
+    def stop(self) -> None:
+        """Leave out what has not begun, and wait for the rest."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def _copy(self, files: Sequence[MappedFile], wanted: Tensor, source: Tensor) -> None:
+        found = None
         if self._read_by == "plain":
-            for file in self._files:
-                offset = file.offset_of(source)
-                if offset is not None:
-                    self._read(file, offset, wanted, source)
-                    return
-        cast(wanted, source)
+            found = next((at for file in files if (at := file.place_of(source)) is not None), None)
+        for to, part in _chunks(wanted, source):
+            _touch(to)
+            if found is None:
+                self._cast(to, part)
+                continue
+            if to.dtype == part.dtype and to.is_contiguous():
+                found.read_into(to)
+                continue
+            raw = self._scratch.like(part, part.dtype)
+            found.read_into(raw)
+            self._cast(to, raw)
 
-    def _read(self, file: MappedFile, offset: int, wanted: Tensor, source: Tensor) -> None:
-        if wanted.dtype == source.dtype and wanted.is_contiguous():
-            read_into(file, offset, wanted)
-            return
-        buffer: Tensor | None = getattr(self._own, "buffer", None)
-        if buffer is None or len(buffer) < source.nbytes:
-            buffer = self._own.buffer = torch.empty(source.nbytes, dtype=torch.uint8)
-        raw = buffer[: source.nbytes].view(source.dtype).view(source.shape)
-        read_into(file, offset, raw)
-        cast(wanted, raw)
+    def _cast(self, wanted: Tensor, source: Tensor) -> None:
+        """Copy with a change of dtype and layout, one after the other, which is faster than both at once.
 
-
-def read_into(file: MappedFile, offset: int, tensor: Tensor) -> None:
-    """Read the bytes of a contiguous tensor from a file.
-
-    Raises:
-        OSError: the file ends before it is full.
-    """
-    values: Any = tensor.flatten().view(torch.uint8).numpy()
-    view = memoryview(values)
-    while view:
-        count = os.preadv(file.descriptor, [view], offset)
-        if count == 0:
-            raise OSError(f"{file.path.name} ended early while it was being read")
-        view, offset = view[count:], offset + count
+        torch casts between the two 16-bit kinds one number at a time; by way of float32 it is several times as fast.
+        """
+        values = source
+        if {wanted.dtype, source.dtype} == {torch.float16, torch.bfloat16}:
+            values = self._scratch.like(source, torch.float32).copy_(values)
+        if not wanted.is_contiguous() and values.dtype != wanted.dtype:
+            values = self._scratch.like(source, wanted.dtype, "laid out").copy_(values)
+        wanted.copy_(values)
 
 
-def cast(wanted: Tensor, source: Tensor) -> None:
-    """Copy with a change of dtype and layout.
+class _Scratch(threading.local):
+    """Small buffers of each thread, used again and again."""
 
-    torch casts between the two 16-bit kinds one number at a time; through a small float32 buffer it is twice as fast.
-    """
-    halves = {wanted.dtype, source.dtype} == {torch.float16, torch.bfloat16}
-    if not (halves and wanted.is_contiguous() and source.is_contiguous()):
-        wanted.copy_(source)
-        return
-    between = torch.empty(min(_CHUNK, source.numel()), dtype=torch.float32)
-    for to, part in zip(wanted.view(-1).split(_CHUNK), source.view(-1).split(_CHUNK), strict=True):
-        to.copy_(between[: len(part)].copy_(part))
+    def __init__(self) -> None:
+        self._buffers: dict[tuple[torch.dtype, str], Tensor] = {}
+
+    def like(self, tensor: Tensor, dtype: torch.dtype, use: str = "") -> Tensor:
+        """A contiguous tensor of that shape, valid until the next call with the same dtype and use."""
+        buffer = self._buffers.get((dtype, use))
+        if buffer is None or buffer.numel() < tensor.numel():
+            buffer = self._buffers[dtype, use] = torch.empty(tensor.numel(), dtype=dtype)
+        return buffer[: tensor.numel()].view(tensor.shape)
+
+
+def _chunks(wanted: Tensor, source: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Both tensors in matching parts of about `_CHUNK` elements, in the order of the source's memory."""
+    if wanted.is_contiguous() and source.is_contiguous():
+        wanted, source = wanted.view(-1), source.view(-1)
+    if wanted.numel() <= _CHUNK:
+        return iter([(wanted, source)])
+    rows = max(1, _CHUNK * len(wanted) // wanted.numel())
+    return zip(wanted.split(rows), source.split(rows), strict=True)
+
+
+def _touch(tensor: Tensor) -> None:
+    """Have the pages of a dense tensor. A page that comes in the middle of a read or a cast costs twice as much."""
+    values: Any = tensor.as_strided((tensor.numel(),), (1,)).view(torch.uint8).numpy()
+    values[:: mmap.PAGESIZE] = 0

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,11 +49,11 @@ class MappedFile:
         """
         return {name: self._tensor(name) for name in self._header.tensors}
 
-    def offset_of(self, tensor: Tensor) -> int | None:
+    def place_of(self, tensor: Tensor) -> "Place | None":
         """Where the bytes of a tensor begin in the file; None where it is not a contiguous part of the file."""
         offset = tensor.data_ptr() - self._whole.data_ptr()
         inside = 0 <= offset <= len(self._whole) - tensor.nbytes
-        return offset if inside and tensor.is_contiguous() else None
+        return Place(self, offset) if inside and tensor.is_contiguous() else None
 
     def close(self) -> None:
         """Close the file; the mapping goes with the last tensor."""
@@ -68,6 +69,28 @@ class MappedFile:
         if begin % dtype.itemsize:
             raw = raw.clone()  # a file with an odd header: torch cannot view unaligned bytes
         return raw.view(dtype).view(entry.shape)
+
+
+class Place:
+    """A place in an open file, which moves on with what is read from it."""
+
+    def __init__(self, file: MappedFile, offset: int) -> None:
+        self._file = file
+        self._offset = offset
+
+    def read_into(self, tensor: Tensor) -> None:
+        """Fill a contiguous tensor with the bytes that come next, without the mapping: network disks map slowly.
+
+        Raises:
+            OSError: the file ends before the tensor is full.
+        """
+        values: Any = tensor.view(-1).view(torch.uint8).numpy()
+        view = memoryview(values)
+        while view:
+            count = os.preadv(self._file.descriptor, [view], self._offset)
+            if count == 0:
+                raise OSError(f"{self._file.path.name} ended early while it was being read")
+            view, self._offset = view[count:], self._offset + count
 
 
 @contextmanager

@@ -1,0 +1,204 @@
+"""Brings the components of one model into memory: built one after the other, read side by side."""
+
+from collections import OrderedDict
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import torch
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor, nn
+
+from ...domain.checkpoint import NotServable
+from ...domain.errors import UnusableModel
+from ...domain.model import Checkpoint, HubRepository, ModelSpec
+from ...domain.ports import Component, ComponentId, LoadProgress, OnLoad
+from ..arena import lay_out
+from ..filling import Filler, Filling, ReadBy
+from ..header import BrokenFile
+from ..mapped import MappedFile, mapped
+from ..store import ComponentStore, Network
+from ..weight_files import weight_files
+from .checkpoint import StateDict, component_weights
+from .components import build_network, read_config
+
+_MAX_NAMED_TENSORS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Started:
+    key: tuple[str, ...]
+    config: object
+    network: Network
+    filling: Filling
+
+
+class ComponentReader:
+    """Reads the components of one model: start all, then take each, in the same order.
+
+    While the first is being read the others are built, and each is hashed while later ones are read. A context, in which the
+    files are open; where it ends with an error, the store has lost every use that was taken.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        files: Path,
+        configs: Path,
+        dtype: torch.dtype,
+        store: ComponentStore,
+        read_by: ReadBy,
+        on_load: OnLoad,
+    ) -> None:
+        self._spec = spec
+        self._files = files
+        self._configs = configs
+        self._dtype = dtype
+        self._store = store
+        self._progress = _Progress(spec, on_load)
+        self._filler = Filler(read_by)
+        self._open = ExitStack()
+        self._started: dict[str, _Started] = {}
+        self._taken: dict[str, Network] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._filler.stop()
+        self._open.close()
+        if error is not None:
+            self._store.release((network.facts for network in self._taken.values()), reuse=False)
+        self._store.drop_spares()
+
+    def start(self, component: str) -> None:
+        """Begin to read a component, unless the same part of the same file is in memory already.
+
+        Raises:
+            UnusableModel: the files are damaged, or do not hold what the configs ask for.
+        """
+        key = (str(self._files), self._spec.version, component, self._dtype_name)
+        known = self._store.remembered(key)
+        if known is not None:
+            self._taken[component] = known
+            self._progress.add(known.facts.nbytes)
+            return
+        module = build_network(component, self._configs)
+        try:
+            opened = self._open.enter_context(mapped(component_files(self._spec, self._files, component)))
+            sources = self._sources(component, module, opened)
+        except (BrokenFile, NotServable) as error:
+            raise UnusableModel(self._spec.name, str(error)) from error
+        config = read_config(self._configs, f"{component}/config.json")
+        self._started[component] = _Started(key, config, *self._begin(component, module, sources, opened))
+
+    def take(self, component: str) -> Network:
+        """Wait for a component that was started; one of the same content that is in memory already goes before it.
+
+        Raises:
+            OSError: the files cannot be read to their end.
+        """
+        if component not in self._taken:
+            started = self._started.pop(component)
+            started.filling.finish(self._progress.add)
+            self._taken[component] = self._store.add(started.key, started.network, started.config)
+        return self._taken[component]
+
+    @property
+    def _dtype_name(self) -> str:
+        return str(self._dtype).removeprefix("torch.")
+
+    def _sources(self, component: str, module: nn.Module, opened: list[MappedFile]) -> StateDict:
+        tensors = OrderedDict((name, tensor) for file in opened for name, tensor in file.tensors().items())
+        if isinstance(self._spec.source, Checkpoint):
+            weights = component_weights(tensors, component, module)
+        else:
+            if isinstance(module, ModelMixin):
+                module._fix_state_dict_keys_on_load(tensors)  # noqa: SLF001 - renames old VAE keys
+            weights = tensors
+        return _aligned(self._spec.name, component, module, weights)
+
+    def _begin(
+        self, component: str, module: nn.Module, sources: StateDict, opened: list[MappedFile]
+    ) -> tuple[Network, Filling]:
+        layout = lay_out(module.state_dict().items(), self._dtype)
+        arena = self._store.arena(layout.nbytes)
+        pairs = [(slot.view(arena.buffer), sources[name]) for name, slot in layout.slots.items()]
+        filling = self._filler.start(opened, pairs)
+        facts = Component(id=ComponentId(""), name=component, nbytes=layout.nbytes, dtype=self._dtype_name)
+        network = Network(facts, module.eval(), arena, layout, _buffers(module))
+        network.point_to(arena.buffer)
+        return network, filling
+
+
+class _Progress:
+    """Adds up the bytes of all components for whoever watches the load."""
+
+    def __init__(self, spec: ModelSpec, on_load: OnLoad) -> None:
+        self._on_load = on_load
+        self._done = 0
+        self._total = spec.nbytes or 0
+
+    def add(self, nbytes: int) -> None:
+        self._done += nbytes
+        total = max(self._done, self._total)
+        self._on_load(LoadProgress(phase="read", done_nbytes=self._done, total_nbytes=total))
+
+
+def component_files(spec: ModelSpec, files: Path, component: str) -> list[Path]:
+    """The files that hold the weights of a component.
+
+    Raises:
+        NotServable: there are none, or an index cannot be used.
+    """
+    if isinstance(spec.source, Checkpoint):
+        return [files]
+    variant = spec.source.variant if isinstance(spec.source, HubRepository) else None
+    return weight_files(files / component, variant)
+
+
+def _aligned(model: str, component: str, network: nn.Module, weights: StateDict) -> StateDict:
+    """The source of every weight of a network."""
+    expected = network.state_dict()
+    found = {key: weights[name] for key in expected if (name := _source_name(key, weights)) is not None}
+    problems = [f"{key} is missing" for key in expected if key not in found]
+    problems += [
+        f"{key} has shape {list(found[key].shape)} where {list(wanted.shape)} is needed"
+        for key, wanted in expected.items()
+        if key in found and found[key].shape != wanted.shape
+    ]
+    if problems:
+        raise UnusableModel(model, _told(component, problems))
+    return found
+
+
+def _source_name(key: str, weights: StateDict) -> str | None:
+    """Transformers 5 dropped the `text_model.` level of CLIPTextModel; files keep it."""
+    return next((name for name in (key, f"text_model.{key}") if name in weights), None)
+
+
+def _told(component: str, problems: list[str]) -> str:
+    shown = "; ".join(problems[:_MAX_NAMED_TENSORS])
+    more = f"; and {len(problems) - _MAX_NAMED_TENSORS} more" if len(problems) > _MAX_NAMED_TENSORS else ""
+    return (
+        f"its {component} does not fit the SDXL configs: {shown}{more}. If it is a variant of SDXL with other sizes, "
+        "put its diffusers configs into a folder <name>.config beside the file."
+    )
+
+
+def _buffers(network: nn.Module) -> dict[str, Tensor]:
+    """The buffers that no file holds."""
+    stored = network.state_dict().keys()
+    return {
+        name: _rebuilt(name.rpartition(".")[2], buffer)
+        for name, buffer in network.named_buffers()
+        if name not in stored
+    }
+
+
+def _rebuilt(name: str, buffer: Tensor) -> Tensor:
+    if name != "position_ids":
+        raise ValueError(f"a buffer {name!r} is neither in the file nor known")
+    return torch.arange(buffer.shape[-1]).expand(buffer.shape).clone()

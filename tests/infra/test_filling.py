@@ -1,0 +1,69 @@
+"""Tensors from files, larger than what is read at once, in every dtype and layout; and the interpreter free meanwhile."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from litestar_diffusion.infra.arena import HostArena, lay_out
+from litestar_diffusion.infra.filling import Filler, ReadBy
+from litestar_diffusion.infra.mapped import mapped
+
+SHAPES = {
+    "flat": (3 * 2**19 + 7,),
+    "linear": (1100, 1001),
+    "convolution": (700, 301, 3, 3),
+    "scalar": (),
+    "none": (0, 4),
+}
+DTYPES = [torch.float16, torch.bfloat16, torch.float32]
+
+
+@pytest.mark.parametrize("read_by", ["plain", "mmap"])
+@pytest.mark.parametrize("wanted", DTYPES)
+@pytest.mark.parametrize("stored", DTYPES)
+def test_large_tensors_arrive_whole_in_every_dtype_and_layout(
+    stored: torch.dtype, wanted: torch.dtype, read_by: ReadBy, tmp_path: Path
+) -> None:
+    generator = torch.Generator().manual_seed(1)
+    tensors = {name: torch.randn(shape, generator=generator).to(stored) for name, shape in SHAPES.items()}
+    save_file(tensors, tmp_path / "some.safetensors")
+    layout = lay_out([(name, tensor.mT if name == "linear" else tensor) for name, tensor in tensors.items()], wanted)
+    arena = HostArena(layout.nbytes)
+    filler = Filler(read_by)
+    told: list[int] = []
+    with mapped([tmp_path / "some.safetensors"]) as files:
+        sources = files[0].tensors() | {"linear": files[0].tensors()["linear"].mT}
+        pairs = [(slot.view(arena.buffer), sources[name]) for name, slot in layout.slots.items()]
+        filler.start(files, pairs).finish(told.append)
+        filler.stop()
+        for name, (filled, source) in zip(layout.slots, pairs, strict=True):
+            assert torch.equal(filled, source.to(wanted)), name
+        assert sum(told) == sum(filled.nbytes for filled, _ in pairs)
+
+
+def test_a_file_cut_short_while_it_is_read_is_told(tmp_path: Path) -> None:
+    """By plain reads; a mapped file that shrinks would kill the process."""
+    save_file({"one": torch.ones(1 << 20)}, tmp_path / "some.safetensors")
+    filler = Filler("plain")
+    with mapped([tmp_path / "some.safetensors"]) as files:
+        source = files[0].tensors()["one"]
+        os.truncate(tmp_path / "some.safetensors", 1 << 20)
+        with pytest.raises(OSError, match="ended early"):
+            filler.start(files, [(torch.empty(1 << 20), source)]).finish(lambda _: None)
+    filler.stop()
+
+
+def test_an_arena_has_no_pages_before_they_are_touched() -> None:
+    """All pages at once would come under the interpreter's lock: the server would stand still for seconds."""
+    before = resident_nbytes()
+    arena = HostArena(1 << 28)
+    assert resident_nbytes() - before < 1 << 24
+    arena.buffer.zero_()
+    assert resident_nbytes() - before > 1 << 27
+
+
+def resident_nbytes() -> int:
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGESIZE")
