@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from .jobs import Job, going_down, gone_away
 from .ladder import Climbed, Ladder, Plan, Rung
 from .lanes import lane_of, rows_an_image
 from .line import Line, Patience, Ticket, TicketState
-from .model import ModelSpec
+from .model import ModelName, ModelSpec
 from .pace import PaceBook
 from .pool import Lease, ModelPool
 from .ports import Engine, Rendered
@@ -88,6 +89,10 @@ class Dispatcher:
     def stuck_because(self) -> str | None:
         """Why the device is taken for stuck; None while it works."""
         return self._pulse.stuck.message if self._pulse.stuck is not None else None
+
+    def in_line(self) -> Counter[ModelName]:
+        """How many jobs wait for each model, and hold no memory yet."""
+        return Counter(ticket.request.model for ticket in self._line.all() if ticket.state in ("fetching", "waiting"))
 
     def position(self, job_id: str) -> int | None:
         """How many jobs are before a waiting one; None once it runs or has ended."""
@@ -284,9 +289,9 @@ class Dispatcher:
 
     def _pump(self) -> None:
         """See who may run and whose model may come, now that something has changed."""
-        waiting = {ticket.job.id: ticket for ticket in self._line.waiting()}
+        waiting = {str(number): ticket for number, ticket in enumerate(self._line.waiting())}
         room: dict[tuple[str, int, int], bool] = {}
-        line = [self._candidate(ticket, room) for ticket in waiting.values()]
+        line = [self._candidate(key, ticket, room) for key, ticket in waiting.items()]
         decision = decide(line, self._batch(), self._paces.best_rows)
         for key in decision.start:
             self._line.started(waiting[key])
@@ -299,20 +304,20 @@ class Dispatcher:
         for position, ticket in enumerate(left):
             ticket.tell(position)
 
-    def _candidate(self, ticket: Ticket, room: dict[tuple[str, int, int], bool]) -> Candidate:
+    def _candidate(self, key: str, ticket: Ticket, room: dict[tuple[str, int, int], bool]) -> Candidate:
         model, reserved = ticket.request.model, ticket.reserved_nbytes
-        key = (model, *reserved)
-        if key not in room:
-            room[key] = ticket.state == "waiting" and self._pool.has_room(model, *reserved)
+        wanted = (model, *reserved)
+        if wanted not in room:
+            room[wanted] = ticket.state == "waiting" and self._pool.has_room(model, *reserved)
         return Candidate(
-            key=ticket.job.id,
+            key=key,
             lane=ticket.lane,
             rows=ticket.rows,
             state="called" if ticket.state == "called" else "ready" if ticket.state == "ready" else "waiting",
             alone=ticket.alone,
             overdue=self._line.overdue(ticket),
             resident=self._pool.status(model).residency == "device",
-            fits=room[key],
+            fits=room[wanted],
         )
 
     def _batch(self) -> Batch | None:

@@ -70,18 +70,19 @@ class Rehearsal:
         self._inspector = inspector
         self._limits = limits
 
-    async def rehearse(self, model: str, parameters: GenerationParameters) -> Rehearsed:
+    async def rehearse(self, model: str, parameters: GenerationParameters, client: str = "") -> Rehearsed:
         """What `ImageGenerator.generate` would do with these parameters now. Starts the engine, as that would.
 
         Raises:
-            DiffusionError: what the request would fail with, as far as that can be told beforehand: that the queue is full,
-                or that the device runs out of memory, cannot.
+            DiffusionError: what the request would fail with, a full queue included, as far as that can be told beforehand:
+                that the device runs out of memory cannot.
         """
         spec = self._catalogue.get(model)
         resolved = resolve(parameters, spec, self._limits, random_seed=random_seed())
         request = resolved.request
         await self._engine.start()
         plan = self._dispatcher.plan(spec, request)
+        self._dispatcher.refuse_if_full(client)
         foretold = self._pool.foretell(model, plan.activation_nbytes, together_nbytes=plan.step_nbytes)
         weights = self._engine.weights_nbytes(spec) or None
         inspection = await self._inspector.inspect(spec, request)

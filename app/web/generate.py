@@ -102,9 +102,9 @@ async def generate(
         parameters = msgspec.structs.replace(parameters, output_format=raw)
     if wrong := [*data.errors, *_too_many_for_raw(parameters, raw)]:
         image_generator.check(model_name, parameters, wrong)
-    if dry_run:
-        return Response(dry_run_view(await rehearsal.rehearse(model_name, parameters)))
     client = client_of(request)
+    if dry_run:
+        return Response(dry_run_view(await rehearsal.rehearse(model_name, parameters, client)))
     if later:
         job = job_board.post(model_name, parameters, client=client, key=idempotency_key)
         return accepted(request, job, applied=True)

@@ -1,5 +1,6 @@
 """`GET /pool`: the memory manager's books, and what it decided lately."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -9,9 +10,10 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 from msgspec import Meta
 
+from ..domain.dispatch import Dispatcher
 from ..domain.events import event_name
 from ..domain.history import Decision
-from ..domain.model import Residency
+from ..domain.model import ModelName, Residency
 from ..domain.pool import ModelPool
 from ..domain.pool_report import ComponentStatus, ModelStatus, PoolReport
 
@@ -85,23 +87,24 @@ class PoolController(Controller):
     def show_pool(
         self,
         model_pool: NamedDependency[SkipValidation[ModelPool]],
+        dispatcher: NamedDependency[SkipValidation[Dispatcher]],
         recent_decisions: NamedDependency[SkipValidation[RecentDecisions]],
     ) -> PoolView:
         """Budgets, every component and model in memory, and what was loaded, moved and evicted lately, with the reasons."""
-        return pool_view(model_pool.report(), recent_decisions())
+        return pool_view(model_pool.report(), dispatcher.in_line(), recent_decisions())
 
 
-def pool_view(report: PoolReport, decisions: tuple[Decision, ...]) -> PoolView:
-    """The books for the wire."""
+def pool_view(report: PoolReport, in_line: Counter[ModelName], decisions: tuple[Decision, ...]) -> PoolView:
+    """The books for the wire, and who waits in line for what is on them."""
     stats, budget = report.stats, report.budget
     return PoolView(
         device=BudgetView(limit_nbytes=budget.device_nbytes, weights_nbytes=stats.device_nbytes),
         host=BudgetView(limit_nbytes=budget.host_nbytes, weights_nbytes=stats.host_nbytes),
         reserved_nbytes=stats.reserved_nbytes,
         leases=stats.leases,
-        waiting=stats.waiting,
+        waiting=stats.waiting + in_line.total(),
         components=[_component(component) for component in report.components],
-        models=[_model(name, status) for name, status in report.models],
+        models=[_model(name, status, in_line[name]) for name, status in report.models],
         decisions=[_decision(decision) for decision in decisions],
     )
 
@@ -119,14 +122,14 @@ def _component(component: ComponentStatus) -> ComponentView:
     )
 
 
-def _model(name: str, status: ModelStatus) -> PooledModelView:
+def _model(name: str, status: ModelStatus, in_line: int) -> PooledModelView:
     return PooledModelView(
         name=name,
         residency=status.residency,
         nbytes=status.nbytes,
         pinned=status.pinned,
         leases=status.leases - status.waiting,
-        waiting=status.waiting,
+        waiting=status.waiting + in_line,
         loads=status.loads,
         found=dict(status.found),
         last_swap_ms=round(status.swap_s * 1000, 1),

@@ -1,6 +1,7 @@
 """Requests that share steps, and the order of those that cannot: on a fake engine that refuses to run what must not meet."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -44,13 +45,13 @@ class Bench:
         self.progress: list[Progress] = []
         self.tasks: list[asyncio.Task[Any]] = []
 
-    def send(self, name: str = "a", client: str = "", **said: Any) -> asyncio.Task[Any]:
+    def send(self, name: str = "a", client: str = "", named: str = "", **said: Any) -> asyncio.Task[Any]:
         """Ask for an image; its seed is its number."""
         number = len(self.tasks)
         body = GenerationParameters(**{"prompt": "x", "seed": number, "num_inference_steps": 3, **said})
         request = resolve(body, SPECS[model(name).name], Limits(), random_seed=0).request
         job = Job(
-            id=str(number),
+            id=named or str(number),
             model=request.model,
             client=client,
             priority=body.priority,
@@ -198,6 +199,39 @@ def test_everybody_who_waits_knows_the_place() -> None:
         await bench.done()
         told = [made.position for made in bench.progress if isinstance(made, QueueProgress)]
         assert {0, 1, 2} <= set(told)
+
+    run(scenario)
+
+
+def test_requests_of_the_same_id_are_two_requests() -> None:
+    """A client may send one x-request-id twice."""
+
+    async def scenario() -> None:
+        bench = Bench()
+        bench.engine.gate.clear()
+        first, second = bench.send(named="same"), bench.send(named="same")
+        await rounds()
+        assert len(bench.engine.running) == 2
+        bench.engine.gate.set()
+        await asyncio.gather(first, second)
+
+    run(scenario)
+
+
+def test_who_waits_in_line_is_counted_by_model() -> None:
+    async def scenario() -> None:
+        bench = Bench(holds=1)
+        bench.engine.gate.clear()
+        for name in "aabb":
+            bench.send(name, reproducible=True)
+        await rounds()
+        report = dict(bench.pool.report().models)
+        counted = bench.dispatcher.in_line() + Counter({name: status.waiting for name, status in report.items()})
+        assert counted == {"b": 2}  # the second for "a" holds its lease already, and waits for its turn alone
+        assert counted.keys() <= report.keys()
+        bench.engine.gate.set()
+        await bench.done()
+        assert not bench.dispatcher.in_line()
 
     run(scenario)
 
