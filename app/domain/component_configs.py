@@ -38,6 +38,14 @@ class UnetConfig(msgspec.Struct, frozen=True, kw_only=True):
         layers = self.transformer_layers_per_block
         return layers if isinstance(layers, int) else layers[block]
 
+    @property
+    def prompt_channels(self) -> int:
+        """Channels of all cross-attention layers together, where each block on the way up mirrors one on the way down."""
+        down, last = self.layers_per_block, len(self.block_out_channels) - 1
+        attending = [block for block, kind in enumerate(self.down_block_types) if "CrossAttn" in kind]
+        sides = sum((down + down + 1) * self.depth(block) * self.block_out_channels[block] for block in attending)
+        return sides + self.depth(last) * self.block_out_channels[last]
+
 
 class VaeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Of `vae/config.json`."""
@@ -81,4 +89,8 @@ class ComponentConfigs(msgspec.Struct, frozen=True, kw_only=True):
     def widths(self) -> Widths:
         """How wide the networks are where their activations peak."""
         vae = self.vae.block_out_channels
-        return Widths(unet=self.unet.block_out_channels[0], vae=vae[min(1, len(vae) - 1)])
+        return Widths(
+            unet=self.unet.block_out_channels[0],
+            prompt=self.unet.prompt_channels,
+            vae=vae[min(1, len(vae) - 1)],
+        )

@@ -14,6 +14,8 @@ SIZE_STEP_PX = 64
 
 _UNET_NBYTES_PER_PIXEL = 158 * 1024**2 / 1024**2
 """Peak live activations of SDXL's UNet in a 16-bit dtype, for one row, per pixel of the image."""
+_PROMPT_TOKENS = 77
+"""Of a prompt of usual length; the bytes of longer ones are learnt from what is observed."""
 _VAE_NBYTES_PER_PIXEL = 1536
 """Peak live activations of the VAE decoder in a 16-bit dtype, per pixel that is decoded at once."""
 _CANVAS_NBYTES_PER_PIXEL = 16
@@ -72,8 +74,10 @@ def step_nbytes(
 ) -> int:
     """Peak bytes of activations of one image while it is denoised; see `activation_nbytes`."""
     rows = 2 if request.guided and not frugality.split_guidance else 1
-    unet = request.width * request.height * rows * _UNET_NBYTES_PER_PIXEL * widths.unet / SDXL_WIDTHS.unet
-    return int(unet * element_nbytes / 2)
+    pixels = request.width * request.height
+    prompt = 0 if frugality.split_guidance else _PROMPT_TOKENS * 2 * widths.prompt  # a key and a value each
+    numbers = prompt + pixels * _UNET_NBYTES_PER_PIXEL / 2 * widths.unet / SDXL_WIDTHS.unet
+    return int(rows * numbers * element_nbytes)
 
 
 def tile_px(width: int, height: int) -> int:

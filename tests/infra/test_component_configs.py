@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from diffusers.models.attention import BasicTransformerBlock
 
 from litestar_diffusion.domain.checkpoint import NotServable
 from litestar_diffusion.domain.component_configs import ComponentConfigs
@@ -27,6 +28,13 @@ def test_the_key_tensors_are_those_of_the_real_networks(folder: Path, component:
     network = build_network(component, folder)
     shapes = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
     assert component_problems(component, shapes, read_component_configs(folder)) == []
+
+
+@pytest.mark.parametrize("folder", [SHIPPED_CONFIGS, MODELS / "demo.config"], ids=["sdxl", "demo"])
+def test_the_channels_that_attend_to_a_prompt_are_those_of_the_real_unet(folder: Path) -> None:
+    blocks = [block for block in build_network("unet", folder).modules() if isinstance(block, BasicTransformerBlock)]
+    channels = sum(block.attn2.to_k.out_features for block in blocks if block.attn2 is not None)
+    assert read_component_configs(folder).widths.prompt == channels
 
 
 def test_a_folder_without_configs_is_taken_for_sdxl(tmp_path: Path) -> None:

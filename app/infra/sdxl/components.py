@@ -1,7 +1,7 @@
 """The four networks of an SDXL model, built from configs without allocating a weight."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from torch import nn
+from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from ...domain.model import SDXL_PREVIEW, ModelTraits, PreviewFactors
 from ...domain.ports import Component
+from .attention import attend_by_prompt_states
 from .prompt_cache import PromptCache
 
 COMPONENT_NAMES = ("unet", "vae", "text_encoder", "text_encoder_2")
@@ -55,17 +56,35 @@ def build_network(component: str, configs: Path) -> nn.Module:
 
     `torch.device("meta")` is thread-local, where accelerate's `init_empty_weights` patches `nn.Module` for all threads.
     """
-    config = read_config(configs, f"{component}/config.json")
-    network: Any
     with torch.device("meta"):
-        if component == "unet":
-            network = UNet2DConditionModel.from_config(config)
-            return network
-        if component == "vae":
-            network = AutoencoderKL.from_config(config)
-            return network
-        text_config = CLIPTextConfig.from_dict(config)
-        return CLIPTextModel(text_config) if component == "text_encoder" else CLIPTextModelWithProjection(text_config)
+        network = _NETWORKS[component](read_config(configs, f"{component}/config.json"))
+    if component == "unet":
+        attend_by_prompt_states(network)
+    _divide_by_nothing(network)
+    return network
+
+
+_NETWORKS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "unet": UNet2DConditionModel.from_config,
+    "vae": AutoencoderKL.from_config,
+    "text_encoder": lambda config: CLIPTextModel(CLIPTextConfig.from_dict(config)),
+    "text_encoder_2": lambda config: CLIPTextModelWithProjection(CLIPTextConfig.from_dict(config)),
+}
+
+
+class _Nothing:
+    """Divides no number by 1.0."""
+
+    def __rtruediv__(self, value: Tensor) -> Tensor:
+        return value
+
+
+def _divide_by_nothing(network: nn.Module) -> None:
+    """The output of every block of diffusers is divided by a scale, which is 1.0: a pass over all activations."""
+    for module in network.modules():
+        for name in ("output_scale_factor", "rescale_output_factor"):
+            if getattr(module, name, None) == 1.0:
+                setattr(module, name, _Nothing())
 
 
 def load_tokenizer(configs: Path, name: str) -> CLIPTokenizer:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ...domain.generation import LATENT_SCALE, GenerationRequest
 from ...domain.model import PredictionType
+from .attention import PromptStates
 from .components import SdxlModel
 from .preview import denoised, signal_at
 from .samplers import build_sampler, start, step_arguments
@@ -110,7 +111,8 @@ class Forward:
         self._time_ids = torch.tensor([sizes], dtype=model.dtype, device=model.unet.device).expand(at_once, -1)
         sequence = _joined([strand.conditioning.sequence for strand in strands])
         pooled = _joined([strand.conditioning.pooled for strand in strands])
-        self._parts = list(zip(sequence.split(at_once), pooled.split(at_once), strict=True))
+        states = [None, None] if split_guidance else [PromptStates()]  # kept for all steps, which takes memory
+        self._parts = list(zip(sequence.split(at_once), pooled.split(at_once), states, strict=False))
 
     def predictions(self) -> Sequence[Tensor]:
         """What the UNet says to each strand's next step: its rows x 4 x h x w, float32."""
@@ -123,12 +125,15 @@ class Forward:
         outputs = [self._run(share, time, *part) for share, time, part in shares]
         return _joined(outputs).float().split(self._counts)
 
-    def _run(self, latents: Tensor, timesteps: Tensor, sequence: Tensor, pooled: Tensor) -> Tensor:
+    def _run(
+        self, latents: Tensor, timesteps: Tensor, sequence: Tensor, pooled: Tensor, states: PromptStates | None
+    ) -> Tensor:
         return self._model.unet(
             latents,
             timesteps,
             encoder_hidden_states=sequence,
             added_cond_kwargs={"text_embeds": pooled, "time_ids": self._time_ids},
+            cross_attention_kwargs={"prompt_states": states},
             return_dict=False,
         )[0]
 
