@@ -1,11 +1,14 @@
 """From disk to a model that is ready, at SDXL's real size: `uv run python benchmarks/loading.py`.
 
-Ours beside diffusers' `from_single_file`, each in a process of its own, on the same file, its pages in the cache. Needs 7 GB of
+Ours beside diffusers' `from_single_file`, each in a process of its own, on the same file, its pages in the cache, and beside what
+the system takes to give as many pages of memory. Needs 7 GB of
 disk and as much memory again, three times that for diffusers; the file is deleted at the end.
 """
 
 import argparse
 import json
+import mmap
+import os
 import resource
 import subprocess
 import sys
@@ -28,7 +31,8 @@ def main() -> None:
         "--dtype", choices=_DTYPES, default="bfloat16", help="of the loaded weights (default: bfloat16)"
     )
     parser.add_argument("--file", type=Path, help="a checkpoint to load instead of one made for this")
-    parser.add_argument("--measure", choices=("ours", "mmap", "diffusers"), help=argparse.SUPPRESS)
+    parser.add_argument("--repeats", type=int, default=2, help="processes of each; the fastest counts (default: 2)")
+    parser.add_argument("--measure", choices=tuple(_MEASURES), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
         print(json.dumps(_MEASURES[options.measure](options.file, options.dtype)))
@@ -50,21 +54,24 @@ def main() -> None:
             "peak RSS / file",
             title=f"{options.dtype}, {nbytes / 1e9:.2f} GB",
         )
-        for name in _MEASURES:
-            with console.status(f"loading: {name}"):
-                _warm(file)
-                found = _in_process(name, file, options.dtype)
-            first, second = found["seconds"]
-            table.add_row(
-                name,
-                f"{first:.2f} s",
-                f"{second:.2f} s",
-                f"{nbytes / first / 1e9:.2f}",
-                f"{found['peak_nbytes'] / nbytes:.2f}",
-            )
-            for phase, seconds in found.get("phases", {}).items():
-                table.add_row(f"  {phase}", f"{seconds:.2f} s", "", "", "")
+        best: dict[str, dict[str, Any]] = {}
+        for turn in range(options.repeats):
+            for name in _MEASURES:
+                with console.status(f"{name}, {turn + 1} of {options.repeats}"):
+                    _warm(file)
+                    found = _in_process(name, file, options.dtype)
+                if name not in best or found["seconds"][0] < best[name]["seconds"][0]:
+                    best[name] = found
+        for name, found in best.items():
+            _tell(table, name, found, nbytes)
     Console().print(table)
+
+
+def _tell(table: Table, name: str, found: dict[str, Any], nbytes: int) -> None:
+    first, second = found["seconds"]
+    table.add_row(
+        name, f"{first:.2f} s", f"{second:.2f} s", f"{nbytes / first / 1e9:.2f}", f"{found['peak_nbytes'] / nbytes:.2f}"
+    )
 
 
 def _in_process(name: str, file: Path, dtype: str) -> dict[str, Any]:
@@ -105,33 +112,11 @@ def _ours(file: Path, dtype: str, read_by: str = "plain") -> dict[str, Any]:
     import torch
 
     from litestar_diffusion.domain.model import Checkpoint, ModelName, ModelSpec, ModelTraits
-    from litestar_diffusion.infra import filling
     from litestar_diffusion.infra.sdxl.load import load_model
     from litestar_diffusion.infra.store import ComponentStore
 
     spec = ModelSpec(name=ModelName("full"), source=Checkpoint(path=file), traits=ModelTraits(), version="1")
     seconds: list[float] = []
-    phases = {"hash and compare": 0.0}
-    add = ComponentStore.add
-
-    def timed_add(self: Any, *arguments: Any) -> Any:
-        begun = time.perf_counter()
-        try:
-            return add(self, *arguments)
-        finally:
-            if not seconds:
-                phases["hash and compare"] += time.perf_counter() - begun
-
-    ComponentStore.add = timed_add
-    fill = filling.Filler.fill
-
-    def timed_fill(self: Any, *arguments: Any) -> None:
-        begun = time.perf_counter()
-        fill(self, *arguments)
-        if not seconds:
-            phases["read, touch and cast"] = phases.get("read, touch and cast", 0.0) + time.perf_counter() - begun
-
-    filling.Filler.fill = timed_fill
     with _Peak() as peak:
         store = ComponentStore()
         for _ in range(2):
@@ -140,7 +125,7 @@ def _ours(file: Path, dtype: str, read_by: str = "plain") -> dict[str, Any]:
             seconds.append(time.perf_counter() - begun)
             store.release(model.components, reuse=True)
             del model
-    return {"seconds": seconds, "peak_nbytes": peak.nbytes, "phases": phases}
+    return {"seconds": seconds, "peak_nbytes": peak.nbytes}
 
 
 def _mapped(file: Path, dtype: str) -> dict[str, Any]:
@@ -169,7 +154,29 @@ def _diffusers(file: Path, dtype: str) -> dict[str, Any]:
     return {"seconds": seconds, "peak_nbytes": peak.nbytes}
 
 
-_MEASURES = {"ours": _ours, "mmap": _mapped, "diffusers": _diffusers}
+def _pages(file: Path, dtype: str) -> dict[str, Any]:
+    """What no loader can be faster than: the first and the second touch of as many bytes as the model takes."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import numpy as np
+
+    nbytes = file.stat().st_size * (2 if dtype == "float32" else 1)
+    part = 1 << 26
+    pages = np.empty(nbytes, dtype=np.uint8)
+
+    def touch(begin: int) -> None:
+        pages[begin : begin + part : mmap.PAGESIZE] = 1
+
+    seconds: list[float] = []
+    for _ in range(2):
+        begun = time.perf_counter()
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            list(threads.map(touch, range(0, nbytes, part)))
+        seconds.append(time.perf_counter() - begun)
+    return {"seconds": seconds, "peak_nbytes": nbytes}
+
+
+_MEASURES = {"pages": _pages, "ours": _ours, "mmap": _mapped, "diffusers": _diffusers}
 
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
