@@ -24,6 +24,11 @@ class PromptStates:
             self._found[layer] = _keys_and_values(layer, sequence)
         return self._found[layer]
 
+    @property
+    def nbytes(self) -> int:
+        """Of all that is kept."""
+        return sum(tensor.nbytes for pair in self._found.values() for tensor in pair)
+
 
 class SdxlAttention:
     """A processor of diffusers for the attention layers of SDXL's transformer blocks, which have no masks, norms or residuals."""
