@@ -64,7 +64,8 @@ def _is_coming(books: Books, hold: Hold) -> bool:
     """Whether there will be room as soon as the models have left that are leaving anyway."""
     staying = [each for each in books.all() if each is hold.entry or not (each.leaving or books.outdated(each))]
     now, soon, limits = books.usage(hold), books.usage(hold, of=staying), books.limits()
-    return now.host_nbytes > limits.host_nbytes >= soon.host_nbytes and soon.device_nbytes <= limits.device_nbytes
+    short = now.host_nbytes > limits.host_nbytes or now.device_nbytes > limits.device_nbytes
+    return short and soon.host_nbytes <= limits.host_nbytes and soon.device_nbytes <= limits.device_nbytes
 
 
 def refuse_impossible(books: Books, hold: Hold) -> None:

@@ -165,7 +165,7 @@ class Line:
         """It runs from now on; those who were before it have been passed over."""
         place = self._order(ticket)
         for other in self._tickets:
-            if other.state in ("waiting", "ready") and self._order(other) < place:
+            if other.state != "running" and self._order(other) < place:
                 other.passes += 1
         ticket.state = "running"
         self._virtual_s = max(self._virtual_s, ticket.tag)

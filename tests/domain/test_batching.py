@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from litestar_diffusion.domain.budget import Budget
@@ -337,6 +337,7 @@ def test_everybody_gets_exactly_one_answer_and_nobody_starves(
 
 
 @settings(max_examples=60, deadline=None)
+@example([(name, False) for name in "aabcbc"] + [("c", True)] + [(name, False) for name in "acabbb"], 2)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), min_size=2, max_size=40), st.integers(1, 2))
 def test_nobody_is_passed_over_more_often_than_allowed(arrivals: list[tuple[str, bool]], holds: int) -> None:
     """Equal jobs of one client: the line's order is that of arrival, and so many more than that may go before anybody."""
