@@ -66,7 +66,7 @@ class HostArena:
 
     def __init__(self, nbytes: int) -> None:
         self.nbytes = nbytes
-        memory = mmap.mmap(-1, max(nbytes, 1))
+        memory = mmap.mmap(-1, max(nbytes, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         if hasattr(mmap, "MADV_HUGEPAGE"):
             memory.madvise(mmap.MADV_HUGEPAGE)  # the first touch of a page costs the same for 2 MiB as for 4 KiB
         self.buffer = torch.frombuffer(memory, dtype=torch.uint8)[:nbytes]
