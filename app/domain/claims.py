@@ -38,12 +38,16 @@ def next_step(books: Books, hold: Hold) -> Step:
     """What brings a claim nearer to its room now.
 
     What others only wait for may be evicted too, as the last resort: they stand behind this claim in the queue, so waiting
-    for them would never end.
+    for them would never end. Nobody is evicted before those have left who leave anyway: what they free may be enough.
     """
     entry = hold.entry
-    if entry.leaving or _is_coming(books, hold):
+    if entry.leaving:
         return Wait()
     used, limits = books.usage(hold), books.limits()
+    if used.host_nbytes <= limits.host_nbytes and used.device_nbytes <= limits.device_nbytes:
+        return Room()
+    if any(each.leaving or books.outdated(each) for each in books.all() if each is not entry):
+        return Wait()
     idle = {model.key: (model, other) for model, other in books.idle_on_host(entry)}
     models = plan_unloading(
         [model for model, _ in idle.values()], books.shares(), used.host_nbytes - limits.host_nbytes
@@ -52,20 +56,8 @@ def next_step(books: Books, hold: Hold) -> Step:
         return Wait()
     if models:
         return Unload(idle[models[0].key][1])
-    if books.shared:
-        return Room()
     copies = plan_eviction(books.idle_on_device(entry), used.device_nbytes - limits.device_nbytes)
-    if copies is None:
-        return Wait()
-    return Offload(copies) if copies else Room()
-
-
-def _is_coming(books: Books, hold: Hold) -> bool:
-    """Whether there will be room as soon as the models have left that are leaving anyway."""
-    staying = [each for each in books.all() if each is hold.entry or not (each.leaving or books.outdated(each))]
-    now, soon, limits = books.usage(hold), books.usage(hold, of=staying), books.limits()
-    short = now.host_nbytes > limits.host_nbytes or now.device_nbytes > limits.device_nbytes
-    return short and soon.host_nbytes <= limits.host_nbytes and soon.device_nbytes <= limits.device_nbytes
+    return Offload(copies) if copies else Wait()
 
 
 def refuse_impossible(books: Books, hold: Hold) -> None:

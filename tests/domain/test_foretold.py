@@ -68,6 +68,18 @@ def foreseen(sim: Simulation, name: str, nbytes: int) -> tuple[str, list[tuple[s
     return "waits" if foretold.waits else "granted", told(foretold), foretold.residency
 
 
+@example(  # nor is more evicted than it leaves short
+    shares=False,
+    sharing=False,
+    device=200,
+    host=None,
+    used=["a", "b"],
+    held=[],
+    pinned=set(),
+    changed={"a"},
+    name="a",
+    nbytes=10,
+)
 @example(  # an outdated version leaves both tiers by itself, and nobody drops its copy once more
     shares=False,
     sharing=False,
