@@ -5,7 +5,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -114,6 +114,8 @@ def _chunks(wanted: Tensor, source: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def _touch(tensor: Tensor) -> None:
-    """Have the pages of a dense tensor. A page that comes in the middle of a read or a cast costs twice as much."""
-    values: Any = tensor.as_strided((tensor.numel(),), (1,)).view(torch.uint8).numpy()
-    values[:: mmap.PAGESIZE] = 0
+    """Have the pages of a dense tensor. A page that comes in the middle of a read or a cast costs twice as much.
+
+    By torch, which lets go of the interpreter's lock; numpy keeps it for fewer than 500 numbers, and a page can take long.
+    """
+    tensor.as_strided((tensor.numel(),), (1,)).view(torch.uint8)[:: mmap.PAGESIZE].zero_()
