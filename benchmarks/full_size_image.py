@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from arguments import checkpoint, count
 from rich.console import Console
 from rich.table import Table
 
@@ -28,10 +29,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dtype", choices=_DTYPES, default="bfloat16", help="of the weights (default: bfloat16)")
     parser.add_argument("--side", type=int, default=512, help="of the image, in pixels (default: 512)")
-    parser.add_argument("--steps", type=int, default=1, help="of the denoiser (default: 1)")
+    parser.add_argument("--steps", type=count, default=1, help="of the denoiser (default: 1)")
     parser.add_argument("--guidance", type=float, default=1.0, help="1: none (the default)")
-    parser.add_argument("--repeats", type=int, default=2, help="images; the fastest counts (default: 2)")
-    parser.add_argument("--file", type=Path, help="a checkpoint instead of one made for this")
+    parser.add_argument("--repeats", type=count, default=2, help="images; the fastest counts (default: 2)")
+    parser.add_argument("--file", type=checkpoint, help="a checkpoint instead of one made for this")
     parser.add_argument("--measure", choices=tuple(_MEASURES), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:

@@ -1,9 +1,9 @@
 """From disk to a model that is ready, at SDXL's real size: `uv run python benchmarks/loading.py`.
 
 Ours beside diffusers' `from_single_file`, each in a process of its own, on the same file, its pages in the cache, and beside what
-the system takes to give as many pages of memory. Each process first takes that much memory and gives it back: the host of a
-virtual machine otherwise supplies it within the first load, at a pace that has nothing to do with any loader. Needs 7 GB of disk
-and as much memory again; the file is deleted at the end.
+the system takes to give as many pages of memory. Each process first takes that memory, and a third more, and gives it back: the
+host of a virtual machine otherwise supplies it within the first load, at a pace that has nothing to do with any loader. Needs
+7 GB of disk for as long as it runs, and 9.3 GB of memory (18.5 GB in float32) beside the file's pages in the cache.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from arguments import checkpoint, count
 from rich.console import Console
 from rich.table import Table
 
@@ -32,8 +33,8 @@ def main() -> None:
     parser.add_argument(
         "--dtype", choices=_DTYPES, default="bfloat16", help="of the loaded weights (default: bfloat16)"
     )
-    parser.add_argument("--file", type=Path, help="a checkpoint to load instead of one made for this")
-    parser.add_argument("--repeats", type=int, default=2, help="processes of each; the fastest counts (default: 2)")
+    parser.add_argument("--file", type=checkpoint, help="a checkpoint to load instead of one made for this")
+    parser.add_argument("--repeats", type=count, default=2, help="processes of each; the fastest counts (default: 2)")
     parser.add_argument("--measure", choices=tuple(_MEASURES), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
