@@ -11,7 +11,7 @@ from PIL import Image
 from .reading import read_picture
 from .scenes import held_out_scenes, training_scene
 from .score import contact_sheet, load_pipeline, paint, pairs_right, sampling_of, score
-from .stages import FULL, MODELS, QUICK, run_stages
+from .stages import FULL, MODELS, NAMES, QUICK, run_stages, run_turbo
 
 
 def main() -> None:
@@ -27,16 +27,21 @@ def main() -> None:
         "--out", type=Path, default=None, help="where checkpoints go (default: models/, or WORK with --quick)"
     )
     parser.add_argument("--workers", type=int, default=2, help="processes that train together; one a core (default: 2)")
-    parser.add_argument("--score-only", action="store_true", help="score the checkpoints in OUT without training")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--score-only", action="store_true", help="score the checkpoints in OUT without training")
+    only.add_argument(
+        "--turbo-only", action="store_true", help="distil demo-turbo from the demo-vpred in OUT, score it"
+    )
     arguments = parser.parse_args()
     work = arguments.work / "quick" if arguments.quick else arguments.work
     out = arguments.out or (work / "models" if arguments.quick else MODELS)
-    if arguments.score_only:
-        checkpoints = [out / "demo.safetensors", out / "demo-vpred.safetensors"]
-    else:
-        checkpoints = run_stages(work, out, QUICK if arguments.quick else FULL, arguments.workers)
-    for checkpoint in checkpoints:
-        report(checkpoint, out / "demo.config", 10 if arguments.quick else 100, work)
+    amount = QUICK if arguments.quick else FULL
+    if arguments.turbo_only:
+        run_turbo(work, out, amount.distillation)
+    elif not arguments.score_only:
+        run_stages(work, out, amount, arguments.workers)
+    for name in NAMES[-1:] if arguments.turbo_only else NAMES:
+        report(out / f"{name}.safetensors", out / "demo.config", 10 if arguments.quick else 100, work)
 
 
 def report(checkpoint: Path, configs: Path, count: int, sheets: Path) -> None:
@@ -48,6 +53,11 @@ def report(checkpoint: Path, configs: Path, count: int, sheets: Path) -> None:
     pictures = paint(pipeline, sampling, captions)
     contact_sheet(pictures[:24], 8).save(sheets / f"{checkpoint.stem}.png")
     print(f"{checkpoint.stem}: {score(scenes, pictures)}", flush=True)
+    if sampling.guidance <= 1:
+        for steps in (1, 2, 3, 4, 8):
+            painted = paint(pipeline, replace(sampling, steps=steps), captions)
+            print(f"  {steps} steps: {score(scenes, painted)}", flush=True)
+        return
 
     other = "epsilon" if sampling.prediction == "v_prediction" else "v_prediction"
     wrong = replace(sampling, prediction=other, zero_snr=False)

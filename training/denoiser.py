@@ -107,7 +107,7 @@ def _train(rank: int, plan: Plan) -> None:
         average_gradients(model.parameters())
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.param_groups[0]["lr"] = (
-            plan.learning_rate * min(1, (step + 1) / 50) * (_cosine(done) if plan.final else 1)
+            plan.learning_rate * min(1, (step + 1) / 50) * (cosine(done) if plan.final else 1)
         )
         optimizer.step()
         step += 1
@@ -157,5 +157,6 @@ def _batches(buckets: list[Bucket], rng: random.Random) -> Iterator[tuple[Tensor
         yield bucket.latents[rows], (one, two)
 
 
-def _cosine(done: float) -> float:
+def cosine(done: float) -> float:
+    """What is left of the learning rate when `done` (0 to 1) of the training is done."""
     return 0.02 + 0.98 * math.cos(math.pi / 2 * min(done, 1)) ** 2

@@ -18,7 +18,7 @@ from .score import load_pipeline
 from .vae import as_input, pictures
 
 _MODELS = Path(__file__).parents[1] / "models"
-_NAMES = ("demo", "demo-vpred")
+_NAMES = ("demo", "demo-vpred", "demo-turbo")
 _PICTURES = 200
 _BATCH = 25
 _HEADER = "[preview]"

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import StableDiffusionXLPipeline
 from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
+from diffusers.schedulers.scheduling_lcm import LCMScheduler
 from PIL import Image
 from safetensors import safe_open
 
@@ -17,12 +18,14 @@ from .reading import read_picture
 from .scenes import Scene
 
 _BATCH = 20
+_SAMPLERS = {"euler": EulerDiscreteScheduler, "lcm": LCMScheduler}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
     """How a checkpoint is sampled."""
 
+    sampler: str
     steps: int
     guidance: float
     prediction: str
@@ -51,6 +54,7 @@ def sampling_of(checkpoint: Path) -> Sampling:
     with safe_open(checkpoint, framework="pt") as file:
         keys = set(file.keys())
     return Sampling(
+        sampler=defaults["sampler"],
         steps=defaults["num_inference_steps"],
         guidance=defaults["guidance_scale"],
         prediction="v_prediction" if "v_pred" in keys else "epsilon",
@@ -78,7 +82,7 @@ def paint(
     seed: int = 0,
 ) -> list[Image.Image]:
     """One picture a caption; the i-th uses seed + i."""
-    pipeline.scheduler = EulerDiscreteScheduler.from_config(
+    pipeline.scheduler = _SAMPLERS[sampling.sampler].from_config(
         pipeline.scheduler.config,
         prediction_type=sampling.prediction,
         rescale_betas_zero_snr=sampling.zero_snr,

@@ -6,15 +6,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
 from .denoiser import Plan, load_denoiser, train_denoiser
 from .export import export_checkpoint, export_configs
+from .networks import Denoiser
 from .noise import Prediction
 from .preview_factors import write_preview_factors
 from .scenes import training_scene
+from .score import load_pipeline
 from .tokenizer import write_tokenizers
+from .trajectories import Trajectories, follow_trajectories, load_teacher
+from .turbo import Distillation, distil
 from .vae import load_vae, shift_latents, train_vae
 
 MODELS = Path(__file__).parents[1] / "models"
+NAMES = ("demo", "demo-vpred", "demo-turbo")
 _PREDICTIONS: dict[str, Prediction] = {"demo": "epsilon", "demo-vpred": "v_prediction"}
 _LATENT_MEANS = {"demo-vpred": -1.5}
 _CAPTIONS = 3000
@@ -22,19 +30,20 @@ _CAPTIONS = 3000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Times:
-    """Minutes of training for each stage."""
+    """Minutes of training for each stage, and the amount of work of the last."""
 
     decoder: float
     trunk: float
     branch: float
+    distillation: Distillation
 
 
-FULL = Times(decoder=9, trunk=17, branch=100)
-QUICK = Times(decoder=0.05, trunk=0.05, branch=0.05)
+FULL = Times(decoder=9, trunk=17, branch=100, distillation=Distillation(pictures=8000, steps=4000))
+QUICK = Times(decoder=0.05, trunk=0.05, branch=0.05, distillation=Distillation(pictures=64, steps=5))
 
 
-def run_stages(work: Path, out: Path, times: Times, workers: int) -> list[Path]:
-    """Train everything, going on where an earlier run stopped; return the checkpoints.
+def run_stages(work: Path, out: Path, times: Times, workers: int) -> None:
+    """Train everything, going on where an earlier run stopped.
 
     Args:
         work: where intermediate files are kept.
@@ -46,6 +55,7 @@ def run_stages(work: Path, out: Path, times: Times, workers: int) -> list[Path]:
     work.mkdir(parents=True, exist_ok=True)
     captions = (training_scene(random.Random(i)).caption for i in range(_CAPTIONS))
     write_tokenizers(configs, captions)
+    shutil.copytree(configs, out / "demo.config", dirs_exist_ok=True)
     _once(vae, lambda part: train_vae(part, times.decoder))
 
     def denoiser(name: str, prediction: Prediction, minutes: float, start: Path | None) -> Path:
@@ -66,20 +76,37 @@ def run_stages(work: Path, out: Path, times: Times, workers: int) -> list[Path]:
         return _once(work / f"{name}.pt", lambda _: train_denoiser(plan))
 
     trunk = denoiser("trunk", "v_prediction", times.trunk, None)
-    return [
-        export(name, denoiser(name, prediction, times.branch, trunk), vae, configs, out)
-        for name, prediction in _PREDICTIONS.items()
-    ]
+    for name, prediction in _PREDICTIONS.items():
+        model = load_denoiser(denoiser(name, prediction, times.branch, trunk), configs)
+        autoencoder = load_vae(vae)
+        shift_latents(autoencoder, _LATENT_MEANS.get(name, 0.0))
+        export(name, prediction, model, autoencoder, out)
+    run_turbo(work, out, times.distillation)
 
 
-def export(name: str, weights: Path, vae: Path, configs: Path, out: Path) -> Path:
+def run_turbo(work: Path, out: Path, distillation: Distillation) -> None:
+    """Distil `demo-turbo` from the checkpoint `demo-vpred` in `out`."""
+    checkpoint, configs = out / "demo-vpred.safetensors", out / "demo.config"
+    work.mkdir(parents=True, exist_ok=True)
+    teacher = load_teacher(checkpoint, configs)
+
+    def keep(part: Path) -> None:
+        found = follow_trajectories(teacher, configs, distillation.pictures)
+        torch.save((found.latents, found.ends, found.ids), part)
+
+    def learn(part: Path) -> None:
+        distil(teacher, Trajectories(*torch.load(trajectories)), distillation.steps, part)
+
+    trajectories = _once(work / "trajectories.pt", keep)
+    student = load_denoiser(_once(work / "demo-turbo.pt", learn), configs)
+    export("demo-turbo", "v_prediction", student, load_pipeline(checkpoint, configs).vae, out)
+
+
+def export(name: str, prediction: Prediction, model: Denoiser, autoencoder: AutoencoderKL, out: Path) -> None:
     """Write the checkpoint `name` with its configs and its sidecar."""
-    model, velocity = load_denoiser(weights, configs), _PREDICTIONS[name] == "v_prediction"
-    autoencoder = load_vae(vae)
-    shift_latents(autoencoder, _LATENT_MEANS.get(name, 0.0))
+    velocity = prediction == "v_prediction"
     out.mkdir(parents=True, exist_ok=True)
-    export_configs(configs, model)
-    shutil.copytree(configs, out / "demo.config", dirs_exist_ok=True)
+    export_configs(out / "demo.config", model)
     if out.resolve() != MODELS.resolve():
         shutil.copy(MODELS / f"{name}.toml", out)
     metadata = {
@@ -92,7 +119,6 @@ def export(name: str, weights: Path, vae: Path, configs: Path, out: Path) -> Pat
     path = out / f"{name}.safetensors"
     export_checkpoint(path, model, autoencoder, metadata, ("v_pred", "ztsnr") if velocity else ())
     write_preview_factors(path, out / "demo.config")
-    return path
 
 
 def _once(path: Path, stage: Callable[[Path], None]) -> Path:
