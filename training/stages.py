@@ -38,7 +38,7 @@ class Times:
     distillation: Distillation
 
 
-FULL = Times(decoder=9, trunk=17, branch=100, distillation=Distillation(pictures=8000, steps=4000))
+FULL = Times(decoder=9, trunk=17, branch=100, distillation=Distillation(pictures=3000, steps=1500))
 QUICK = Times(decoder=0.05, trunk=0.05, branch=0.05, distillation=Distillation(pictures=64, steps=5))
 
 
