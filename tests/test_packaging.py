@@ -37,7 +37,7 @@ def test_the_built_in_models_are_there_in_an_empty_folder(installed: Path, tmp_p
     )
     assert done.returncode == 0, done.stderr
     models = {entry["name"]: entry for entry in json.loads(done.stdout)}
-    assert {"demo", "demo-vpred"} <= set(models)
+    assert {"demo", "demo-turbo", "demo-vpred"} <= set(models)
     assert models["demo"]["unusable"] is None
 
 

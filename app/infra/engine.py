@@ -1,6 +1,8 @@
 """The torch engine: one device, one thread that touches it, and one thread that reads files."""
 
 import asyncio
+import atexit
+import gc
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
@@ -135,6 +137,7 @@ class TorchEngine:
         from .runtime import Runtime  # here, because it imports torch
 
         self._runtime = runtime = Runtime(**self._options)
+        _spare_the_collector()
         _log.info(
             "engine_started",
             device=self.device,
@@ -170,3 +173,12 @@ class TorchEngine:
 
     async def _in_engine(self, function: Callable[..., _T], *arguments: Any) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+
+
+def _spare_the_collector() -> None:
+    """What was imported stays: looking through it, the garbage collector would halt every thread for 0.2 s at a time.
+
+    At the end of the process it may look again: libraries complain of what is left then.
+    """
+    gc.freeze()
+    atexit.register(gc.unfreeze)

@@ -19,7 +19,7 @@ def test_a_linear_map_is_found_exactly() -> None:
     torch.testing.assert_close(found, (matrix, bias), atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["demo", "demo-vpred"])
+@pytest.mark.parametrize("name", ["demo", "demo-vpred", "demo-turbo"])
 def test_the_shipped_factors_give_the_colours_of_pictures_that_they_were_not_fitted_to(name: str) -> None:
     stated = read_sidecar(MODELS / f"{name}.toml").preview
     assert stated is not None

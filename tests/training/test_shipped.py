@@ -10,9 +10,7 @@ from safetensors import safe_open
 
 from training.scenes import held_out_scenes
 from training.score import load_pipeline, paint, sampling_of, score
-from training.stages import MODELS
-
-NAMES = ("demo", "demo-vpred")
+from training.stages import MODELS, NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -26,7 +24,10 @@ def test_small_half_precision_and_finite(name: str) -> None:
             assert tensor.isfinite().all(), key
 
 
-@pytest.mark.parametrize(("name", "markers"), [("demo", set[str]()), ("demo-vpred", {"v_pred", "ztsnr"})])
+@pytest.mark.parametrize(
+    ("name", "markers"),
+    [("demo", set[str]()), ("demo-vpred", {"v_pred", "ztsnr"}), ("demo-turbo", {"v_pred", "ztsnr"})],
+)
 def test_marker_keys_tell_the_prediction_type(name: str, markers: set[str]) -> None:
     with safe_open(MODELS / f"{name}.safetensors", framework="pt") as file:
         keys, metadata = set(file.keys()), file.metadata()
@@ -51,6 +52,18 @@ def test_pictures_show_what_captions_say_that_training_never_saw(name: str) -> N
     checkpoint = MODELS / f"{name}.safetensors"
     pipeline = load_pipeline(checkpoint, MODELS / "demo.config")
     found = score(scenes, paint(pipeline, sampling_of(checkpoint), [scene.caption for scene in scenes]))
+    assert (found.background, found.colour) >= (23, 23)
+    assert found.shape >= 20
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_the_distilled_model_needs_no_more_than_one_step_and_no_guidance(steps: int) -> None:
+    scenes = held_out_scenes(24)
+    checkpoint = MODELS / "demo-turbo.safetensors"
+    sampling = replace(sampling_of(checkpoint), steps=steps)
+    assert sampling.guidance == 0
+    pipeline = load_pipeline(checkpoint, MODELS / "demo.config")
+    found = score(scenes, paint(pipeline, sampling, [scene.caption for scene in scenes]))
     assert (found.background, found.colour) >= (23, 23)
     assert found.shape >= 20
 

@@ -25,7 +25,7 @@ def test_the_picture_shows_what_the_prompt_says(server: Server) -> None:
     assert seen.figures[0].shape == "circle"
 
 
-@pytest.mark.parametrize("model", ["demo", "demo-vpred"])
+@pytest.mark.parametrize("model", ["demo", "demo-vpred", "demo-turbo"])
 def test_most_pictures_show_the_colours_that_were_asked_for(server: Server, model: str) -> None:
     asked = [
         ("yellow", "square", "purple"),
@@ -39,6 +39,18 @@ def test_most_pictures_show_the_colours_that_were_asked_for(server: Server, mode
         seen = seen_in(images_of(answer)[0])
         right += seen.background == background and bool(seen.figures) and seen.figures[0].colour == colour
     assert right >= 3, f"{right} of {len(asked)}"
+
+
+def test_a_few_step_model_gets_defaults_of_its_kind(server: Server) -> None:
+    answer = generate(server, "demo-turbo", seed=3)
+    parameters = answer["parameters"]
+    assert (parameters["num_inference_steps"], parameters["guidance_scale"]) == (2, 0.0)
+    assert parameters["sampler"] == "lcm"
+    assert answer["warnings"] == []
+    one_step = generate(server, "demo-turbo", seed=3, num_inference_steps=1)
+    for made in (answer, one_step):
+        seen = seen_in(images_of(made)[0])
+        assert (seen.background, seen.figures[0].colour, seen.figures[0].shape) == ("blue", "red", "circle")
 
 
 def test_the_answer_holds_all_that_was_decided(server: Server) -> None:

@@ -44,6 +44,8 @@ def test_models_are_listed_with_traits_and_evidence(server: Server) -> None:
     assert models["demo-vpred"]["traits"]["prediction_type"] == "v_prediction"
     assert models["demo-vpred"]["traits"]["zero_snr"]
     assert any("key v_pred" in line for line in models["demo-vpred"]["evidence"])
+    turbo = models["demo-turbo"]["traits"]
+    assert (turbo["few_step"]["kind"], turbo["prediction_type"]) == ("turbo", "v_prediction")
     assert server.client.get("/models/demo").json()["name"] == "demo"
 
 

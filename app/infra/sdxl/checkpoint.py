@@ -11,6 +11,8 @@ from diffusers.loaders.single_file_utils import (
 )
 from torch import Tensor, nn
 
+from .skipping import COPIES, Skipping
+
 StateDict = Mapping[str, Tensor]
 
 PREFIXES = {
@@ -24,7 +26,9 @@ PREFIXES = {
 def component_weights(tensors: StateDict, component: str, network: nn.Module) -> StateDict:
     """The weights of a component under diffusers' names, as views of those given wherever that is possible."""
     prefix = PREFIXES[component]
-    return _convert(component, {key: value for key, value in tensors.items() if key.startswith(prefix)}, network)
+    original = {key: value for key, value in tensors.items() if key.startswith(prefix)}
+    with Skipping(COPIES):
+        return _convert(component, original, network)
 
 
 def _convert(component: str, original: dict[str, Tensor], network: nn.Module) -> StateDict:

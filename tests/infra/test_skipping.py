@@ -1,0 +1,46 @@
+"""What is left out while networks are built and weights renamed."""
+
+import threading
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from litestar_diffusion.infra.mapped import mapped
+from litestar_diffusion.infra.sdxl.checkpoint import component_weights
+from litestar_diffusion.infra.sdxl.components import COMPONENT_NAMES, build_network
+from litestar_diffusion.infra.sdxl.skipping import INITIALIZERS, Skipping
+
+MODELS = Path(__file__).parents[2] / "models"
+CONFIGS = MODELS / "demo.config"
+
+
+def test_weights_are_not_initialized_within_and_are_after() -> None:
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    with Skipping(INITIALIZERS):
+        nn.Linear(4, 4)
+        nn.Conv2d(4, 4, 3)
+        nn.Embedding(4, 4)
+    assert torch.equal(torch.get_rng_state(), before), "no random number was drawn"
+    nn.Linear(4, 4)
+    assert not torch.equal(torch.get_rng_state(), before)
+
+
+def test_other_threads_go_on_initializing() -> None:
+    drawn: list[Tensor] = []
+    with Skipping(INITIALIZERS):
+        thread = threading.Thread(target=lambda: drawn.append(nn.init.uniform_(torch.zeros(8))))
+        thread.start()
+        thread.join()
+    assert drawn[0].abs().sum() > 0
+
+
+def test_renamed_weights_are_places_in_the_file_not_copies() -> None:
+    """All but a projection, which files hold transposed."""
+    with mapped([MODELS / "demo.safetensors"]) as files:
+        tensors = files[0].tensors()
+        for component in COMPONENT_NAMES:
+            weights = component_weights(tensors, component, build_network(component, CONFIGS))
+            copied = [name for name, weight in weights.items() if files[0].place_of(weight) is None]
+            assert copied == (["text_projection.weight"] if component == "text_encoder_2" else [])
