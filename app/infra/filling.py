@@ -44,7 +44,7 @@ class Filler:
 
     def __init__(self, read_by: ReadBy) -> None:
         self._read_by: ReadBy = read_by
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="reader")
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="reader", initializer=_work_alone)
         self._scratch = _Scratch()
 
     def start(self, files: Sequence[MappedFile], pairs: Sequence[tuple[Tensor, Tensor]]) -> Filling:
@@ -59,6 +59,7 @@ class Filler:
     def stop(self) -> None:
         """Leave out what has not begun, and wait for the rest."""
         self._threads.shutdown(wait=True, cancel_futures=True)
+        torch.set_num_threads(torch.get_num_threads())  # threads to come take the number that was set last
 
     def _copy(self, files: Sequence[MappedFile], wanted: Tensor, source: Tensor) -> None:
         found = None
@@ -87,6 +88,14 @@ class Filler:
         if not wanted.is_contiguous() and values.dtype != wanted.dtype:
             values = self._scratch.like(source, wanted.dtype, "laid out").copy_(values)
         wanted.copy_(values)
+
+
+def _work_alone() -> None:
+    """Have torch work in this thread alone for this thread: the readers share the cores already.
+
+    OpenMP counts threads for each thread that asks; each of the readers would have as many as there are cores for itself.
+    """
+    torch.set_num_threads(1)
 
 
 class _Scratch(threading.local):

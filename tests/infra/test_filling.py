@@ -1,6 +1,7 @@
 """Tensors from files, larger than what is read at once, in every dtype and layout; and the interpreter free meanwhile."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,21 @@ def test_an_arena_has_no_pages_before_they_are_touched() -> None:
 
 def resident_nbytes() -> int:
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def test_readers_work_in_their_own_threads_alone_and_leave_others_as_many_as_before(tmp_path: Path) -> None:
+    """OpenMP would give each of them as many threads as there are cores."""
+    save_file({"one": torch.ones(1 << 20)}, tmp_path / "some.safetensors")
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        filler, tasks = Filler("plain"), len(list(Path("/proc/self/task").iterdir()))
+        with mapped([tmp_path / "some.safetensors"]) as files:
+            wanted = torch.empty(1 << 20, dtype=torch.bfloat16)
+            filler.start(files, [(wanted, files[0].tensors()["one"])]).finish(lambda _: None)
+        assert len(list(Path("/proc/self/task").iterdir())) - tasks <= 1, "one reader for one tensor"
+        filler.stop()
+        with ThreadPoolExecutor(1) as later:
+            assert later.submit(torch.get_num_threads).result() == torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
