@@ -53,7 +53,7 @@ def read_config(folder: Path, name: str) -> dict[str, Any]:
 
 
 def build_network(component: str, configs: Path) -> nn.Module:
-    """One network with its weights on the meta device: no memory, 0.1 s for the largest.
+    """One network with its weights on the meta device: no memory, 0.2 s for the largest.
 
     `torch.device("meta")` is thread-local, where accelerate's `init_empty_weights` patches `nn.Module` for all threads.
     """
