@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import arguments
 from arguments import count
 from rich.console import Console
 from rich.table import Table
@@ -58,7 +59,9 @@ def main() -> None:
         action="store_true",
         help="two models of SDXL's size with random weights instead of the demo models; 14 GB of disk, 16 GB of memory",
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: auto)")
+    parser.add_argument(
+        "--device", type=arguments.device, default="auto", help="auto, cpu, cuda or cuda:1 (default: auto)"
+    )
     parser.add_argument("--dtype", choices=_DTYPES, default="auto", help="of the weights (default: auto)")
     parser.add_argument("--side", type=count, default=128, help="of the images, in pixels (default: 128)")
     parser.add_argument("--steps", type=count, default=14, help="(default: 14)")

@@ -1,6 +1,7 @@
 """Kinds of arguments, refused with a reason before a benchmark spends minutes on them."""
 
 import argparse
+import re
 from pathlib import Path
 
 
@@ -17,3 +18,10 @@ def checkpoint(text: str) -> Path:
     if not path.is_file() or path.suffix != ".safetensors":
         raise argparse.ArgumentTypeError(f"{text!r} is not a .safetensors file; leave it out to have one made")
     return path
+
+
+def device(text: str) -> str:
+    """A device by torch's name."""
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a device: auto, cpu, mps, cuda or cuda:1")
+    return text

@@ -12,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import arguments
 from arguments import checkpoint, count
 from rich.console import Console
 from rich.table import Table
@@ -34,7 +35,9 @@ def main() -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--file", type=checkpoint, help="a checkpoint of SDXL's size (default: the demo model)")
     which.add_argument("--full-size", action="store_true", help="make one with random weights, 7 GB of disk")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: auto)")
+    parser.add_argument(
+        "--device", type=arguments.device, default="auto", help="auto, cpu, cuda or cuda:1 (default: auto)"
+    )
     parser.add_argument("--dtype", choices=_DTYPES, default="auto", help="of the weights (default: auto)")
     parser.add_argument("--sides", type=count, nargs="+", default=[128], help="of the images, in pixels (default: 128)")
     parser.add_argument("--rows", type=count, nargs="+", default=[1, 2, 4, 8, 16], help="(default: 1 2 4 8 16)")
