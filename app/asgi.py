@@ -9,6 +9,7 @@ from typing import Any
 
 from litestar import Litestar
 
+from .infra.allocator import keep_freed_memory
 from .infra.logs import adopt_library_loggers, configure_logging
 from .plugin import DiffusionConfig, DiffusionPlugin
 from .settings import ServerSettings, Settings, load_settings
@@ -31,6 +32,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         InvalidSettings: naming every wrong key.
     """
     settings = settings or load_settings()
+    keep_freed_memory()
     configure_logging(settings.log.format, settings.log.level)
     plugin = DiffusionPlugin(DiffusionConfig(settings=settings))
     app = Litestar(

@@ -28,8 +28,9 @@ from benchmarks.full_size import write_full_size
 from benchmarks.resident import PROMPT, SEED, load_diffusers, synchronize
 from litestar_diffusion.bootstrap import Services, build
 from litestar_diffusion.domain.generation import GenerationParameters
-from litestar_diffusion.infra.device import choose_device, choose_dtype
+from litestar_diffusion.infra.device import choose_device
 from litestar_diffusion.infra.logs import configure_logging
+from litestar_diffusion.infra.precision import computed_in
 from litestar_diffusion.settings import DeviceSettings, MemorySettings, ModelsSettings, Settings
 
 _MODELS = Path(__file__).parents[1] / "models"
@@ -143,7 +144,7 @@ def _settings(folder: Path, room_nbytes: int | None, options: argparse.Namespace
 
 
 def _diffusers(folder: Path, names: tuple[str, ...], device: torch.device, options: argparse.Namespace) -> Turns:
-    dtype = choose_dtype(options.dtype, device)
+    dtype = computed_in(options.dtype, device)
     config = None if options.full_size else folder / "demo.config"
     pipelines = [load_diffusers(folder / f"{name}.safetensors", config, dtype) for name in names]
     seconds = 0.0

@@ -99,11 +99,13 @@ def _ours(options: argparse.Namespace) -> dict[str, float]:
 
     from benchmarks.resident import load_ours, request_of
     from benchmarks.roofline import flops_a_second, flops_of
+    from litestar_diffusion.infra.allocator import keep_freed_memory
     from litestar_diffusion.infra.sdxl.decode import decode
     from litestar_diffusion.infra.sdxl.run import SdxlForwards, SdxlRun
 
-    device, dtype = torch.device(options.device), getattr(torch, options.dtype)
-    model = load_ours(options.file, None, dtype, device)
+    keep_freed_memory()  # as `serve` does
+    device = torch.device(options.device)
+    model = load_ours(options.file, None, options.dtype, device)
     request = request_of(options.file, None, side_px=options.side, steps=options.steps, guidance=options.guidance)
 
     def generate() -> object:
@@ -117,7 +119,7 @@ def _ours(options: argparse.Namespace) -> dict[str, float]:
             return decode(model, latents.to(model.dtype))
 
     seconds = _fastest(generate, options)
-    return {"ours": seconds, "a matrix product's rate": flops_of(generate) / flops_a_second(device, dtype)}
+    return {"ours": seconds, "a matrix product's rate": flops_of(generate) / flops_a_second(device, model.dtype)}
 
 
 def _diffusers(options: argparse.Namespace) -> dict[str, float]:

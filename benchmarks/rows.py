@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.full_size import write_full_size
 from benchmarks.resident import load_ours, request_of, synchronize
-from litestar_diffusion.infra.device import choose_device, choose_dtype
+from litestar_diffusion.infra.device import choose_device
 from litestar_diffusion.infra.sdxl.components import SdxlModel
 from litestar_diffusion.infra.sdxl.run import SdxlForwards, SdxlRun
 
@@ -46,7 +46,6 @@ def main() -> None:
     )
     options = parser.parse_args()
     device = choose_device(options.device)
-    dtype = choose_dtype(options.dtype, device)
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory() as folder, console.status("loading") as status:
         file, config = options.file, None
@@ -55,9 +54,9 @@ def main() -> None:
             file = write_full_size(Path(folder) / "full.safetensors", 1)
         elif file is None:
             file, config = _MODELS / "demo.safetensors", _MODELS / "demo.config"
-        model = load_ours(file, config, dtype, device)
+        model = load_ours(file, config, options.dtype, device)
         table = Table(
-            "side", "rows", "ms a step", "rows a second", "of one row", title=f"{file.stem}, {dtype}, {device}"
+            "side", "rows", "ms a step", "rows a second", "of one row", title=f"{file.stem}, {options.dtype}, {device}"
         )
         for side in options.sides:
             alone = None

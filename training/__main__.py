@@ -18,7 +18,7 @@ def main() -> None:
     """Parse the arguments, train, score."""
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     parser.add_argument(
-        "--quick", action="store_true", help="seconds a stage: shows that everything runs, not a good model"
+        "--quick", action="store_true", help="a few steps a stage: shows that everything runs, not a good model"
     )
     parser.add_argument(
         "--work", type=Path, default=Path("build/training"), help="intermediate files; delete to start afresh"
@@ -35,11 +35,11 @@ def main() -> None:
     arguments = parser.parse_args()
     work = arguments.work / "quick" if arguments.quick else arguments.work
     out = arguments.out or (work / "models" if arguments.quick else MODELS)
-    amount = QUICK if arguments.quick else FULL
+    amounts = QUICK if arguments.quick else FULL
     if arguments.turbo_only:
-        run_turbo(work, out, amount.distillation)
+        run_turbo(work, out, amounts.distillation)
     elif not arguments.score_only:
-        run_stages(work, out, amount, arguments.workers)
+        run_stages(work, out, amounts, arguments.workers)
     for name in NAMES[-1:] if arguments.turbo_only else NAMES:
         report(out / f"{name}.safetensors", out / "demo.config", 10 if arguments.quick else 100, work)
 

@@ -1,7 +1,6 @@
 """Trains the denoiser: text encoders and UNet together, on latents that are encoded once and kept in memory."""
 
 import copy
-import math
 import random
 import time
 from collections.abc import Iterator
@@ -16,16 +15,19 @@ from transformers import CLIPTokenizer
 from .drawing import draw
 from .networks import Denoiser, token_ids
 from .noise import TIMESTEPS, Prediction, schedule
+from .progress import Progress, cosine
 from .scenes import training_scene
 from .tokenizer import load_tokenizers
 from .vae import encoded, load_vae
 from .weights import follow
-from .workers import agreed, average_gradients, run_workers
+from .workers import average_gradients, run_workers
 
 SIZES = {(128, 128): 1.0, (128, 96): 0.05, (96, 128): 0.05, (160, 128): 0.04, (128, 160): 0.04}
 """(width, height) in pixels -> how many pictures each worker draws, in proportion to the square ones."""
 _BATCH = 32
 _LEARNING_RATE = 2e-3
+_WARM_UP = 50
+"""Steps in which the learning rate rises."""
 _EMPTY, _ZEROED = 0.05, 0.07
 """Shares of captions replaced by the empty one, and of embeddings replaced by zeros: both stand in for "no prompt"."""
 
@@ -36,7 +38,7 @@ class Plan:
 
     prediction: Prediction
     zero_snr: bool
-    minutes: float
+    steps: int
     configs: Path
     vae: Path
     start: Path | None
@@ -49,7 +51,7 @@ class Plan:
     """Added to every latent; see `vae.shift_latents`."""
     workers: int = 1
     seed: int = 0
-    pictures: int = 8000
+    pictures: int
     """How many square pictures each worker draws; other sizes in proportion."""
 
 
@@ -62,7 +64,7 @@ class Bucket:
 
 
 def train_denoiser(plan: Plan) -> None:
-    """Train for the planned time; the moving average of the weights is saved every minute and at the end."""
+    """Take the planned steps; the moving average of the weights is saved every minute and at the end."""
     run_workers(plan.workers, _train, plan)
 
 
@@ -99,25 +101,21 @@ def _train(rank: int, plan: Plan) -> None:
     torch.manual_seed(1 + seed)
     batches = _batches(encoded_buckets(plan, random.Random(seed), tokenizers), random.Random(seed + 10))
     optimizer = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
-    begun, saved, step, done, mean = time.monotonic(), time.monotonic(), 0, 0.0, 0.0
-    while done < 1:
+    progress, saved, mean = Progress(plan.steps), time.monotonic(), 0.0
+    for step in range(1, plan.steps + 1):
         loss = _loss(model, plan, *next(batches))
         optimizer.zero_grad()
         loss.backward()
         average_gradients(model.parameters())
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.param_groups[0]["lr"] = (
-            plan.learning_rate * min(1, (step + 1) / 50) * (cosine(done) if plan.final else 1)
-        )
+        falling = cosine(step / plan.steps) if plan.final else 1
+        optimizer.param_groups[0]["lr"] = plan.learning_rate * min(1, step / _WARM_UP) * falling
         optimizer.step()
-        step += 1
-        follow(average, model, min(0.998, step / (step + 20)))
+        follow(average, model, min(0.998, (step - 1) / (step + 19)))
         mean = loss.item() if step == 1 else 0.98 * mean + 0.02 * loss.item()
-        if step % 10 == 0:
-            done = agreed((time.monotonic() - begun) / (plan.minutes * 60))
         if rank == 0 and step % 100 == 0:
-            print(f"{plan.prediction} step {step} {done:.0%} loss {mean:.4f}", flush=True)
-        if rank == 0 and (time.monotonic() - saved > 60 or done >= 1):
+            print(f"{plan.prediction} {progress.told(step)} loss {mean:.4f}", flush=True)
+        if rank == 0 and (time.monotonic() - saved > 60 or step == plan.steps):
             saved = time.monotonic()
             torch.save(average.state_dict(), plan.out)
 
@@ -155,8 +153,3 @@ def _batches(buckets: list[Bucket], rng: random.Random) -> Iterator[tuple[Tensor
         one[empty, 1:] = one[0, -1]
         two[empty, 1], two[empty, 2:] = one[0, -1], 0
         yield bucket.latents[rows], (one, two)
-
-
-def cosine(done: float) -> float:
-    """What is left of the learning rate when `done` (0 to 1) of the training is done."""
-    return 0.02 + 0.98 * math.cos(math.pi / 2 * min(done, 1)) ** 2

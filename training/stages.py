@@ -29,26 +29,43 @@ _CAPTIONS = 3000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Times:
-    """Minutes of training for each stage, and the amount of work of the last."""
+class Amounts:
+    """How much work each stage is. Counted in steps, not in minutes, so that a busy machine trains as well as an idle one."""
 
-    decoder: float
-    trunk: float
-    branch: float
+    decoder_pictures: int
+    decoder_steps: int
+    pictures: int
+    """That each worker draws for the denoisers, of the square ones; other sizes in proportion."""
+    trunk_steps: int
+    branch_steps: int
     distillation: Distillation
 
 
-FULL = Times(decoder=9, trunk=17, branch=100, distillation=Distillation(pictures=3000, steps=1500))
-QUICK = Times(decoder=0.05, trunk=0.05, branch=0.05, distillation=Distillation(pictures=64, steps=5))
+FULL = Amounts(
+    decoder_pictures=3000,
+    decoder_steps=3000,
+    pictures=8000,
+    trunk_steps=1500,
+    branch_steps=4500,
+    distillation=Distillation(pictures=3000, steps=1500),
+)
+QUICK = Amounts(
+    decoder_pictures=600,
+    decoder_steps=20,
+    pictures=200,
+    trunk_steps=5,
+    branch_steps=5,
+    distillation=Distillation(pictures=64, steps=5),
+)
 
 
-def run_stages(work: Path, out: Path, times: Times, workers: int) -> None:
+def run_stages(work: Path, out: Path, amounts: Amounts, workers: int) -> None:
     """Train everything, going on where an earlier run stopped.
 
     Args:
         work: where intermediate files are kept.
         out: where the checkpoints, their configs and sidecars go.
-        times: how long to train.
+        amounts: how much to train.
         workers: how many single-threaded processes train one denoiser together.
     """
     configs, vae = work / "config", work / "vae.pt"
@@ -56,13 +73,13 @@ def run_stages(work: Path, out: Path, times: Times, workers: int) -> None:
     captions = (training_scene(random.Random(i)).caption for i in range(_CAPTIONS))
     write_tokenizers(configs, captions)
     shutil.copytree(configs, out / "demo.config", dirs_exist_ok=True)
-    _once(vae, lambda part: train_vae(part, times.decoder))
+    _once(vae, lambda part: train_vae(part, amounts.decoder_steps, amounts.decoder_pictures))
 
-    def denoiser(name: str, prediction: Prediction, minutes: float, start: Path | None) -> Path:
+    def denoiser(name: str, prediction: Prediction, steps: int, start: Path | None) -> Path:
         plan = Plan(
             prediction=prediction,
             zero_snr=prediction == "v_prediction",
-            minutes=minutes,
+            steps=steps,
             configs=configs,
             vae=vae,
             start=start,
@@ -71,17 +88,17 @@ def run_stages(work: Path, out: Path, times: Times, workers: int) -> None:
             final=start is not None,
             latent_mean=_LATENT_MEANS.get(name, 0.0),
             workers=workers,
-            pictures=200 if minutes < 1 else 8000,
+            pictures=amounts.pictures,
         )
         return _once(work / f"{name}.pt", lambda _: train_denoiser(plan))
 
-    trunk = denoiser("trunk", "v_prediction", times.trunk, None)
+    trunk = denoiser("trunk", "v_prediction", amounts.trunk_steps, None)
     for name, prediction in _PREDICTIONS.items():
-        model = load_denoiser(denoiser(name, prediction, times.branch, trunk), configs)
+        model = load_denoiser(denoiser(name, prediction, amounts.branch_steps, trunk), configs)
         autoencoder = load_vae(vae)
         shift_latents(autoencoder, _LATENT_MEANS.get(name, 0.0))
         export(name, prediction, model, autoencoder, out)
-    run_turbo(work, out, times.distillation)
+    run_turbo(work, out, amounts.distillation)
 
 
 def run_turbo(work: Path, out: Path, distillation: Distillation) -> None:

@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .denoiser import cosine
 from .networks import Denoiser
 from .noise import schedule
+from .progress import Progress, cosine
 from .trajectories import TIMESTEPS, Trajectories
 from .weights import follow
 
@@ -48,7 +48,7 @@ def distil(teacher: Denoiser, trajectories: Trajectories, steps: int, part: Path
     average = copy.deepcopy(student)
     weights = list(student.unet.parameters())
     optimizer = torch.optim.AdamW(weights, lr=_LEARNING_RATE, betas=(0.9, 0.99), weight_decay=0.0)
-    mean = 0.0
+    progress, mean = Progress(steps), 0.0
     for step in range(1, steps + 1):
         loss = _loss(student, trajectories)
         optimizer.zero_grad()
@@ -59,7 +59,7 @@ def distil(teacher: Denoiser, trajectories: Trajectories, steps: int, part: Path
         follow(average, student, min(0.998, step / (step + 20)))
         mean = loss.item() if step == 1 else 0.98 * mean + 0.02 * loss.item()
         if step % 100 == 0:
-            print(f"turbo step {step} {step / steps:.0%} loss {mean:.4f}", flush=True)
+            print(f"turbo {progress.told(step)} loss {mean:.4f}", flush=True)
         if step % 200 == 0 or step == steps:
             torch.save(average.state_dict(), part)
 

@@ -7,7 +7,6 @@ known from the start, the denoiser need not wait for the decoder.
 
 import math
 import random
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor, nn
 
 from .drawing import draw
+from .progress import Progress, cosine
 from .scenes import COLOURS, training_scene
 from .weights import follow
 
@@ -42,50 +42,43 @@ _ANCHOR = 30.0
 """A constant in the encoder's stream, far above the colours, that keeps normalisation from erasing a flat picture."""
 _LATENT_NOISE = 0.06
 _LEARNING_RATE = 3e-3
+_SMALL, _WHOLE = (64, 10), (128, 4)
+"""Side of the crops and how many at once: most steps see much variety, the last see borders as they are."""
+_SMALL_SHARE = 0.7
 
 
-def train_vae(out: Path, minutes: float, start: Path | None = None) -> None:
-    """Train the decoder for so many minutes; the state dict is saved every half minute and at the end."""
+def train_vae(out: Path, steps: int, count: int) -> None:
+    """Train the decoder for so many steps on so many pictures, and save its state dict."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     rng = random.Random(100)
-    data = pictures(rng, 600 if minutes < 1 else 3000)
-    if start is None:
-        vae = AutoencoderKL(**CONFIG)
-        construct_encoder(vae, data[:600])
-        _ease_decoder(vae)
-    else:
-        vae = load_vae(start).train()
+    data = pictures(rng, count)
+    vae = AutoencoderKL(**CONFIG)
+    construct_encoder(vae, data[:600])
+    _ease_decoder(vae)
     average = AutoencoderKL(**CONFIG)
     average.load_state_dict(vae.state_dict())
-    torch.save(average.state_dict(), out)
     with torch.no_grad():
         latents = torch.cat([encoded(vae, batch) for batch in data.split(200)])
     held_out = as_input(pictures(random.Random(7), 24))
     decoder = [*vae.decoder.parameters(), *_layer(vae, "post_quant_conv")]
     optimizer = torch.optim.AdamW(decoder, lr=_LEARNING_RATE, weight_decay=0.01, betas=(0.9, 0.99))
-    begun, saved, step, done = time.monotonic(), time.monotonic(), 0, 0.0
-    while done < 1:
-        crop, batch = (64, 10) if done < 0.6 else (128, 4)
-        images, codes = _crops(data, latents, crop, batch, rng)
+    progress = Progress(steps)
+    for step in range(1, steps + 1):
+        images, codes = _crops(data, latents, *(_SMALL if step < _SMALL_SHARE * steps else _WHOLE), rng)
         loss = _loss(vae, images, codes)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(decoder, 1.0)
-        done = min(1, (time.monotonic() - begun) / (minutes * 60))
-        cosine = 0.02 + 0.98 * math.cos(math.pi / 2 * done) ** 2
-        optimizer.param_groups[0]["lr"] = _LEARNING_RATE * min(1, (step + 1) / 50) * cosine * (0.3 if start else 1)
+        optimizer.param_groups[0]["lr"] = _LEARNING_RATE * min(1, step / 50) * cosine(step / steps)
         optimizer.step()
-        follow(average, vae, min(0.99, step / (step + 5)))
-        step += 1
+        follow(average, vae, min(0.99, (step - 1) / (step + 4)))
         if step % 100 == 0:
             print(
-                f"vae step {step} {done:.0%} loss {loss.item():.4f} PSNR {_psnr(average, held_out):.2f} dB", flush=True
+                f"vae {progress.told(step)} loss {loss.item():.4f} PSNR {_psnr(average, held_out):.2f} dB", flush=True
             )
-        if time.monotonic() - saved > 30 or done >= 1:
-            saved = time.monotonic()
-            torch.save(average.state_dict(), out)
-    print(f"vae PSNR {_psnr(average, held_out):.2f} dB after {step} steps", flush=True)
+    torch.save(average.state_dict(), out)
+    print(f"vae PSNR {_psnr(average, held_out):.2f} dB after {steps} steps", flush=True)
 
 
 def load_vae(path: Path) -> AutoencoderKL:

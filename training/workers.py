@@ -38,10 +38,3 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     flat /= dist.get_world_size()
     for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(mean.view_as(gradient))
-
-
-def agreed(done: float) -> float:
-    """The same share of the time for all workers, so that they stop at the same step."""
-    value = torch.tensor([done])
-    dist.all_reduce(value, op=dist.ReduceOp.MAX)
-    return float(value)

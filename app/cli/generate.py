@@ -58,8 +58,10 @@ def _refuse(settings: Settings, model: str, parameters: GenerationParameters, wr
 
 async def _generated(settings: Settings, model: str, parameters: GenerationParameters) -> Generated:
     from ..bootstrap import build  # here, because `--help` need not wait for it
+    from ..infra.allocator import keep_freed_memory
     from ..infra.logs import configure_logging
 
+    keep_freed_memory()
     configure_logging(settings.log.format, "error")  # warnings come with the result
     services = build(_without_default_model(settings))
     resolve(

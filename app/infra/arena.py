@@ -2,7 +2,7 @@
 
 import math
 import mmap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,15 +42,20 @@ class Layout:
     nbytes: int
 
 
-def lay_out(tensors: Iterable[tuple[str, Tensor]], dtype: torch.dtype) -> Layout:
-    """Place tensors one after the other; those with four axes in channels_last, which convolutions are fastest in."""
+def lay_out(tensors: Iterable[tuple[str, Tensor]], dtype_of: Callable[[str], torch.dtype]) -> Layout:
+    """Place tensors one after the other; those with four axes in channels_last, which convolutions are fastest in.
+
+    Args:
+        tensors: by name, in the order in which they are used; only their shapes matter.
+        dtype_of: the dtype that a tensor of that name shall have.
+    """
     slots: dict[str, Slot] = {}
     end = 0
     for name, tensor in tensors:
         shape = tuple(tensor.shape)
         like = torch.empty(shape, device="meta")
         stride = like.to(memory_format=torch.channels_last).stride() if len(shape) == 4 else like.stride()
-        slots[name] = slot = Slot(end, shape, stride, dtype)
+        slots[name] = slot = Slot(end, shape, stride, dtype_of(name))
         end = -(-(end + slot.nbytes) // ALIGNMENT_NBYTES) * ALIGNMENT_NBYTES
     return Layout(slots, end)
 

@@ -70,8 +70,8 @@ class TorchEngine:
         return self._running.memory_nbytes()
 
     def element_nbytes(self, spec: ModelSpec) -> int:
-        """Bytes of one number in the dtype that the model runs in here."""
-        return self._running.dtype_of(spec).itemsize
+        """Bytes of one number in the dtype that the model computes in here."""
+        return self._running.computed_in(spec).itemsize
 
     async def start(self) -> None:
         """Import torch and claim the device, once however often it is called. Takes seconds."""
@@ -141,7 +141,7 @@ class TorchEngine:
         _log.info(
             "engine_started",
             device=self.device,
-            dtype=runtime.default_dtype,
+            computed_in=str(runtime.computed_in()).removeprefix("torch."),
             threads=runtime.threads,
             seconds=round(time.perf_counter() - begun, 2),
         )

@@ -11,10 +11,12 @@ from ..domain.generation import GenerationRequest
 from ..domain.model import ModelSpec
 from ..domain.ports import Frugality, Inspection, OnLoad, RawImage
 from .filling import ReadBy
+from .precision import FileWeights
 from .sdxl.inspect import SdxlInspector
-from .sdxl.load import load_model, weights_elements
+from .sdxl.load import load_model, weights_in
 from .sdxl.run import SdxlForwards, SdxlRun
 from .store import ComponentStore
+from .widening import Widener
 
 
 class Run(Protocol):
@@ -90,10 +92,10 @@ class Forwards(Protocol):
 class Family:
     """How models of one family are loaded and run. What `load` returns lists its `components`."""
 
-    load: Callable[[ModelSpec, Path, torch.dtype, OnLoad, ComponentStore, ReadBy, int], Any]
-    """The last argument: bytes of host memory in which the model may keep encoded prompts."""
-    elements: Callable[[ModelSpec, Path], int]
-    """How many numbers the weights hold that `load` would read."""
+    load: Callable[[ModelSpec, Path, torch.dtype, OnLoad, ComponentStore, ReadBy, int, Widener | None], Any]
+    """The last but one argument: bytes of host memory in which the model may keep encoded prompts."""
+    weights: Callable[[ModelSpec, Path], FileWeights]
+    """What the files say of the weights that `load` would read."""
     begin: Callable[[Any, GenerationRequest, Frugality, int], Run]
     """From a model, a request, what is to be saved, and how many images go through the denoiser at once."""
     forwards: Callable[[], Forwards]
@@ -104,7 +106,7 @@ class Family:
 FAMILIES = {
     "sdxl": Family(
         load=load_model,
-        elements=weights_elements,
+        weights=weights_in,
         begin=SdxlRun,
         forwards=SdxlForwards,
         inspector=SdxlInspector,

@@ -46,6 +46,7 @@ class Filler:
         self._read_by: ReadBy = read_by
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="reader", initializer=_work_alone)
         self._scratch = _Scratch()
+        self._threads_of_others = torch.get_num_threads()
 
     def start(self, files: Sequence[MappedFile], pairs: Sequence[tuple[Tensor, Tensor]]) -> Filling:
         """Begin to copy each source, the second of a pair, to its destination, the first; after what was started before.
@@ -59,7 +60,7 @@ class Filler:
     def stop(self) -> None:
         """Leave out what has not begun, and wait for the rest."""
         self._threads.shutdown(wait=True, cancel_futures=True)
-        torch.set_num_threads(torch.get_num_threads())  # threads to come take the number that was set last
+        torch.set_num_threads(self._threads_of_others)  # threads to come take the number that was set last
 
     def _copy(self, files: Sequence[MappedFile], wanted: Tensor, source: Tensor) -> None:
         found = None

@@ -11,21 +11,27 @@ from typing import Any
 import torch
 
 from ..domain.checkpoint import NotServable
-from ..domain.errors import DiffusionError, GenerationFailed, LoadFailed, OutOfMemory
+from ..domain.errors import DiffusionError, GenerationFailed, LoadFailed, OutOfMemory, UnusableModel
 from ..domain.generation import GenerationRequest
 from ..domain.model import DtypeName, HubRepository, ModelSpec
 from ..domain.ports import Component, ComponentId, Frugality, LoadedModel, OnLoad, OnPreview, OnStep, Rendered
-from .device import choose_device, choose_dtype, device_nbytes
+from .allocator import give_back_freed_memory
+from .device import choose_device, device_nbytes
 from .family import FAMILIES, Family
 from .filling import ReadBy
 from .header import BrokenFile
 from .mover import Mover
 from .out_of_memory import is_out_of_memory, without_frames
 from .peak import Peak, free_nbytes
+from .precision import FileWeights, Precision, computed_in, precision_of
 from .stepper import Stepper, Work
 from .stopwatch import Stopwatch
 from .store import ComponentStore
 from .threads import multiplications, threads_for
+from .widening import Widener
+
+_THREADS = torch.get_num_threads()
+"""As many as torch chooses: asked at once, because what is set later for one thread is what later threads begin with."""
 
 FetchRepository = Callable[[HubRepository, OnLoad], Path]
 """Makes sure that a repository's files are on disk and returns their folder. Blocks."""
@@ -53,10 +59,9 @@ class Runtime:
         read_by: ReadBy = "plain",
         prompt_cache_nbytes: int = 64 * 1024**2,
     ) -> None:
-        if threads:
-            torch.set_num_threads(threads)
         self.device = choose_device(device)
-        self.threads = torch.get_num_threads()
+        self.threads = threads or _THREADS
+        torch.set_num_threads(self.threads)
         self._threads_fixed = bool(threads)
         self._dtype: DtypeName = dtype
         self._fetch = fetch
@@ -65,6 +70,8 @@ class Runtime:
         self._store = ComponentStore()
         self._mover = Mover(self.device)
         self._snapshots: dict[HubRepository, Path] = {}
+        self._widener = Widener()
+        self._weights: dict[Path, tuple[str, FileWeights]] = {}
         self._stepper = Stepper(
             stopwatch=Stopwatch(self.device),
             new_peak=lambda: Peak(self.device),
@@ -72,29 +79,20 @@ class Runtime:
             failure_of=self._failure_of,
         )
 
-    @property
-    def default_dtype(self) -> str:
-        """The dtype of models that name none of their own."""
-        return str(choose_dtype(self._dtype, self.device)).removeprefix("torch.")
-
     def memory_nbytes(self) -> int:
         """Bytes of memory of the device."""
         return device_nbytes(self.device)
 
-    def dtype_of(self, spec: ModelSpec) -> torch.dtype:
-        """The dtype that a model runs in here."""
-        return choose_dtype(self._dtype if spec.dtype == "auto" else spec.dtype, self.device)
+    def computed_in(self, spec: ModelSpec | None = None) -> torch.dtype:
+        """The dtype that a model computes in here; without one, whatever names no dtype of its own."""
+        return computed_in(self._dtype_name(spec), self.device)
 
     def weights_nbytes(self, spec: ModelSpec) -> int:
         """Bytes that loading will take; 0 where that cannot be told before it is tried."""
-        files = self._files(spec)
-        if files is None:
-            return 0
         try:
-            elements = FAMILIES[spec.traits.family].elements(spec, files)
-        except (BrokenFile, NotServable):
+            return self._precision_and_nbytes(spec)[1]
+        except (BrokenFile, NotServable, LoadFailed):
             return 0
-        return elements * self.dtype_of(spec).itemsize
 
     def fetch(self, spec: ModelSpec, on_load: OnLoad) -> None:
         """Download a repository, or find it downloaded. Any thread."""
@@ -103,14 +101,22 @@ class Runtime:
 
     def load(self, spec: ModelSpec, on_load: OnLoad) -> TorchModel:
         """Read the weights into host memory; what is in memory already is shared."""
-        files = self._files(spec)
-        if files is None:
-            raise LoadFailed(f"The files of {spec.name!r} are not on disk. Ask again, and they will be downloaded.")
-        family = FAMILIES[spec.traits.family]
+        files, family = self._files(spec), FAMILIES[spec.traits.family]
         try:
+            precision, _ = self._precision_and_nbytes(spec)
+            give_back_freed_memory()
             content = family.load(
-                spec, files, self.dtype_of(spec), on_load, self._store, self._read_by, self._prompt_cache_nbytes
+                spec,
+                files,
+                precision.kept,
+                on_load,
+                self._store,
+                self._read_by,
+                self._prompt_cache_nbytes,
+                self._widener if precision.widens else None,
             )
+        except (BrokenFile, NotServable) as error:
+            raise UnusableModel(spec.name, str(error)) from error
         except OSError as error:
             raise LoadFailed(f"The files of {spec.name!r} could not be read: {error}.") from error
         return TorchModel(family=family, content=content, components=content.components)
@@ -141,6 +147,7 @@ class Runtime:
         self._store.release(own.components, reuse=reuse)
         if self.device.type == "cuda":
             self._release_cache()
+        give_back_freed_memory()
 
     def join(
         self,
@@ -199,8 +206,32 @@ class Runtime:
     def _element_nbytes(model: TorchModel) -> int:
         return getattr(torch, model.components[0].dtype).itemsize
 
-    def _files(self, spec: ModelSpec) -> Path | None:
-        return self._snapshots.get(spec.source) if isinstance(spec.source, HubRepository) else spec.source.path
+    def _dtype_name(self, spec: ModelSpec | None) -> DtypeName:
+        return self._dtype if spec is None or spec.dtype == "auto" else spec.dtype
+
+    def _precision_and_nbytes(self, spec: ModelSpec) -> tuple[Precision, int]:
+        """How a model is kept and computed, and the bytes of its weights, from headers that are read once a version.
+
+        Raises:
+            LoadFailed: its files are not there.
+            BrokenFile: one of them is damaged.
+            NotServable: some are missing.
+        """
+        files = self._files(spec)
+        version, weights = self._weights.get(files, (None, None))
+        if weights is None or version != spec.version:
+            weights = FAMILIES[spec.traits.family].weights(spec, files)
+            self._weights[files] = spec.version, weights
+        precision = precision_of(self._dtype_name(spec), self.device, weights)
+        return precision, precision.nbytes(weights)
+
+    def _files(self, spec: ModelSpec) -> Path:
+        if not isinstance(spec.source, HubRepository):
+            return spec.source.path
+        files = self._snapshots.get(spec.source)
+        if files is None:
+            raise LoadFailed(f"The files of {spec.name!r} are not on disk. Ask again, and they will be downloaded.")
+        return files
 
     def _release_cache(self) -> None:
         gc.collect()

@@ -15,8 +15,9 @@ from litestar_diffusion.domain.errors import UnusableModel
 from litestar_diffusion.domain.model import Checkpoint, Folder, ModelName, ModelSpec, ModelTraits
 from litestar_diffusion.domain.ports import LoadProgress
 from litestar_diffusion.infra.filling import ReadBy
+from litestar_diffusion.infra.precision import Precision
 from litestar_diffusion.infra.sdxl.components import SdxlModel
-from litestar_diffusion.infra.sdxl.load import load_model, weights_elements
+from litestar_diffusion.infra.sdxl.load import load_model, weights_in
 from litestar_diffusion.infra.store import ComponentStore
 from tests.pipelines import put_demo_pipeline
 
@@ -92,7 +93,9 @@ def test_the_size_is_known_from_the_header() -> None:
     path = MODELS / "demo.safetensors"
     model = load(path)
     exact = sum(component.nbytes for component in model.components)
-    assert weights_elements(spec_of(path), path) * 4 == pytest.approx(exact, rel=0.01)
+    told = weights_in(spec_of(path), path)
+    assert told.dtype == "F16"
+    assert Precision(torch.float32, torch.float32).nbytes(told) == pytest.approx(exact, rel=0.01)
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """Tensors from files, larger than what is read at once, in every dtype and layout; and the interpreter free meanwhile."""
 
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,7 +33,9 @@ def test_large_tensors_arrive_whole_in_every_dtype_and_layout(
     generator = torch.Generator().manual_seed(1)
     tensors = {name: torch.randn(shape, generator=generator).to(stored) for name, shape in SHAPES.items()}
     save_file(tensors, tmp_path / "some.safetensors")
-    layout = lay_out([(name, tensor.mT if name == "linear" else tensor) for name, tensor in tensors.items()], wanted)
+    layout = lay_out(
+        [(name, tensor.mT if name == "linear" else tensor) for name, tensor in tensors.items()], lambda _: wanted
+    )
     arena = HostArena(layout.nbytes)
     filler = Filler(read_by)
     told: list[int] = []
@@ -86,3 +90,26 @@ def test_readers_work_in_their_own_threads_alone_and_leave_others_as_many_as_bef
             assert later.submit(torch.get_num_threads).result() == torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_load_leaves_torch_its_threads_in_a_process_where_nobody_has_asked_for_them_yet() -> None:
+    """Torch counts for each thread when it is first asked there, and by then the readers had set theirs."""
+    script = """
+import torch
+from pathlib import Path
+from litestar_diffusion.domain.model import Checkpoint, ModelName, ModelSpec, ModelTraits
+from litestar_diffusion.infra.sdxl.load import load_model
+models = Path("models")
+source = Checkpoint(path=models / "demo.safetensors", config=models / "demo.config")
+load_model(ModelSpec(name=ModelName("demo"), source=source, traits=ModelTraits()), source.path, torch.float32, print)
+print(torch.get_num_threads())
+"""
+    assert said_by(script) == said_by("import torch; print(torch.get_num_threads())")
+
+
+def said_by(script: str) -> str:
+    """The last line that a fresh process prints."""
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-c", script]
+    output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120, cwd=root).stdout
+    return output.splitlines()[-1]

@@ -17,6 +17,7 @@ from ...domain.ports import Component
 from .attention import attend_by_prompt_states
 from .prompt_cache import PromptCache
 from .skipping import INITIALIZERS, Skipping
+from .upsampling import upsample_by_phases
 
 COMPONENT_NAMES = ("unet", "vae", "text_encoder", "text_encoder_2")
 SHIPPED_CONFIGS = Path(__file__).parent / "configs"
@@ -38,6 +39,7 @@ class SdxlModel:
     """Whether an empty negative prompt stands for zeroed embeddings rather than for the encoded empty text."""
     traits: ModelTraits
     dtype: torch.dtype
+    """That it computes in; its weights may be kept in another."""
     components: tuple[Component, ...]
     """In the order of COMPONENT_NAMES."""
     prompts: PromptCache = field(default_factory=PromptCache)
@@ -62,6 +64,7 @@ def build_network(component: str, configs: Path) -> nn.Module:
     if component == "unet":
         attend_by_prompt_states(network)
     _divide_by_nothing(network)
+    upsample_by_phases(network)
     return network
 
 

@@ -1,6 +1,7 @@
 """Loads a model from disk into host memory: each network's weights in one arena, in their dtype and layout, no socket opened."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,11 @@ import torch
 from ...domain.model import SDXL_PREVIEW, Checkpoint, ModelSpec, ModelTraits
 from ...domain.ports import OnLoad
 from ..filling import ReadBy
+from ..header import Tensor as TensorEntry
 from ..header import read_header
+from ..precision import FileWeights
 from ..store import ComponentStore
+from ..widening import COMPUTED, Widener
 from .checkpoint import PREFIXES
 from .components import COMPONENT_NAMES, SHIPPED_CONFIGS, SdxlModel, load_tokenizer, read_config
 from .prompt_cache import DEFAULT_NBYTES, PromptCache
@@ -26,6 +30,7 @@ def load_model(
     store: ComponentStore | None = None,
     read_by: ReadBy = "plain",
     prompt_cache_nbytes: int = DEFAULT_NBYTES,
+    widener: Widener | None = None,
 ) -> SdxlModel:
     """Read a model. Blocks for as long as the disk takes; call it from a loader thread.
 
@@ -37,6 +42,7 @@ def load_model(
         store: shares what is in memory already; one of its own by default.
         read_by: how to read; mapped files are slow on network disks.
         prompt_cache_nbytes: of host memory in which the model keeps encoded prompts; 0: none.
+        widener: of the engine, where the weights of `dtype` are computed with in float32.
 
     Raises:
         UnusableModel: tensors are missing or have the wrong shape.
@@ -44,7 +50,7 @@ def load_model(
     """
     store = store or ComponentStore()
     configs = configs_of(spec, files)
-    with ComponentReader(spec, files, configs, dtype, store, read_by, on_load) as reader:
+    with ComponentReader(spec, files, configs, dtype, widener, store, read_by, on_load) as reader:
         for component in COMPONENT_NAMES:
             reader.start(component)
         tokenizer, tokenizer_2 = (load_tokenizer(configs, name) for name in ("tokenizer", "tokenizer_2"))
@@ -58,26 +64,37 @@ def load_model(
         sampler_config=sampler_config,
         zero_empty_negative=bool(read_config(configs, "model_index.json").get("force_zeros_for_empty_prompt", True)),
         traits=traits_of(spec, sampler_config),
-        dtype=dtype,
+        dtype=dtype if widener is None else COMPUTED,
         components=tuple(network.facts for network in networks.values()),
         prompts=PromptCache(prompt_cache_nbytes),
         preview=spec.overrides.preview or SDXL_PREVIEW,
     )
 
 
-def weights_elements(spec: ModelSpec, files: Path) -> int:
-    """How many numbers the components hold, from headers alone.
+def weights_in(spec: ModelSpec, files: Path) -> FileWeights:
+    """What loading would read, from headers alone.
 
     Raises:
         BrokenFile: a file is damaged.
         NotServable: a component has no usable files.
     """
+    tensors = list(_tensors(spec, files))
+    numbers: Counter[str] = Counter()
+    for tensor in tensors:
+        numbers[tensor.dtype] += tensor.elements
+    vectors = sum(tensor.elements for tensor in tensors if len(tensor.shape) == 1)
+    return FileWeights(numbers=numbers.total(), vectors=vectors, dtype=max(numbers, key=lambda name: numbers[name]))
+
+
+def _tensors(spec: ModelSpec, files: Path) -> Iterator[TensorEntry]:
+    """The header's entries of all components."""
     if isinstance(spec.source, Checkpoint):
-        tensors = read_header(files).tensors
         wanted = tuple(PREFIXES.values())
-        return sum(tensor.elements for name, tensor in tensors.items() if name.startswith(wanted))
-    shards = (shard for component in COMPONENT_NAMES for shard in component_files(spec, files, component))
-    return sum(tensor.elements for shard in shards for tensor in read_header(shard).tensors.values())
+        yield from (tensor for name, tensor in read_header(files).tensors.items() if name.startswith(wanted))
+        return
+    for component in COMPONENT_NAMES:
+        for shard in component_files(spec, files, component):
+            yield from read_header(shard).tensors.values()
 
 
 def configs_of(spec: ModelSpec, files: Path) -> Path:

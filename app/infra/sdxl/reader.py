@@ -21,6 +21,7 @@ from ..header import BrokenFile
 from ..mapped import MappedFile, mapped
 from ..store import ComponentStore, Network
 from ..weight_files import weight_files
+from ..widening import COMPUTED, Widener, widened
 from .checkpoint import StateDict, component_weights
 from .components import build_network, read_config
 
@@ -48,6 +49,7 @@ class ComponentReader:
         files: Path,
         configs: Path,
         dtype: torch.dtype,
+        widener: Widener | None,
         store: ComponentStore,
         read_by: ReadBy,
         on_load: OnLoad,
@@ -56,6 +58,7 @@ class ComponentReader:
         self._files = files
         self._configs = configs
         self._dtype = dtype
+        self._widener = widener
         self._store = store
         self._progress = _Progress(spec, on_load)
         self._filler = Filler(read_by)
@@ -123,7 +126,11 @@ class ComponentReader:
     def _begin(
         self, component: str, module: nn.Module, sources: StateDict, opened: list[MappedFile]
     ) -> tuple[Network, Filling]:
-        layout = lay_out(module.state_dict().items(), self._dtype)
+        if self._widener is None:
+            layout = lay_out(module.state_dict().items(), lambda _: self._dtype)
+        else:
+            narrow = widened(module, self._widener)
+            layout = lay_out(module.state_dict().items(), lambda name: self._dtype if name in narrow else COMPUTED)
         arena = self._store.arena(layout.nbytes)
         pairs = [(slot.view(arena.buffer), sources[name]) for name, slot in layout.slots.items()]
         filling = self._filler.start(opened, pairs)
