@@ -46,7 +46,7 @@ FULL = Amounts(
     decoder_steps=3000,
     pictures=8000,
     trunk_steps=1500,
-    branch_steps=4500,
+    branch_steps=2000,
     distillation=Distillation(pictures=3000, steps=1500),
 )
 QUICK = Amounts(

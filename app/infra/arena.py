@@ -11,6 +11,8 @@ from torch import Tensor
 
 ALIGNMENT_NBYTES = 64
 """A cache line: every tensor begins on one."""
+_FITTING = 1.001
+"""A buffer may be larger than a layout by so much: it is had when only the files' headers have told its size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +30,13 @@ class Slot:
         """Of the tensor, without padding."""
         return math.prod(self.shape) * self.dtype.itemsize
 
+    def raw(self, buffer: Tensor) -> Tensor:
+        """Its bytes in a buffer of bytes."""
+        return buffer[self.begin : self.begin + self.nbytes]
+
     def view(self, buffer: Tensor) -> Tensor:
         """The tensor in a buffer of bytes, on whatever device that is."""
-        flat = buffer[self.begin : self.begin + self.nbytes].view(self.dtype)
-        return flat.as_strided(self.shape, self.stride)
+        return self.raw(buffer).view(self.dtype).as_strided(self.shape, self.stride)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,10 @@ class Layout:
 
     slots: dict[str, Slot]
     nbytes: int
+
+    def fits(self, nbytes: int) -> bool:
+        """Whether a buffer of so many bytes has room for it, and little more."""
+        return self.nbytes <= nbytes <= self.nbytes * _FITTING
 
 
 def lay_out(tensors: Iterable[tuple[str, Tensor]], dtype_of: Callable[[str], torch.dtype]) -> Layout:
@@ -53,11 +62,24 @@ def lay_out(tensors: Iterable[tuple[str, Tensor]], dtype_of: Callable[[str], tor
     end = 0
     for name, tensor in tensors:
         shape = tuple(tensor.shape)
-        like = torch.empty(shape, device="meta")
-        stride = like.to(memory_format=torch.channels_last).stride() if len(shape) == 4 else like.stride()
-        slots[name] = slot = Slot(end, shape, stride, dtype_of(name))
-        end = -(-(end + slot.nbytes) // ALIGNMENT_NBYTES) * ALIGNMENT_NBYTES
+        slots[name] = slot = Slot(end, shape, _stride(shape), dtype_of(name))
+        end += aligned(slot.nbytes)
     return Layout(slots, end)
+
+
+def aligned(nbytes: int) -> int:
+    """What a tensor of so many bytes takes of a buffer."""
+    return -(-nbytes // ALIGNMENT_NBYTES) * ALIGNMENT_NBYTES
+
+
+def _stride(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """In elements: channels_last where there are four axes, otherwise the last axis runs fastest."""
+    axes = (1, 3, 2, 0) if len(shape) == 4 else range(len(shape) - 1, -1, -1)
+    stride, step = [0] * len(shape), 1
+    for axis in axes:
+        stride[axis] = step
+        step *= max(shape[axis], 1)
+    return tuple(stride)
 
 
 class HostArena:

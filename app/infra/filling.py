@@ -1,29 +1,33 @@
 """Fills tensors from files: in parallel, cast and laid out on the way, straight into place."""
 
-import mmap
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from .mapped import MappedFile
+from .mapped import MappedFile, bytes_of
+from .pages import have_pages
 
 ReadBy = Literal["plain", "mmap"]
 _THREADS = min(8, os.cpu_count() or 1)
-_CHUNK = 1 << 19
-"""Elements that are read and cast at once: few enough to stay in the CPU's cache, enough that threads rarely meet at the
-interpreter's lock (chunks of 2**14 are four times slower)."""
+_CHUNK = 1 << 20
+"""Elements that are read and cast at once: enough that threads rarely meet at the interpreter's lock, where each waits for a
+wake-up that takes as long as casting 2**17 of them."""
+_BATCH_NBYTES = 1 << 24
+"""Tensors are handed to a thread in batches of at least so much."""
+_ROOM_NBYTES = 1 << 26
+"""Of which pages are had at once."""
 
 
 class Filling:
     """Tensors that are being filled."""
 
-    def __init__(self, done: dict[Future[None], int]) -> None:
-        self._done = done
+    def __init__(self, nbytes: dict[Future[None], int]) -> None:
+        self._nbytes = nbytes
 
     def finish(self, on_bytes: Callable[[int], None]) -> None:
         """Wait until all are full.
@@ -34,9 +38,13 @@ class Filling:
         Raises:
             OSError: a file cannot be read to its end.
         """
-        for future in as_completed(self._done):
+        for future in as_completed(self._nbytes):
             future.result()
-            on_bytes(self._done[future])
+            on_bytes(self._nbytes[future])
+
+
+Pair = tuple[Tensor, Tensor]
+"""A destination and its source, of equal shapes; dtypes and strides may differ. Destinations are dense."""
 
 
 class Filler:
@@ -48,34 +56,47 @@ class Filler:
         self._scratch = _Scratch()
         self._threads_of_others = torch.get_num_threads()
 
-    def start(self, files: Sequence[MappedFile], pairs: Sequence[tuple[Tensor, Tensor]]) -> Filling:
-        """Begin to copy each source, the second of a pair, to its destination, the first; after what was started before.
+    def prepare(self, room: Tensor) -> None:
+        """Have the pages of memory that will be filled.
+
+        That needs no interpreter's lock, which the thread that builds the networks holds meanwhile.
+        """
+        for part in room.split(_ROOM_NBYTES):
+            self._threads.submit(have_pages, part)
+
+    def start(self, files: Sequence[MappedFile], pairs: Iterable[Pair]) -> Filling:
+        """Begin to copy each source to its destination; after what was started before.
 
         Args:
             files: that the sources are views of; open until the filling is finished.
-            pairs: of equal shapes; dtypes and strides may differ.
+            pairs: in the order in which they are wanted.
         """
-        return Filling({self._threads.submit(self._copy, files, *pair): pair[0].nbytes for pair in pairs})
+        return Filling({self._threads.submit(self._copy_all, files, some): _nbytes(some) for some in _batches(pairs)})
 
     def stop(self) -> None:
         """Leave out what has not begun, and wait for the rest."""
         self._threads.shutdown(wait=True, cancel_futures=True)
         torch.set_num_threads(self._threads_of_others)  # threads to come take the number that was set last
 
+    def _copy_all(self, files: Sequence[MappedFile], pairs: Sequence[Pair]) -> None:
+        for wanted, source in pairs:
+            self._copy(files, wanted, source)
+
     def _copy(self, files: Sequence[MappedFile], wanted: Tensor, source: Tensor) -> None:
         found = None
         if self._read_by == "plain":
             found = next((at for file in files if (at := file.place_of(source)) is not None), None)
+        else:
+            have_pages(source, of_file=True)
+        if found is not None and wanted.dtype == source.dtype and wanted.is_contiguous():
+            found.read_into(bytes_of(wanted))
+            return
         for to, part in _chunks(wanted, source):
-            _touch(to)
             if found is None:
                 self._cast(to, part)
                 continue
-            if to.dtype == part.dtype and to.is_contiguous():
-                found.read_into(to)
-                continue
-            raw = self._scratch.like(part, part.dtype)
-            found.read_into(raw)
+            raw, room = self._scratch.raw(part)
+            found.read_into(room)
             self._cast(to, raw)
 
     def _cast(self, wanted: Tensor, source: Tensor) -> None:
@@ -87,7 +108,7 @@ class Filler:
         if {wanted.dtype, source.dtype} == {torch.float16, torch.bfloat16}:
             values = self._scratch.like(source, torch.float32).copy_(values)
         if not wanted.is_contiguous() and values.dtype != wanted.dtype:
-            values = self._scratch.like(source, wanted.dtype, "laid out").copy_(values)
+            values = self._scratch.like(source, wanted.dtype).copy_(values)
         wanted.copy_(values)
 
 
@@ -103,14 +124,38 @@ class _Scratch(threading.local):
     """Small buffers of each thread, used again and again."""
 
     def __init__(self) -> None:
-        self._buffers: dict[tuple[torch.dtype, str], Tensor] = {}
+        self._buffers: dict[torch.dtype, Tensor] = {}
+        self._raw = torch.empty(0, dtype=torch.uint8)
+        self._room = bytes_of(self._raw)
 
-    def like(self, tensor: Tensor, dtype: torch.dtype, use: str = "") -> Tensor:
-        """A contiguous tensor of that shape, valid until the next call with the same dtype and use."""
-        buffer = self._buffers.get((dtype, use))
+    def like(self, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+        """A contiguous tensor of that shape, valid until the next call with the same dtype."""
+        buffer = self._buffers.get(dtype)
         if buffer is None or buffer.numel() < tensor.numel():
-            buffer = self._buffers[dtype, use] = torch.empty(tensor.numel(), dtype=dtype)
+            buffer = self._buffers[dtype] = torch.empty(tensor.numel(), dtype=dtype)
         return buffer[: tensor.numel()].view(tensor.shape)
+
+    def raw(self, tensor: Tensor) -> tuple[Tensor, memoryview]:
+        """A contiguous tensor of that shape and dtype, and its bytes; valid until the next call."""
+        if len(self._raw) < tensor.nbytes:
+            self._raw = torch.empty(tensor.nbytes, dtype=torch.uint8)
+            self._room = bytes_of(self._raw)
+        return self._raw[: tensor.nbytes].view(tensor.dtype).view(tensor.shape), self._room[: tensor.nbytes]
+
+
+def _batches(pairs: Iterable[Pair]) -> Iterator[list[Pair]]:
+    batch: list[Pair] = []
+    for pair in pairs:
+        batch.append(pair)
+        if _nbytes(batch) >= _BATCH_NBYTES:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _nbytes(pairs: Sequence[Pair]) -> int:
+    return sum(wanted.nbytes for wanted, _ in pairs)
 
 
 def _chunks(wanted: Tensor, source: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -121,11 +166,3 @@ def _chunks(wanted: Tensor, source: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         return iter([(wanted, source)])
     rows = max(1, _CHUNK * len(wanted) // wanted.numel())
     return zip(wanted.split(rows), source.split(rows), strict=True)
-
-
-def _touch(tensor: Tensor) -> None:
-    """Have the pages of a dense tensor. A page that comes in the middle of a read or a cast costs twice as much.
-
-    By torch, which lets go of the interpreter's lock; numpy keeps it for fewer than 500 numbers, and a page can take long.
-    """
-    tensor.as_strided((tensor.numel(),), (1,)).view(torch.uint8)[:: mmap.PAGESIZE].zero_()

@@ -40,6 +40,7 @@ class MappedFile:
         self._whole = torch.frombuffer(mmap.mmap(self.descriptor, size, access=mmap.ACCESS_COPY), dtype=torch.uint8)
         ends = [tensor.end for tensor in self._header.tensors.values()]
         self._data_begin = size - max(ends, default=0)
+        self._tensors: dict[str, Tensor] = {}
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor by its name in the file.
@@ -47,7 +48,9 @@ class MappedFile:
         Raises:
             BrokenFile: one has a dtype that torch does not have.
         """
-        return {name: self._tensor(name) for name in self._header.tensors}
+        if not self._tensors:
+            self._tensors = {name: self._tensor(name) for name in self._header.tensors}
+        return self._tensors
 
     def place_of(self, tensor: Tensor) -> "Place | None":
         """Where the bytes of a tensor begin in the file; None where it is not a contiguous part of the file."""
@@ -78,19 +81,23 @@ class Place:
         self._file = file
         self._offset = offset
 
-    def read_into(self, tensor: Tensor) -> None:
-        """Fill a contiguous tensor with the bytes that come next, without the mapping: network disks map slowly.
+    def read_into(self, room: memoryview) -> None:
+        """Fill bytes with those that come next, without the mapping: network disks map slowly.
 
         Raises:
-            OSError: the file ends before the tensor is full.
+            OSError: the file ends before all are there.
         """
-        values: Any = tensor.view(-1).view(torch.uint8).numpy()
-        view = memoryview(values)
-        while view:
-            count = os.preadv(self._file.descriptor, [view], self._offset)
+        while room:
+            count = os.preadv(self._file.descriptor, [room], self._offset)
             if count == 0:
                 raise OSError(f"{self._file.path.name} ended early while it was being read")
-            view, self._offset = view[count:], self._offset + count
+            room, self._offset = room[count:], self._offset + count
+
+
+def bytes_of(tensor: Tensor) -> memoryview:
+    """The memory of a contiguous tensor on the CPU."""
+    values: Any = tensor.view(-1).view(torch.uint8).numpy()
+    return memoryview(values)
 
 
 @contextmanager

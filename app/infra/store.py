@@ -1,13 +1,12 @@
 """The components that are in memory: one copy of each, however many models have it, on the host and on the device."""
 
-import json
 from collections import Counter
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 import torch
-import xxhash
 from torch import Tensor, nn
 
 from ..domain.ports import Component, ComponentId
@@ -24,18 +23,31 @@ class Network:
     layout: Layout
     buffers: dict[str, Tensor]
     """Small tensors that no file holds, on the host."""
+    config: Any = None
+    """What the module was built from."""
     copy: Tensor | None = None
     """The arena's copy on the device."""
 
     def point_to(self, buffer: Tensor) -> None:
         """Make the weights views of a flat buffer, on whatever device that is."""
+        owners = dict(self.module.named_modules())
         for name, slot in self.layout.slots.items():
             owner, _, attribute = name.rpartition(".")
-            weight = nn.Parameter(slot.view(buffer), requires_grad=False)
-            setattr(self.module.get_submodule(owner), attribute, weight)
+            setattr(owners[owner], attribute, nn.Parameter(slot.view(buffer), requires_grad=False))
         for name, values in self.buffers.items():
             owner, _, attribute = name.rpartition(".")
-            setattr(self.module.get_submodule(owner), attribute, values.to(buffer.device))
+            setattr(owners[owner], attribute, values.to(buffer.device))
+
+    def equals(self, other: "Network") -> bool:
+        """Whether both have the same part in a model, config, dtype, layout and weights."""
+        if (self.facts.name, self.facts.dtype, self.config) != (other.facts.name, other.facts.dtype, other.config):
+            return False
+        if self.layout != other.layout:
+            return False
+        return all(
+            torch.equal(slot.raw(self.arena.buffer), slot.raw(other.arena.buffer))
+            for slot in self.layout.slots.values()
+        )
 
 
 class ComponentStore:
@@ -49,6 +61,7 @@ class ComponentStore:
         self._users: Counter[ComponentId] = Counter()
         self._known: dict[tuple[str, ...], ComponentId] = {}
         self._spare: list[HostArena] = []
+        self._numbers = count(1)
 
     def remembered(self, key: tuple[str, ...]) -> Network | None:
         """What the same part of the same file turned out to be, if that is in memory; takes a use of it."""
@@ -64,23 +77,22 @@ class ComponentStore:
                 return self._spare.pop(index)
         return HostArena(nbytes)
 
-    def add(self, key: tuple[str, ...], fresh: Network, config: object) -> Network:
+    def add(self, key: tuple[str, ...], fresh: Network) -> Network:
         """Take in a component that was read; where the same content is in memory already, that one is used instead.
+
+        Contents are compared byte by byte, which ends at the first difference. Blocks for as long as that takes.
 
         Args:
             key: the part of a file that it came from.
             fresh: the component, still without an id.
-            config: what the module was built from.
         """
-        facts = fresh.facts
-        identity = content_id(fresh.arena.buffer, facts.name, config, facts.dtype)
-        while (found := self._networks.get(identity)) and not torch.equal(found.arena.buffer, fresh.arena.buffer):
-            identity = ComponentId(f"{identity}'")  # a collision of hashes: as likely as a meteorite
+        found = next((other for other in list(self._networks.values()) if other.equals(fresh)), None)
         if found is None:
-            fresh.facts = Component(id=identity, name=facts.name, nbytes=facts.nbytes, dtype=facts.dtype)
+            identity = self._known.get(key) or ComponentId(f"{fresh.facts.name}-{next(self._numbers)}")
+            fresh.facts = replace(fresh.facts, id=identity)
             found = self._networks[identity] = fresh
-        self._known[key] = identity
-        self._users[identity] += 1
+        self._known[key] = found.facts.id
+        self._users[found.facts.id] += 1
         return found
 
     def release(self, components: Iterable[Component], *, reuse: bool) -> None:
@@ -101,11 +113,3 @@ class ComponentStore:
     def named(self, ids: Collection[ComponentId]) -> list[Network]:
         """Those of the components that are still in memory."""
         return [self._networks[key] for key in ids if key in self._networks]
-
-
-def content_id(buffer: Tensor, name: str, config: Any, dtype: str) -> ComponentId:
-    """Stands for weights, role, config and dtype; XXH3 runs at the speed of memory."""
-    values: Any = buffer.numpy()
-    digest = xxhash.xxh3_128(values)
-    digest.update(json.dumps([name, dtype, config], sort_keys=True, default=str).encode())
-    return ComponentId(digest.hexdigest())

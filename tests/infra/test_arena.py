@@ -121,6 +121,31 @@ def test_models_that_differ_in_the_unet_alone_share_the_rest(sibling: Path) -> N
     assert all(parameter.is_meta for parameter in one.unet.parameters())
 
 
+def test_what_lies_between_tensors_does_not_tell_contents_apart() -> None:
+    """Buffers that are used again hold what was there before."""
+    store = ComponentStore()
+    one = load(MODELS / "demo.safetensors", store)
+    (vae,) = store.named([part.id for part in one.components if part.name == "vae"])
+    taken = {index for slot in vae.layout.slots.values() for index in range(slot.begin, slot.begin + slot.nbytes)}
+    between = sorted(set(range(vae.layout.nbytes)) - taken)
+    assert between, "the demo model has vectors that do not fill a cache line"
+    vae.arena.buffer[between] = 255
+    again = load(MODELS / "demo.safetensors", store, version="2")
+    assert again.components == one.components
+
+
+def test_a_file_that_comes_back_has_the_ids_that_it_had(sibling: Path) -> None:
+    """What the pool knows of it is still true; another file's are its own."""
+    store = ComponentStore()
+    one = load(MODELS / "demo.safetensors", store)
+    store.release(one.components, reuse=False)
+    other = load(sibling, store)
+    again = load(MODELS / "demo.safetensors", store)
+    assert again.components[0] == one.components[0]
+    assert other.components[0] not in one.components
+    assert again.components[1:] == other.components[1:], "shared, under the ids that are in memory"
+
+
 def test_what_is_in_memory_is_not_read_again() -> None:
     store = ComponentStore()
     first = load(MODELS / "demo.safetensors", store)

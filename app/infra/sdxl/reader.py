@@ -1,7 +1,8 @@
 """Brings the components of one model into memory: built one after the other, read side by side."""
 
 from collections import OrderedDict
-from contextlib import ExitStack
+from collections.abc import Iterable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,14 +16,14 @@ from ...domain.checkpoint import NotServable
 from ...domain.errors import UnusableModel
 from ...domain.model import Checkpoint, HubRepository, ModelSpec
 from ...domain.ports import Component, ComponentId, LoadProgress, OnLoad
-from ..arena import lay_out
+from ..arena import HostArena, aligned, lay_out
 from ..filling import Filler, Filling, ReadBy
 from ..header import BrokenFile
-from ..mapped import MappedFile, mapped
+from ..mapped import MappedFile
 from ..store import ComponentStore, Network
 from ..weight_files import weight_files
 from ..widening import COMPUTED, Widener, widened
-from .checkpoint import StateDict, component_weights
+from .checkpoint import PREFIXES, StateDict, component_weights
 from .components import build_network, read_config
 
 _MAX_NAMED_TENSORS = 3
@@ -31,7 +32,6 @@ _MAX_NAMED_TENSORS = 3
 @dataclass(frozen=True, slots=True)
 class _Started:
     key: tuple[str, ...]
-    config: object
     network: Network
     filling: Filling
 
@@ -39,7 +39,7 @@ class _Started:
 class ComponentReader:
     """Reads the components of one model: start all, then take each, in the same order.
 
-    While the first is being read the others are built, and each is hashed while later ones are read. A context, in which the
+    While the first is being read the others are built. A context, in which the
     files are open; where it ends with an error, the store has lost every use that was taken.
     """
 
@@ -63,6 +63,7 @@ class ComponentReader:
         self._progress = _Progress(spec, on_load)
         self._filler = Filler(read_by)
         self._open = ExitStack()
+        self._files_open: dict[Path, MappedFile] = {}
         self._started: dict[str, _Started] = {}
         self._taken: dict[str, Network] = {}
 
@@ -88,14 +89,16 @@ class ComponentReader:
             self._taken[component] = known
             self._progress.add(known.facts.nbytes)
             return
-        module = build_network(component, self._configs)
         try:
-            opened = self._open.enter_context(mapped(component_files(self._spec, self._files, component)))
-            sources = self._sources(component, module, opened)
+            opened = [self._opened(path) for path in component_files(self._spec, self._files, component)]
+            tensors = self._tensors(component, opened)
+            arena = self._store.arena(self._told_nbytes(tensors.values()))
+            self._filler.prepare(arena.buffer)
+            module = build_network(component, self._configs)
+            sources = self._sources(component, module, tensors)
         except (BrokenFile, NotServable) as error:
             raise UnusableModel(self._spec.name, str(error)) from error
-        config = read_config(self._configs, f"{component}/config.json")
-        self._started[component] = _Started(key, config, *self._begin(component, module, sources, opened))
+        self._started[component] = _Started(key, *self._begin(component, module, sources, opened, arena))
 
     def take(self, component: str) -> Network:
         """Wait for a component that was started; one of the same content that is in memory already goes before it.
@@ -106,36 +109,54 @@ class ComponentReader:
         if component not in self._taken:
             started = self._started.pop(component)
             started.filling.finish(self._progress.add)
-            self._taken[component] = self._store.add(started.key, started.network, started.config)
+            self._taken[component] = self._store.add(started.key, started.network)
         return self._taken[component]
+
+    def _opened(self, path: Path) -> MappedFile:
+        """A file, opened once for all components that are in it."""
+        if path not in self._files_open:
+            self._files_open[path] = self._open.enter_context(closing(MappedFile(path)))
+        return self._files_open[path]
 
     @property
     def _dtype_name(self) -> str:
         return str(self._dtype).removeprefix("torch.")
 
-    def _sources(self, component: str, module: nn.Module, opened: list[MappedFile]) -> StateDict:
-        tensors = OrderedDict((name, tensor) for file in opened for name, tensor in file.tensors().items())
+    def _tensors(self, component: str, opened: list[MappedFile]) -> dict[str, Tensor]:
+        """Those of the files that may belong to a component."""
+        prefix = PREFIXES[component] if isinstance(self._spec.source, Checkpoint) else ""
+        return {name: tensor for file in opened for name, tensor in file.tensors().items() if name.startswith(prefix)}
+
+    def _told_nbytes(self, tensors: Iterable[Tensor]) -> int:
+        """What tensors will take in memory, before the network is built that says so exactly."""
+        vector = COMPUTED if self._widener else self._dtype
+        return sum(aligned(t.numel() * (self._dtype if t.ndim > 1 else vector).itemsize) for t in tensors)
+
+    def _sources(self, component: str, module: nn.Module, tensors: dict[str, Tensor]) -> StateDict:
         if isinstance(self._spec.source, Checkpoint):
             weights = component_weights(tensors, component, module)
         else:
+            weights = OrderedDict(tensors)
             if isinstance(module, ModelMixin):
-                module._fix_state_dict_keys_on_load(tensors)  # noqa: SLF001 - renames old VAE keys
-            weights = tensors
+                module._fix_state_dict_keys_on_load(weights)  # noqa: SLF001 - renames old VAE keys
         return _aligned(self._spec.name, component, module, weights)
 
     def _begin(
-        self, component: str, module: nn.Module, sources: StateDict, opened: list[MappedFile]
+        self, component: str, module: nn.Module, sources: StateDict, opened: list[MappedFile], arena: HostArena
     ) -> tuple[Network, Filling]:
         if self._widener is None:
             layout = lay_out(module.state_dict().items(), lambda _: self._dtype)
         else:
             narrow = widened(module, self._widener)
             layout = lay_out(module.state_dict().items(), lambda name: self._dtype if name in narrow else COMPUTED)
-        arena = self._store.arena(layout.nbytes)
-        pairs = [(slot.view(arena.buffer), sources[name]) for name, slot in layout.slots.items()]
-        filling = self._filler.start(opened, pairs)
-        facts = Component(id=ComponentId(""), name=component, nbytes=layout.nbytes, dtype=self._dtype_name)
-        network = Network(facts, module.eval(), arena, layout, _buffers(module))
+        if not layout.fits(arena.nbytes):
+            arena = self._store.arena(layout.nbytes)
+        filling = self._filler.start(
+            opened, ((slot.view(arena.buffer), sources[name]) for name, slot in layout.slots.items())
+        )
+        facts = Component(id=ComponentId(""), name=component, nbytes=arena.nbytes, dtype=self._dtype_name)
+        config = read_config(self._configs, f"{component}/config.json")
+        network = Network(facts, module.eval(), arena, layout, _buffers(module), config)
         network.point_to(arena.buffer)
         return network, filling
 
