@@ -45,8 +45,8 @@ FULL = Amounts(
     decoder_pictures=3000,
     decoder_steps=3000,
     pictures=8000,
-    trunk_steps=1500,
-    branch_steps=2000,
+    trunk_steps=2500,
+    branch_steps=7500,
     distillation=Distillation(pictures=3000, steps=1500),
 )
 QUICK = Amounts(

@@ -1,12 +1,14 @@
-"""What is left out of the networks changes no bit: keys and values that are kept, divisions by one."""
+"""What is left out of the networks changes no bit: keys and values that are kept, divisions by one, checks, copies."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-from diffusers.models.attention_processor import AttnProcessor2_0
-from torch import Tensor
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers.models.attention import BasicTransformerBlock
+from diffusers.models.attention_processor import Attention
+from diffusers.models.upsampling import Upsample2D
+from torch import Tensor, nn
 
 from litestar_diffusion.infra.sdxl.attention import PromptStates
 from litestar_diffusion.infra.sdxl.components import SdxlModel
@@ -23,20 +25,13 @@ def model() -> SdxlModel:
     return model_named("demo")
 
 
-def attention_layers(model: SdxlModel) -> Iterator[Any]:
-    for block in model.unet.modules():
-        if hasattr(block, "attn2"):
-            yield from (block.attn1, block.attn2)
-
-
-def output(model: SdxlModel, **options: Any) -> Tensor:
+def output(unet: Any, model: SdxlModel, **options: Any) -> Tensor:
     """Rows x 4 x 16 x 16, the same noise and prompts at each call."""
     draw = torch.Generator().manual_seed(1)
 
     def drawn(*shape: int) -> Tensor:
         return torch.randn(shape, generator=draw)
 
-    unet: Any = model.unet
     width = model.text_encoder_2.config.projection_dim
     with torch.inference_mode():
         return unet(
@@ -50,29 +45,34 @@ def output(model: SdxlModel, **options: Any) -> Tensor:
 
 
 def test_the_output_is_diffusers_own_to_the_last_bit(model: SdxlModel) -> None:
+    plain: Any = UNet2DConditionModel.from_config(model.unet.config)
+    plain.load_state_dict(model.unet.state_dict())
+    plain = plain.eval().to(memory_format=torch.channels_last)
+    theirs = output(plain, model)
     states = PromptStates()
-    kept = [output(model, cross_attention_kwargs={"prompt_states": states}) for _ in range(2)]
-    ours = output(model)
-    was = {layer: layer.processor for layer in attention_layers(model)}
-    scales = {
-        (module, name): module.__dict__.pop(name)
-        for module in model.unet.modules()
-        for name in ("output_scale_factor", "rescale_output_factor")
-        if name in module.__dict__
-    }
-    try:
-        for layer in was:
-            layer.set_processor(AttnProcessor2_0())
-        for module, name in scales:
-            setattr(module, name, 1.0)
-        theirs = output(model)
-    finally:
-        for layer, processor in was.items():
-            layer.set_processor(processor)
-        for (module, name), scale in scales.items():
-            setattr(module, name, scale)
-    assert len(scales) > 10
-    assert all(torch.equal(theirs, found) for found in (*kept, ours))
+    kept = [output(model.unet, model, cross_attention_kwargs={"prompt_states": states}) for _ in range(2)]
+    assert all(torch.equal(theirs, found) for found in (*kept, output(model.unet, model)))
+
+
+def test_the_decoder_is_diffusers_own_to_the_last_bit(model: SdxlModel) -> None:
+    plain: Any = AutoencoderKL.from_config(model.vae.config)
+    plain.load_state_dict(model.vae.state_dict())
+    plain = plain.eval().to(memory_format=torch.channels_last)
+    latents = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(1))
+    latents = latents.contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        assert torch.equal(model.vae.decoder(latents), plain.decoder(latents))
+
+
+def test_every_layer_that_can_be_lean_is(model: SdxlModel) -> None:
+    """Classes are changed by exact type: a new version of diffusers could leave them as they are without a word."""
+    layers = [*model.unet.modules(), *model.vae.decoder.modules()]
+    assert not {type(layer) for layer in layers} & {BasicTransformerBlock, nn.GroupNorm}
+    attending = {type(layer) for block in layers if hasattr(block, "attn2") for layer in (block.attn1, block.attn2)}
+    assert Attention not in attending
+    doubling = [layer for layer in layers if isinstance(layer, Upsample2D)]
+    assert doubling
+    assert all(type(layer) is not Upsample2D for layer in doubling)
 
 
 @pytest.mark.parametrize(("split", "times"), [(False, 1), (True, 6)])

@@ -3,6 +3,7 @@
 from typing import Any
 
 from diffusers.models.attention import BasicTransformerBlock
+from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -30,47 +31,51 @@ class PromptStates:
         return sum(tensor.nbytes for pair in self._found.values() for tensor in pair)
 
 
-class SdxlAttention:
-    """A processor of diffusers for the attention layers of SDXL's transformer blocks, which have no masks, norms or residuals."""
+class _SdxlAttention(Attention):
+    """Those layers of SDXL's transformer blocks have no masks, norms or residuals.
 
-    def __call__(
+    diffusers inspects the signature of a layer's processor at every call, which takes longer than a small layer does.
+    """
+
+    def forward(
         self,
-        attn: Any,
         hidden_states: Tensor,
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
         prompt_states: PromptStates | None = None,
+        **_: Any,
     ) -> Tensor:
         """Attend to oneself, or to a prompt: `softmax(q k^T / sqrt(width of a head)) v`, and project the outcome.
 
         The names are those that diffusers calls by.
 
         Args:
-            attn: the layer.
             hidden_states: rows x positions x width.
             encoder_hidden_states: rows x tokens x width, in cross-attention.
             attention_mask: always None.
             prompt_states: where to keep what comes of `encoder_hidden_states`.
+            _: what other processors of diffusers would take.
         """
-        query = _heads(attn.to_q(hidden_states), attn.heads)
+        layer: Any = self
+        query = _heads(layer.to_q(hidden_states), layer.heads)
         if encoder_hidden_states is None:
-            key, value = _keys_and_values(attn, hidden_states)
+            key, value = _keys_and_values(self, hidden_states)
         elif prompt_states is None:
-            key, value = _keys_and_values(attn, encoder_hidden_states)
+            key, value = _keys_and_values(self, encoder_hidden_states)
         else:
-            key, value = prompt_states.of(attn, encoder_hidden_states)
+            key, value = prompt_states.of(self, encoder_hidden_states)
         attended = scaled_dot_product_attention(query, key, value, attn_mask=attention_mask)
-        return attn.to_out[0](attended.transpose(1, 2).flatten(2))
+        return layer.to_out[0](attended.transpose(1, 2).flatten(2))
 
 
 def attend_by_prompt_states(unet: nn.Module) -> None:
-    """Have the transformer blocks of a UNet use `SdxlAttention`; call it with `cross_attention_kwargs={"prompt_states": ...}`."""
-    processor: Any = SdxlAttention()
+    """Have the transformer blocks of a UNet keep prompts; call it with `cross_attention_kwargs={"prompt_states": ...}`."""
     for block in unet.modules():
         if isinstance(block, BasicTransformerBlock):
             for layer in (block.attn1, block.attn2):
-                if layer is not None:
-                    layer.set_processor(processor)
+                if type(layer) is Attention:
+                    changed: Any = layer
+                    changed.__class__ = _SdxlAttention
 
 
 def _keys_and_values(layer: Any, sequence: Tensor) -> tuple[Tensor, Tensor]:

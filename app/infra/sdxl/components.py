@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from torch import Tensor, nn
+from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from ...domain.model import SDXL_PREVIEW, ModelTraits, PreviewFactors
 from ...domain.ports import Component
 from .attention import attend_by_prompt_states
+from .lean import make_lean
 from .prompt_cache import PromptCache
 from .skipping import INITIALIZERS, Skipping
 from .upsampling import upsample_by_phases
@@ -63,7 +64,7 @@ def build_network(component: str, configs: Path) -> nn.Module:
         network = _NETWORKS[component](read_config(configs, f"{component}/config.json"))
     if component == "unet":
         attend_by_prompt_states(network)
-    _divide_by_nothing(network)
+    make_lean(network)
     upsample_by_phases(network)
     return network
 
@@ -74,21 +75,6 @@ _NETWORKS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "text_encoder": lambda config: CLIPTextModel(CLIPTextConfig.from_dict(config)),
     "text_encoder_2": lambda config: CLIPTextModelWithProjection(CLIPTextConfig.from_dict(config)),
 }
-
-
-class _Nothing:
-    """Divides no number by 1.0."""
-
-    def __rtruediv__(self, value: Tensor) -> Tensor:
-        return value
-
-
-def _divide_by_nothing(network: nn.Module) -> None:
-    """The output of every block of diffusers is divided by a scale, which is 1.0: a pass over all activations."""
-    for module in network.modules():
-        for name in ("output_scale_factor", "rescale_output_factor"):
-            if getattr(module, name, None) == 1.0:
-                setattr(module, name, _Nothing())
 
 
 def load_tokenizer(configs: Path, name: str) -> CLIPTokenizer:
