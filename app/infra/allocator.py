@@ -7,8 +7,8 @@ from typing import Any
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
-_LARGEST_KEPT_NBYTES = 2**30
-_MOST_KEPT_NBYTES = 2**31 - 1
+_KEPT_NBYTES = 2**31 - 1
+"""As much as glibc can be told: blocks so large are kept, and so much at the top of the heap."""
 
 
 def keep_freed_memory() -> None:
@@ -16,14 +16,14 @@ def keep_freed_memory() -> None:
 
     glibc gives every large block back at once, and fresh pages cost more than most of what torch does with them: a fifth of
     the time that SDXL's VAE takes. Call it before there are other threads, whose heaps would be too small for large blocks,
-    and only in a process of one's own. The same from outside: MALLOC_ARENA_MAX=1 MALLOC_MMAP_THRESHOLD_=1073741824
+    and only in a process of one's own. The same from outside: MALLOC_ARENA_MAX=1 MALLOC_MMAP_THRESHOLD_=2147483647
     MALLOC_TRIM_THRESHOLD_=2147483647.
     """
     library = _glibc()
     if library is not None:
         library.mallopt(_M_ARENA_MAX, 1)
-        library.mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT_NBYTES)
-        library.mallopt(_M_TRIM_THRESHOLD, _MOST_KEPT_NBYTES)
+        library.mallopt(_M_MMAP_THRESHOLD, _KEPT_NBYTES)
+        library.mallopt(_M_TRIM_THRESHOLD, _KEPT_NBYTES)
 
 
 def give_back_freed_memory() -> None:

@@ -19,8 +19,9 @@ _CHUNK = 1 << 20
 wake-up that takes as long as casting 2**17 of them."""
 _BATCH_NBYTES = 1 << 24
 """Tensors are handed to a thread in batches of at least so much."""
-_ROOM_NBYTES = 1 << 26
-"""Of which pages are had at once."""
+_ROOM_NBYTES = 1 << 23
+"""Of which pages are had at once: as long as that takes, whoever else wants memory from the system waits, and a virtual
+machine's host may supply no more than 0.5 GB a second."""
 
 
 class Filling:
