@@ -67,9 +67,5 @@ def test_a_cpu_that_only_says_that_it_has_bfloat16_is_measured(monkeypatch: pyte
     precision._bf16_pays.cache_clear()
 
 
-def test_the_measurement_takes_a_moment_and_tells_the_faster_one() -> None:
-    assert 0 < precision._product_s(F32) < 10
-
-
 def test_bytes_are_those_of_what_is_kept() -> None:
     assert Precision(F16, F32).nbytes(FileWeights(numbers=1010, vectors=10, dtype="F16")) == 1000 * 2 + 10 * 4
