@@ -1,9 +1,10 @@
 """From disk to a model that is ready, at SDXL's real size: `uv run python benchmarks/loading.py`.
 
 Ours beside diffusers' `from_single_file`, each in a process of its own, on the same file, its pages in the cache, and beside what
-the system takes to give as many pages of memory. Each process first takes that memory, and a third more, and gives it back: the
-host of a virtual machine otherwise supplies it within the first load, at a pace that has nothing to do with any loader. Needs
-7 GB of disk for as long as it runs, and 9.3 GB of memory (18.5 GB in float32) beside the file's pages in the cache.
+the system takes to give as many pages of memory. Each process first takes all memory that is free, up to three times the model's,
+and gives it back: the host of a virtual machine otherwise supplies it in the first load, at a pace that has nothing to do with
+any loader. Needs 7 GB of disk for as long as it runs, and 9.3 GB of memory (18.5 GB in float32) beside the file in the
+cache.
 """
 
 import argparse
@@ -26,6 +27,8 @@ from rich.console import Console
 from rich.table import Table
 
 _DTYPES = ("bfloat16", "float16", "float32")
+_LEFT_NBYTES = 1 << 30
+"""Of free memory that nobody takes, so that the file's pages stay in the cache."""
 
 
 def main() -> None:
@@ -170,8 +173,9 @@ def _pages(file: Path, dtype: str) -> dict[str, Any]:
 
 
 def _have_memory(file: Path, dtype: str) -> None:
-    """Take and give back the memory that a load needs, a third more of it for what it needs beside the model."""
-    memory = _memory(_model_nbytes(file, dtype) * 4 // 3)
+    """Take and give back the memory that a load may be given."""
+    free = next(line for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines() if "MemFree" in line)
+    memory = _memory(min(_model_nbytes(file, dtype) * 3, int(free.split()[1]) * 1024 - _LEFT_NBYTES))
     _touch(memory)
     memory.close()
 

@@ -10,18 +10,19 @@ import torch
 from torch import Tensor
 
 from .mapped import MappedFile, bytes_of
-from .pages import have_pages
+from .pages import Room, have_pages
 
 ReadBy = Literal["plain", "mmap"]
 _THREADS = min(8, os.cpu_count() or 1)
-_CHUNK = 1 << 20
+_CHUNK = 1 << 22
 """Elements that are read and cast at once: enough that threads rarely meet at the interpreter's lock, where each waits for a
 wake-up that takes as long as casting 2**17 of them."""
 _BATCH_NBYTES = 1 << 24
 """Tensors are handed to a thread in batches of at least so much."""
-_ROOM_NBYTES = 1 << 23
-"""Of which pages are had at once: as long as that takes, whoever else wants memory from the system waits, and a virtual
-machine's host may supply no more than 0.5 GB a second."""
+_TILE = 1 << 16
+"""Elements that are cast at once, by way of float32, within what is cast in one call: so few stay in a core's own cache."""
+_FEW = 1 << 12
+"""Elements that are cast one at a time before a second call would have begun."""
 
 
 class Filling:
@@ -62,8 +63,9 @@ class Filler:
 
         That needs no interpreter's lock, which the thread that builds the networks holds meanwhile.
         """
-        for part in room.split(_ROOM_NBYTES):
-            self._threads.submit(have_pages, part)
+        pages = Room(room)
+        for _ in range(_THREADS):
+            self._threads.submit(pages.have_pages)
 
     def start(self, files: Sequence[MappedFile], pairs: Iterable[Pair]) -> Filling:
         """Begin to copy each source to its destination; after what was started before.
@@ -101,16 +103,30 @@ class Filler:
             self._cast(to, raw)
 
     def _cast(self, wanted: Tensor, source: Tensor) -> None:
-        """Copy with a change of dtype and layout, one after the other, which is faster than both at once.
-
-        torch casts between the two 16-bit kinds one number at a time; by way of float32 it is several times as fast.
-        """
+        """Copy with a change of dtype and layout, one after the other, which is faster than both at once."""
         values = source
-        if {wanted.dtype, source.dtype} == {torch.float16, torch.bfloat16}:
-            values = self._scratch.like(source, torch.float32).copy_(values)
-        if not wanted.is_contiguous() and values.dtype != wanted.dtype:
-            values = self._scratch.like(source, wanted.dtype).copy_(values)
-        wanted.copy_(values)
+        if values.dtype != wanted.dtype and not wanted.is_contiguous():
+            values = self._scratch.like(source, wanted.dtype)
+            self._cast(values, source)
+        if {wanted.dtype, values.dtype} == {torch.float16, torch.bfloat16}:
+            self._cast_by_float32(wanted.view(-1), values.reshape(-1))
+        else:
+            wanted.copy_(values)
+
+    def _cast_by_float32(self, wanted: Tensor, source: Tensor) -> None:
+        """Between the two 16-bit kinds torch casts one number at a time; by way of float32 it is several times as fast.
+
+        Both steps for all tiles are one call, which takes them in order: between two the interpreter's lock would be waited for.
+        """
+        if len(source) <= _FEW:
+            wanted.copy_(source)
+            return
+        tile = self._scratch.like(source[:_TILE], torch.float32)
+        whole, rest = divmod(len(source), _TILE)
+        tiles = [tile] * whole + ([tile[:rest]] if rest else [])
+        torch._foreach_copy_(
+            _alternately(tiles, wanted.split(_TILE)), _alternately(source.split(_TILE), tiles)
+        )
 
 
 def _work_alone() -> None:
@@ -144,13 +160,19 @@ class _Scratch(threading.local):
         return self._raw[: tensor.nbytes].view(tensor.dtype).view(tensor.shape), self._room[: tensor.nbytes]
 
 
+def _alternately(one: Iterable[Tensor], other: Iterable[Tensor]) -> list[Tensor]:
+    return [tensor for pair in zip(one, other, strict=True) for tensor in pair]
+
+
 def _batches(pairs: Iterable[Pair]) -> Iterator[list[Pair]]:
     batch: list[Pair] = []
+    nbytes = 0
     for pair in pairs:
         batch.append(pair)
-        if _nbytes(batch) >= _BATCH_NBYTES:
+        nbytes += pair[0].nbytes
+        if nbytes >= _BATCH_NBYTES:
             yield batch
-            batch = []
+            batch, nbytes = [], 0
     if batch:
         yield batch
 

@@ -3,6 +3,8 @@
 import ctypes
 import mmap
 import sys
+import threading
+import time
 from collections.abc import Callable
 from functools import cache
 
@@ -11,6 +13,40 @@ from torch import Tensor
 _MADV_POPULATE_READ = 22
 _MADV_POPULATE_WRITE = 23
 """Of Linux 5.14 and later; `mmap` names neither."""
+_PIECE_NBYTES = 1 << 23, 1 << 27
+"""The least and the most of which pages are had at once."""
+_PIECE_S = 0.005, 0.02
+"""A piece that took less is followed by a larger one, because between two the thread may wait as long for the interpreter's lock;
+one that took more by a smaller, because as long as it takes, whoever else wants memory from the system waits."""
+
+
+class Room:
+    """Memory whose pages are had by as many threads as call `have_pages`, each of them a piece at a time.
+
+    A virtual machine's host may supply 0.3 GB a second or 7, so the size of a piece follows what the last one took.
+    """
+
+    def __init__(self, memory: Tensor) -> None:
+        self._rest = memory
+        self._lock = threading.Lock()
+
+    def have_pages(self) -> None:
+        """Return when no piece is left, or when the system cannot be asked."""
+        nbytes, most = _PIECE_NBYTES
+        while len(piece := self._next(nbytes)):
+            begun = time.thread_time()
+            if not have_pages(piece):
+                return
+            took = time.thread_time() - begun
+            if took < _PIECE_S[0]:
+                nbytes = min(nbytes * 2, most)
+            elif took > _PIECE_S[1]:
+                nbytes = max(nbytes // 2, _PIECE_NBYTES[0])
+
+    def _next(self, nbytes: int) -> Tensor:
+        with self._lock:
+            piece, self._rest = self._rest[:nbytes], self._rest[nbytes:]
+        return piece
 
 
 def have_pages(tensor: Tensor, *, of_file: bool = False) -> bool:

@@ -51,9 +51,9 @@ def load_model(
     store = store or ComponentStore()
     configs = configs_of(spec, files)
     with ComponentReader(spec, files, configs, dtype, widener, store, read_by, on_load) as reader:
-        for component in COMPONENT_NAMES:
-            reader.start(component)
+        reader.find(COMPONENT_NAMES)
         tokenizer, tokenizer_2 = (load_tokenizer(configs, name) for name in ("tokenizer", "tokenizer_2"))
+        reader.start()
         networks = {component: reader.take(component) for component in COMPONENT_NAMES}
     modules: dict[str, Any] = {component: network.module for component, network in networks.items()}
     sampler_config = read_config(configs, "scheduler/scheduler_config.json")

@@ -1,8 +1,8 @@
 """Brings the components of one model into memory: built one after the other, read side by side."""
 
 from collections import OrderedDict
-from collections.abc import Iterable
-from contextlib import ExitStack, closing
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +16,7 @@ from ...domain.checkpoint import NotServable
 from ...domain.errors import UnusableModel
 from ...domain.model import Checkpoint, HubRepository, ModelSpec
 from ...domain.ports import Component, ComponentId, LoadProgress, OnLoad
-from ..arena import HostArena, aligned, lay_out
+from ..arena import HostArena, Layout, aligned, lay_out
 from ..filling import Filler, Filling, ReadBy
 from ..header import BrokenFile
 from ..mapped import MappedFile
@@ -30,6 +30,16 @@ _MAX_NAMED_TENSORS = 3
 
 
 @dataclass(frozen=True, slots=True)
+class _Found:
+    """What will be read of a component, and the memory that it will go to."""
+
+    key: tuple[str, ...]
+    files: list[MappedFile]
+    tensors: dict[str, Tensor]
+    arena: HostArena
+
+
+@dataclass(frozen=True, slots=True)
 class _Started:
     key: tuple[str, ...]
     network: Network
@@ -37,10 +47,10 @@ class _Started:
 
 
 class ComponentReader:
-    """Reads the components of one model: start all, then take each, in the same order.
+    """Reads the components of one model: find them, start, then take each, in the same order.
 
-    While the first is being read the others are built. A context, in which the
-    files are open; where it ends with an error, the store has lost every use that was taken.
+    Finding begins to have the pages of all, which needs no interpreter's lock; what holds it goes on meanwhile. A context, in which
+    the files are open; where it ends with an error, the store has lost every use that was taken.
     """
 
     def __init__(
@@ -64,6 +74,7 @@ class ComponentReader:
         self._filler = Filler(read_by)
         self._open = ExitStack()
         self._files_open: dict[Path, MappedFile] = {}
+        self._found: dict[str, _Found] = {}
         self._started: dict[str, _Started] = {}
         self._taken: dict[str, Network] = {}
 
@@ -77,28 +88,24 @@ class ComponentReader:
             self._store.release((network.facts for network in self._taken.values()), reuse=False)
         self._store.drop_spares()
 
-    def start(self, component: str) -> None:
-        """Begin to read a component, unless the same part of the same file is in memory already.
+    def find(self, components: Iterable[str]) -> None:
+        """Look for components, but for those whose part of the same file is in memory already.
 
         Raises:
-            UnusableModel: the files are damaged, or do not hold what the configs ask for.
+            UnusableModel: the files are damaged.
         """
-        key = (str(self._files), self._spec.version, component, self._dtype_name)
-        known = self._store.remembered(key)
-        if known is not None:
-            self._taken[component] = known
-            self._progress.add(known.facts.nbytes)
-            return
-        try:
-            opened = [self._opened(path) for path in component_files(self._spec, self._files, component)]
-            tensors = self._tensors(component, opened)
-            arena = self._store.arena(self._told_nbytes(tensors.values()))
-            self._filler.prepare(arena.buffer)
-            module = build_network(component, self._configs)
-            sources = self._sources(component, module, tensors)
-        except (BrokenFile, NotServable) as error:
-            raise UnusableModel(self._spec.name, str(error)) from error
-        self._started[component] = _Started(key, *self._begin(component, module, sources, opened, arena))
+        with self._naming_the_model():
+            self._found = {component: self._find(component) for component in components if not self._remembered(component)}
+
+    def start(self) -> None:
+        """Build the networks that were found, and begin to read their weights.
+
+        Raises:
+            UnusableModel: the files do not hold what the configs ask for.
+        """
+        with self._naming_the_model():
+            for component, found in self._found.items():
+                self._started[component] = self._begin(component, found)
 
     def take(self, component: str) -> Network:
         """Wait for a component that was started; one of the same content that is in memory already goes before it.
@@ -111,6 +118,33 @@ class ComponentReader:
             started.filling.finish(self._progress.add)
             self._taken[component] = self._store.add(started.key, started.network)
         return self._taken[component]
+
+    @contextmanager
+    def _naming_the_model(self) -> Iterator[None]:
+        """Name the model in what is told of its files."""
+        try:
+            yield
+        except (BrokenFile, NotServable) as error:
+            raise UnusableModel(self._spec.name, str(error)) from error
+
+    def _key(self, component: str) -> tuple[str, ...]:
+        return (str(self._files), self._spec.version, component, self._dtype_name)
+
+    def _remembered(self, component: str) -> bool:
+        """Whether the store had it already; then it is taken."""
+        known = self._store.remembered(self._key(component))
+        if known is not None:
+            self._taken[component] = known
+            self._progress.add(known.facts.nbytes)
+        return known is not None
+
+    def _find(self, component: str) -> _Found:
+        """Look at the files' headers, and begin to have memory."""
+        opened = [self._opened(path) for path in component_files(self._spec, self._files, component)]
+        tensors = self._tensors(component, opened)
+        arena = self._store.arena(self._told_nbytes(tensors.values()))
+        self._filler.prepare(arena.buffer)
+        return _Found(self._key(component), opened, tensors, arena)
 
     def _opened(self, path: Path) -> MappedFile:
         """A file, opened once for all components that are in it."""
@@ -141,24 +175,27 @@ class ComponentReader:
                 module._fix_state_dict_keys_on_load(weights)  # noqa: SLF001 - renames old VAE keys
         return _aligned(self._spec.name, component, module, weights)
 
-    def _begin(
-        self, component: str, module: nn.Module, sources: StateDict, opened: list[MappedFile], arena: HostArena
-    ) -> tuple[Network, Filling]:
-        if self._widener is None:
-            layout = lay_out(module.state_dict().items(), lambda _: self._dtype)
-        else:
-            narrow = widened(module, self._widener)
-            layout = lay_out(module.state_dict().items(), lambda name: self._dtype if name in narrow else COMPUTED)
+    def _begin(self, component: str, found: _Found) -> _Started:
+        module = build_network(component, self._configs)
+        sources = self._sources(component, module, found.tensors)
+        layout, arena = self._layout(module), found.arena
         if not layout.fits(arena.nbytes):
             arena = self._store.arena(layout.nbytes)
         filling = self._filler.start(
-            opened, ((slot.view(arena.buffer), sources[name]) for name, slot in layout.slots.items())
+            found.files, ((slot.view(arena.buffer), sources[name]) for name, slot in layout.slots.items())
         )
         facts = Component(id=ComponentId(""), name=component, nbytes=arena.nbytes, dtype=self._dtype_name)
         config = read_config(self._configs, f"{component}/config.json")
         network = Network(facts, module.eval(), arena, layout, _buffers(module), config)
         network.point_to(arena.buffer)
-        return network, filling
+        return _Started(found.key, network, filling)
+
+    def _layout(self, module: nn.Module) -> Layout:
+        """Where its weights go. Those that are computed with in float32 are widened as they are used, if they are large."""
+        if self._widener is None:
+            return lay_out(module.state_dict().items(), lambda _: self._dtype)
+        narrow = widened(module, self._widener)
+        return lay_out(module.state_dict().items(), lambda name: self._dtype if name in narrow else COMPUTED)
 
 
 class _Progress:
