@@ -32,7 +32,7 @@ class TorchEngine:
         dtype: DtypeName,
         threads: int,
         fetch: "FetchRepository",
-        read_by: Literal["plain", "mmap"] = "plain",
+        read_by: Literal["auto", "plain", "mmap"] = "auto",
         prompt_cache_nbytes: int = 64 * 1024**2,
     ) -> None:
         self._options: dict[str, Any] = {

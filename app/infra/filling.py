@@ -9,10 +9,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .mapped import MappedFile, bytes_of
-from .pages import Room, have_pages
+from .mapped import MappedFile, Place, bytes_of
+from .pages import Room, have_pages, leave_pages
 
-ReadBy = Literal["plain", "mmap"]
+ReadBy = Literal["auto", "plain", "mmap"]
+"""Through a mapping, by plain reads, or `auto`: through a mapping where the file is held."""
 _THREADS = min(8, os.cpu_count() or 1)
 _CHUNK = 1 << 22
 """Elements that are read and cast at once: enough that threads rarely meet at the interpreter's lock, where each waits for a
@@ -46,7 +47,7 @@ class Filling:
 
 
 Pair = tuple[Tensor, Tensor]
-"""A destination and its source, of equal shapes; dtypes and strides may differ. Destinations are dense."""
+"""A destination and its source, of equal shapes; dtypes and strides may differ. Both are dense."""
 
 
 class Filler:
@@ -74,6 +75,9 @@ class Filler:
             files: that the sources are views of; open until the filling is finished.
             pairs: in the order in which they are wanted.
         """
+        if self._read_by == "auto":
+            for file in files:
+                file.hold()
         return Filling({self._threads.submit(self._copy_all, files, some): _nbytes(some) for some in _batches(pairs)})
 
     def stop(self) -> None:
@@ -86,21 +90,33 @@ class Filler:
             self._copy(files, wanted, source)
 
     def _copy(self, files: Sequence[MappedFile], wanted: Tensor, source: Tensor) -> None:
-        found = None
-        if self._read_by == "plain":
-            found = next((at for file in files if (at := file.place_of(source)) is not None), None)
-        else:
+        place = next((at for file in files if (at := file.place_of(source)) is not None), None)
+        if place is None:
+            self._cast_all(wanted, source)
+        elif self._read_by == "mmap" or (self._read_by == "auto" and place.file.is_held):
             have_pages(source, of_file=True)
-        if found is not None and wanted.dtype == source.dtype and wanted.is_contiguous():
-            found.read_into(bytes_of(wanted))
-            return
+            self._cast_all(wanted, source)
+            leave_pages(source)
+        else:
+            self._read(place, wanted, source)
+
+    def _read(self, place: Place, wanted: Tensor, source: Tensor) -> None:
+        """Copy without the mapping, which only tells where the source lies."""
+        if not source.is_contiguous():
+            raw = torch.empty_like(source)
+            place.read_into(bytes_of(raw.as_strided((raw.numel(),), (1,))))
+            self._cast_all(wanted, raw)
+        elif wanted.dtype == source.dtype and wanted.is_contiguous():
+            place.read_into(bytes_of(wanted))
+        else:
+            for to, part in _chunks(wanted, source):
+                raw, room = self._scratch.raw(part)
+                place.read_into(room)
+                self._cast(to, raw)
+
+    def _cast_all(self, wanted: Tensor, source: Tensor) -> None:
         for to, part in _chunks(wanted, source):
-            if found is None:
-                self._cast(to, part)
-                continue
-            raw, room = self._scratch.raw(part)
-            found.read_into(room)
-            self._cast(to, raw)
+            self._cast(to, part)
 
     def _cast(self, wanted: Tensor, source: Tensor) -> None:
         """Copy with a change of dtype and layout, one after the other, which is faster than both at once."""
@@ -124,7 +140,8 @@ class Filler:
         tile = self._scratch.like(source[:_TILE], torch.float32)
         whole, rest = divmod(len(source), _TILE)
         tiles = [tile] * whole + ([tile[:rest]] if rest else [])
-        torch._foreach_copy_(
+        # The only call that takes many copies.
+        torch._foreach_copy_(  # pyright: ignore[reportPrivateImportUsage]
             _alternately(tiles, wanted.split(_TILE)), _alternately(source.split(_TILE), tiles)
         )
 

@@ -2,8 +2,6 @@
 
 import mmap
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .header import BrokenFile, read_header
+from .hold import hold, is_held, let_go
 
 _DTYPES = {
     "F64": torch.float64,
@@ -53,13 +52,22 @@ class MappedFile:
         return self._tensors
 
     def place_of(self, tensor: Tensor) -> "Place | None":
-        """Where the bytes of a tensor begin in the file; None where it is not a contiguous part of the file."""
+        """Where the bytes of a dense tensor begin in the file; None where they are not in it."""
         offset = tensor.data_ptr() - self._whole.data_ptr()
-        inside = 0 <= offset <= len(self._whole) - tensor.nbytes
-        return Place(self, offset) if inside and tensor.is_contiguous() else None
+        return Place(self, offset) if 0 <= offset <= len(self._whole) - tensor.nbytes else None
+
+    def hold(self) -> None:
+        """Keep it from being cut short until it is closed, where the system can."""
+        hold(self.descriptor, self.path)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether its tensors may be read through the mapping without fear."""
+        return is_held(self.descriptor)
 
     def close(self) -> None:
         """Close the file; the mapping goes with the last tensor."""
+        let_go(self.descriptor)
         os.close(self.descriptor)
 
     def _tensor(self, name: str) -> Tensor:
@@ -78,7 +86,7 @@ class Place:
     """A place in an open file, which moves on with what is read from it."""
 
     def __init__(self, file: MappedFile, offset: int) -> None:
-        self._file = file
+        self.file = file
         self._offset = offset
 
     def read_into(self, room: memoryview) -> None:
@@ -88,9 +96,9 @@ class Place:
             OSError: the file ends before all are there.
         """
         while room:
-            count = os.preadv(self._file.descriptor, [room], self._offset)
+            count = os.preadv(self.file.descriptor, [room], self._offset)
             if count == 0:
-                raise OSError(f"{self._file.path.name} ended early while it was being read")
+                raise OSError(f"{self.file.path.name} ended early while it was being read")
             room, self._offset = room[count:], self._offset + count
 
 
@@ -98,15 +106,3 @@ def bytes_of(tensor: Tensor) -> memoryview:
     """The memory of a contiguous tensor on the CPU."""
     values: Any = tensor.view(-1).view(torch.uint8).numpy()
     return memoryview(values)
-
-
-@contextmanager
-def mapped(paths: Sequence[Path]) -> Iterator[list[MappedFile]]:
-    """Open files for the length of a `with` block."""
-    files: list[MappedFile] = []
-    try:
-        files.extend(MappedFile(path) for path in paths)
-        yield files
-    finally:
-        for file in files:
-            file.close()

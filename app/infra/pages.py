@@ -10,14 +10,15 @@ from functools import cache
 
 from torch import Tensor
 
+_MADV_DONTNEED = 4
 _MADV_POPULATE_READ = 22
 _MADV_POPULATE_WRITE = 23
 """Of Linux 5.14 and later; `mmap` names neither."""
-_PIECE_NBYTES = 1 << 23, 1 << 27
+_PIECE_NBYTES = 1 << 23, 1 << 25
 """The least and the most of which pages are had at once."""
-_PIECE_S = 0.005, 0.02
+_PIECE_S = 0.005
 """A piece that took less is followed by a larger one, because between two the thread may wait as long for the interpreter's lock;
-one that took more by a smaller, because as long as it takes, whoever else wants memory from the system waits."""
+one that took more by the smallest, because as long as it takes, whoever else wants memory from the system waits."""
 
 
 class Room:
@@ -38,10 +39,7 @@ class Room:
             if not have_pages(piece):
                 return
             took = time.thread_time() - begun
-            if took < _PIECE_S[0]:
-                nbytes = min(nbytes * 2, most)
-            elif took > _PIECE_S[1]:
-                nbytes = max(nbytes // 2, _PIECE_NBYTES[0])
+            nbytes = min(nbytes * 2, most) if took < _PIECE_S else _PIECE_NBYTES[0]
 
     def _next(self, nbytes: int) -> Tensor:
         with self._lock:
@@ -59,11 +57,19 @@ def have_pages(tensor: Tensor, *, of_file: bool = False) -> bool:
     Returns:
         Whether the system could be asked for them; otherwise they come when they are touched.
     """
+    return _advised(tensor, _MADV_POPULATE_READ if of_file else _MADV_POPULATE_WRITE)
+
+
+def leave_pages(tensor: Tensor) -> None:
+    """Give back the pages of a mapped file that a tensor lies in; they stay in the system's cache. Not for other memory."""
+    _advised(tensor, _MADV_DONTNEED)
+
+
+def _advised(tensor: Tensor, advice: int) -> bool:
     advise = _madvise()
     if advise is None or not tensor.nbytes:
         return False
     begin = tensor.data_ptr() & -mmap.PAGESIZE
-    advice = _MADV_POPULATE_READ if of_file else _MADV_POPULATE_WRITE
     return advise(begin, tensor.data_ptr() + tensor.nbytes - begin, advice) == 0
 
 

@@ -56,7 +56,7 @@ class Runtime:
         dtype: DtypeName,
         threads: int,
         fetch: FetchRepository,
-        read_by: ReadBy = "plain",
+        read_by: ReadBy = "auto",
         prompt_cache_nbytes: int = 64 * 1024**2,
     ) -> None:
         self.device = choose_device(device)

@@ -34,7 +34,7 @@ def load(
     path: Path,
     store: ComponentStore | None = None,
     dtype: torch.dtype = torch.float32,
-    read_by: ReadBy = "plain",
+    read_by: ReadBy = "auto",
     version: str = "1",
 ) -> SdxlModel:
     return load_model(spec_of(path, version), path, dtype, lambda _: None, store, read_by)
@@ -52,7 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("read_by", ["plain", "mmap"])
+@pytest.mark.parametrize("read_by", ["auto", "plain", "mmap"])
 @pytest.mark.parametrize("source", ["file", "folder"])
 def test_the_weights_are_those_that_diffusers_loads(
     dtype: torch.dtype, read_by: ReadBy, source: str, folder: Path

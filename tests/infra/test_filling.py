@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from safetensors.torch import save_file
 
 from litestar_diffusion.infra.arena import HostArena, lay_out
 from litestar_diffusion.infra.filling import Filler, ReadBy
-from litestar_diffusion.infra.mapped import mapped
+from litestar_diffusion.infra.mapped import MappedFile
 
 SHAPES = {
     "flat": (3 * 2**19 + 7,),
@@ -24,7 +25,7 @@ SHAPES = {
 DTYPES = [torch.float16, torch.bfloat16, torch.float32]
 
 
-@pytest.mark.parametrize("read_by", ["plain", "mmap"])
+@pytest.mark.parametrize("read_by", ["auto", "plain", "mmap"])
 @pytest.mark.parametrize("wanted", DTYPES)
 @pytest.mark.parametrize("stored", DTYPES)
 def test_large_tensors_arrive_whole_in_every_dtype_and_layout(
@@ -39,10 +40,10 @@ def test_large_tensors_arrive_whole_in_every_dtype_and_layout(
     arena = HostArena(layout.nbytes)
     filler = Filler(read_by)
     told: list[int] = []
-    with mapped([tmp_path / "some.safetensors"]) as files:
-        sources = files[0].tensors() | {"linear": files[0].tensors()["linear"].mT}
+    with closing(MappedFile(tmp_path / "some.safetensors")) as file:
+        sources = file.tensors() | {"linear": file.tensors()["linear"].mT}
         pairs = [(slot.view(arena.buffer), sources[name]) for name, slot in layout.slots.items()]
-        filler.start(files, pairs).finish(told.append)
+        filler.start([file], pairs).finish(told.append)
         filler.stop()
         for name, (filled, source) in zip(layout.slots, pairs, strict=True):
             assert torch.equal(filled, source.to(wanted)), name
@@ -53,11 +54,11 @@ def test_a_file_cut_short_while_it_is_read_is_told(tmp_path: Path) -> None:
     """By plain reads; a mapped file that shrinks would kill the process."""
     save_file({"one": torch.ones(1 << 20)}, tmp_path / "some.safetensors")
     filler = Filler("plain")
-    with mapped([tmp_path / "some.safetensors"]) as files:
-        source = files[0].tensors()["one"]
+    with closing(MappedFile(tmp_path / "some.safetensors")) as file:
+        source = file.tensors()["one"]
         os.truncate(tmp_path / "some.safetensors", 1 << 20)
         with pytest.raises(OSError, match="ended early"):
-            filler.start(files, [(torch.empty(1 << 20), source)]).finish(lambda _: None)
+            filler.start([file], [(torch.empty(1 << 20), source)]).finish(lambda _: None)
     filler.stop()
 
 
@@ -81,9 +82,9 @@ def test_readers_work_in_their_own_threads_alone_and_leave_others_as_many_as_bef
     torch.set_num_threads(3)
     try:
         filler, tasks = Filler("plain"), len(list(Path("/proc/self/task").iterdir()))
-        with mapped([tmp_path / "some.safetensors"]) as files:
+        with closing(MappedFile(tmp_path / "some.safetensors")) as file:
             wanted = torch.empty(1 << 20, dtype=torch.bfloat16)
-            filler.start(files, [(wanted, files[0].tensors()["one"])]).finish(lambda _: None)
+            filler.start([file], [(wanted, file.tensors()["one"])]).finish(lambda _: None)
         assert len(list(Path("/proc/self/task").iterdir())) - tasks <= 1, "one reader for one tensor"
         filler.stop()
         with ThreadPoolExecutor(1) as later:

@@ -1,6 +1,8 @@
 """Pages of memory and of files that are had at once."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from safetensors.torch import save_file
 
 from litestar_diffusion.infra.arena import HostArena
 from litestar_diffusion.infra.mapped import MappedFile
-from litestar_diffusion.infra.pages import have_pages
+from litestar_diffusion.infra.pages import Room, have_pages, leave_pages
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="MADV_POPULATE_WRITE is Linux's")
 
@@ -51,3 +53,25 @@ def test_pages_of_a_file_are_had_to_be_read(tmp_path: Path) -> None:
 
 def test_nothing_is_asked_for_nothing() -> None:
     assert not have_pages(torch.empty(0))
+
+
+def test_pages_of_a_file_are_given_back_and_read_again(tmp_path: Path) -> None:
+    save_file({"one": torch.ones(1 << 24)}, tmp_path / "some.safetensors")
+    with closing(MappedFile(tmp_path / "some.safetensors")) as file:
+        tensor = file.tensors()["one"]
+        had(tensor, of_file=True)
+        before = resident_nbytes("RssFile")
+        leave_pages(tensor)
+        assert before - resident_nbytes("RssFile") > 1 << 25
+        assert bool((tensor == 1).all())
+
+
+def test_many_threads_have_all_pages_of_a_room() -> None:
+    memory = HostArena((1 << 27) + 12345).buffer
+    room, before = Room(memory), resident_nbytes("RssAnon")
+    with ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(room.have_pages) for _ in range(4)]:
+            done.result()
+    if not have_pages(memory[:1]):
+        pytest.skip("the kernel is older than 5.14")
+    assert resident_nbytes("RssAnon") - before > len(memory) * 0.9

@@ -1,12 +1,13 @@
 """What is left out while networks are built and weights renamed."""
 
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from litestar_diffusion.infra.mapped import mapped
+from litestar_diffusion.infra.mapped import MappedFile
 from litestar_diffusion.infra.sdxl.checkpoint import component_weights
 from litestar_diffusion.infra.sdxl.components import COMPONENT_NAMES, build_network
 from litestar_diffusion.infra.sdxl.skipping import INITIALIZERS, Skipping
@@ -38,9 +39,9 @@ def test_other_threads_go_on_initializing() -> None:
 
 def test_renamed_weights_are_places_in_the_file_not_copies() -> None:
     """All but a projection, which files hold transposed."""
-    with mapped([MODELS / "demo.safetensors"]) as files:
-        tensors = files[0].tensors()
+    with closing(MappedFile(MODELS / "demo.safetensors")) as file:
+        tensors = file.tensors()
         for component in COMPONENT_NAMES:
             weights = component_weights(tensors, component, build_network(component, CONFIGS))
-            copied = [name for name, weight in weights.items() if files[0].place_of(weight) is None]
+            copied = [name for name, weight in weights.items() if file.place_of(weight) is None]
             assert copied == (["text_projection.weight"] if component == "text_encoder_2" else [])

@@ -28,7 +28,7 @@ def load_model(
     dtype: torch.dtype,
     on_load: OnLoad,
     store: ComponentStore | None = None,
-    read_by: ReadBy = "plain",
+    read_by: ReadBy = "auto",
     prompt_cache_nbytes: int = DEFAULT_NBYTES,
     widener: Widener | None = None,
 ) -> SdxlModel:
@@ -40,7 +40,7 @@ def load_model(
         dtype: of all weights; the file's own are cast on the way.
         on_load: hears of the bytes that are in place.
         store: shares what is in memory already; one of its own by default.
-        read_by: how to read; mapped files are slow on network disks.
+        read_by: how to read the files.
         prompt_cache_nbytes: of host memory in which the model keeps encoded prompts; 0: none.
         widener: of the engine, where the weights of `dtype` are computed with in float32.
 

@@ -49,8 +49,8 @@ class _Started:
 class ComponentReader:
     """Reads the components of one model: find them, start, then take each, in the same order.
 
-    Finding begins to have the pages of all, which needs no interpreter's lock; what holds it goes on meanwhile. A context, in which
-    the files are open; where it ends with an error, the store has lost every use that was taken.
+    Finding begins to have the pages of all, which needs no interpreter's lock; what holds it goes on meanwhile. A context, in
+    which the files are open; where it ends with an error, the store has lost every use that was taken.
     """
 
     def __init__(
@@ -95,7 +95,9 @@ class ComponentReader:
             UnusableModel: the files are damaged.
         """
         with self._naming_the_model():
-            self._found = {component: self._find(component) for component in components if not self._remembered(component)}
+            self._found = {
+                component: self._find(component) for component in components if not self._remembered(component)
+            }
 
     def start(self) -> None:
         """Build the networks that were found, and begin to read their weights.
