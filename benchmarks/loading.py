@@ -20,7 +20,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from arguments import checkpoint, count
 from rich.console import Console
@@ -114,24 +114,25 @@ class _Peak:
             self.nbytes = max(self.nbytes, pages * mmap.PAGESIZE)
 
 
-def _ours(file: Path, dtype: str, read_by: str = "auto") -> dict[str, Any]:
+def _ours(file: Path, dtype: str, read_by: Literal["auto", "plain"] = "auto") -> dict[str, Any]:
     import torch
 
     from litestar_diffusion.domain.model import Checkpoint, ModelName, ModelSpec, ModelTraits
+    from litestar_diffusion.infra.loading import Loading
+    from litestar_diffusion.infra.precision import Precision
     from litestar_diffusion.infra.sdxl.load import load_model
-    from litestar_diffusion.infra.store import ComponentStore
 
     spec = ModelSpec(name=ModelName("full"), source=Checkpoint(path=file), traits=ModelTraits(), version="1")
     seconds: list[float] = []
     _have_memory(file, dtype)
     gc.freeze()  # as the engine does, here for every loader: what was imported is not looked through in the middle of a load
     with _Peak() as peak:
-        store = ComponentStore()
+        loading, precision = Loading(read_by=read_by), Precision.of(getattr(torch, dtype))
         for _ in range(2):
             begun = time.perf_counter()
-            model = load_model(spec, file, getattr(torch, dtype), lambda _: None, store, read_by)  # type: ignore[arg-type]
+            model = load_model(spec, file, precision, lambda _: None, loading)
             seconds.append(time.perf_counter() - begun)
-            store.release(model.components, reuse=True)
+            loading.store.release(model.components, reuse=True)
             del model
     return {"seconds": seconds, "peak_nbytes": peak.nbytes}
 

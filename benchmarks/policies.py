@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from arguments import count
 from rich.console import Console
 from rich.table import Table
 
@@ -128,8 +129,8 @@ def _request(rng: random.Random, model: int) -> Request:
 def main() -> None:
     """Play all traces and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=10, help="traces of each kind (default: 10)")
-    parser.add_argument("--length", type=int, default=1000, help="requests in a trace (default: 1000)")
+    parser.add_argument("--seeds", type=count, default=10, help="traces of each kind (default: 10)")
+    parser.add_argument("--length", type=count, default=1000, help="requests in a trace (default: 1000)")
     options = parser.parse_args()
     budget, models = 24 * _GB, 10
     table = Table(

@@ -13,6 +13,7 @@ import torch
 
 from litestar_diffusion.domain.generation import GenerationParameters, GenerationRequest, Limits, resolve
 from litestar_diffusion.infra.catalogue import ModelCatalogue
+from litestar_diffusion.infra.precision import Precision
 from litestar_diffusion.infra.sdxl.components import SdxlModel
 from litestar_diffusion.infra.sdxl.denoise import Forward, Strand
 from litestar_diffusion.infra.sdxl.load import load_model
@@ -25,7 +26,7 @@ MODELS = Path(__file__).parents[1] / "models"
 def main(name: str = "demo", side_px: int = 128, repeats: int = 100) -> None:
     """Print a line for each part, and the ratio."""
     spec = ModelCatalogue(directories=[MODELS], overrides={}, hub=()).get(name)
-    model = load_model(spec, MODELS / f"{name}.safetensors", torch.float32, lambda _: None)
+    model = load_model(spec, MODELS / f"{name}.safetensors", Precision.of(torch.float32), lambda _: None)
     parameters = GenerationParameters(prompt="a red circle on a blue background", width=side_px, height=side_px, seed=1)
     request = resolve(parameters, spec, Limits(), random_seed=0).request
     with torch.inference_mode():

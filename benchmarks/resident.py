@@ -8,13 +8,13 @@ from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import
 
 from litestar_diffusion.domain.generation import GenerationParameters, GenerationRequest, Limits, resolve
 from litestar_diffusion.domain.model import Checkpoint, DtypeName, ModelName, ModelSpec, ModelTraits
+from litestar_diffusion.infra.loading import Loading
 from litestar_diffusion.infra.mover import Mover
 from litestar_diffusion.infra.precision import precision_of
 from litestar_diffusion.infra.sdxl.components import SHIPPED_CONFIGS, SdxlModel
 from litestar_diffusion.infra.sdxl.load import load_model, weights_in
 from litestar_diffusion.infra.sdxl.prompt_cache import PromptCache
 from litestar_diffusion.infra.store import ComponentStore
-from litestar_diffusion.infra.widening import Widener
 
 PROMPT = "a red circle on a blue background"
 SEED = 7
@@ -31,8 +31,7 @@ def load_ours(file: Path, config: Path | None, dtype: DtypeName, device: torch.d
     """
     store, spec = ComponentStore(), _spec(file, config)
     precision = precision_of(dtype, device, weights_in(spec, file))
-    widener = Widener() if precision.widens else None
-    model = load_model(spec, file, precision.kept, lambda _: None, store, widener=widener)
+    model = load_model(spec, file, precision, lambda _: None, Loading(store=store))
     model.prompts = PromptCache(max_nbytes=0)
     mover = Mover(device)
     mover.place(store.named([component.id for component in model.components]))

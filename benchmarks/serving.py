@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from arguments import count
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
@@ -34,7 +35,7 @@ _HEALTH_IMAGES = 8
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=5, help="images a figure (default: 5)")
+    parser.add_argument("--repeats", type=count, default=5, help="images a figure (default: 5)")
     parser.add_argument("--limit", type=float, default=120, help="seconds that a phase may take (default: 120)")
     parser.add_argument("--baseline", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -12,6 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from arguments import count
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -26,8 +27,8 @@ _SHOWN = 10
 def main() -> None:
     """Soak, print, and fail if something is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--requests", type=int, default=500, help="(default: 500)")
-    parser.add_argument("--clients", type=int, default=8, help="that ask at the same time (default: 8)")
+    parser.add_argument("--requests", type=count, default=500, help="(default: 500)")
+    parser.add_argument("--clients", type=count, default=8, help="that ask at the same time (default: 8)")
     parser.add_argument("--seed", type=int, default=0, help="of the requests (default: 0)")
     options = parser.parse_args()
     console = Console(stderr=True)

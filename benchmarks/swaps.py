@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from arguments import count
 from full_size import write_full_size
 from rich.console import Console
 from rich.table import Table
@@ -55,9 +56,9 @@ class Swap:
 def main() -> None:
     """Swap, print, and fail if something is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--swaps", type=int, default=20, help="(default: 20)")
+    parser.add_argument("--swaps", type=count, default=20, help="(default: 20)")
     parser.add_argument("--dtype", choices=_DTYPES, default="bfloat16", help="of loaded weights (default: bfloat16)")
-    parser.add_argument("--side", type=int, default=64, help="of the images, in pixels (default: 64)")
+    parser.add_argument("--side", type=count, default=64, help="of the images, in pixels (default: 64)")
     parser.add_argument(
         "--folder", type=Path, help="of the checkpoints, which are kept there; a temporary one by default"
     )

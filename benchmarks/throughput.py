@@ -22,6 +22,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.arguments import count
 from benchmarks.server import server
 
 _BODY = {"prompt": "a red circle on a blue background", "seed": 7}
@@ -33,8 +34,8 @@ _START_S = 120
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=15, help="images for each median (default: 15)")
-    parser.add_argument("--clients", type=int, default=8, help="at once (default: 8)")
+    parser.add_argument("--repeats", type=count, default=15, help="images for each median (default: 15)")
+    parser.add_argument("--clients", type=count, default=8, help="at once (default: 8)")
     options = parser.parse_args()
     console, table = (
         Console(stderr=True),

@@ -17,6 +17,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.arguments import count
 from benchmarks.server import server
 from benchmarks.storm import SHARED_PSNR_DB, Outcome, alone, asks, rage
 
@@ -29,9 +30,9 @@ ONE_MODEL = {"LITESTAR_DIFFUSION__MODELS__DEFAULT": "", "LITESTAR_DIFFUSION__MEM
 def main() -> None:
     """Rage and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--requests", type=int, default=1000, help="in the storm (default: 1000)")
-    parser.add_argument("--distinct", type=int, default=150, help="that differ (default: 150)")
-    parser.add_argument("--clients", type=int, default=8, help="at once (default: 8)")
+    parser.add_argument("--requests", type=count, default=1000, help="in the storm (default: 1000)")
+    parser.add_argument("--distinct", type=count, default=150, help="that differ (default: 150)")
+    parser.add_argument("--clients", type=count, default=8, help="at once (default: 8)")
     parser.add_argument("--seed", type=int, default=0, help="of the storm (default: 0)")
     options = parser.parse_args()
     console = Console(stderr=True)

@@ -85,7 +85,7 @@ def _stride(shape: tuple[int, ...]) -> tuple[int, ...]:
 class HostArena:
     """A buffer in host memory: exact in size, page-aligned, given back to the system as soon as nobody uses it.
 
-    Its pages come when they are touched first, by all threads that fill it: `madvise` to have them at once would hold the
+    Its pages come when they are touched first, or had by `pages.Room`: `mmap.madvise` to have them at once would hold the
     interpreter, and with it the whole server, for seconds.
 
     torch's own allocators round up: the pinned one to powers of two, which makes 8.6 GB of SDXL's 5.1 GB UNet.

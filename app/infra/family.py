@@ -5,18 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-
 from ..domain.generation import GenerationRequest
 from ..domain.model import ModelSpec
 from ..domain.ports import Frugality, Inspection, OnLoad, RawImage
-from .filling import ReadBy
-from .precision import FileWeights
+from .loading import Loading
+from .precision import FileWeights, Precision
 from .sdxl.inspect import SdxlInspector
 from .sdxl.load import load_model, weights_in
 from .sdxl.run import SdxlForwards, SdxlRun
-from .store import ComponentStore
-from .widening import Widener
 
 
 class Run(Protocol):
@@ -92,8 +88,8 @@ class Forwards(Protocol):
 class Family:
     """How models of one family are loaded and run. What `load` returns lists its `components`."""
 
-    load: Callable[[ModelSpec, Path, torch.dtype, OnLoad, ComponentStore, ReadBy, int, Widener | None], Any]
-    """The last but one argument: bytes of host memory in which the model may keep encoded prompts."""
+    load: Callable[[ModelSpec, Path, Precision, OnLoad, Loading], Any]
+    """From an entry and its files."""
     weights: Callable[[ModelSpec, Path], FileWeights]
     """What the files say of the weights that `load` would read."""
     begin: Callable[[Any, GenerationRequest, Frugality, int], Run]

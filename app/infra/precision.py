@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 from functools import cache
+from typing import Self
 
 import torch
 
@@ -41,6 +42,11 @@ class Precision:
     kept: torch.dtype
     computed: torch.dtype
 
+    @classmethod
+    def of(cls, dtype: torch.dtype) -> Self:
+        """The same for both."""
+        return cls(dtype, dtype)
+
     @property
     def widens(self) -> bool:
         """Whether weights have to be widened."""
@@ -74,7 +80,7 @@ def precision_of(name: DtypeName, device: torch.device, weights: FileWeights) ->
         return Precision(_DTYPES[name], computed)
     if computed == torch.float32 and weights.numbers >= _WORTH_NARROWING:
         return Precision(_NARROW.get(weights.dtype, torch.float32), computed)
-    return Precision(computed, computed)
+    return Precision.of(computed)
 
 
 @cache

@@ -20,6 +20,7 @@ from .device import choose_device, device_nbytes
 from .family import FAMILIES, Family
 from .filling import ReadBy
 from .header import BrokenFile
+from .loading import Loading
 from .mover import Mover
 from .out_of_memory import is_out_of_memory, without_frames
 from .peak import Peak, free_nbytes
@@ -28,7 +29,6 @@ from .stepper import Stepper, Work
 from .stopwatch import Stopwatch
 from .store import ComponentStore
 from .threads import multiplications, threads_for
-from .widening import Widener
 
 _THREADS = torch.get_num_threads()
 """As many as torch chooses: asked at once, because what is set later for one thread is what later threads begin with."""
@@ -65,12 +65,10 @@ class Runtime:
         self._threads_fixed = bool(threads)
         self._dtype: DtypeName = dtype
         self._fetch = fetch
-        self._read_by: ReadBy = read_by
-        self._prompt_cache_nbytes = prompt_cache_nbytes
         self._store = ComponentStore()
+        self._loading = Loading(store=self._store, read_by=read_by, prompt_cache_nbytes=prompt_cache_nbytes)
         self._mover = Mover(self.device)
         self._snapshots: dict[HubRepository, Path] = {}
-        self._widener = Widener()
         self._weights: dict[Path, tuple[str, FileWeights]] = {}
         self._stepper = Stepper(
             stopwatch=Stopwatch(self.device),
@@ -105,16 +103,7 @@ class Runtime:
         try:
             precision, _ = self._precision_and_nbytes(spec)
             give_back_freed_memory()
-            content = family.load(
-                spec,
-                files,
-                precision.kept,
-                on_load,
-                self._store,
-                self._read_by,
-                self._prompt_cache_nbytes,
-                self._widener if precision.widens else None,
-            )
+            content = family.load(spec, files, precision, on_load, self._loading)
         except (BrokenFile, NotServable) as error:
             raise UnusableModel(spec.name, str(error)) from error
         except OSError as error:

@@ -15,6 +15,7 @@ from litestar_diffusion.domain.errors import UnusableModel
 from litestar_diffusion.domain.model import Checkpoint, Folder, ModelName, ModelSpec, ModelTraits
 from litestar_diffusion.domain.ports import LoadProgress
 from litestar_diffusion.infra.filling import ReadBy
+from litestar_diffusion.infra.loading import Loading
 from litestar_diffusion.infra.precision import Precision
 from litestar_diffusion.infra.sdxl.components import SdxlModel
 from litestar_diffusion.infra.sdxl.load import load_model, weights_in
@@ -37,7 +38,13 @@ def load(
     read_by: ReadBy = "auto",
     version: str = "1",
 ) -> SdxlModel:
-    return load_model(spec_of(path, version), path, dtype, lambda _: None, store, read_by)
+    return load_model(
+        spec_of(path, version),
+        path,
+        Precision.of(dtype),
+        lambda _: None,
+        Loading(store=store or ComponentStore(), read_by=read_by),
+    )
 
 
 def weights(model: SdxlModel) -> Iterator[tuple[str, torch.Tensor]]:
@@ -195,7 +202,7 @@ def test_spare_buffers_are_used_again_and_given_back_after_the_load() -> None:
 def test_progress_counts_every_byte() -> None:
     told: list[LoadProgress] = []
     path = MODELS / "demo.safetensors"
-    model = load_model(spec_of(path), path, torch.float32, told.append)
+    model = load_model(spec_of(path), path, Precision.of(torch.float32), told.append)
     assert told[-1].done_nbytes == pytest.approx(sum(component.nbytes for component in model.components), rel=0.01)
     assert [one.done_nbytes for one in told] == sorted(one.done_nbytes for one in told)
 

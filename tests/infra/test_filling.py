@@ -99,10 +99,12 @@ def test_a_load_leaves_torch_its_threads_in_a_process_where_nobody_has_asked_for
 import torch
 from pathlib import Path
 from litestar_diffusion.domain.model import Checkpoint, ModelName, ModelSpec, ModelTraits
+from litestar_diffusion.infra.precision import Precision
 from litestar_diffusion.infra.sdxl.load import load_model
 models = Path("models")
 source = Checkpoint(path=models / "demo.safetensors", config=models / "demo.config")
-load_model(ModelSpec(name=ModelName("demo"), source=source, traits=ModelTraits()), source.path, torch.float32, print)
+spec = ModelSpec(name=ModelName("demo"), source=source, traits=ModelTraits())
+load_model(spec, source.path, Precision.of(torch.float32), print)
 print(torch.get_num_threads())
 """
     assert said_by(script) == said_by("import torch; print(torch.get_num_threads())")

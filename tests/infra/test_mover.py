@@ -9,7 +9,9 @@ import torch
 from litestar_diffusion.domain.model import Checkpoint, ModelName, ModelSpec, ModelTraits
 from litestar_diffusion.domain.ports import Component, ComponentId
 from litestar_diffusion.infra.arena import HostArena, Layout, Slot
+from litestar_diffusion.infra.loading import Loading
 from litestar_diffusion.infra.mover import Mover
+from litestar_diffusion.infra.precision import Precision
 from litestar_diffusion.infra.sdxl.load import load_model
 from litestar_diffusion.infra.store import ComponentStore, Network
 
@@ -28,7 +30,7 @@ def test_on_a_cpu_nothing_moves() -> None:
         version="1",
     )
     store = ComponentStore()
-    model = load_model(spec, path, torch.float32, lambda _: None, store)
+    model = load_model(spec, path, Precision.of(torch.float32), lambda _: None, Loading(store=store))
     networks = store.named([component.id for component in model.components])
     addresses = [parameter.data_ptr() for parameter in model.unet.parameters()]
     mover = Mover(torch.device("cpu"))

@@ -21,6 +21,7 @@ from litestar_diffusion.domain.pool import ModelPool
 from litestar_diffusion.domain.ports import LAVISH, Frugality, RawImage, Rendered
 from litestar_diffusion.infra.engine import TorchEngine
 from litestar_diffusion.infra.out_of_memory import is_out_of_memory
+from litestar_diffusion.infra.precision import Precision
 from litestar_diffusion.infra.sdxl.components import SdxlModel
 from litestar_diffusion.infra.sdxl.load import load_model
 from litestar_diffusion.infra.sdxl.prompt_cache import PromptCache
@@ -40,7 +41,7 @@ KINDS: dict[str, Callable[[], Exception]] = {
 
 @pytest.fixture(scope="module")
 def model() -> SdxlModel:
-    return load_model(spec_of(), MODELS / "demo.safetensors", torch.float32, ignore)
+    return load_model(spec_of(), MODELS / "demo.safetensors", Precision.of(torch.float32), ignore)
 
 
 def psnr(one: RawImage, two: RawImage) -> float:

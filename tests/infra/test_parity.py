@@ -20,6 +20,7 @@ from diffusers import StableDiffusionXLPipeline
 
 from litestar_diffusion.domain.generation import GenerationRequest
 from litestar_diffusion.domain.samplers import SAMPLERS
+from litestar_diffusion.infra.precision import Precision
 from litestar_diffusion.infra.sdxl.components import SdxlModel
 from litestar_diffusion.infra.sdxl.load import load_model
 from litestar_diffusion.infra.sdxl.render import render
@@ -48,7 +49,7 @@ spec_named = functools.cache(spec_of)
 
 @functools.cache
 def model_named(name: str) -> SdxlModel:
-    return load_model(spec_named(name), MODELS / f"{name}.safetensors", torch.float32, ignore)
+    return load_model(spec_named(name), MODELS / f"{name}.safetensors", Precision.of(torch.float32), ignore)
 
 
 @functools.cache

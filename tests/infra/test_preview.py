@@ -14,6 +14,7 @@ from litestar_diffusion.domain.generation import GenerationParameters, Generatio
 from litestar_diffusion.domain.model import SDXL_PREVIEW, ModelSpec, PreviewFactors
 from litestar_diffusion.domain.ports import RawImage
 from litestar_diffusion.infra.catalogue import ModelCatalogue
+from litestar_diffusion.infra.precision import Precision
 from litestar_diffusion.infra.sdxl.components import SdxlModel
 from litestar_diffusion.infra.sdxl.decode import decode
 from litestar_diffusion.infra.sdxl.denoise import Forward, Strand
@@ -45,7 +46,7 @@ def spec_of(name: str) -> ModelSpec:
 @pytest.fixture(scope="module", params=["demo", "demo-vpred"])
 def model(request: pytest.FixtureRequest) -> tuple[ModelSpec, SdxlModel]:
     spec = spec_of(request.param)
-    return spec, load_model(spec, MODELS / f"{request.param}.safetensors", torch.float32, lambda _: None)
+    return spec, load_model(spec, MODELS / f"{request.param}.safetensors", Precision.of(torch.float32), lambda _: None)
 
 
 def asked(spec: ModelSpec, **parameters: Any) -> GenerationRequest:
@@ -184,7 +185,7 @@ def test_a_model_without_factors_of_its_own_has_those_of_sdxl(model: tuple[Model
     assert loaded.preview == spec.overrides.preview != SDXL_PREVIEW
     silent = dataclasses.replace(spec, overrides=type(spec.overrides)())
     file = MODELS / f"{spec.name}.safetensors"
-    assert load_model(silent, file, torch.float32, lambda _: None).preview == SDXL_PREVIEW
+    assert load_model(silent, file, Precision.of(torch.float32), lambda _: None).preview == SDXL_PREVIEW
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])

@@ -18,6 +18,7 @@ from litestar_diffusion.domain.model import ModelOverrides, ModelSpec
 from litestar_diffusion.domain.ports import RawImage
 from litestar_diffusion.infra.catalogue import ModelCatalogue
 from litestar_diffusion.infra.engine import TorchEngine
+from litestar_diffusion.infra.precision import Precision
 from litestar_diffusion.infra.sdxl import decode as decoding
 from litestar_diffusion.infra.sdxl.components import SdxlModel
 from litestar_diffusion.infra.sdxl.load import load_model
@@ -43,7 +44,7 @@ def request(spec: ModelSpec, **parameters: Any) -> GenerationRequest:
 @pytest.fixture(scope="module")
 def model() -> SdxlModel:
     spec = spec_of()
-    return load_model(spec, MODELS / "demo.safetensors", torch.float32, ignore)
+    return load_model(spec, MODELS / "demo.safetensors", Precision.of(torch.float32), ignore)
 
 
 def pixels(image: RawImage) -> np.ndarray[Any, Any]:
@@ -135,7 +136,9 @@ def test_the_wrong_prediction_type_gives_another_image() -> None:
     right, wrong = spec_of("demo-vpred"), spec_of("demo-vpred", prediction_type="epsilon", zero_snr=False)
     file = MODELS / "demo-vpred.safetensors"
     images = [
-        pixels(render(load_model(spec, file, torch.float32, ignore), request(spec), ignore).images[0]).astype(float)
+        pixels(
+            render(load_model(spec, file, Precision.of(torch.float32), ignore), request(spec), ignore).images[0]
+        ).astype(float)
         for spec in (right, wrong)
     ]
     assert np.abs(images[0] - images[1]).mean() > 10
@@ -150,9 +153,10 @@ socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = socket.c
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from tests.infra.test_render import image_of, spec_of, ignore, MODELS
+from litestar_diffusion.infra.precision import Precision
 from litestar_diffusion.infra.sdxl.load import load_model
 import torch
-model = load_model(spec_of(), MODELS / "demo.safetensors", torch.float32, ignore)
+model = load_model(spec_of(), MODELS / "demo.safetensors", Precision.of(torch.float32), ignore)
 assert len(image_of(model, num_inference_steps=2)) == 128 * 128 * 3
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from litestar_diffusion.domain.ports import ComponentId
 from litestar_diffusion.infra.engine import TorchEngine
+from litestar_diffusion.infra.precision import Precision
 from litestar_diffusion.infra.sdxl import text as texts
 from litestar_diffusion.infra.sdxl.chunks import MAX_CHUNKS, tokens_of
 from litestar_diffusion.infra.sdxl.components import SdxlModel
@@ -26,7 +27,7 @@ FIELDS = ("sequence", "pooled")
 
 @pytest.fixture(scope="module")
 def model() -> SdxlModel:
-    return load_model(spec_of(), MODELS / "demo.safetensors", torch.float32, ignore)
+    return load_model(spec_of(), MODELS / "demo.safetensors", Precision.of(torch.float32), ignore)
 
 
 @pytest.fixture(autouse=True)

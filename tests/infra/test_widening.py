@@ -25,15 +25,16 @@ def spec_of(path: Path) -> ModelSpec:
     return ModelSpec(name=ModelName(path.stem), source=source, traits=ModelTraits(size_px=128), version="1")
 
 
-def load(path: Path, kept: torch.dtype, widener: Widener | None = None) -> SdxlModel:
-    return load_model(spec_of(path), path, kept, lambda _: None, widener=widener)
+def load(path: Path, kept: torch.dtype) -> SdxlModel:
+    """Computing in float32, whatever its weights are kept in."""
+    return load_model(spec_of(path), path, Precision(kept, COMPUTED), lambda _: None)
 
 
 @pytest.mark.parametrize("kept", [torch.float16, torch.bfloat16])
 def test_the_picture_is_that_of_float32_to_the_last_bit(kept: torch.dtype, tmp_path: Path) -> None:
     path = tmp_path / "demo.safetensors"
     save_file({name: tensor.to(kept) for name, tensor in load_file(MODELS / "demo.safetensors").items()}, path)
-    narrow, wide = load(path, kept, Widener()), load(path, torch.float32)
+    narrow, wide = load(path, kept), load(path, torch.float32)
     said = GenerationParameters(prompt="a red circle", negative_prompt="a blue square", seed=3, num_inference_steps=3)
     asked = resolve(said, spec_of(path), Limits(), random_seed=0).request
     of_narrow, of_wide = (render(model, asked, lambda *_: None).images for model in (narrow, wide))
@@ -42,7 +43,7 @@ def test_the_picture_is_that_of_float32_to_the_last_bit(kept: torch.dtype, tmp_p
 
 def test_all_but_vectors_is_kept_narrow_and_the_bytes_are_foretold() -> None:
     path = MODELS / "demo.safetensors"
-    narrow, wide = load(path, torch.float16, Widener()), load(path, torch.float32)
+    narrow, wide = load(path, torch.float16), load(path, torch.float32)
     for name in COMPONENT_NAMES:
         for layer in getattr(narrow, name).modules():
             for tensor, weight in layer.named_parameters(recurse=False):
@@ -74,7 +75,7 @@ def test_what_is_float32_already_is_not_copied() -> None:
 
 def test_a_decoder_that_overflows_is_still_tried_again_in_float32() -> None:
     """`functional_call` hands wide weights to layers that would widen them."""
-    model = load(MODELS / "demo.safetensors", torch.float16, Widener())
+    model = load(MODELS / "demo.safetensors", torch.float16)
     latents = torch.full((1, 4, 16, 16), 1.0)
     picture, warning = decode(model, latents)
     model.dtype = torch.float16  # as on a GPU

@@ -6,51 +6,42 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import torch
 
 from ...domain.model import SDXL_PREVIEW, Checkpoint, ModelSpec, ModelTraits
 from ...domain.ports import OnLoad
-from ..filling import ReadBy
 from ..header import Tensor as TensorEntry
 from ..header import read_header
-from ..precision import FileWeights
-from ..store import ComponentStore
-from ..widening import COMPUTED, Widener
+from ..loading import Loading
+from ..precision import FileWeights, Precision
 from .checkpoint import PREFIXES
 from .components import COMPONENT_NAMES, SHIPPED_CONFIGS, SdxlModel, load_tokenizer, read_config
-from .prompt_cache import DEFAULT_NBYTES, PromptCache
+from .prompt_cache import PromptCache
 from .reader import ComponentReader, component_files
 
 
 def load_model(
     spec: ModelSpec,
     files: Path,
-    dtype: torch.dtype,
+    precision: Precision,
     on_load: OnLoad,
-    store: ComponentStore | None = None,
-    read_by: ReadBy = "auto",
-    prompt_cache_nbytes: int = DEFAULT_NBYTES,
-    widener: Widener | None = None,
+    loading: Loading | None = None,
 ) -> SdxlModel:
     """Read a model. Blocks for as long as the disk takes; call it from a loader thread.
 
     Args:
         spec: the catalogue entry.
         files: the checkpoint file, or the diffusers folder (of a repository: its local snapshot).
-        dtype: of all weights; the file's own are cast on the way.
+        precision: how the weights are kept, the file's own being cast on the way, and in which dtype the model computes.
         on_load: hears of the bytes that are in place.
-        store: shares what is in memory already; one of its own by default.
-        read_by: how to read the files.
-        prompt_cache_nbytes: of host memory in which the model keeps encoded prompts; 0: none.
-        widener: of the engine, where the weights of `dtype` are computed with in float32.
+        loading: what the models of one engine share; nothing is shared by default.
 
     Raises:
         UnusableModel: tensors are missing or have the wrong shape.
         OSError: the files cannot be read.
     """
-    store = store or ComponentStore()
+    loading = loading or Loading()
     configs = configs_of(spec, files)
-    with ComponentReader(spec, files, configs, dtype, widener, store, read_by, on_load) as reader:
+    with ComponentReader(spec, files, configs, precision, loading, on_load) as reader:
         reader.find(COMPONENT_NAMES)
         tokenizer, tokenizer_2 = (load_tokenizer(configs, name) for name in ("tokenizer", "tokenizer_2"))
         reader.start()
@@ -64,9 +55,9 @@ def load_model(
         sampler_config=sampler_config,
         zero_empty_negative=bool(read_config(configs, "model_index.json").get("force_zeros_for_empty_prompt", True)),
         traits=traits_of(spec, sampler_config),
-        dtype=dtype if widener is None else COMPUTED,
+        dtype=precision.computed,
         components=tuple(network.facts for network in networks.values()),
-        prompts=PromptCache(prompt_cache_nbytes),
+        prompts=PromptCache(loading.prompt_cache_nbytes),
         preview=spec.overrides.preview or SDXL_PREVIEW,
     )
 

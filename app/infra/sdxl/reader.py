@@ -17,12 +17,14 @@ from ...domain.errors import UnusableModel
 from ...domain.model import Checkpoint, HubRepository, ModelSpec
 from ...domain.ports import Component, ComponentId, LoadProgress, OnLoad
 from ..arena import HostArena, Layout, aligned, lay_out
-from ..filling import Filler, Filling, ReadBy
+from ..filling import Filler, Filling
 from ..header import BrokenFile
+from ..loading import Loading
 from ..mapped import MappedFile
-from ..store import ComponentStore, Network
+from ..precision import Precision
+from ..store import Network
 from ..weight_files import weight_files
-from ..widening import COMPUTED, Widener, widened
+from ..widening import widened
 from .checkpoint import PREFIXES, StateDict, component_weights
 from .components import build_network, read_config
 
@@ -58,20 +60,18 @@ class ComponentReader:
         spec: ModelSpec,
         files: Path,
         configs: Path,
-        dtype: torch.dtype,
-        widener: Widener | None,
-        store: ComponentStore,
-        read_by: ReadBy,
+        precision: Precision,
+        loading: Loading,
         on_load: OnLoad,
     ) -> None:
         self._spec = spec
         self._files = files
         self._configs = configs
-        self._dtype = dtype
-        self._widener = widener
-        self._store = store
+        self._precision = precision
+        self._widener = loading.widener
+        self._store = loading.store
         self._progress = _Progress(spec, on_load)
-        self._filler = Filler(read_by)
+        self._filler = Filler(loading.read_by)
         self._open = ExitStack()
         self._files_open: dict[Path, MappedFile] = {}
         self._found: dict[str, _Found] = {}
@@ -156,7 +156,7 @@ class ComponentReader:
 
     @property
     def _dtype_name(self) -> str:
-        return str(self._dtype).removeprefix("torch.")
+        return str(self._precision.kept).removeprefix("torch.")
 
     def _tensors(self, component: str, opened: list[MappedFile]) -> dict[str, Tensor]:
         """Those of the files that may belong to a component."""
@@ -165,8 +165,8 @@ class ComponentReader:
 
     def _told_nbytes(self, tensors: Iterable[Tensor]) -> int:
         """What tensors will take in memory, before the network is built that says so exactly."""
-        vector = COMPUTED if self._widener else self._dtype
-        return sum(aligned(t.numel() * (self._dtype if t.ndim > 1 else vector).itemsize) for t in tensors)
+        of_vectors, of_others = self._precision.computed.itemsize, self._precision.kept.itemsize
+        return sum(aligned(t.numel() * (of_others if t.ndim > 1 else of_vectors)) for t in tensors)
 
     def _sources(self, component: str, module: nn.Module, tensors: dict[str, Tensor]) -> StateDict:
         if isinstance(self._spec.source, Checkpoint):
@@ -193,11 +193,10 @@ class ComponentReader:
         return _Started(found.key, network, filling)
 
     def _layout(self, module: nn.Module) -> Layout:
-        """Where its weights go. Those that are computed with in float32 are widened as they are used, if they are large."""
-        if self._widener is None:
-            return lay_out(module.state_dict().items(), lambda _: self._dtype)
-        narrow = widened(module, self._widener)
-        return lay_out(module.state_dict().items(), lambda name: self._dtype if name in narrow else COMPUTED)
+        """Where its weights go; large ones may be kept in fewer bits than they are computed in."""
+        kept, computed = self._precision.kept, self._precision.computed
+        narrow = widened(module, self._widener) if self._precision.widens else ()
+        return lay_out(module.state_dict().items(), lambda name: kept if name in narrow else computed)
 
 
 class _Progress:
