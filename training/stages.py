@@ -37,7 +37,8 @@ class Amounts:
     pictures: int
     """That each worker draws for the denoisers, of the square ones; other sizes in proportion."""
     trunk_steps: int
-    branch_steps: int
+    branch_steps: dict[str, int]
+    """By name. The one that keeps the trunk's prediction has less to learn."""
     distillation: Distillation
 
 
@@ -45,8 +46,8 @@ FULL = Amounts(
     decoder_pictures=3000,
     decoder_steps=3000,
     pictures=8000,
-    trunk_steps=2500,
-    branch_steps=7500,
+    trunk_steps=1500,
+    branch_steps={"demo": 3000, "demo-vpred": 2000},
     distillation=Distillation(pictures=3000, steps=1500),
 )
 QUICK = Amounts(
@@ -54,7 +55,7 @@ QUICK = Amounts(
     decoder_steps=20,
     pictures=200,
     trunk_steps=5,
-    branch_steps=5,
+    branch_steps={"demo": 5, "demo-vpred": 5},
     distillation=Distillation(pictures=64, steps=5),
 )
 
@@ -94,7 +95,7 @@ def run_stages(work: Path, out: Path, amounts: Amounts, workers: int) -> None:
 
     trunk = denoiser("trunk", "v_prediction", amounts.trunk_steps, None)
     for name, prediction in _PREDICTIONS.items():
-        model = load_denoiser(denoiser(name, prediction, amounts.branch_steps, trunk), configs)
+        model = load_denoiser(denoiser(name, prediction, amounts.branch_steps[name], trunk), configs)
         autoencoder = load_vae(vae)
         shift_latents(autoencoder, _LATENT_MEANS.get(name, 0.0))
         export(name, prediction, model, autoencoder, out)

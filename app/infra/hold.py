@@ -5,6 +5,7 @@ A read lease (Linux, fcntl(2)): whoever opens the file to write, or cuts it, wai
 """
 
 import fcntl
+import re
 import signal
 import sys
 from contextlib import suppress
@@ -14,6 +15,8 @@ _MAPPED_WELL = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "tmpfs
 """File systems of this machine. What comes over a network, or through another process, is faster in plain reads, and may be cut
 where no lease is known of."""
 _MOUNTS = Path("/proc/self/mountinfo")
+_ESCAPED = re.compile(r"\\([0-7]{3})")
+"""Blanks and backslashes in the names of mount points."""
 
 
 def hold(descriptor: int, path: Path) -> bool:
@@ -51,11 +54,11 @@ def is_held(descriptor: int) -> bool:
 
 def file_system_of(path: Path) -> str:
     """Such as `ext4`; empty where it is not known."""
-    found = path.resolve()
+    place = path.resolve()
     mounts: dict[Path, str] = {}
     with suppress(OSError):
         for line in _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
             fields, _, kind = line.partition(" - ")
-            point = fields.split(" ")[4].encode(errors="surrogateescape").decode("unicode_escape")
+            point = _ESCAPED.sub(lambda found: chr(int(found[1], 8)), fields.split(" ")[4])
             mounts[Path(point)] = kind.split(" ")[0]
-    return next((mounts[parent] for parent in (found, *found.parents) if parent in mounts), "")
+    return next((mounts[parent] for parent in (place, *place.parents) if parent in mounts), "")

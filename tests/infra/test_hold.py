@@ -96,7 +96,7 @@ def test_plain_reads_hold_nothing(file: Path) -> None:
 
 
 def test_file_systems_are_found_by_the_innermost_mount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    inner = tmp_path / "with space"
+    inner = tmp_path / "mit Leerraum und ä"
     inner.mkdir()
     escaped = str(inner).replace(" ", "\\040")
     mounts = tmp_path / "mountinfo"
