@@ -47,7 +47,7 @@ FULL = Amounts(
     decoder_steps=3000,
     pictures=8000,
     trunk_steps=1500,
-    branch_steps={"demo": 3000, "demo-vpred": 2000},
+    branch_steps={"demo": 3000, "demo-vpred": 1600},
     distillation=Distillation(pictures=3000, steps=1500),
 )
 QUICK = Amounts(
