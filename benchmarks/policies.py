@@ -7,13 +7,17 @@ server can reach.
 
 import argparse
 import random
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from arguments import count
 from rich.console import Console
 from rich.table import Table
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.arguments import count
 from litestar_diffusion.domain.eviction import Idle, plan_eviction
 
 _GB = 10**9
