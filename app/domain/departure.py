@@ -8,7 +8,7 @@ from .books import Books, Entry
 from .events import ModelOffloaded, ModelUnloaded, OnPoolEvent
 from .eviction import Idle
 from .model import ModelName
-from .ports import Component, ComponentId, Engine
+from .ports import Component, ComponentId, Engine, LoadedModel
 from .settled import settled
 
 
@@ -48,10 +48,14 @@ class Departure:
 
     async def unload_idle(self, idle_s: float) -> None:
         """Free the models that nobody has used for so many seconds."""
+        while (entry := self._unused_for(idle_s)) is not None:
+            await settled(self.unloading(entry, f"unused for {idle_s:.0f} s"))
+
+    def _unused_for(self, idle_s: float) -> Entry | None:
+        """Looked for anew after each that has left: meanwhile another may have been freed by somebody, or be in use again."""
         now = self._clock()
-        for model, entry in self._books.idle_on_host(None):
-            if model.wanted is None and not entry.busy and now - model.last_used >= idle_s:
-                await settled(self.unloading(entry, f"unused for {idle_s:.0f} s"))
+        idle = self._books.idle_on_host(None)
+        return next((entry for model, entry in idle if model.wanted is None and now - model.last_used >= idle_s), None)
 
     def offloading(self, victims: Sequence[Idle], reason: str) -> Coroutine[Any, Any, int]:
         """Strike device copies from the books now; await what is returned until their bytes are free."""
@@ -86,13 +90,14 @@ class Departure:
 
     def unloading(self, entry: Entry, reason: str, *, reuse: bool = False) -> Coroutine[Any, Any, int]:
         """Forbid the use of an idle model now; await what is returned until its bytes are free."""
-        entry.leaving = True
-        return self._unload(entry, reason, reuse=reuse)
-
-    async def _unload(self, entry: Entry, reason: str, *, reuse: bool) -> int:
-        books, begun, before = self._books, self._clock(), self._books.usage().host_nbytes
         assert entry.model is not None
-        await self._engine.unload(entry.model, reuse=reuse)
+        assert not entry.leaving
+        entry.leaving = True
+        return self._unload(entry, entry.model, reason, reuse=reuse)
+
+    async def _unload(self, entry: Entry, model: LoadedModel, reason: str, *, reuse: bool) -> int:
+        books, begun, before = self._books, self._clock(), self._books.usage().host_nbytes
+        await self._engine.unload(model, reuse=reuse)
         entry.model, entry.leaving = None, False
         books.forget_freed()
         freed = max(0, before - books.usage().host_nbytes)

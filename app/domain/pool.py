@@ -219,6 +219,8 @@ class ModelPool:
                 task.cancel()
         await self._departure.cleaned()
         for entry in self._books.all():
+            while entry.leaving:
+                await self._departure.change()
             if entry.model is not None:
                 await self._departure.unloading(entry, "shutdown")
         self._books.entries.clear()

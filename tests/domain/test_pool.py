@@ -10,7 +10,8 @@ from litestar_diffusion.domain.budget import Budget
 from litestar_diffusion.domain.errors import InsufficientMemory, LoadFailed, ModelInUse, OutOfMemory, UnusableModel
 from litestar_diffusion.domain.events import LeaseGranted, LeaseOverdue, ModelOffloaded
 from litestar_diffusion.domain.model import HubRepository
-from litestar_diffusion.testing import component, model
+from litestar_diffusion.domain.ports import LoadedModel
+from litestar_diffusion.testing import FakeEngine, component, model
 
 from .simulation import NAMES, rounds, run, sdxl, settles, simulate
 
@@ -405,5 +406,33 @@ def test_every_lease_is_told_with_where_it_found_its_model() -> None:
         status = sim.pool.status(model("a").name)
         assert dict(status.found) == {"cold": 1, "hot": 1, "warm": 1}
         assert (status.loads, status.swap_nbytes) == (1, 100)
+
+    run(scenario)
+
+
+def test_a_model_that_somebody_frees_while_unused_ones_leave_is_left_alone_and_can_come_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario() -> None:
+        sim = simulate()
+        async with sim.pool.lease("a") as lease:
+            first = lease.model
+        await sim.pool.load("b")
+        gate, unload = asyncio.Event(), FakeEngine.unload
+
+        async def slow_for_a(engine: FakeEngine, model: LoadedModel, *, reuse: bool = False) -> None:
+            if model is first:
+                await gate.wait()
+            await unload(engine, model, reuse=reuse)
+
+        monkeypatch.setattr(FakeEngine, "unload", slow_for_a)
+        tidying = asyncio.create_task(sim.pool.unload_idle(0))
+        await rounds()
+        assert await sim.pool.unload("b")
+        gate.set()
+        await tidying
+        assert sim.residencies("a", "b") == ["cold", "cold"]
+        assert await settles(sim.pool.load("b")), "it comes back"
+        await sim.pool.close()
 
     run(scenario)
