@@ -86,7 +86,18 @@ def _value_errors(value: object, declared: Any, strict: bool, path: str) -> typi
     try:
         msgspec.convert(value, declared, strict=strict)
     except msgspec.ValidationError as error:
-        yield FieldError(field=path, message=f"{_in_words(str(error))}, got {_shown(value)}")
+        choices = ", ".join(map(repr, _choices(declared)))
+        wanted = f"must be one of {choices}" if choices and isinstance(value, str) else _in_words(str(error))
+        yield FieldError(field=path, message=f"{wanted}, got {_shown(value)}")
+
+
+def _choices(declared: Any) -> tuple[str, ...]:
+    """What a field may say that is one of a few words, or None; empty for anything else."""
+    if typing.get_origin(declared) is typing.Literal:
+        return typing.get_args(declared)
+    options = typing.get_args(declared) if typing.get_origin(declared) in (typing.Union, types.UnionType) else ()
+    found = [_choices(option) for option in options if option is not types.NoneType]
+    return found[0] if len(found) == 1 else ()
 
 
 def _struct_in(declared: Any) -> type[msgspec.Struct] | None:

@@ -1,7 +1,9 @@
 """Wrong fields: each is named once, and the rest can still be looked at."""
 
 from pathlib import Path
+from typing import Literal
 
+import msgspec
 import pytest
 
 from litestar_diffusion.domain.generation import GenerationParameters, Limits, broken_limits, resolve
@@ -52,3 +54,14 @@ def test_how_prompts_are_read_is_the_requests_choice_and_else_the_settings() -> 
     assert read(off) == (False, False)
     assert read(Limits(), long_prompts=False) == (False, True)
     assert read(off, prompt_weighting=True) == (False, True)
+
+
+class Choice(msgspec.Struct):
+    """One of a few words."""
+
+    read: Literal["auto", "plain"] | None = None
+
+
+def test_a_word_that_is_none_of_those_allowed_is_told_them() -> None:
+    _, errors = convert_all({"read": "fast"}, Choice)
+    assert [error.message for error in errors] == ["must be one of 'auto', 'plain', got 'fast'"]
