@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .asgi import create_app
     from .domain.errors import DiffusionError
-    from .domain.generation import GenerationParameters
     from .domain.generator import Generated, ImageGenerator
-    from .domain.pool import ModelPool
+    from .domain.memory.pool import ModelPool
+    from .domain.requests.parameters import GenerationParameters
     from .plugin import DiffusionConfig, DiffusionPlugin
     from .settings import Settings, load_settings
-    from .web.origins import OriginRules
+    from .web.middleware.origins import OriginRules
 
 _HOMES = {
     "DiffusionConfig": ".plugin",
     "DiffusionError": ".domain.errors",
     "DiffusionPlugin": ".plugin",
     "Generated": ".domain.generator",
-    "GenerationParameters": ".domain.generation",
+    "GenerationParameters": ".domain.requests.parameters",
     "ImageGenerator": ".domain.generator",
-    "ModelPool": ".domain.pool",
-    "OriginRules": ".web.origins",
+    "ModelPool": ".domain.memory.pool",
+    "OriginRules": ".web.middleware.origins",
     "Settings": ".settings",
     "create_app": ".asgi",
     "load_settings": ".settings",

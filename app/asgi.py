@@ -9,17 +9,17 @@ from typing import Any
 
 from litestar import Litestar
 
-from .infra.allocator import keep_freed_memory
-from .infra.logs import adopt_library_loggers, configure_logging
+from .infra.device.malloc import keep_freed_memory
+from .infra.telemetry.logging import adopt_library_loggers, configure_logging
 from .plugin import DiffusionConfig, DiffusionPlugin
 from .settings import ServerSettings, Settings, load_settings
-from .web.access_log import AccessLog
-from .web.cors import cors_config
 from .web.documentation import documentation_assets, openapi_config
-from .web.metrics import RequestCounter
-from .web.origin_check import OriginCheck
-from .web.origins import OriginRules
-from .web.problems import exception_handlers
+from .web.http.problems import exception_handlers
+from .web.middleware.access_log import AccessLog
+from .web.middleware.cors import cors_config
+from .web.middleware.metrics import RequestCounter
+from .web.middleware.origin_check import OriginCheck
+from .web.middleware.origins import OriginRules
 
 
 def create_app(settings: Settings | None = None) -> Litestar:

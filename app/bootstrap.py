@@ -8,26 +8,28 @@ from pathlib import Path
 
 import structlog
 
-from .domain.budget import Budget
-from .domain.dispatch import Dispatcher, DispatchPolicy
+from .domain.dispatch.dispatcher import Dispatcher, DispatchPolicy
+from .domain.dispatch.fair_queue import Patience
+from .domain.dry_run import Rehearsal
+from .domain.engine import Engine
 from .domain.errors import DiffusionError
-from .domain.events import OnPoolEvent, PoolEvent
 from .domain.generator import ImageGenerator
-from .domain.history import History
-from .domain.job_board import JobBoard, JobPolicy
-from .domain.line import Patience
-from .domain.pool import ModelPool
-from .domain.ports import Catalogue, Engine
-from .domain.rehearsal import Rehearsal
-from .infra.catalogue import ModelCatalogue
-from .infra.engine import TorchEngine
-from .infra.events import log_event
-from .infra.host import host_nbytes
-from .infra.hub import HubFetcher, cached_snapshot
-from .infra.images import PillowImageWriter
-from .infra.inspector import ConfigInspector
-from .infra.job_log import log_job
-from .infra.metrics import Metrics
+from .domain.jobs.job_store import JobBoard, JobPolicy
+from .domain.memory.budget import Budget
+from .domain.memory.event_history import History
+from .domain.memory.events import OnPoolEvent, PoolEvent
+from .domain.memory.pool import ModelPool
+from .domain.models.catalogue import Catalogue
+from .infra.catalogue.catalogue import ModelCatalogue
+from .infra.device.host_memory import host_nbytes
+from .infra.engine.engine import TorchEngine
+from .infra.engine.inspector import ConfigInspector
+from .infra.hub.fetcher import HubFetcher
+from .infra.hub.snapshots import cached_snapshot
+from .infra.image_encoding import PillowImageWriter
+from .infra.telemetry.job_log import log_job
+from .infra.telemetry.metrics import Metrics
+from .infra.telemetry.pool_log import log_event
 from .settings import MemorySettings, Settings
 
 _log = structlog.get_logger()

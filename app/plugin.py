@@ -15,15 +15,16 @@ from litestar.types import ASGIApp, ControllerRouterHandler, Guard
 from .bootstrap import Services, build
 from .settings import Settings
 from .version import VERSION
-from .web.generate import generate
-from .web.jobs import JobsController, send_job
-from .web.metrics import MetricsController, RequestCounter
-from .web.models import ModelsController
-from .web.origin_check import OriginCheck
-from .web.origins import OriginRules
-from .web.pool import PoolController
-from .web.problems import exception_handlers
-from .web.service import ServiceController, ServiceFacts
+from .web.api.generate import generate
+from .web.api.jobs import JobsController, send_job
+from .web.api.metrics import MetricsController
+from .web.api.models import ModelsController
+from .web.api.pool import PoolController
+from .web.api.service import ServiceController, ServiceFacts
+from .web.http.problems import exception_handlers
+from .web.middleware.metrics import RequestCounter
+from .web.middleware.origin_check import OriginCheck
+from .web.middleware.origins import OriginRules
 
 
 @dataclass(slots=True, kw_only=True)

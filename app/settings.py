@@ -10,8 +10,8 @@ import msgspec
 from msgspec import Meta
 
 from .domain.errors import FieldError, InvalidSettings
-from .domain.generation import Limits
-from .domain.model import DtypeName, HubModel, ModelOverrides
+from .domain.models.spec import DtypeName, HubModel, ModelOverrides
+from .domain.requests.parameters import Limits
 from .domain.validation import convert_all
 
 ENV_PREFIX = "LITESTAR_DIFFUSION__"

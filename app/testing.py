@@ -12,34 +12,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .bootstrap import Services, dispatch_policy, job_policy
-from .domain.budget import Budget
-from .domain.dispatch import Dispatcher
+from .domain.dispatch.dispatcher import Dispatcher
+from .domain.dispatch.lanes import lane_of
+from .domain.dry_run import Rehearsal
 from .domain.errors import OutOfMemory, UnknownModel
-from .domain.generation import GenerationRequest, Limits
 from .domain.generator import ImageGenerator
-from .domain.job_board import JobBoard
-from .domain.lanes import lane_of
-from .domain.model import Checkpoint, ModelName, ModelSpec, ModelTraits
-from .domain.pool import ModelPool
-from .domain.ports import (
-    LAVISH,
-    Component,
-    ComponentId,
-    Frugality,
-    Inspection,
-    LoadedModel,
-    LoadProgress,
-    OnLoad,
-    OnPreview,
-    OnStep,
-    PromptFacts,
-    RawImage,
-    Rendered,
-    SamplerFacts,
-)
-from .domain.rehearsal import Rehearsal
-from .infra.images import PillowImageWriter
-from .infra.metrics import Metrics
+from .domain.jobs.job_store import JobBoard
+from .domain.memory.budget import Budget
+from .domain.memory.pool import ModelPool
+from .domain.models.components import Component, ComponentId, LoadedModel, LoadProgress, OnLoad
+from .domain.models.spec import Checkpoint, ModelName, ModelSpec, ModelTraits
+from .domain.requests.inspection import Inspection, PromptFacts, SamplerFacts
+from .domain.requests.parameters import Limits
+from .domain.requests.rendering import LAVISH, Frugality, OnPreview, OnStep, RawImage, Rendered
+from .domain.requests.request import GenerationRequest
+from .infra.image_encoding import PillowImageWriter
+from .infra.telemetry.metrics import Metrics
 from .settings import Settings
 
 

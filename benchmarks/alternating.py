@@ -27,10 +27,10 @@ import torch
 from benchmarks.full_size import write_full_size
 from benchmarks.resident import PROMPT, SEED, load_diffusers, synchronize
 from litestar_diffusion.bootstrap import Services, build
-from litestar_diffusion.domain.generation import GenerationParameters
-from litestar_diffusion.infra.device import choose_device
-from litestar_diffusion.infra.logs import configure_logging
-from litestar_diffusion.infra.precision import computed_in
+from litestar_diffusion.domain.requests.parameters import GenerationParameters
+from litestar_diffusion.infra.device.device import choose_device
+from litestar_diffusion.infra.device.precision import computed_in
+from litestar_diffusion.infra.telemetry.logging import configure_logging
 from litestar_diffusion.settings import DeviceSettings, MemorySettings, ModelsSettings, Settings
 
 _MODELS = Path(__file__).parents[1] / "models"

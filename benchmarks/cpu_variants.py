@@ -64,7 +64,7 @@ def _in_process(variant: str, part: str, repeats: int) -> dict[str, float] | Non
 def _measured(variant: str, part: str, repeats: int) -> dict[str, float]:
     import torch
 
-    from litestar_diffusion.infra.allocator import keep_freed_memory
+    from litestar_diffusion.infra.device.malloc import keep_freed_memory
 
     if variant != "freed memory not kept":
         keep_freed_memory()
@@ -126,7 +126,7 @@ def _doubled_plainly(part: Any, inputs: tuple[Any, ...]) -> Callable[[], Any]:
 def _widened(part: Any, inputs: tuple[Any, ...]) -> Callable[[], Any]:
     import torch
 
-    from litestar_diffusion.infra.widening import Widener, widened
+    from litestar_diffusion.infra.diffusion.upcast_layers import Widener, widened
 
     for name in widened(part, Widener()):
         owner, _, attribute = name.rpartition(".")

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from litestar_diffusion.domain.ports import RawImage
-from litestar_diffusion.infra.images import encode
+from litestar_diffusion.domain.requests.rendering import RawImage
+from litestar_diffusion.infra.image_encoding import encode
 
 _FACTS = {"parameters": "a red circle\nSteps: 25, Seed: 1", "litestar-diffusion": '{"model": "demo"}'}
 

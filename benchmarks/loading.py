@@ -117,9 +117,9 @@ class _Peak:
 def _ours(file: Path, dtype: str, read_by: Literal["auto", "plain"] = "auto") -> dict[str, Any]:
     import torch
 
-    from litestar_diffusion.domain.model import Checkpoint, ModelName, ModelSpec, ModelTraits
-    from litestar_diffusion.infra.loading import Loading
-    from litestar_diffusion.infra.precision import Precision
+    from litestar_diffusion.domain.models.spec import Checkpoint, ModelName, ModelSpec, ModelTraits
+    from litestar_diffusion.infra.device.precision import Precision
+    from litestar_diffusion.infra.diffusion.load_context import Loading
     from litestar_diffusion.infra.sdxl.load import load_model
 
     spec = ModelSpec(name=ModelName("full"), source=Checkpoint(path=file), traits=ModelTraits(), version="1")

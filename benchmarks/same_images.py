@@ -1,6 +1,6 @@
 """Whether a change alters images: `uv run python benchmarks/same_images.py --save before.json`, then `--compare before.json`.
 
-Starts a server of its own with the built-in models in float32 and asks it, one after the other, for forty images that cover samplers,
+Starts a server of its own with the built-in models in float32 and asks it, one after the other, for forty images: samplers,
 sizes, both prediction types, guidance on and off, several images a request, and `reproducible`. Files hold the SHA-256 of each
 image's pixels, so that a new line of metadata does not count as a difference. `--compare` ends with 1 if any pixel differs.
 Hashes of one machine mean nothing on another: instruction sets round differently.
@@ -30,9 +30,27 @@ from benchmarks.server import server
 _START_S = 120
 _REQUEST_S = 300
 _SAMPLERS = (
-    "euler euler_a heun lms ddim ddpm pndm dpmpp_2m dpmpp_2m_karras dpmpp_2m_sde dpmpp_3m dpmpp_2s dpmpp_sde unipc deis lcm tcd "
-    "sa_solver dpm2 dpm2_a"
-).split()
+    "euler",
+    "euler_a",
+    "heun",
+    "lms",
+    "ddim",
+    "ddpm",
+    "pndm",
+    "dpmpp_2m",
+    "dpmpp_2m_karras",
+    "dpmpp_2m_sde",
+    "dpmpp_3m",
+    "dpmpp_2s",
+    "dpmpp_sde",
+    "unipc",
+    "deis",
+    "lcm",
+    "tcd",
+    "sa_solver",
+    "dpm2",
+    "dpm2_a",
+)
 _SIZES = ((64, 64), (128, 128), (192, 128), (96, 160))
 _ENVIRONMENT = {
     "LITESTAR_DIFFUSION__MODELS__DTYPE": "float32",

@@ -24,8 +24,8 @@ from rich.table import Table
 from soaking import own_nbytes
 
 from litestar_diffusion.bootstrap import Services, build
-from litestar_diffusion.domain.generation import GenerationParameters
-from litestar_diffusion.infra.logs import configure_logging
+from litestar_diffusion.domain.requests.parameters import GenerationParameters
+from litestar_diffusion.infra.telemetry.logging import configure_logging
 from litestar_diffusion.settings import MemorySettings, ModelsSettings, Settings
 
 _DTYPES = ("bfloat16", "float16", "float32")

@@ -7,8 +7,9 @@ import click
 import msgspec
 
 from ..domain.errors import FieldError
-from ..domain.generation import GenerationParameters, resolve
 from ..domain.generator import Generated, Timings
+from ..domain.requests.parameters import GenerationParameters
+from ..domain.requests.resolution import resolve
 from ..settings import Settings, load_settings
 from .options import settings_option
 from .output import Output
@@ -58,8 +59,8 @@ def _refuse(settings: Settings, model: str, parameters: GenerationParameters, wr
 
 async def _generated(settings: Settings, model: str, parameters: GenerationParameters) -> Generated:
     from ..bootstrap import build  # here, because `--help` need not wait for it
-    from ..infra.allocator import keep_freed_memory
-    from ..infra.logs import configure_logging
+    from ..infra.device.malloc import keep_freed_memory
+    from ..infra.telemetry.logging import configure_logging
 
     keep_freed_memory()
     configure_logging(settings.log.format, "error")  # warnings come with the result

@@ -9,6 +9,6 @@ import click
 @click.argument("file", type=click.Path(exists=True, path_type=Path))
 def inspect(file: Path) -> None:
     """Say what a checkpoint or diffusers folder is, and how that was found. Reads its header alone."""
-    from ..infra.explain import explain  # here, because `--help` need not wait for it
+    from ..infra.catalogue.inspection_report import explain  # here, because `--help` need not wait for it
 
     click.echo(explain(file))

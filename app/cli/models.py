@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from ..domain.model import Checkpoint, Folder, HubRepository, ModelSpec, ModelTraits
+from ..domain.models.spec import Checkpoint, Folder, HubRepository, ModelSpec, ModelTraits
 from ..settings import load_settings
 from .options import settings_option
 

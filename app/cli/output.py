@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from ..domain.generation import GenerationParameters
 from ..domain.generator import GeneratedImage
+from ..domain.requests.parameters import GenerationParameters
 from .failures import Failure
 
 _FORMATS = {"": "png", ".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}

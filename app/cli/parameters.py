@@ -7,7 +7,7 @@ import click
 from msgspec import inspect
 
 from ..domain.errors import FieldError, InvalidRequest
-from ..domain.generation import GenerationParameters
+from ..domain.requests.parameters import GenerationParameters
 from ..domain.validation import convert_all, convert_rest
 
 ARGUMENT = "prompt"

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..domain.jobs import OnProgress, StepProgress
-from ..domain.jobs import Progress as Made
-from ..domain.ports import LoadProgress
+from ..domain.models.components import LoadProgress
+from ..domain.requests.progress import OnProgress, StepProgress
+from ..domain.requests.progress import Progress as Made
 
 _TITLES = {"download": "Downloading", "read": "Loading", "place": "Moving to the device"}
 

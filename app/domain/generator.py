@@ -7,14 +7,19 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .books import Found
-from .dispatch import Dispatcher, Ran
+from .dispatch.dispatcher import Dispatcher, Ran
+from .dispatch.job import Job
+from .engine import Engine
 from .errors import FieldError, InvalidRequest, UnusableModel
-from .generation import GenerationParameters, GenerationRequest, Limits, OutputFormat, broken_limits, resolve
-from .jobs import Job, OnProgress
-from .ladder import Rung, warnings
-from .ports import Catalogue, Engine, ImageWriter, Pace, RawImage
-from .receipt import image_facts
+from .memory.ledger import Found
+from .memory.plan import Rung, warnings
+from .models.catalogue import Catalogue
+from .requests.image_metadata import image_facts
+from .requests.parameters import GenerationParameters, Limits, OutputFormat
+from .requests.progress import OnProgress
+from .requests.rendering import ImageWriter, Pace, RawImage
+from .requests.request import GenerationRequest
+from .requests.resolution import broken_limits, resolve
 
 _RANDOM_SEED_BITS = 32
 """Short enough to be read aloud, and below the 2**53 that JSON clients can hold."""

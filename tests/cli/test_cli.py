@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from litestar_diffusion.cli import cli as command_line
-from litestar_diffusion.domain.generation import GenerationParameters
+from litestar_diffusion.domain.requests.parameters import GenerationParameters
 from tests.pictures import opened, seen_in
 
 GENERATES_S = 400  # torch is imported and a model loaded, maybe on a machine with other work

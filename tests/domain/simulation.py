@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from litestar_diffusion.domain.budget import Budget
-from litestar_diffusion.domain.events import PoolEvent
-from litestar_diffusion.domain.pool import ModelPool
-from litestar_diffusion.domain.ports import Component
+from litestar_diffusion.domain.memory.budget import Budget
+from litestar_diffusion.domain.memory.events import PoolEvent
+from litestar_diffusion.domain.memory.pool import ModelPool
+from litestar_diffusion.domain.models.components import Component
 from litestar_diffusion.testing import FakeCatalogue, FakeEngine, component, model
 
 NAMES: tuple[str, ...] = ("a", "b", "c", "d")

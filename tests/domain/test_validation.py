@@ -6,8 +6,9 @@ from typing import Literal
 import msgspec
 import pytest
 
-from litestar_diffusion.domain.generation import GenerationParameters, Limits, broken_limits, resolve
-from litestar_diffusion.domain.model import Checkpoint, ModelName, ModelSpec, ModelTraits
+from litestar_diffusion.domain.models.spec import Checkpoint, ModelName, ModelSpec, ModelTraits
+from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
+from litestar_diffusion.domain.requests.resolution import broken_limits, resolve
 from litestar_diffusion.domain.validation import convert_all, convert_rest
 
 SPEC = ModelSpec(name=ModelName("a"), source=Checkpoint(path=Path("a.safetensors")), traits=ModelTraits())

@@ -12,13 +12,13 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from ...domain.model import SDXL_PREVIEW, ModelTraits, PreviewFactors
-from ...domain.ports import Component
-from .attention import attend_by_prompt_states
-from .lean import make_lean
-from .prompt_cache import PromptCache
-from .skipping import INITIALIZERS, Skipping
-from .upsampling import upsample_by_phases
+from ...domain.models.components import Component
+from ...domain.models.spec import SDXL_PREVIEW, ModelTraits, PreviewFactors
+from ..diffusion.fast_layers import make_lean
+from ..diffusion.phase_upsampling import upsample_by_phases
+from ..diffusion.prompt_cache import PromptCache
+from ..diffusion.prompt_kv_cache import attend_by_prompt_states
+from ..diffusion.skip_torch_functions import INITIALIZERS, Skipping
 
 COMPONENT_NAMES = ("unet", "vae", "text_encoder", "text_encoder_2")
 SHIPPED_CONFIGS = Path(__file__).parent / "configs"

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ...domain.errors import NotFinite
-from ...domain.generation import LATENT_SCALE
-from ...domain.memory import tile_px
-from ...domain.ports import RawImage
+from ...domain.memory.activation_estimate import tile_px
+from ...domain.requests.rendering import RawImage
+from ...domain.requests.request import LATENT_SCALE
+from ..diffusion.tiled_decode import decode_in_tiles
 from .components import SdxlModel
-from .tiles import decode_in_tiles
 
 
 def decode(model: SdxlModel, latents: Tensor, *, tiled: bool = False) -> tuple[RawImage, str | None]:

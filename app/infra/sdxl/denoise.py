@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...domain.generation import LATENT_SCALE, GenerationRequest
-from ...domain.model import PredictionType
-from .attention import PromptStates
+from ...domain.models.spec import PredictionType
+from ...domain.requests.request import LATENT_SCALE, GenerationRequest
+from ..diffusion.latent_preview import denoised, signal_at
+from ..diffusion.prompt_kv_cache import PromptStates
+from ..diffusion.samplers import build_sampler, start, step_arguments
 from .components import SdxlModel
-from .preview import denoised, signal_at
-from .samplers import build_sampler, start, step_arguments
 from .text import Conditioning
 
 _LATENT_CHANNELS = 4

@@ -6,13 +6,13 @@ from typing import Any
 
 from transformers import CLIPTokenizer
 
-from ...domain.generation import GenerationRequest
-from ...domain.model import ModelSpec
-from ...domain.ports import Inspection, PromptFacts, SamplerFacts
-from .chunks import tokens_of
+from ...domain.models.spec import ModelSpec
+from ...domain.requests.inspection import Inspection, PromptFacts, SamplerFacts
+from ...domain.requests.request import GenerationRequest
+from ..diffusion.samplers import build_sampler, start
+from ..diffusion.tokenization import tokens_of
 from .components import SHIPPED_CONFIGS, load_tokenizer, read_config
 from .load import configs_of, traits_of
-from .samplers import build_sampler, start
 
 
 class SdxlInspector:

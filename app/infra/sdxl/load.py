@@ -7,16 +7,16 @@ from typing import Any
 
 import msgspec
 
-from ...domain.model import SDXL_PREVIEW, Checkpoint, ModelSpec, ModelTraits
-from ...domain.ports import OnLoad
-from ..header import Tensor as TensorEntry
-from ..header import read_header
-from ..loading import Loading
-from ..precision import FileWeights, Precision
-from .checkpoint import PREFIXES
+from ...domain.models.components import OnLoad
+from ...domain.models.spec import SDXL_PREVIEW, Checkpoint, ModelSpec, ModelTraits
+from ..device.precision import FileWeights, Precision
+from ..diffusion.load_context import Loading
+from ..diffusion.prompt_cache import PromptCache
+from ..weights.safetensors_header import Tensor as TensorEntry
+from ..weights.safetensors_header import read_header
+from .component_reader import ComponentReader, component_files
 from .components import COMPONENT_NAMES, SHIPPED_CONFIGS, SdxlModel, load_tokenizer, read_config
-from .prompt_cache import PromptCache
-from .reader import ComponentReader, component_files
+from .key_conversion import PREFIXES
 
 
 def load_model(

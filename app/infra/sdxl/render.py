@@ -2,8 +2,8 @@
 
 import time
 
-from ...domain.generation import GenerationRequest
-from ...domain.ports import LAVISH, Frugality, OnStep, Rendered
+from ...domain.requests.rendering import LAVISH, Frugality, OnStep, Rendered
+from ...domain.requests.request import GenerationRequest
 from .components import SdxlModel
 from .run import SdxlForwards, SdxlRun
 

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 import torch
 
-from ...domain.generation import GenerationRequest
-from ...domain.ports import LAVISH, Frugality, RawImage
-from ..out_of_memory import stage
+from ...domain.requests.rendering import LAVISH, Frugality, RawImage
+from ...domain.requests.request import GenerationRequest
+from ..device.out_of_memory import stage
+from ..diffusion.latent_preview import preview
 from .components import SdxlModel
 from .decode import decode
 from .denoise import Forward, Strand, grouped
-from .preview import preview
 from .text import encode
 
 

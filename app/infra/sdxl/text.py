@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from transformers import CLIPTokenizer
 
-from ...domain.generation import GenerationRequest
-from ...domain.ports import ComponentId
-from .chunks import tokens_of
+from ...domain.models.components import ComponentId
+from ...domain.requests.request import GenerationRequest
+from ..diffusion.prompt_cache import EncodedPrompt, PromptCache, PromptKey
+from ..diffusion.tokenization import tokens_of
 from .components import SdxlModel
-from .prompt_cache import EncodedPrompt, PromptCache, PromptKey
 
 _ENCODERS = ("text_encoder", "text_encoder_2")
 

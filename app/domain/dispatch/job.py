@@ -1,0 +1,84 @@
+"""A job: one accepted request on its way through the server."""
+
+import threading
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..errors import Cancelled, DiffusionError, ShuttingDown
+from ..models.components import LoadProgress
+from ..models.spec import ModelName
+from ..requests.parameters import Priority
+from ..requests.progress import OnProgress, Preview, StepProgress
+from ..requests.rendering import RawImage
+
+JobState = Literal["waiting", "running", "finished", "failed", "cancelled"]
+
+
+@dataclass(slots=True, kw_only=True)
+class Job:
+    """One accepted request: where it is, and the flag that stops it.
+
+    The event loop changes `state` and asks it to stop; the engine thread reads the flag between two steps.
+    """
+
+    id: str
+    model: ModelName
+    client: str = ""
+    """Who sent it: clients share the device fairly."""
+    priority: Priority = "normal"
+    state: JobState = "waiting"
+    steps_done: int = 0
+    steps_total: int = 0
+    on_progress: OnProgress | None = None
+    previews: bool = False
+    """Whether its sender wants to see unfinished images."""
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _reason: DiffusionError | None = None
+
+    @property
+    def fraction(self) -> float:
+        """How much of its denoising is done, 0 to 1."""
+        return self.steps_done / self.steps_total if self.steps_total else 0.0
+
+    @property
+    def reason(self) -> DiffusionError:
+        """Why it was asked to stop."""
+        return self._reason or Cancelled("The request was cancelled.")
+
+    def stop(self, reason: DiffusionError) -> None:
+        """Ask the job to end before its next step. Any thread; the first reason counts."""
+        if self._reason is None:
+            self._reason = reason
+        self._stop.set()
+
+    def check(self) -> None:
+        """Raise the reason for which the job was asked to stop, if it was."""
+        if self._stop.is_set():
+            raise self.reason
+
+    def on_load(self, progress: LoadProgress) -> None:
+        """Pass on how far the load is."""
+        if self.on_progress is not None:
+            self.on_progress(progress)
+
+    def on_preview(self, image: RawImage, done: int, total: int) -> None:
+        """Pass on what the unfinished image looks like."""
+        if self.on_progress is not None:
+            self.on_progress(Preview(image=image, done=done, total=total))
+
+    def on_step(self, done: int, total: int) -> None:
+        """Note a finished step; raise if the job was asked to stop. Called from the engine thread."""
+        self.steps_done, self.steps_total = done, total
+        if self.on_progress is not None:
+            self.on_progress(StepProgress(done=done, total=total))
+        self.check()
+
+
+def gone_away() -> Cancelled:
+    """The reason for stopping a job whose client has left."""
+    return Cancelled("The client went away before the image was done.")
+
+
+def going_down() -> ShuttingDown:
+    """The reason for stopping a job when the server ends."""
+    return ShuttingDown("The server is shutting down. Send the request again to the next one.")

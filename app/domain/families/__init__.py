@@ -1,0 +1,1 @@
+"""Families of models: how a model is recognised, and what is particular to it."""

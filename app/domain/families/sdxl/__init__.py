@@ -1,0 +1,1 @@
+"""The SDXL family: how its files are recognised."""

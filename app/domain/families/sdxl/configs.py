@@ -1,0 +1,96 @@
+"""What the configs of a model's components say, as far as a header can be checked against it; SDXL's own by default."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from ...models.spec import Widths
+
+
+class UnetConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Of `unet/config.json`."""
+
+    in_channels: int = 4
+    out_channels: int = 4
+    block_out_channels: tuple[int, ...] = (320, 640, 1280)
+    down_block_types: tuple[str, ...] = ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D")
+    layers_per_block: int = 2
+    transformer_layers_per_block: int | tuple[int, ...] = (1, 2, 10)
+    cross_attention_dim: int = 2048
+    projection_class_embeddings_input_dim: int | None = 2816
+    time_cond_proj_dim: int | None = None
+    """Set in models that take the guidance scale as an input, as some LCM ones do."""
+    sample_size: int | None = None
+    """Side of the latent; an eighth of the picture's."""
+
+    def __post_init__(self) -> None:
+        """Whatever is given block by block must be given for each."""
+        layers = self.transformer_layers_per_block
+        counts = {len(self.block_out_channels), len(self.down_block_types)}
+        if not isinstance(layers, int):
+            counts.add(len(layers))
+        if len(counts) > 1 or 0 in counts:
+            raise ValueError("block_out_channels, down_block_types and transformer_layers_per_block differ in length")
+
+    def depth(self, block: int) -> int:
+        """Transformer layers of an attention in a block."""
+        layers = self.transformer_layers_per_block
+        return layers if isinstance(layers, int) else layers[block]
+
+    @property
+    def prompt_channels(self) -> int:
+        """Channels of all cross-attention layers together, where each block on the way up mirrors one on the way down."""
+        down, last = self.layers_per_block, len(self.block_out_channels) - 1
+        attending = [block for block, kind in enumerate(self.down_block_types) if "CrossAttn" in kind]
+        sides = sum((down + down + 1) * self.depth(block) * self.block_out_channels[block] for block in attending)
+        return sides + self.depth(last) * self.block_out_channels[last]
+
+
+class VaeConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Of `vae/config.json`."""
+
+    in_channels: int = 3
+    out_channels: int = 3
+    latent_channels: int = 4
+    block_out_channels: Annotated[tuple[int, ...], Meta(min_length=1)] = (128, 256, 512, 512)
+
+
+class TextEncoderConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Of `text_encoder/config.json` or `text_encoder_2/config.json`."""
+
+    vocab_size: int = 49408
+    max_position_embeddings: int = 77
+    hidden_size: int = 768
+    intermediate_size: int = 3072
+    num_hidden_layers: int = 12
+
+
+class SamplerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Of `scheduler/scheduler_config.json`."""
+
+    prediction_type: str | None = None
+    rescale_betas_zero_snr: bool | None = None
+
+
+_SECOND = TextEncoderConfig(hidden_size=1280, intermediate_size=5120, num_hidden_layers=32)
+
+
+class ComponentConfigs(msgspec.Struct, frozen=True, kw_only=True):
+    """All of a model's."""
+
+    unet: UnetConfig = UnetConfig()
+    vae: VaeConfig = VaeConfig()
+    text_encoder: TextEncoderConfig = TextEncoderConfig()
+    text_encoder_2: TextEncoderConfig = _SECOND
+    sampler: SamplerConfig = SamplerConfig()
+
+    @property
+    def widths(self) -> Widths:
+        """How wide the networks are where their activations peak."""
+        vae = self.vae.block_out_channels
+        return Widths(
+            unet=self.unet.block_out_channels[0],
+            prompt=self.unet.prompt_channels,
+            vae=vae[min(1, len(vae) - 1)],
+        )

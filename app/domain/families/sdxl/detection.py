@@ -1,0 +1,215 @@
+"""What a model is, from headers and configs alone: names, shapes, metadata. No tensor is read."""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from ...models.spec import SDXL_WIDTHS, FewStep, ModelOverrides, ModelTraits, PredictionType, Widths
+from ..distillation import USUAL_STEPS, FewStepReading, read_few_step
+from ..unsupported import lookalike, unsupported_variant
+from .configs import ComponentConfigs, SamplerConfig
+from .key_tensors import Shapes, checkpoint_problems, told
+
+_SIZE_PX = 1024
+_TURBO_SIZE_PX = 512
+_LATENT_SCALE = 8
+_SIZE_STEP_PX = 64
+_PREDICTIONS: dict[str, PredictionType] = {
+    "epsilon": "epsilon",
+    "eps": "epsilon",
+    "v": "v_prediction",
+    "v_prediction": "v_prediction",
+    "v-prediction": "v_prediction",
+    "v_pred": "v_prediction",
+    "vpred": "v_prediction",
+}
+_TITLES: dict[PredictionType, str] = {"epsilon": "epsilon prediction", "v_prediction": "v-prediction"}
+_ZERO_SNR_KEYS = ("modelspec.zero_terminal_snr", "ss_zero_terminal_snr")
+_SAYS_V = re.compile(r"(?<![a-z])v[ _-]?pred", re.IGNORECASE)
+
+
+class NotServable(ValueError):
+    """The files are of something else than an SDXL base model; the message says what, and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """Traits, and how each was found, in words."""
+
+    traits: ModelTraits
+    evidence: tuple[str, ...]
+    widths: Widths = SDXL_WIDTHS
+
+
+def read_checkpoint(shapes: Shapes, metadata: Mapping[str, str], name: str, configs: ComponentConfigs) -> Reading:
+    """The traits of a single-file checkpoint.
+
+    Args:
+        shapes: every tensor of the header.
+        metadata: the header's `__metadata__`.
+        name: the file's name without suffix; the weakest evidence.
+        configs: what the component configs promise, the shipped ones or those beside the file.
+
+    Raises:
+        NotServable: it is not an SDXL base model, or parts of it are missing or have the wrong size.
+    """
+    _refuse_unfit(shapes, configs)
+    kind = "SDXL base: the file holds UNet, VAE and both text encoders, in the sizes of their configs"
+    return _reading(kind, shapes, metadata, read_few_step(metadata, name), configs, name)
+
+
+def read_pipeline(pipeline: str, configs: ComponentConfigs, *names: str) -> Reading:
+    """The traits of a diffusers folder.
+
+    Args:
+        pipeline: the class that its `model_index.json` names.
+        configs: of its components.
+        names: what it is called, most telling first.
+
+    Raises:
+        NotServable: it is not an SDXL text-to-image pipeline.
+    """
+    _refuse_other_pipelines(pipeline, configs)
+    few_step = _few_step_of_names(names)
+    return _reading(f"SDXL base: model_index.json describes a {pipeline}", {}, {}, few_step, configs, " ".join(names))
+
+
+def read_names(*names: str) -> Reading:
+    """What the names of a repository suggest that has not been downloaded yet."""
+    guessed = "SDXL base, by assumption: it has not been downloaded yet, so only its name is known"
+    return _reading(guessed, {}, {}, _few_step_of_names(names), ComponentConfigs(), " ".join(names))
+
+
+def apply_overrides(reading: Reading, overrides: ModelOverrides, origin: str) -> Reading:
+    """Traits as a person states them; `origin` says where, for the evidence."""
+    stated: dict[str, object] = {}
+    evidence: list[str] = []
+    if overrides.prediction_type is not None:
+        stated["prediction_type"] = overrides.prediction_type
+        evidence.append(f"{_TITLES[overrides.prediction_type]}: {origin} says so")
+    if overrides.zero_snr is not None:
+        stated["zero_snr"] = overrides.zero_snr
+        evidence.append(f"{'' if overrides.zero_snr else 'no '}zero terminal SNR: {origin} says so")
+    if overrides.few_step is not None:
+        stated["few_step"] = _stated_few_step(overrides, reading.traits.few_step)
+        evidence.append(
+            f"{f'few-step ({overrides.few_step})' if overrides.few_step else 'not few-step'}: {origin} says so"
+        )
+    if not stated:
+        return reading
+    traits = msgspec.structs.replace(reading.traits, **stated)
+    return replace(reading, traits=traits, evidence=(*evidence, *reading.evidence))
+
+
+def _refuse_unfit(shapes: Shapes, configs: ComponentConfigs) -> None:
+    unsupported = unsupported_variant(shapes)
+    if unsupported is not None:
+        raise NotServable(unsupported)
+    problems = checkpoint_problems(shapes, configs)
+    if not problems:
+        return
+    what = lookalike(shapes)
+    if what is not None:
+        raise NotServable(what)
+    if any("lacks" in problem for problem in problems):
+        raise NotServable(f"{told(problems)}. Use a full SDXL checkpoint, with UNet, VAE and both text encoders.")
+    raise NotServable(
+        f"{told(problems)}. If it is a variant of SDXL with other sizes, put its diffusers configs into a folder "
+        "<name>.config beside the file."
+    )
+
+
+def _refuse_other_pipelines(pipeline: str, configs: ComponentConfigs) -> None:
+    if "Refiner" in pipeline or not pipeline.startswith("StableDiffusionXL"):
+        raise NotServable(f"its model_index.json describes a {pipeline}; only StableDiffusionXLPipeline is served.")
+    if configs.unet.in_channels != 4:
+        raise NotServable(
+            f"its UNet takes {configs.unet.in_channels} channels, as models for inpainting or editing do; only "
+            "text-to-image is served."
+        )
+    if configs.unet.time_cond_proj_dim is not None:
+        raise NotServable("its UNet takes the guidance scale as an input (an LCM model); that is not served.")
+
+
+def _reading(
+    kind: str,
+    shapes: Shapes,
+    metadata: Mapping[str, str],
+    few_step: FewStepReading,
+    configs: ComponentConfigs,
+    name: str,
+) -> Reading:
+    prediction, how_predicted = _prediction_type(shapes, metadata, configs.sampler)
+    zero_snr, how_zero = _zero_snr(shapes, metadata, configs.sampler)
+    size_px, how_size = _size_px(metadata, few_step, configs)
+    traits = ModelTraits(prediction_type=prediction, zero_snr=zero_snr, few_step=few_step.few_step, size_px=size_px)
+    evidence = (kind, how_predicted, how_zero, few_step.evidence, how_size, *_doubts(prediction, name))
+    return Reading(traits=traits, evidence=evidence, widths=configs.widths)
+
+
+def _prediction_type(shapes: Shapes, metadata: Mapping[str, str], sampler: SamplerConfig) -> tuple[PredictionType, str]:
+    if "v_pred" in shapes:
+        return "v_prediction", "v-prediction: the file holds the key v_pred"
+    stated = metadata.get("modelspec.prediction_type", "").lower()
+    if stated in _PREDICTIONS:
+        found = _PREDICTIONS[stated]
+        return found, f"{_TITLES[found]}: modelspec.prediction_type is {stated!r}"
+    if sampler.prediction_type is None:
+        return "epsilon", "epsilon prediction: nothing says otherwise (no key v_pred, no modelspec.prediction_type)"
+    if sampler.prediction_type not in _PREDICTIONS:
+        raise NotServable(
+            f"its scheduler_config.json says that it predicts {sampler.prediction_type!r}; that is not served."
+        )
+    found = _PREDICTIONS[sampler.prediction_type]
+    return found, f"{_TITLES[found]}: its scheduler_config.json says so"
+
+
+def _zero_snr(shapes: Shapes, metadata: Mapping[str, str], sampler: SamplerConfig) -> tuple[bool, str]:
+    if "ztsnr" in shapes:
+        return True, "zero terminal SNR: the file holds the key ztsnr"
+    stated = next((key for key in _ZERO_SNR_KEYS if metadata.get(key, "").lower() in ("true", "1", "yes")), None)
+    if stated is not None:
+        return True, f"zero terminal SNR: {stated} is {metadata[stated]!r}"
+    if sampler.rescale_betas_zero_snr:
+        return True, "zero terminal SNR: its scheduler_config.json says so"
+    return False, "no zero terminal SNR: nothing speaks for it (no key ztsnr)"
+
+
+def _size_px(metadata: Mapping[str, str], few_step: FewStepReading, configs: ComponentConfigs) -> tuple[int, str]:
+    if configs.unet.sample_size is not None:
+        size_px = configs.unet.sample_size * _LATENT_SCALE
+        return size_px, f"{size_px} pixels: its unet/config.json says so"
+    resolution = re.fullmatch(r"(\d{2,5})x(\d{2,5})", metadata.get("modelspec.resolution", ""))
+    if resolution is not None:
+        side = math.sqrt(int(resolution[1]) * int(resolution[2]))
+        size_px = max(round(side / _SIZE_STEP_PX), 1) * _SIZE_STEP_PX
+        return size_px, f"{size_px} pixels: modelspec.resolution is {resolution[0]}"
+    if few_step.original_turbo:
+        return _TURBO_SIZE_PX, f"{_TURBO_SIZE_PX} pixels, as SDXL-Turbo itself"
+    return _SIZE_PX, f"{_SIZE_PX} pixels, as SDXL"
+
+
+def _doubts(prediction: PredictionType, name: str) -> Iterator[str]:
+    if prediction == "epsilon" and _SAYS_V.search(name):
+        yield (
+            "its name sounds like v-prediction, and nothing else does: if its images are noise, set "
+            'prediction_type = "v_prediction" in its sidecar or in the settings'
+        )
+
+
+def _few_step_of_names(names: tuple[str, ...]) -> FewStepReading:
+    readings = [read_few_step({}, name) for name in names]
+    return next((reading for reading in readings if reading.few_step is not None), readings[0])
+
+
+def _stated_few_step(overrides: ModelOverrides, found: FewStep | None) -> FewStep | None:
+    """The kind that a person states; its steps too, or else those of the name, or else the usual ones."""
+    if not overrides.few_step:
+        return None
+    named = found.steps if found is not None and found.kind == overrides.few_step else None
+    return FewStep(
+        kind=overrides.few_step, steps=overrides.num_inference_steps or named or USUAL_STEPS[overrides.few_step]
+    )

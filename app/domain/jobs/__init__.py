@@ -1,0 +1,1 @@
+"""Jobs that outlive the request that sent them: states, events, results."""

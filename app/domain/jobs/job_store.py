@@ -1,0 +1,265 @@
+"""Jobs that outlive the request that sent them: their states, events and results, and who joins which by idempotency key."""
+
+import asyncio
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from ..errors import Cancelled, ExpiredJob, IdempotencyConflict, QueueFull, UnknownJob
+from ..generator import Generated, ImageGenerator
+from ..models.spec import ModelName
+from ..requests.parameters import GenerationParameters
+from ..requests.progress import Preview, Progress
+from ..requests.rendering import ImageWriter
+from ..uncancellable import retrieve
+from .previews import Previews
+from .tracked_job import TrackedJob, TrackedState
+
+_REMEMBERED = 10_000
+"""Ids of jobs that have expired, so that they can be told from those that never were."""
+_SOONEST_S = 0.01
+"""The clocks of jobs and of timers may differ a little."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPolicy:
+    """How long finished jobs are kept, and how many may be unfinished."""
+
+    max_unfinished: int | None = None
+    """Those included that the dispatcher does not know yet, because the engine is still starting."""
+
+    keep_s: float = 600.0
+    max_finished: int = 100
+    max_result_nbytes: int = 512 * 1024**2
+    """Of all results together."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    job: TrackedJob
+    body: bytes
+
+
+class JobBoard:
+    """All jobs that can be asked for. Event loop only."""
+
+    def __init__(
+        self,
+        generator: ImageGenerator,
+        writer: ImageWriter,
+        policy: JobPolicy | None = None,
+        *,
+        now: Callable[[], float] = time.time,
+        on_ended: Callable[[TrackedJob], None] = lambda _job: None,
+    ) -> None:
+        """Make an empty board.
+
+        Args:
+            generator: makes the images.
+            writer: encodes previews.
+            policy: how long finished jobs are kept.
+            now: seconds since the epoch.
+            on_ended: hears of every job that has ended, and returns at once.
+        """
+        self._generator = generator
+        self._writer = writer
+        self._policy = policy or JobPolicy()
+        self._now = now
+        self._on_ended = on_ended
+        self._expiry: asyncio.TimerHandle | None = None
+        self._jobs: OrderedDict[str, TrackedJob] = OrderedDict()
+        self._keys: dict[tuple[str, str], _Key] = {}
+        self._expired: OrderedDict[str, None] = OrderedDict()
+
+    @property
+    def result_nbytes(self) -> int:
+        """Bytes of the images that are kept."""
+        return sum(job.nbytes for job in self._jobs.values())
+
+    def post(
+        self,
+        model: str,
+        parameters: GenerationParameters,
+        *,
+        client: str = "",
+        key: str | None = None,
+        detached: bool = True,
+    ) -> TrackedJob:
+        """Send a job on its way, or join the one that was sent with the same key.
+
+        Args:
+            model: name of a catalogue entry.
+            parameters: what to make.
+            client: who asks; keys of different clients do not meet.
+            key: of the client's choice; the same key and body mean the same job, unless that one has failed.
+            detached: whether it goes on when nobody waits for it.
+
+        Raises:
+            UnknownModel, InvalidRequest: nothing was begun.
+            QueueFull, TooManyRequests, ShuttingDown, EngineStuck: it would have to wait behind too many.
+            IdempotencyConflict: the key came with another body before.
+        """
+        self._expire()
+        body = msgspec.msgpack.encode((model, parameters))
+        if key is not None and (known := self._known(client, key, body)) is not None:
+            known.detached |= detached
+            return known
+        self._generator.check(model, parameters, ())
+        self._refuse_if_full(client)
+        job = TrackedJob(
+            id=uuid.uuid4().hex, model=ModelName(model), client=client, created=self._now(), detached=detached
+        )
+        self._jobs[job.id] = job
+        if key is not None:
+            self._keys[client, key] = _Key(job, body)
+        self._begin(job, parameters)
+        return job
+
+    async def run(
+        self, model: str, parameters: GenerationParameters, *, client: str = "", key: str | None = None
+    ) -> Generated:
+        """Send a job, or join the one of the same key, and wait for it; it ends when its last waiter is cancelled.
+
+        Nothing comes between joining and waiting, so nobody joins work that is being given up.
+
+        Raises:
+            DiffusionError: as `post` and the job do.
+        """
+        return await self.result(self.post(model, parameters, client=client, key=key, detached=False))
+
+    def get(self, job_id: str) -> TrackedJob:
+        """The job of this id.
+
+        Raises:
+            ExpiredJob: it ended too long ago.
+            UnknownJob: there was none.
+        """
+        self._expire()
+        if (job := self._jobs.get(job_id)) is not None:
+            return job
+        raise ExpiredJob(job_id) if job_id in self._expired else UnknownJob(job_id)
+
+    def all(self, state: TrackedState | None = None) -> list[TrackedJob]:
+        """Every job, or those in one state, the newest first."""
+        self._expire()
+        return [job for job in reversed(self._jobs.values()) if state in (None, job.state)]
+
+    async def cancel(self, job_id: str) -> TrackedJob:
+        """End a job before its next step, and wait for that; forget one that has ended.
+
+        Raises:
+            ExpiredJob, UnknownJob: as `get` does.
+        """
+        job = self.get(job_id)
+        if job.over:
+            self._forget(job)
+            return job
+        self._stop(job)
+        await asyncio.wait([job.work])
+        return job
+
+    async def result(self, job: TrackedJob) -> Generated:
+        """Wait for a job. When the last who waits is cancelled, a job that is not detached ends before its next step.
+
+        Raises:
+            DiffusionError: as the job did.
+        """
+        job.waiters += 1
+        try:
+            return await asyncio.shield(job.work)
+        except asyncio.CancelledError:
+            if job.work.cancelled():
+                raise Cancelled("The job was cancelled.") from None
+            raise
+        finally:
+            job.waiters -= 1
+            if not job.waiters and not job.detached and not job.over:
+                self._stop(job)
+
+    def _stop(self, job: TrackedJob) -> None:
+        """End a job before its next step. Whoever sends its key from now on means new work, not what is ending."""
+        self._drop_key(job)
+        job.work.cancel()
+
+    def _refuse_if_full(self, client: str) -> None:
+        self._generator.refuse_if_full(client)
+        unfinished = sum(not job.over for job in self._jobs.values())
+        if self._policy.max_unfinished is not None and unfinished >= self._policy.max_unfinished:
+            raise QueueFull(unfinished, retry_after_s=unfinished)
+
+    def _begin(self, job: TrackedJob, parameters: GenerationParameters) -> None:
+        loop, previews = asyncio.get_running_loop(), Previews(job, self._writer)
+
+        def note(progress: Progress) -> None:
+            if isinstance(progress, Preview):
+                previews.show(progress)
+            else:
+                job.note(progress, self._now())
+
+        def tell(progress: Progress) -> None:
+            loop.call_soon_threadsafe(note, progress)
+
+        job.work = asyncio.create_task(
+            self._generator.generate(
+                job.model,
+                parameters,
+                job_id=job.id,
+                client=job.client,
+                on_progress=tell,
+                previews=parameters.previews,
+            ),
+            name=f"tracked job {job.id}",
+        )
+        job.work.add_done_callback(retrieve)
+        job.work.add_done_callback(lambda work: self._ended(job, work))
+
+    def _ended(self, job: TrackedJob, work: "asyncio.Task[Generated]") -> None:
+        job.end(work, self._now())
+        if job.result is None:
+            self._drop_key(job)  # a client that tries again means it
+        self._on_ended(job)
+        self._expire()
+
+    def _known(self, client: str, key: str, body: bytes) -> TrackedJob | None:
+        known = self._keys.get((client, key))
+        if known is None:
+            return None
+        if known.body != body:
+            raise IdempotencyConflict(key)
+        return known.job
+
+    def _expire(self) -> None:
+        policy, now = self._policy, self._now()
+        finished = sorted((job for job in self._jobs.values() if job.over), key=lambda job: job.ended or now)
+        excess = sum(job.nbytes for job in finished) - policy.max_result_nbytes
+        for index, job in enumerate(finished):
+            too_many = len(finished) - index > policy.max_finished
+            if too_many or excess > 0 or now - (job.ended or now) >= policy.keep_s:
+                excess -= job.nbytes
+                self._forget(job)
+        self._expire_later()
+
+    def _expire_later(self) -> None:
+        """See to it that images leave memory though nobody asks for anything any more."""
+        ends = [job.ended for job in self._jobs.values() if job.ended is not None]
+        if ends and self._expiry is None:
+            wait_s = min(ends) + self._policy.keep_s - self._now()
+            self._expiry = asyncio.get_running_loop().call_later(max(wait_s, _SOONEST_S), self._on_expiry)
+
+    def _on_expiry(self) -> None:
+        self._expiry = None
+        self._expire()
+
+    def _forget(self, job: TrackedJob) -> None:
+        del self._jobs[job.id]
+        self._drop_key(job)
+        self._expired[job.id] = None
+        while len(self._expired) > _REMEMBERED:
+            self._expired.popitem(last=False)
+
+    def _drop_key(self, job: TrackedJob) -> None:
+        self._keys = {key: known for key, known in self._keys.items() if known.job is not job}

@@ -1,0 +1,122 @@
+"""A job that can be asked for: by its id, by its events, by an idempotency key."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..errors import Cancelled, DiffusionError
+from ..generator import Generated
+from ..models.components import LoadProgress
+from ..models.spec import ModelName
+from ..requests.progress import Preview, Progress, QueueProgress, StepProgress
+from .event_log import EventLog
+
+TrackedState = Literal["queued", "loading", "running", "done", "failed", "cancelled"]
+
+
+_LOAD_PARTS = 100
+"""Into so many a load is cut; no more of its events are worth telling."""
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class TrackedJob:
+    """What is known of one job. Changes in the event loop only."""
+
+    id: str
+    model: ModelName
+    client: str
+    created: float
+    """Seconds since the epoch, as are the others."""
+    work: "asyncio.Task[Generated]" = field(init=False)
+    state: TrackedState = "queued"
+    started: float | None = None
+    ended: float | None = None
+    position: int | None = None
+    steps_done: int = 0
+    steps_total: int = 0
+    stepped: float | None = None
+    """When its last step was done."""
+    loading: LoadProgress | None = None
+    result: Generated | None = None
+    failure: DiffusionError | None = None
+    log: EventLog = field(default_factory=EventLog)
+    detached: bool = True
+    """Whether it goes on when nobody waits for it."""
+    waiters: int = 0
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return self.state in ("done", "failed", "cancelled")
+
+    @property
+    def nbytes(self) -> int:
+        """Of the images that it holds."""
+        return sum(len(image.data) for image in self.result.images) if self.result is not None else 0
+
+    def note(self, progress: Progress, now: float) -> None:
+        """Note how far it is."""
+        if self.over:
+            return
+        match progress:
+            case QueueProgress(position=position):
+                self.state, self.position = "queued", position
+                self.log.add("queued", position=position)
+            case LoadProgress():
+                self._note_load(progress)
+            case StepProgress(done=done, total=total):
+                self._note_step(done, total, now)
+            case Preview():
+                pass  # it is encoded first; see `Previews`
+
+    def _note_load(self, progress: LoadProgress) -> None:
+        told, self.loading = self.loading, progress
+        if self.state == "loading" and told is not None and _part(told) == _part(progress):
+            return
+        self.state = "loading"
+        self.log.add(
+            "loading", phase=progress.phase, done_nbytes=progress.done_nbytes, total_nbytes=progress.total_nbytes
+        )
+
+    def _note_step(self, done: int, total: int, now: float) -> None:
+        self.started = self.started if self.started is not None else now
+        self.state, self.position, self.loading = "running", None, None
+        self.stepped, self.steps_done, self.steps_total = now, done, total
+        self.log.add("step", done=done, total=total)
+
+    def end(self, work: "asyncio.Task[Generated]", now: float) -> None:
+        """Note how it ended."""
+        self.ended, self.position, self.loading = now, None, None
+        failure = Cancelled("The job was cancelled.") if work.cancelled() else work.exception()
+        if failure is None:
+            self.state, self.result = "done", work.result()
+            self.log.add("done", seeds=[image.seed for image in self.result.images])
+        elif isinstance(failure, (Cancelled, asyncio.CancelledError)):
+            self.state, self.failure = "cancelled", Cancelled("The job was cancelled.")
+            self.log.add("cancelled")
+        else:
+            self.state = "failed"
+            self.failure = failure if isinstance(failure, DiffusionError) else _unforeseen(failure)
+            self.log.add("failed", code=self.failure.code, detail=self.failure.message)
+
+    def remaining_s(self, now: float) -> float | None:
+        """Seconds until it is done, by its own pace so far; None before it has one."""
+        if self.started is None or self.stepped is None or not self.steps_done or self.over:
+            return None
+        left_s = (self.stepped - self.started) / self.steps_done * (self.steps_total - self.steps_done)
+        return max(0.0, left_s - (now - self.stepped))
+
+
+def _part(progress: LoadProgress) -> tuple[str, int]:
+    """How far a load is, coarsely; its end is a part of its own."""
+    total = max(progress.total_nbytes, 1)
+    return progress.phase, progress.done_nbytes * _LOAD_PARTS // total
+
+
+def _unforeseen(failure: BaseException) -> DiffusionError:
+    """What clients hear of a defect of ours; what it was stays its cause, for the log."""
+    error = DiffusionError(
+        "The server failed in a way that nobody foresaw. Its log has the details under this job's id."
+    )
+    error.__cause__ = failure
+    return error

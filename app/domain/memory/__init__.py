@@ -1,0 +1,1 @@
+"""The pool of models and its memory manager."""

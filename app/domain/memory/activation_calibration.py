@@ -1,0 +1,76 @@
+"""What models really needed beside their weights, held against what their shapes predict. Event loop only."""
+
+from dataclasses import dataclass
+
+from ..models.spec import ModelName
+from ..requests.rendering import Frugality
+from .activation_estimate import Demand
+
+_FIXED_NBYTES = 256 * 1024**2
+"""Only from here on is an excess over the prediction taken as proportional: below, it is mostly workspaces and text
+encoders, which do not grow with the picture."""
+_EASE = 0.1
+"""So much of the way back goes each request that needed less than was expected."""
+_FAILURE_FACTOR = 1.5
+_MAX_MARGIN = 4.0
+
+
+@dataclass(slots=True)
+class _Record:
+    ratio: float = 1.0
+    """Observed by predicted."""
+    margin: float = 1.0
+    """Raised by failures, which tell that more is needed but not how much."""
+
+
+class ActivationBook:
+    """Corrects predictions for each version of each model and dtype.
+
+    A peak above the expectation counts at once, one below it slowly. An out-of-memory raises the margin, so that the next
+    request reserves more; a margin only takes what there is, and refuses nobody, because a device that was full for a
+    moment says nothing about a model. Where nothing can be observed (a CPU), predictions stand; they are scaled by the
+    widths of the model's networks, so that a small model is not charged what SDXL needs.
+    """
+
+    def __init__(self) -> None:
+        self._records: dict[tuple[ModelName, str, int], _Record] = {}
+
+    def expected_nbytes(self, demand: Demand, frugality: Frugality) -> int:
+        """What a request will need, corrected by what was observed."""
+        return _corrected(demand.predicted_nbytes(frugality), self._of(demand).ratio)
+
+    def safe_nbytes(self, demand: Demand, frugality: Frugality) -> int:
+        """The same with the margin that failures have taught."""
+        return int(self.expected_nbytes(demand, frugality) * self._of(demand).margin)
+
+    def safe_step_nbytes(self, demand: Demand, frugality: Frugality) -> int:
+        """The same for one image while it is denoised."""
+        record = self._of(demand)
+        return int(_corrected(demand.predicted_step_nbytes(frugality), record.ratio) * record.margin)
+
+    def succeeded(self, demand: Demand, frugality: Frugality, observed_nbytes: int | None) -> None:
+        """Learn from a request that ran, and from its peak where the device tells."""
+        record = self._of(demand)
+        record.margin -= (record.margin - 1) * _EASE
+        if observed_nbytes is not None:
+            seen = _ratio(demand.predicted_nbytes(frugality), observed_nbytes)
+            record.ratio = seen if seen > record.ratio else record.ratio + (seen - record.ratio) * _EASE
+
+    def failed(self, demand: Demand) -> None:
+        """Learn from an out-of-memory."""
+        record = self._of(demand)
+        record.margin = min(record.margin * _FAILURE_FACTOR, _MAX_MARGIN)
+
+    def _of(self, demand: Demand) -> _Record:
+        return self._records.setdefault((demand.spec.name, demand.spec.version, demand.element_nbytes), _Record())
+
+
+def _corrected(predicted: int, ratio: float) -> int:
+    return int(predicted * ratio if ratio <= 1 else predicted + (ratio - 1) * max(predicted, _FIXED_NBYTES))
+
+
+def _ratio(predicted: int, observed: int) -> float:
+    """The inverse of `_corrected`."""
+    if observed <= predicted:
+        return observed / predicted
+    return 1 + (observed - predicted) / max(predicted, _FIXED_NBYTES)

@@ -1,0 +1,101 @@
+"""What a claim to memory needs next, decided from the books alone: the pool does it, `foretold` only imagines it."""
+
+from dataclasses import dataclass
+
+from ..errors import InsufficientMemory
+from .eviction import Idle, freed_nbytes, plan_eviction, plan_unloading
+from .ledger import Books, Entry, Hold
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """There is room: the claim can be granted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Others must give something back first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unload:
+    """An idle model must leave memory; then look again."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Offload:
+    """These device copies must be dropped; then look again."""
+
+    copies: tuple[Idle, ...]
+
+
+Step = Room | Wait | Unload | Offload
+
+
+def next_step(books: Books, hold: Hold) -> Step:
+    """What brings a claim nearer to its room now.
+
+    What others only wait for may be evicted too, as the last resort: they stand behind this claim in the queue, so waiting
+    for them would never end. Nobody is evicted before those have left who leave anyway: what they free may be enough.
+    """
+    entry = hold.entry
+    if entry.leaving:
+        return Wait()
+    used, limits = books.usage(hold), books.limits()
+    if used.host_nbytes <= limits.host_nbytes and used.device_nbytes <= limits.device_nbytes:
+        return Room()
+    if any(each.leaving or books.outdated(each) for each in books.all() if each is not entry):
+        return Wait()
+    idle = {model.key: (model, other) for model, other in books.idle_on_host(entry)}
+    models = plan_unloading(
+        [model for model, _ in idle.values()], books.shares(), used.host_nbytes - limits.host_nbytes
+    )
+    if models is None:
+        return Wait()
+    if models:
+        return Unload(idle[models[0].key][1])
+    copies = plan_eviction(books.idle_on_device(entry), used.device_nbytes - limits.device_nbytes)
+    return Offload(copies) if copies else Wait()
+
+
+def refuse_impossible(books: Books, hold: Hold) -> None:
+    """Refuse a claim that would not fit even if the model were alone with what is pinned.
+
+    Raises:
+        InsufficientMemory: it is one.
+    """
+    entry = hold.entry
+    current = books.entries.values()  # an outdated version leaves, pinned or not
+    staying = [other for other in current if other is not entry and other.record.pinned and other.model]
+    pinned, needed, limits = (
+        books.usage(of=staying),
+        books.usage(hold, of=[*staying, entry], alone=True),
+        books.limits(),
+    )
+    for tier, setting in (("host_nbytes", "memory.host"), ("device_nbytes", "memory.device")):
+        limit, taken, wanted = getattr(limits, tier), getattr(pinned, tier), getattr(needed, tier)
+        if wanted > limit:
+            own, available = wanted - taken, limit - taken
+            beside = f" beside {taken / 1e9:.2f} GB of pinned models" if taken else ""
+            raise InsufficientMemory(
+                f"Model {entry.spec.name!r} needs {own / 1e9:.2f} GB for its weights and this image; the budget allows "
+                f"{available / 1e9:.2f} GB{beside}. Ask for a smaller image, or raise {setting} in the settings.",
+                needed_nbytes=own,
+                available_nbytes=available,
+            )
+
+
+def room_for(books: Books, hold: Hold) -> bool:
+    """Whether a claim fits beside what is used or waited for; what is neither would be evicted for it."""
+    if books.queue or hold.entry.leaving:
+        return False  # those who queue in the pool are served first
+    used, limits = books.usage(hold), books.limits()
+    unwanted = [model for model, _ in books.idle_on_host(hold.entry) if model.wanted is None]
+    if used.host_nbytes - freed_nbytes(unwanted, books.shares()) > limits.host_nbytes:
+        return False
+    if books.shared:
+        return True
+    copies = sum(copy.nbytes for copy in books.idle_on_device(hold.entry) if copy.wanted is None)
+    return used.device_nbytes - copies <= limits.device_nbytes

@@ -1,0 +1,84 @@
+"""What the pool and the dispatcher tell whoever listens: one value an event, ready for a log line."""
+
+import re
+from collections.abc import Callable
+
+import msgspec
+
+from ..models.spec import ModelName
+
+
+class ModelLoaded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Weights came from disk into memory."""
+
+    model: ModelName
+    nbytes: int
+    seconds: float
+
+
+class ModelLoadFailed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A load ended in an error; after a short while the next request tries again, unless the files are to blame."""
+
+    model: ModelName
+    code: str
+    reason: str
+    stack: str | None = None
+    """Where it failed, where nobody foresaw that."""
+
+
+class ModelPlaced(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Components came from the host to the device; `nbytes` counts what moved."""
+
+    model: ModelName
+    components: tuple[str, ...]
+    nbytes: int
+    seconds: float
+
+
+class ModelOffloaded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Device copies were dropped; the host keeps the weights and nothing moved."""
+
+    model: ModelName
+    components: tuple[str, ...]
+    nbytes: int
+    seconds: float
+    reason: str
+
+
+class ModelUnloaded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The weights left memory altogether; `nbytes` leaves out what other models share."""
+
+    model: ModelName
+    nbytes: int
+    seconds: float
+    reason: str
+
+
+class LeaseGranted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A request got its model."""
+
+    model: ModelName
+    found: str
+    """`hot`, `warm` or `cold`."""
+    wait_s: float
+    load_s: float
+
+
+class LeaseOverdue(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A lease has been out for very long; whoever holds it may have forgotten it."""
+
+    model: ModelName
+    seconds: float
+
+
+PoolEvent = ModelLoaded | ModelLoadFailed | ModelPlaced | ModelOffloaded | ModelUnloaded | LeaseGranted | LeaseOverdue
+OnPoolEvent = Callable[[PoolEvent], None]
+
+
+def event_name(event: PoolEvent) -> str:
+    """The name of an event in logs and answers: `ModelLoaded` is `model_loaded`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
+
+
+def ignore(_event: PoolEvent) -> None:
+    """For those who do not listen."""

@@ -1,0 +1,148 @@
+"""What makes room for a request: two pure functions, one for each tier.
+
+On the device the unit is the component: nothing moves when one is dropped, and only what was dropped has to come back.
+In host memory the unit is the model, because what is dropped there has to be read from disk again.
+Both follow one order: first what nobody waits for, the least recently used of it first; then, as a last resort, what the
+requests furthest back in the queue wait for. That is Belady's rule (Belady 1966, "A study of replacement algorithms") as
+far as the queue shows the future, and least recently used beyond it.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+
+from ..models.components import ComponentId
+
+_EXHAUSTIVE = 6
+"""Up to so many components that were used last by the same lease, the fewest bytes are found by trying all subsets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Idle:
+    """Something in memory that no lease holds."""
+
+    key: str
+    nbytes: int
+    last_used: float
+    """Clock reading in seconds."""
+    wanted: int | None = None
+    """Position in the queue of the first request that waits for it; None where nobody does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdleModel:
+    """A model in host memory that no lease holds."""
+
+    key: str
+    components: Collection[ComponentId]
+    last_used: float
+    wanted: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shares:
+    """Who has which component in host memory, idle or not: one is freed when the last of its models goes."""
+
+    nbytes: dict[ComponentId, int] = field(default_factory=dict[ComponentId, int])
+    models: dict[ComponentId, int] = field(default_factory=dict[ComponentId, int])
+    """How many models have the component."""
+
+
+def plan_eviction(idle: Sequence[Idle], need_nbytes: int) -> tuple[Idle, ...] | None:
+    """The components that leave the device so that at least `need_nbytes` are freed.
+
+    Among those that were last used together, the subset with the fewest bytes is chosen, and whatever turns out not to be
+    needed stays.
+
+    Returns:
+        The victims in order, none where nothing needs to be freed; None where evicting all of `idle` is not enough.
+    """
+    if need_nbytes <= 0:
+        return ()
+    if sum(candidate.nbytes for candidate in idle) < need_nbytes:
+        return None
+    victims: list[Idle] = []
+    missing = need_nbytes
+    for group in _groups(idle):
+        chosen = _fewest_bytes(group, missing)
+        victims += chosen
+        missing -= sum(candidate.nbytes for candidate in chosen)
+        if missing <= 0:
+            break
+    return _without_needless(victims, -missing)
+
+
+def plan_unloading(idle: Sequence[IdleModel], shares: Shares, need_nbytes: int) -> tuple[IdleModel, ...] | None:
+    """The models that leave host memory so that at least `need_nbytes` are freed; what others share frees nothing.
+
+    Returns:
+        The victims in order, none where nothing needs to be freed; None where evicting all of `idle` is not enough.
+    """
+    if need_nbytes <= 0:
+        return ()
+    if freed_nbytes(idle, shares) < need_nbytes:
+        return None
+    victims: list[IdleModel] = []
+    for model in sorted(idle, key=_order):
+        victims.append(model)
+        if freed_nbytes(victims, shares) >= need_nbytes:
+            break
+    for model in reversed(victims[:-1]):
+        others = [victim for victim in victims if victim is not model]
+        if freed_nbytes(others, shares) >= need_nbytes:
+            victims = others
+    return tuple(victims)
+
+
+def freed_nbytes(victims: Sequence[IdleModel], shares: Shares) -> int:
+    """Bytes that become free when all of `victims` leave together."""
+    going: dict[ComponentId, int] = {}
+    for victim in victims:
+        for component in victim.components:
+            going[component] = going.get(component, 0) + 1
+    return sum(shares.nbytes[component] for component, count in going.items() if count == shares.models[component])
+
+
+def _order(candidate: Idle | IdleModel) -> tuple[bool, float, float]:
+    if candidate.wanted is None:
+        return False, 0, candidate.last_used
+    return True, -candidate.wanted, candidate.last_used
+
+
+def _groups(idle: Sequence[Idle]) -> list[list[Idle]]:
+    groups: dict[tuple[bool, float, float], list[Idle]] = {}
+    for candidate in sorted(idle, key=_order):
+        groups.setdefault(_order(candidate), []).append(candidate)
+    return list(groups.values())
+
+
+def _fewest_bytes(group: list[Idle], need_nbytes: int) -> list[Idle]:
+    """The subset that frees enough with the fewest bytes; all of the group where that is not enough."""
+    if sum(candidate.nbytes for candidate in group) <= need_nbytes:
+        return group
+    if len(group) > _EXHAUSTIVE:
+        return _largest_first(group, need_nbytes)
+    subsets = (subset for size in range(1, len(group) + 1) for subset in combinations(group, size))
+    enough = (subset for subset in subsets if sum(candidate.nbytes for candidate in subset) >= need_nbytes)
+    return list(min(enough, key=lambda subset: sum(candidate.nbytes for candidate in subset)))
+
+
+def _largest_first(group: list[Idle], need_nbytes: int) -> list[Idle]:
+    chosen: list[Idle] = []
+    for candidate in sorted(group, key=lambda candidate: -candidate.nbytes):
+        if need_nbytes <= 0:
+            break
+        chosen.append(candidate)
+        need_nbytes -= candidate.nbytes
+    return chosen
+
+
+def _without_needless(victims: list[Idle], spare_nbytes: int) -> tuple[Idle, ...]:
+    """Let those stay, most recently used first, whose bytes the others free in excess."""
+    kept: list[Idle] = []
+    for victim in reversed(victims):
+        if victim.nbytes <= spare_nbytes:
+            spare_nbytes -= victim.nbytes
+        else:
+            kept.append(victim)
+    return tuple(reversed(kept))

@@ -1,0 +1,92 @@
+"""Tells strangers that memory does not suffice: how much is needed, how much there is, and what would fit."""
+
+from collections.abc import Callable, Sequence
+
+from ..errors import InsufficientMemory
+from ..models.spec import ModelName
+from ..requests.request import GenerationRequest
+from .activation_estimate import Demand, largest_size, told
+from .snapshot import PoolReport
+
+_TRIED = {
+    "drop_idle": "idle models had been dropped",
+    "one_by_one": "the images were made one after the other",
+    "tiled_decode": "the picture was decoded in tiles",
+    "split_guidance": "the rows of guidance ran one after the other",
+}
+
+
+def insufficient_memory(
+    demand: Demand,
+    expected_nbytes: Callable[[GenerationRequest], int],
+    *,
+    weights_nbytes: int,
+    available_nbytes: int,
+    savings: Sequence[str] = (),
+    failed: bool = False,
+) -> InsufficientMemory:
+    """The error that ends a request which does not fit.
+
+    Args:
+        demand: what was asked for.
+        expected_nbytes: what a request needs beside the weights, at its most frugal.
+        weights_nbytes: of the model.
+        available_nbytes: for its weights and activations together.
+        savings: what was tried, by the names of the ladder's rungs.
+        failed: whether the device did run out; then more was needed than there was, whatever was expected, and all sizes
+            are judged by that.
+    """
+    room = available_nbytes - weights_nbytes
+    expected = max(expected_nbytes(demand.request), 1)
+    needed = max(expected, room + 1) if failed else expected
+    size = largest_size(demand.request, lambda smaller: expected_nbytes(smaller) * needed / expected <= room)
+    return InsufficientMemory(
+        f"{_shortage(demand, weights_nbytes + expected, available_nbytes)}{_tried(savings)}. {_advice(size)}",
+        needed_nbytes=weights_nbytes + needed,
+        available_nbytes=available_nbytes,
+        largest_size=size,
+        savings=savings,
+    )
+
+
+def available_nbytes(report: PoolReport, limit_nbytes: int, name: ModelName, *, idle_leave: bool = True) -> int:
+    """What a budget leaves to one model, its weights included: all but what the others keep.
+
+    Args:
+        report: the pool's books.
+        limit_nbytes: the device's budget.
+        name: of the model; what it shares with others is its own here.
+        idle_leave: whether models in use are expected to leave once they are idle; otherwise they count like pinned ones.
+    """
+    keep = {other for other, status in report.models if status.pinned or (status.leases and not idle_leave)} - {name}
+    kept = [
+        part
+        for part in report.components
+        if part.residency == "device" and name not in part.models and keep.intersection(part.models)
+    ]
+    return limit_nbytes - sum(part.nbytes for part in kept)
+
+
+def _shortage(demand: Demand, expected: int, available: int) -> str:
+    request = demand.request
+    image = f"an image of {request.width} x {request.height} with model {demand.spec.name!r}"
+    if expected > available:
+        return (
+            f"Memory does not suffice for {image}: about {told(expected)} are needed, the model's weights included, and "
+            f"{told(available)} are available"
+        )
+    return (
+        f"The device ran out of memory on {image}, although about {told(expected)} should have been enough and "
+        f"{told(available)} should have been there"
+    )
+
+
+def _tried(savings: Sequence[str]) -> str:
+    return f", even after {' and '.join(_TRIED[saving] for saving in savings)}" if savings else ""
+
+
+def _advice(size: tuple[int, int] | None) -> str:
+    way_out = "raise memory.device in the settings, or free memory that other programs use."
+    if size is None:
+        return f"No smaller size would fit either: {way_out}"
+    return f"The largest size of this shape that would fit is {size[0]} x {size[1]}: ask for that, or {way_out}"

@@ -1,0 +1,37 @@
+"""How a request begins: what it saves from the start, and the bytes that it reserves."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..requests.rendering import Frugality
+
+Rung = Literal["drop_idle", "one_by_one", "tiled_decode", "split_guidance"]
+
+
+_WARNINGS: dict[Rung, str] = {
+    "tiled_decode": "Memory was short: the image was decoded in overlapping tiles, which changes it a little.",
+    "split_guidance": "Memory was short: the two rows of guidance ran one after the other, which takes longer.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How a request begins: what it saves from the start, and the bytes that its lease reserves."""
+
+    frugality: Frugality
+    activation_nbytes: int
+    step_nbytes: int = 0
+    """How much of that one image takes while it is denoised; images that are denoised together add up."""
+    room_nbytes: int = 2**62
+    """What the budget leaves beside the model's weights."""
+
+
+def warnings(savings: tuple[Rung, ...]) -> tuple[str, ...]:
+    """What the client should know of the rungs that were taken."""
+    return tuple(_WARNINGS[rung] for rung in savings if rung in _WARNINGS)
+
+
+def saved(frugality: Frugality) -> tuple[Rung, ...]:
+    """The rungs that are taken from the start."""
+    taken: dict[Rung, bool] = {"tiled_decode": frugality.tiled_decode, "split_guidance": frugality.split_guidance}
+    return tuple(rung for rung, done in taken.items() if done)

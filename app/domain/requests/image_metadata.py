@@ -1,0 +1,93 @@
+"""What an image file says about itself: text that other tools read, and a receipt that can be sent again."""
+
+import functools
+import json
+from collections.abc import Iterator
+from importlib import metadata
+
+import msgspec
+
+from .request import GenerationRequest
+from .resolved_parameters import resolved_parameters
+from .samplers import SigmaSchedule, spec_of
+
+PARAMETERS_KEY = "parameters"
+"""Where AUTOMATIC1111's web UI puts its text; the tools that read generation data look there first."""
+RECEIPT_KEY = "litestar-diffusion"
+
+_SCHEDULE_LABELS: dict[SigmaSchedule, str] = {
+    "default": "Uniform",
+    "karras": "Karras",
+    "exponential": "Exponential",
+    "beta": "Beta",
+}
+_SDXL_CLIP_SKIP = 2
+"""The web UI counts layers from the end, from 1; SDXL's normal one is the last but one."""
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """How one image was made. `POST /generate/<model>` with the body `request` makes it again."""
+
+    version: str
+    """Of this package."""
+    model: str
+    model_version: str
+    """Differs when the model's files or settings have changed since; the image may then, too."""
+    request: dict[str, str | int | float | bool]
+    """Every parameter, resolved, for this image alone: `n` is 1 and `seed` is its own."""
+
+
+def image_facts(request: GenerationRequest, *, seed: int, model_version: str) -> dict[str, str]:
+    """The texts that the image of this seed carries, by key."""
+    return {
+        PARAMETERS_KEY: parameters_text(request, seed),
+        RECEIPT_KEY: msgspec.json.encode(receipt(request, seed=seed, model_version=model_version)).decode(),
+    }
+
+
+def receipt(request: GenerationRequest, *, seed: int, model_version: str) -> Receipt:
+    """The receipt for the image of this seed."""
+    body = msgspec.to_builtins(msgspec.structs.replace(resolved_parameters(request), seed=seed, n=1))
+    if request.output_format == "png":
+        del body["output_quality"]  # it has no effect, and would bring a warning
+    return Receipt(version=_version(), model=request.model, model_version=model_version, request=body)
+
+
+def parameters_text(request: GenerationRequest, seed: int) -> str:
+    """The prompt, the negative prompt and a line of settings, as AUTOMATIC1111's web UI writes them."""
+    lines = [request.prompt]
+    if request.negative_prompt:
+        lines.append(f"Negative prompt: {request.negative_prompt}")
+    lines.append(", ".join(f"{name}: {value}" for name, value in _settings(request, seed)))
+    return "\n".join(lines)
+
+
+def _settings(request: GenerationRequest, seed: int) -> Iterator[tuple[str, str]]:
+    yield "Steps", str(request.num_inference_steps)
+    yield "Sampler", spec_of(request.sampler).label
+    yield "Schedule type", _SCHEDULE_LABELS[request.sampler.sigmas]
+    yield "CFG scale", f"{request.guidance_scale:g}"
+    yield "Seed", str(seed)
+    yield "Size", f"{request.width}x{request.height}"
+    yield "Model", request.model
+    if request.clip_skip:
+        yield "Clip skip", str(request.clip_skip + _SDXL_CLIP_SKIP)
+    if request.guidance_rescale:
+        yield "Guidance rescale", f"{request.guidance_rescale:g}"
+    if not request.prompt_weighting:
+        yield "Emphasis", "None"
+    if request.prompt_2 != request.prompt:
+        yield "Prompt 2", _quoted(request.prompt_2)
+    if request.negative_prompt_2 != request.negative_prompt:
+        yield "Negative prompt 2", _quoted(request.negative_prompt_2)
+    yield "Version", f"litestar-diffusion {_version()}"
+
+
+def _quoted(text: str) -> str:
+    """As the web UI quotes values that hold a comma, a colon or a line break."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+@functools.cache
+def _version() -> str:
+    return metadata.version("litestar-diffusion")

@@ -1,0 +1,130 @@
+"""What a client may ask for, and the limits on it."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from ..models.spec import Guidance
+
+OutputFormat = Literal["png", "jpeg", "webp"]
+
+
+Priority = Literal["low", "normal", "high"]
+"""Requests of a higher one go first, until somebody is overdue."""
+
+
+MAX_SEED = 2**63 - 1
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a single request may ask for, checked before anything is allocated, and how its prompts are read."""
+
+    max_steps: Annotated[int, Meta(ge=1, le=1000)] = 150
+    max_pixels: Annotated[int, Meta(ge=64 * 64)] = 2048 * 2048
+    """Width times height of one image."""
+    min_side_px: Annotated[int, Meta(ge=8)] = 64
+    max_side_px: Annotated[int, Meta(ge=64)] = 4096
+    max_n: Annotated[int, Meta(ge=1, le=64)] = 8
+    max_prompt_chars: Annotated[int, Meta(ge=1)] = 4000
+    reproducible: bool = False
+    """Whether requests that do not say share no step with others."""
+    long_prompts: bool = True
+    """Whether prompts of more than 75 tokens are used whole where the request does not say."""
+    prompt_weighting: bool = True
+    """Whether brackets in prompts weigh words where the request does not say."""
+
+
+class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a client may say; everything but the prompt may be left out."""
+
+    prompt: Annotated[str, Meta(description="What the image shows.", examples=["a red circle on a blue background"])]
+    negative_prompt: (
+        Annotated[str, Meta(description="What it should not show. Acts only with guidance above 1.")] | None
+    ) = None
+    prompt_2: Annotated[str, Meta(description="Prompt for the second text encoder; `prompt` when absent.")] | None = (
+        None
+    )
+    negative_prompt_2: (
+        Annotated[str, Meta(description="Negative prompt for the second text encoder; `negative_prompt` when absent.")]
+        | None
+    ) = None
+    num_inference_steps: Annotated[int, Meta(ge=1, description="Denoising steps. Default: the model's own.")] | None = (
+        None
+    )
+    guidance_scale: (
+        Annotated[
+            Guidance,
+            Meta(description="How strongly the prompt acts; 1 and below turn guidance off. Default: the model's own."),
+        ]
+        | None
+    ) = None
+    guidance_rescale: (
+        Annotated[
+            float,
+            Meta(ge=0, le=1, description="Corrects over-exposure from strong guidance (arXiv:2305.08891, eq. 16)."),
+        ]
+        | None
+    ) = None
+    width: Annotated[int, Meta(ge=1, description="In pixels, a multiple of 8. Default: the model's own.")] | None = None
+    height: Annotated[int, Meta(ge=1, description="In pixels, a multiple of 8. Default: the model's own.")] | None = (
+        None
+    )
+    seed: (
+        Annotated[
+            int, Meta(ge=-1, le=MAX_SEED, description="Image i uses seed + i. Absent or -1: random, and reported.")
+        ]
+        | None
+    ) = None
+    n: Annotated[int, Meta(ge=1, description="How many images.")] = 1
+    sampler: (
+        Annotated[str, Meta(description="The sampler under any common name, such as `euler_a` or `DPM++ 2M Karras`.")]
+        | None
+    ) = None
+    clip_skip: (
+        Annotated[int, Meta(ge=0, le=10, description="Skips this many more of the last layers of both text encoders.")]
+        | None
+    ) = None
+    reproducible: (
+        Annotated[
+            bool,
+            Meta(
+                description="Shares no step with other requests, so that the image is the same to the last bit whatever "
+                "else runs. Slower where much is asked for at once. Default: as the server's settings say."
+            ),
+        ]
+        | None
+    ) = None
+    long_prompts: (
+        Annotated[
+            bool,
+            Meta(
+                description="Reads prompts of more than 75 tokens in chunks of 75, up to 8, each ending at a comma where "
+                "one is near; `BREAK` begins a new chunk. Otherwise the rest is cut, with a warning. Default: on."
+            ),
+        ]
+        | None
+    ) = None
+    prompt_weighting: (
+        Annotated[
+            bool,
+            Meta(
+                description="Reads brackets in prompts as weights: `(word)` 1.1, `(word:1.3)` 1.3, `[word]` 1 / 1.1; a "
+                "backslash before a bracket makes it text. Default: on."
+            ),
+        ]
+        | None
+    ) = None
+    previews: Annotated[
+        bool, Meta(description="Whether the events of its job show the unfinished image, small and rough.")
+    ] = False
+    priority: Annotated[Priority, Meta(description="Higher ones go first, until somebody has waited too long.")] = (
+        "normal"
+    )
+    output_format: Annotated[
+        OutputFormat,
+        Meta(description="Of the image files. An Accept header that names an image type wins over it."),
+    ] = "png"
+    output_quality: (
+        Annotated[int, Meta(ge=1, le=100, description="For jpeg and webp; webp at 100 is lossless. Default 95.")] | None
+    ) = None

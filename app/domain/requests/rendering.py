@@ -1,0 +1,80 @@
+"""What the engine makes of a request, and the port that encodes pictures."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from .parameters import OutputFormat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frugality:
+    """Which of the means that save memory to use while generating. They cost time; tiles also change the image a little."""
+
+    tiled_decode: bool = False
+    """Decode the latents in overlapping tiles."""
+    split_guidance: bool = False
+    """Run the two rows of guidance one after the other."""
+
+
+LAVISH = Frugality()
+"""Nothing saved: as fast as can be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawImage:
+    """A finished picture: `pixels` holds height x width x 3 bytes, RGB, row by row."""
+
+    width: int
+    height: int
+    pixels: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How long steps took in which the denoiser ran so many rows at once."""
+
+    rows: int
+    steps: int
+    seconds: float
+    """Of all these steps together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """What the engine made of one request: an image for each seed, in order."""
+
+    images: tuple[RawImage, ...]
+    warnings: tuple[str, ...]
+    encode_s: float
+    denoise_s: float
+    decode_s: float
+    activation_nbytes: int | None = None
+    """The peak of memory beside the weights that was observed, in bytes; None where the device does not tell, or where
+    others ran beside it."""
+    paces: tuple[Pace, ...] = ()
+    """Of its steps, by the rows of the batch that it shared."""
+
+
+OnStep = Callable[[int, int], None]
+"""Called with (steps done, steps in all) from the engine thread; raises `Cancelled` to stop before the next step."""
+
+
+OnPreview = Callable[[RawImage, int, int], None]
+"""Called with a small, rough picture of the first unfinished image, steps done, and steps in all, from the engine thread; must
+return at once."""
+
+
+class ImageWriter(Protocol):
+    """Encodes pictures for the wire."""
+
+    async def write(self, image: RawImage, fmt: OutputFormat, quality: int, facts: dict[str, str]) -> bytes:
+        """Encode one picture with its generation data, in a worker thread.
+
+        Args:
+            image: what the engine made.
+            fmt: `png`, `jpeg` or `webp`.
+            quality: 1 to 100, for jpeg and webp; webp at 100 is lossless.
+            facts: text that the file carries: `parameters` and a JSON receipt.
+        """
+        ...

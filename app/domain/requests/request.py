@@ -1,0 +1,52 @@
+"""A request in which every choice is made."""
+
+from dataclasses import dataclass
+
+from ..models.spec import ModelName, TimestepSpacing
+from .parameters import OutputFormat
+from .samplers import SamplerChoice
+
+LATENT_SCALE = 8
+"""Pixels of an image for each element of its latent; sizes are multiples of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationRequest:
+    """A request with every choice made; equal requests give equal images."""
+
+    model: ModelName
+    prompt: str
+    prompt_2: str
+    negative_prompt: str
+    negative_prompt_2: str
+    num_inference_steps: int
+    guidance_scale: float
+    guidance_rescale: float
+    width: int
+    height: int
+    seeds: tuple[int, ...]
+    sampler: SamplerChoice
+    timestep_spacing: TimestepSpacing | None
+    """None: as the model's own sampler config says."""
+    clip_skip: int
+    reproducible: bool
+    """Whether it must share no step with other requests."""
+    long_prompts: bool
+    """Whether what exceeds one chunk of tokens is used."""
+    prompt_weighting: bool
+    """Whether brackets weigh words."""
+    output_format: OutputFormat
+    output_quality: int
+
+    @property
+    def guided(self) -> bool:
+        """Whether a second, unconditional row is needed."""
+        return self.guidance_scale > 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """A request ready to run, and what its sender should know about it."""
+
+    request: GenerationRequest
+    warnings: tuple[str, ...]

@@ -1,0 +1,173 @@
+"""From optional parameters to one `GenerationRequest` in which nothing is optional."""
+
+from collections.abc import Iterator
+from typing import TypeVar
+
+from ..errors import FieldError, InvalidRequest
+from ..models.spec import ModelSpec, ModelTraits, TimestepSpacing
+from .parameters import MAX_SEED, GenerationParameters, Limits
+from .request import LATENT_SCALE, GenerationRequest, Resolved
+from .samplers import UnknownSampler, parse_sampler, spec_of, zero_snr_samplers
+
+_STANDARD_STEPS = 25
+
+
+_STANDARD_GUIDANCE = 7.5
+
+
+_T = TypeVar("_T")
+
+
+def resolve(parameters: GenerationParameters, spec: ModelSpec, limits: Limits, *, random_seed: int) -> Resolved:
+    """Fill every parameter from, in this order, the client, the model's defaults, the model's traits.
+
+    Args:
+        parameters: as the client sent them.
+        spec: the catalogue entry.
+        limits: bounds on a single request, and how prompts are read by default.
+        random_seed: used where the client gives none; passed in so that this function stays pure.
+
+    Raises:
+        InvalidRequest: with every field that breaks a limit.
+    """
+    if errors := broken_limits(parameters, spec, limits):
+        raise InvalidRequest(errors)
+    defaults = spec.overrides
+    width, height = _size(parameters, spec)
+    base_seed = random_seed if parameters.seed in (None, -1) else parameters.seed
+    assert base_seed is not None
+    negative_prompt = _first(parameters.negative_prompt, defaults.negative_prompt, "")
+    request = GenerationRequest(
+        model=spec.name,
+        prompt=parameters.prompt,
+        prompt_2=_first(parameters.prompt_2, parameters.prompt),
+        negative_prompt=negative_prompt,
+        negative_prompt_2=_first(parameters.negative_prompt_2, negative_prompt),
+        num_inference_steps=_steps(parameters, spec),
+        guidance_scale=_first(parameters.guidance_scale, defaults.guidance_scale, _guidance_of(spec.traits)),
+        guidance_rescale=_first(parameters.guidance_rescale, defaults.guidance_rescale, 0.0),
+        width=width,
+        height=height,
+        seeds=tuple(base_seed + index for index in range(parameters.n)),
+        sampler=parse_sampler(_sampler_name(parameters, spec)),
+        timestep_spacing=defaults.timestep_spacing or _spacing_of(spec.traits),
+        clip_skip=_first(parameters.clip_skip, defaults.clip_skip, 0),
+        reproducible=_first(parameters.reproducible, limits.reproducible),
+        long_prompts=_first(parameters.long_prompts, limits.long_prompts),
+        prompt_weighting=_first(parameters.prompt_weighting, limits.prompt_weighting),
+        output_format=parameters.output_format,
+        output_quality=_first(parameters.output_quality, 95),
+    )
+    return Resolved(request=request, warnings=tuple(_warnings(parameters, request, spec.traits)))
+
+
+def broken_limits(parameters: GenerationParameters, spec: ModelSpec, limits: Limits) -> list[FieldError]:
+    """Every field that asks for more than there is, or for a sampler that nobody knows; none where the request can run."""
+    return [*_limit_errors(parameters, spec, limits), *_sampler_errors(_sampler_name(parameters, spec))]
+
+
+def _first(*values: _T | None) -> _T:
+    """The first value that is given; the last one must be."""
+    found = next((value for value in values if value is not None), None)
+    assert found is not None
+    return found
+
+
+def _steps(parameters: GenerationParameters, spec: ModelSpec) -> int:
+    few_step = spec.traits.few_step
+    own = few_step.steps if few_step else _STANDARD_STEPS
+    return _first(parameters.num_inference_steps, spec.overrides.num_inference_steps, own)
+
+
+def _guidance_of(traits: ModelTraits) -> float:
+    return 0.0 if traits.few_step else _STANDARD_GUIDANCE
+
+
+def _sampler_name(parameters: GenerationParameters, spec: ModelSpec) -> str:
+    return _first(parameters.sampler, spec.overrides.sampler, _sampler_of(spec.traits))
+
+
+def _sampler_of(traits: ModelTraits) -> str:
+    if traits.few_step is None:
+        return "euler"
+    return {"lcm": "lcm", "dmd2": "lcm", "turbo": "euler_a"}.get(traits.few_step.kind, "euler")
+
+
+def _spacing_of(traits: ModelTraits) -> TimestepSpacing | None:
+    return "trailing" if traits.few_step or traits.zero_snr else None
+
+
+def _size(parameters: GenerationParameters, spec: ModelSpec) -> tuple[int, int]:
+    side = spec.traits.size_px
+    return (
+        _first(parameters.width, spec.overrides.width, side),
+        _first(parameters.height, spec.overrides.height, side),
+    )
+
+
+def _sampler_errors(name: str) -> Iterator[FieldError]:
+    try:
+        parse_sampler(name)
+    except UnknownSampler as error:
+        yield FieldError(field="sampler", message=str(error))
+
+
+def _limit_errors(parameters: GenerationParameters, spec: ModelSpec, limits: Limits) -> Iterator[FieldError]:
+    for name in ("prompt", "negative_prompt", "prompt_2", "negative_prompt_2"):
+        text = getattr(parameters, name)
+        if text is not None and len(text) > limits.max_prompt_chars:
+            yield FieldError(
+                field=name, message=f"must be at most {limits.max_prompt_chars} characters long, got {len(text)}"
+            )
+    steps = _steps(parameters, spec)
+    if steps > limits.max_steps:
+        yield FieldError(field="num_inference_steps", message=f"must be at most {limits.max_steps}, got {steps}")
+    if parameters.n > limits.max_n:
+        yield FieldError(field="n", message=f"must be at most {limits.max_n}, got {parameters.n}")
+    if parameters.seed is not None and parameters.seed > MAX_SEED - parameters.n + 1:
+        yield FieldError(field="seed", message=f"must leave room for n images below 2**63, got {parameters.seed}")
+    width, height = _size(parameters, spec)
+    yield from _side_errors("width", width, limits)
+    yield from _side_errors("height", height, limits)
+    if width * height > limits.max_pixels:
+        yield FieldError(
+            field="width",
+            message=f"width times height must be at most {limits.max_pixels} pixels, got {width} x {height} = {width * height}",
+        )
+
+
+def _side_errors(name: str, side_px: int, limits: Limits) -> Iterator[FieldError]:
+    if side_px % LATENT_SCALE:
+        below = max(side_px // LATENT_SCALE * LATENT_SCALE, limits.min_side_px)
+        yield FieldError(
+            field=name,
+            message=f"SDXL sizes are multiples of {LATENT_SCALE}: {side_px} is not; "
+            f"the nearest are {below} and {below + LATENT_SCALE}",
+        )
+    elif not limits.min_side_px <= side_px <= limits.max_side_px:
+        yield FieldError(
+            field=name, message=f"must be from {limits.min_side_px} to {limits.max_side_px} pixels, got {side_px}"
+        )
+
+
+def _warnings(parameters: GenerationParameters, request: GenerationRequest, traits: ModelTraits) -> Iterator[str]:
+    if not request.guided:
+        if parameters.negative_prompt or parameters.negative_prompt_2:
+            yield f"negative_prompt has no effect: guidance_scale is {request.guidance_scale:g}, and it acts only above 1."
+        if request.guidance_rescale:
+            yield f"guidance_rescale has no effect: guidance_scale is {request.guidance_scale:g}, and it acts only above 1."
+    elif traits.few_step:
+        yield (
+            f"This is a {traits.few_step.kind} model, made for guidance_scale 0; "
+            f"{request.guidance_scale:g} usually gives burnt colours."
+        )
+    if parameters.output_quality is not None and request.output_format == "png":
+        yield "output_quality has no effect on png, which is lossless."
+    sampler = spec_of(request.sampler)
+    if traits.zero_snr and not sampler.zero_snr:
+        yield (
+            f"Sampler {sampler.name!r} cannot do zero terminal SNR, which this model was trained with; expect greyish "
+            f"images. These can: {', '.join(zero_snr_samplers())}."
+        )
+    if traits.prediction_type == "v_prediction" and not sampler.v_prediction:
+        yield f"Sampler {sampler.name!r} is inexact for models that predict v, as this one does; expect faded images."

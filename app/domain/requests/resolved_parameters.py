@@ -1,0 +1,53 @@
+"""The parameters of a request as they were used: in answers, and in the receipts that image files carry."""
+
+import msgspec
+
+from .parameters import OutputFormat
+from .request import GenerationRequest
+
+
+class ResolvedParameters(msgspec.Struct, frozen=True, kw_only=True):
+    """The parameters as they were used, every default filled in. Posted again, they give the same images."""
+
+    prompt: str
+    negative_prompt: str
+    prompt_2: str
+    negative_prompt_2: str
+    num_inference_steps: int
+    guidance_scale: float
+    guidance_rescale: float
+    width: int
+    height: int
+    seed: int
+    n: int
+    sampler: str
+    clip_skip: int
+    long_prompts: bool
+    prompt_weighting: bool
+    reproducible: bool
+    output_format: OutputFormat
+    output_quality: int
+
+
+def resolved_parameters(request: GenerationRequest) -> ResolvedParameters:
+    """What a request stands for, in the words of a client."""
+    return ResolvedParameters(
+        prompt=request.prompt,
+        negative_prompt=request.negative_prompt,
+        prompt_2=request.prompt_2,
+        negative_prompt_2=request.negative_prompt_2,
+        num_inference_steps=request.num_inference_steps,
+        guidance_scale=request.guidance_scale,
+        guidance_rescale=request.guidance_rescale,
+        width=request.width,
+        height=request.height,
+        seed=request.seeds[0],
+        n=len(request.seeds),
+        sampler=str(request.sampler),
+        clip_skip=request.clip_skip,
+        long_prompts=request.long_prompts,
+        prompt_weighting=request.prompt_weighting,
+        reproducible=request.reproducible,
+        output_format=request.output_format,
+        output_quality=request.output_quality,
+    )

@@ -1,0 +1,1 @@
+"""The models that exist: local files and folders, Hub entries, sidecars."""

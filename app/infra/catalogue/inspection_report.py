@@ -1,0 +1,131 @@
+"""What `litestar-diffusion inspect` says of a file or folder: what was found, and why, in words."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from ...domain.errors import InvalidRequest, UnusableModel
+from ...domain.families.sdxl.key_tensors import COMPONENTS, PREFIXES, TITLES
+from ...domain.models.spec import Checkpoint, ModelOverrides, ModelSpec
+from ...domain.requests.parameters import GenerationParameters, Limits
+from ...domain.requests.request import GenerationRequest
+from ...domain.requests.resolution import resolve
+from ..weights.safetensors_header import Tensor, read_header
+from .diffusers_folder import read_folder
+from .local_models import describe
+from .scan import candidate_of
+
+_MAX_VALUE_CHARS = 100
+_PICTURES = "data:image"
+
+
+def explain(path: Path) -> str:
+    """Describe a checkpoint or diffusers folder from its headers alone, with the sidecar and configs beside it.
+
+    Raises:
+        UnusableModel: it cannot be served; the message says why and what to do.
+    """
+    spec = describe(candidate_of(path.absolute()), ModelOverrides()).spec
+    if spec.unusable is not None:
+        raise UnusableModel(path.name, spec.unusable)
+    return "\n".join(_lines(spec, path))
+
+
+def _lines(spec: ModelSpec, path: Path) -> Iterator[str]:
+    yield f"{path}: usable, as model {spec.name}"
+    yield ""
+    yield "What it is, and how that was found:"
+    for line in spec.evidence:
+        yield f"  - {line}"
+    yield ""
+    yield from _checkpoint(spec.source) if isinstance(spec.source, Checkpoint) else _folder(path)
+    yield ""
+    yield from _defaults(spec)
+
+
+def _checkpoint(source: Checkpoint) -> Iterator[str]:
+    header = read_header(source.path)
+    yield from _components(_by_component(header.tensors))
+    configs = source.config.name if source.config is not None else "those of SDXL base 1.0, which ship with the server"
+    yield f"Component configs: {configs}"
+    yield from _metadata(header.metadata)
+
+
+def _folder(path: Path) -> Iterator[str]:
+    headers = read_folder(path, None, path.name).headers
+    yield from _components(
+        {
+            TITLES[name]: [tensor for header in headers[name] for tensor in header.tensors.values()]
+            for name in COMPONENTS
+        }
+    )
+
+
+def _by_component(tensors: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
+    """The tensors of a single file under the titles of their components; what belongs to none comes last."""
+    found: dict[str, list[Tensor]] = {TITLES[name]: [] for name in COMPONENTS}
+    for key, tensor in tensors.items():
+        title = next((TITLES[name] for name in COMPONENTS if key.startswith(PREFIXES[name])), "other tensors")
+        found.setdefault(title, []).append(tensor)
+    return found
+
+
+def _components(components: Mapping[str, Sequence[Tensor]]) -> Iterator[str]:
+    every = [tensor for tensors in components.values() for tensor in tensors]
+    yield "Weights:"
+    for title, tensors in (*components.items(), ("in all", every)):
+        yield (
+            f"  {title:<20} {_count(sum(tensor.elements for tensor in tensors)):>10} parameters "
+            f"{_size(sum(tensor.nbytes for tensor in tensors)):>10}   {_dtypes(tensors)}"
+        )
+
+
+def _dtypes(tensors: Sequence[Tensor]) -> str:
+    """Most of the bytes first."""
+    nbytes: Counter[str] = Counter()
+    for tensor in tensors:
+        nbytes[tensor.dtype] += tensor.nbytes
+    return ", ".join(dtype for dtype, _ in nbytes.most_common())
+
+
+def _metadata(metadata: Mapping[str, str]) -> Iterator[str]:
+    if not metadata:
+        yield "Metadata: none"
+        return
+    yield "Metadata:"
+    for key, value in sorted(metadata.items()):
+        yield f"  {_printable(key)}: {'(a picture)' if value.startswith(_PICTURES) else _printable(value)}"
+
+
+def _printable(text: str) -> str:
+    """Cut, and without control characters: a terminal obeys some of them."""
+    shown = text if len(text) <= _MAX_VALUE_CHARS else f"{text[:_MAX_VALUE_CHARS]}…"
+    return "".join(letter if letter.isprintable() else " " for letter in shown)
+
+
+def _defaults(spec: ModelSpec) -> Iterator[str]:
+    yield "A request that says nothing but its prompt gets:"
+    try:
+        request = resolve(GenerationParameters(prompt=""), spec, Limits(), random_seed=0).request
+    except InvalidRequest as error:
+        yield f"  nothing, because its defaults break the usual limits: {error.message}"
+        return
+    yield from (f"  {line}" for line in _resolved(request))
+
+
+def _resolved(request: GenerationRequest) -> Iterator[str]:
+    yield f"{request.width} x {request.height} pixels, {request.num_inference_steps} steps, sampler {request.sampler}"
+    yield (
+        f"guidance scale {request.guidance_scale:g}, guidance rescale {request.guidance_rescale:g}, "
+        f"timestep spacing {request.timestep_spacing or 'as the sampler has it'}"
+    )
+    if request.negative_prompt:
+        yield f"negative prompt {request.negative_prompt!r}"
+
+
+def _count(parameters: int) -> str:
+    return f"{parameters / 1e6:,.2f} M"
+
+
+def _size(nbytes: int) -> str:
+    return f"{nbytes / 1e6:,.1f} MB"

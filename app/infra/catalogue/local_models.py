@@ -1,0 +1,127 @@
+"""Catalogue entries of local models: single-file checkpoints and diffusers folders."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import msgspec
+
+from ...domain.errors import InvalidSettings
+from ...domain.families.sdxl.configs import ComponentConfigs
+from ...domain.families.sdxl.detection import NotServable, Reading, apply_overrides, read_checkpoint
+from ...domain.models.spec import Checkpoint, Folder, ModelOverrides, ModelSource, ModelSpec, ModelTraits
+from ..weights.safetensors_header import BrokenFile, read_header
+from .component_configs import config_files, read_component_configs
+from .diffusers_folder import read_folder, watched_files
+from .fingerprint import Entry, digest, stamps
+from .scan import Candidate
+from .sidecar import check_sampler, config_path, read_sidecar
+
+_PICKLE_REASON = (
+    "it is a pickle. Pickles can run code when they are loaded and are never opened here: convert it to .safetensors "
+    "with a tool that you trust, or look for a safetensors version of the model."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stated:
+    """What people say of a model, and where."""
+
+    settings: ModelOverrides
+    sidecar: ModelOverrides = field(default_factory=ModelOverrides)
+    config: Path | None = None
+    """The folder of its component configs, for a checkpoint that has one."""
+    wrong: str | None = None
+    """Why what they say cannot be used."""
+
+    @property
+    def overrides(self) -> ModelOverrides:
+        return merged(self.settings, self.sidecar)
+
+
+def describe(candidate: Candidate, settings: ModelOverrides, *, builtin: bool = False) -> Entry:
+    """The entry of a candidate; a broken one's says why. Never raises for what is in the files.
+
+    Args:
+        candidate: the file or folder.
+        settings: what the settings say of this model.
+        builtin: whether it ships with the package.
+    """
+    first = (candidate.path, candidate.sidecar)
+    lines = stamps(first)  # always before reading, so that a change meanwhile is noticed the next time
+    stated = _stated(candidate, settings)
+    related = _related_files(candidate, stated)
+    lines += stamps(related)
+    spec = ModelSpec(
+        name=candidate.name,
+        source=_source(candidate, stated),
+        traits=ModelTraits(),
+        overrides=stated.overrides,
+        dtype=stated.overrides.dtype or "auto",
+        version=digest(*lines, msgspec.json.encode(settings).decode()),
+        builtin=builtin,
+    )
+    return Entry(spec=_described(candidate, spec, stated), watched=(*first, *related), stamp=digest(*lines))
+
+
+def merged(above: ModelOverrides, below: ModelOverrides) -> ModelOverrides:
+    """Two sets of overrides in one; `above` wins."""
+    pairs = {name: (getattr(above, name), getattr(below, name)) for name in ModelOverrides.__struct_fields__}
+    return ModelOverrides(**{name: low if high is None else high for name, (high, low) in pairs.items()})
+
+
+def _stated(candidate: Candidate, settings: ModelOverrides) -> _Stated:
+    try:
+        check_sampler(settings, f"models.local.{candidate.name} in the settings")
+        sidecar = read_sidecar(candidate.sidecar)
+        config = None if candidate.is_folder else config_path(candidate.path, merged(settings, sidecar).config)
+        return _Stated(settings=settings, sidecar=sidecar, config=config)
+    except InvalidSettings as error:
+        return _Stated(settings=settings, wrong=error.message)
+
+
+def _related_files(candidate: Candidate, stated: _Stated) -> tuple[Path, ...]:
+    if candidate.is_folder:
+        return watched_files(candidate.path)
+    usual = candidate.path.with_suffix(".config")
+    return (usual, *config_files(stated.config or usual))
+
+
+def _source(candidate: Candidate, stated: _Stated) -> ModelSource:
+    if candidate.is_folder:
+        return Folder(path=candidate.path)
+    return Checkpoint(path=candidate.path, config=stated.config)
+
+
+def _described(candidate: Candidate, spec: ModelSpec, stated: _Stated) -> ModelSpec:
+    try:
+        if candidate.is_pickle:
+            raise NotServable(_PICKLE_REASON)
+        if stated.wrong is not None:
+            raise NotServable(stated.wrong)
+        reading, nbytes = _read(candidate, stated.config)
+    except (NotServable, BrokenFile) as error:
+        return replace(spec, unusable=_printable(str(error)))
+    reading = apply_overrides(reading, stated.sidecar, f"its sidecar {candidate.sidecar.name!r}")
+    reading = apply_overrides(reading, stated.settings, "the settings file")
+    evidence = (*reading.evidence, *_renamed(candidate))
+    return replace(spec, traits=reading.traits, evidence=evidence, widths=reading.widths, nbytes=nbytes)
+
+
+def _read(candidate: Candidate, config: Path | None) -> tuple[Reading, int]:
+    if candidate.is_folder:
+        found = read_folder(candidate.path, None, candidate.stem)
+        return found.reading, found.nbytes
+    header = read_header(candidate.path)
+    configs = read_component_configs(config) if config is not None else ComponentConfigs()
+    return read_checkpoint(header.shapes, header.metadata, candidate.stem, configs), header.nbytes
+
+
+def _renamed(candidate: Candidate) -> Iterator[str]:
+    if candidate.name != candidate.stem:
+        yield f"named {candidate.name}, because {candidate.stem!r} holds characters that cannot stand in a URL"
+
+
+def _printable(text: str) -> str:
+    """File names may hold bytes that are no text, and no JSON could carry them."""
+    return text.encode("utf-8", "backslashreplace").decode()

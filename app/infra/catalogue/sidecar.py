@@ -1,0 +1,66 @@
+"""Reads `<name>.toml`, in which a person says what a model is, beside the model's file or folder."""
+
+import tomllib
+from pathlib import Path
+
+from ...domain.errors import FieldError, InvalidSettings
+from ...domain.models.spec import ModelOverrides
+from ...domain.requests.samplers import UnknownSampler, parse_sampler
+from ...domain.validation import convert_all
+
+
+def read_sidecar(file: Path) -> ModelOverrides:
+    """The overrides of a sidecar; none where there is no such file.
+
+    Raises:
+        InvalidSettings: naming every wrong key.
+    """
+    if not file.is_file():
+        return ModelOverrides()
+    try:
+        raw = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise _invalid(file, f"cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise _invalid(file, f"is not TOML: {error}") from error
+    overrides, errors = convert_all(raw, ModelOverrides)
+    if overrides is None:
+        raise InvalidSettings(file.name, errors)
+    check_sampler(overrides, file.name)
+    return overrides
+
+
+def check_sampler(overrides: ModelOverrides, origin: str) -> None:
+    """See to it that a default sampler exists, so that no client is blamed for it.
+
+    Raises:
+        InvalidSettings: it does not.
+    """
+    if overrides.sampler is None:
+        return
+    try:
+        parse_sampler(overrides.sampler)
+    except UnknownSampler as error:
+        raise InvalidSettings(origin, [FieldError(field="sampler", message=str(error))]) from error
+
+
+def config_path(checkpoint: Path, named: str | None) -> Path | None:
+    """The folder whose component configs replace the shipped ones: the named one, else `<name>.config` if it exists.
+
+    Raises:
+        InvalidSettings: the named folder is no plain sibling, or not there.
+    """
+    if named is None:
+        folder = checkpoint.with_suffix(".config")
+        return folder if folder.is_dir() else None
+    is_plain = bool(named.strip(".")) and not set(named) & set("/\\\0")
+    if not is_plain or not (checkpoint.parent / named).is_dir():
+        raise InvalidSettings(
+            f"What is stated of {checkpoint.name}",
+            [FieldError(field="config", message=f"must name a folder beside the file, got {named!r}")],
+        )
+    return checkpoint.parent / named
+
+
+def _invalid(file: Path, message: str) -> InvalidSettings:
+    return InvalidSettings(file.name, [FieldError(field="file", message=message)])

@@ -1,0 +1,1 @@
+"""One device: its memory, transfers, timing, dtypes and threads."""

@@ -1,0 +1,66 @@
+"""Moves components between host and device. The host keeps the master copy, so only one way costs anything."""
+
+from collections.abc import Sequence
+
+import torch
+
+from ..weights.component_store import Network
+
+_CHUNK_NBYTES = 512 * 1024**2
+"""Copied at once: few enough to be fast, small enough that a copy of activations need not wait long for the bus."""
+
+
+class Mover:
+    """Issues copies on a CUDA stream of its own, so that what runs on the device goes on. On a CPU it has nothing to do.
+
+    Engine thread only, except for `wait`.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._last: torch.Event | None = None
+
+    def place(self, networks: Sequence[Network]) -> None:
+        """Begin to copy components to the device; none is left there where one does not fit.
+
+        Raises:
+            torch.OutOfMemoryError: the device has no room.
+        """
+        if self._device.type == "cpu":
+            return
+        fresh = [network for network in networks if network.copy is None]
+        try:
+            for network in fresh:
+                self._begin(network)
+        except BaseException:
+            self.offload(fresh)
+            raise
+        if self._stream is not None:
+            self._last = self._stream.record_event()
+            torch.cuda.current_stream(self._device).wait_event(self._last)
+
+    def wait(self) -> None:
+        """Block until everything that was begun has arrived."""
+        if self._last is not None:
+            self._last.synchronize()
+
+    def offload(self, networks: Sequence[Network]) -> None:
+        """Drop the copies on the device: the weights are read-only, so nothing moves."""
+        if self._device.type == "cpu":
+            return
+        for network in networks:
+            network.point_to(network.arena.buffer)
+            network.copy = None
+
+    def _begin(self, network: Network) -> None:
+        source = network.arena.buffer
+        if self._stream is None:
+            network.copy = source.to(self._device)
+        else:
+            network.arena.pin()
+            with torch.cuda.stream(self._stream):
+                network.copy = torch.empty_like(source, device=self._device)
+                for to, part in zip(network.copy.split(_CHUNK_NBYTES), source.split(_CHUNK_NBYTES), strict=True):
+                    to.copy_(part, non_blocking=True)
+        network.point_to(network.copy)

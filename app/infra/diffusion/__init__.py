@@ -1,0 +1,1 @@
+"""What families of latent-diffusion models share: samplers, tokenization, layers, tiled decode, previews."""

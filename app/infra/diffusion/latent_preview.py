@@ -1,0 +1,103 @@
+"""Unfinished images, small and rough: a linear map from latents to colours, which costs next to nothing.
+
+An SDXL latent is close to a thumbnail: one matrix and a bias give the mean colour of each 8 x 8 patch. There are two
+things to show. The denoised estimate, which `denoised` makes of a prediction that is there anyway, is an image from the
+first step on; the state itself is noise that clears up.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ...domain.models.spec import PredictionType, PreviewFactors
+from ...domain.requests.rendering import RawImage
+
+MAX_SIDE_PX = 256
+"""Of the longer side of a preview."""
+_CELL_PX = 4
+"""A cell of a latent, which stands for 8 x 8 pixels, has one colour here: more pixels than this would show no more."""
+_GREY = 128.0
+_LEAST_SIGNAL = 1e-3
+"""With less of the image than this in the model's input, a predicted noise tells nothing of the image."""
+
+
+@torch.inference_mode()
+def preview(latents: Tensor, factors: PreviewFactors, max_side_px: int = MAX_SIDE_PX) -> RawImage:
+    """What clean latents look like. Engine thread only.
+
+    A few small operations on the latents' device, and one byte a channel and cell over the bus; the host then enlarges bytes,
+    for which torch has a far faster kernel than for floats.
+
+    Args:
+        latents: 1 x 4 x h x w, scaled as the denoiser has them, of any float type.
+        factors: of the model's VAE.
+        max_side_px: of the longer side of the preview.
+    """
+    rows, columns = latents.shape[-2:]
+    # 127.5 * (latent x factors + bias + 1), and half of one more, so that cutting the fraction off rounds
+    bias = torch.tensor([number + 1 + 0.5 / 127.5 for number in factors.bias], device=latents.device)
+    matrix = torch.tensor(factors.factors, device=latents.device)
+    colours = torch.addmm(bias, latents.reshape(4, -1).float().T, matrix, beta=127.5, alpha=127.5)
+    cells = colours.nan_to_num_(_GREY).clamp_(0, 255).to(torch.uint8).cpu().view(1, rows, columns, 3)
+    height, width = preview_size(rows, columns, max_side_px)
+    pixels = functional.interpolate(cells.permute(0, 3, 1, 2), size=(height, width), mode="bilinear", antialias=True)
+    return RawImage(width=width, height=height, pixels=pixels.permute(0, 2, 3, 1).contiguous().numpy().tobytes())
+
+
+def preview_of_state(model_input: Tensor, factors: PreviewFactors, max_side_px: int = MAX_SIDE_PX) -> RawImage:
+    """What an unfinished image looks like, its noise included.
+
+    Args:
+        model_input: what the sampler's `scale_model_input` gives, 1 x 4 x h x w: of about unit variance at every step and
+            with every sampler, so that strong noise does not blow up. Latents that carry noise of deviation sigma beside
+            the whole image, as those of the Euler family do, are not that; `unit_variance` makes them.
+        factors: of the model's VAE.
+        max_side_px: of the longer side of the preview.
+    """
+    return preview(model_input, factors, max_side_px)
+
+
+def unit_variance(latents: Tensor, sigma: float) -> Tensor:
+    """Latents that carry noise of deviation `sigma` beside the whole image, as the denoiser is shown them."""
+    return latents / (sigma**2 + 1) ** 0.5
+
+
+def denoised(model_input: Tensor, prediction: Tensor, signal: float, prediction_type: PredictionType) -> Tensor:
+    """The clean latents that a prediction stands for, to be shown with `preview`.
+
+    With x the model's input, a^2 the share of the image in its variance and b^2 = 1 - a^2 that of the noise, the image is
+    (x - b eps) / a for a predicted noise eps, and a x - b v for a predicted velocity v (Salimans & Ho 2022,
+    arXiv:2202.00512, appendix D).
+
+    Args:
+        model_input: what the sampler's `scale_model_input` gave, 1 x 4 x h x w.
+        prediction: the model's answer to it, guidance applied, of the same shape.
+        signal: a^2 at this timestep; see `signal_at`.
+        prediction_type: of the model.
+    """
+    image, noise = signal**0.5, max(0.0, 1 - signal) ** 0.5
+    if prediction_type == "v_prediction":
+        return torch.sub(image * model_input, prediction, alpha=noise)
+    if image < _LEAST_SIGNAL:
+        return model_input
+    return torch.sub(model_input, prediction, alpha=noise).div_(image)
+
+
+def signal_at(sampler: Any, timestep: float) -> float:
+    """The share of the image in the variance of the model's input, 0..1: alpha bar, between timesteps interpolated.
+
+    Every sampler trains on the same noise schedule and scales its input to unit variance, so it holds for all of them.
+    """
+    alphas: Tensor = sampler.alphas_cumprod
+    below = min(max(int(timestep), 0), len(alphas) - 1)
+    above = min(below + 1, len(alphas) - 1)
+    share = min(max(timestep - below, 0.0), 1.0)
+    return float(alphas[below]) * (1 - share) + float(alphas[above]) * share
+
+
+def preview_size(height: int, width: int, max_side_px: int = MAX_SIDE_PX) -> tuple[int, int]:
+    """Height and width in pixels of the preview of latents of this height and width."""
+    scale = min(_CELL_PX, max_side_px / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))

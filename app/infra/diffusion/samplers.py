@@ -1,0 +1,195 @@
+"""Builds and drives samplers: a fresh diffusers scheduler for every request, from the model's pristine config.
+
+Nothing is shared between two of them and nothing outlives the request, so every function may be called from any thread.
+"""
+
+import inspect
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+from diffusers.schedulers.scheduling_deis_multistep import DEISMultistepScheduler
+from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
+from diffusers.schedulers.scheduling_dpmsolver_singlestep import DPMSolverSinglestepScheduler
+from diffusers.schedulers.scheduling_euler_ancestral_discrete import EulerAncestralDiscreteScheduler
+from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
+from diffusers.schedulers.scheduling_heun_discrete import HeunDiscreteScheduler
+from diffusers.schedulers.scheduling_lcm import LCMScheduler
+from diffusers.schedulers.scheduling_pndm import PNDMScheduler
+from diffusers.schedulers.scheduling_sasolver import SASolverScheduler
+from diffusers.schedulers.scheduling_tcd import TCDScheduler
+from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
+
+from ...domain.models.spec import ModelTraits, TimestepSpacing
+from ...domain.requests.samplers import SamplerChoice, SigmaSchedule
+from .beta_sigmas import beta_sigmas
+from .kdpm2 import QuickKDPM2AncestralDiscreteScheduler, QuickKDPM2DiscreteScheduler
+from .lms import ExactLMSDiscreteScheduler
+
+_NOISE_SCHEDULE = frozenset(
+    {
+        "num_train_timesteps",
+        "beta_start",
+        "beta_end",
+        "beta_schedule",
+        "trained_betas",
+        "interpolation_type",
+        "steps_offset",
+        "timestep_spacing",
+    }
+)
+"""What a sampler takes from the model. The rest of the config belongs to the one sampler that it was written for:
+`solver_type`, `algorithm_type` and their like mean something else, or nothing, to another."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Recipe:
+    scheduler: type[SchedulerMixin]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _dpm(scheduler: type[SchedulerMixin], algorithm_type: str, order: int) -> _Recipe:
+    """DPM-Solver++ as it must be for SDXL: without the last three it overshoots and leaves noise in the image."""
+    return _Recipe(
+        scheduler,
+        {
+            "algorithm_type": algorithm_type,
+            "solver_order": order,
+            "lower_order_final": True,
+            "euler_at_final": True,
+            "final_sigmas_type": "zero",
+        },
+    )
+
+
+_TO_ZERO = {"set_alpha_to_one": True, "clip_sample": False}
+"""Latents reach beyond [-1, 1]; and the last step ends at no noise, not at that of the first training timestep."""
+
+_RECIPES: Mapping[str, _Recipe] = {
+    "euler": _Recipe(EulerDiscreteScheduler),
+    "euler_a": _Recipe(EulerAncestralDiscreteScheduler),
+    "heun": _Recipe(HeunDiscreteScheduler),
+    "dpm2": _Recipe(QuickKDPM2DiscreteScheduler),
+    "dpm2_a": _Recipe(QuickKDPM2AncestralDiscreteScheduler),
+    "lms": _Recipe(ExactLMSDiscreteScheduler),
+    "ddim": _Recipe(DDIMScheduler, _TO_ZERO),
+    "ddpm": _Recipe(DDPMScheduler, _TO_ZERO),
+    "pndm": _Recipe(PNDMScheduler, {**_TO_ZERO, "skip_prk_steps": True}),
+    "dpmpp_2m": _dpm(DPMSolverMultistepScheduler, "dpmsolver++", 2),
+    "dpmpp_2m_sde": _dpm(DPMSolverMultistepScheduler, "sde-dpmsolver++", 2),
+    "dpmpp_3m": _dpm(DPMSolverMultistepScheduler, "dpmsolver++", 3),
+    "dpmpp_3m_sde": _dpm(DPMSolverMultistepScheduler, "sde-dpmsolver++", 3),
+    "dpmpp_2s": _dpm(DPMSolverSinglestepScheduler, "dpmsolver++", 2),
+    "dpmpp_sde": _dpm(DPMSolverSinglestepScheduler, "sde-dpmsolver++", 2),
+    "unipc": _Recipe(UniPCMultistepScheduler, {"final_sigmas_type": "zero"}),
+    "deis": _Recipe(DEISMultistepScheduler),
+    "lcm": _Recipe(LCMScheduler, _TO_ZERO),
+    "tcd": _Recipe(TCDScheduler, _TO_ZERO),
+    "sa_solver": _Recipe(SASolverScheduler),
+}
+
+
+def build_sampler(
+    choice: SamplerChoice, pristine: Mapping[str, Any], traits: ModelTraits, spacing: TimestepSpacing | None
+) -> SchedulerMixin:
+    """A new scheduler that nothing else holds.
+
+    Args:
+        choice: a sampler of the table and one of the sigma schedules that it can do.
+        pristine: the model's `scheduler_config.json`; only read.
+        traits: decide the prediction type and whether the noise schedule is rescaled to zero terminal SNR, which
+            samplers that do not know it ignore (`resolve` has warned).
+        spacing: of the timesteps; None: as `pristine` says.
+    """
+    recipe = _RECIPES[choice.name]
+    config = {key: value for key, value in pristine.items() if key in _NOISE_SCHEDULE}
+    config |= recipe.options
+    config |= {"prediction_type": traits.prediction_type, "rescale_betas_zero_snr": traits.zero_snr}
+    if spacing is not None:
+        config["timestep_spacing"] = spacing
+    scheduler = recipe.scheduler(**_accepted(recipe.scheduler, config))
+    _use_sigmas(scheduler, choice.sigmas)
+    return scheduler
+
+
+def start(scheduler: Any, steps: int, device: torch.device | str) -> torch.Tensor:
+    """Prepare a new scheduler for `steps` steps.
+
+    Returns:
+        The timesteps, one for each evaluation of the UNet: 2 * steps - 1 of them for second-order samplers (Heun,
+        DPM2), steps + 1 for PNDM, `steps` for the others.
+    """
+    scheduler.set_timesteps(_exact(steps, scheduler), **_grid(steps, scheduler))
+    scheduler.timesteps = _single(scheduler.timesteps).to(device)
+    _end_below(scheduler)
+    if hasattr(scheduler, "set_begin_index"):
+        # Otherwise the first step looks its index up by the timestep and takes the second of two equal ones.
+        scheduler.set_begin_index(0)
+    return scheduler.timesteps
+
+
+def step_arguments(scheduler: Any, generators: Sequence[torch.Generator]) -> dict[str, Any]:
+    """What `scheduler.step` wants besides model output, timestep and sample: one generator for each image, if any."""
+    if "generator" in inspect.signature(scheduler.step).parameters:
+        return {"generator": list(generators), "return_dict": False}
+    return {"return_dict": False}
+
+
+def _accepted(scheduler: type[SchedulerMixin], config: Mapping[str, Any]) -> dict[str, Any]:
+    known = inspect.signature(scheduler.__init__).parameters
+    return {key: value for key, value in config.items() if key in known}
+
+
+def _use_sigmas(scheduler: Any, sigmas: SigmaSchedule) -> None:
+    """Done after the constructor, where some insist on SciPy for `beta` and others compute a thousand steps."""
+    if sigmas == "default":
+        return
+    scheduler.register_to_config(**{f"use_{sigmas}_sigmas": True})
+    if sigmas == "beta":
+        scheduler._convert_to_beta = beta_sigmas  # noqa: SLF001 - the one place where it reaches for SciPy
+
+
+class _LongerStride(int):
+    """A number of steps by which division yields the next larger float."""
+
+    def __rtruediv__(self, dividend: int) -> float:
+        return math.nextafter(dividend / int(self), math.inf)
+
+
+def _exact(steps: int, scheduler: Any) -> int:
+    """`steps`, or a stand-in where diffusers' trailing spacing would yield one timestep too many, -1.
+
+    It counts down from 1000 by 1000 / steps, and with 61, 103, 121 or 122 steps rounding leaves a hair above 0. DDIM
+    and its kin then start afresh from pure noise in their last step.
+    """
+    trained = scheduler.config.num_train_timesteps
+    return steps if np.arange(trained, 0, -trained / steps).size == steps else _LongerStride(steps)
+
+
+def _grid(steps: int, scheduler: Any) -> dict[str, int]:
+    """LCM and TCD choose their timesteps from those of the distillation; more steps than that take all there are."""
+    if steps > scheduler.config.get("original_inference_steps", steps):
+        return {"original_inference_steps": scheduler.config.num_train_timesteps}
+    return {}
+
+
+def _single(timesteps: torch.Tensor) -> torch.Tensor:
+    """Some samplers count in double precision, which not every device has."""
+    return timesteps.float() if timesteps.is_floating_point() else timesteps
+
+
+def _end_below(scheduler: Any) -> None:
+    """DEIS repeats the last of its Karras, exponential or beta sigmas, so that its last step would do nothing.
+
+    It cannot end at zero; a hundredth of the smallest trained noise level is not seen.
+    """
+    sigmas = getattr(scheduler, "sigmas", None)
+    if sigmas is not None and len(sigmas) > 1 and sigmas[-1] == sigmas[-2]:
+        image_left = scheduler.alphas_cumprod[0]
+        sigmas[-1] = ((1 - image_left) / image_left) ** 0.5 / 100

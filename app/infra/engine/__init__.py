@@ -1,0 +1,1 @@
+"""The torch engine: the device thread, its step loop, the inspector."""

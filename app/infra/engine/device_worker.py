@@ -1,0 +1,235 @@
+"""What runs in the engine's thread: torch and everything that imports it. `engine` imports this module there."""
+
+import gc
+import traceback
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...domain.errors import DiffusionError, GenerationFailed, LoadFailed, OutOfMemory, UnusableModel
+from ...domain.families.sdxl.detection import NotServable
+from ...domain.models.components import Component, ComponentId, LoadedModel, OnLoad
+from ...domain.models.spec import DtypeName, HubRepository, ModelSpec
+from ...domain.requests.rendering import Frugality, OnPreview, OnStep, Rendered
+from ...domain.requests.request import GenerationRequest
+from ..device.cpu_threads import multiplications, threads_for
+from ..device.device import choose_device, device_nbytes
+from ..device.malloc import give_back_freed_memory
+from ..device.out_of_memory import is_out_of_memory, without_frames
+from ..device.peak_memory import Peak, free_nbytes
+from ..device.precision import FileWeights, Precision, computed_in, precision_of
+from ..device.timer import Stopwatch
+from ..device.transfer import Mover
+from ..diffusion.load_context import Loading
+from ..weights.component_store import ComponentStore
+from ..weights.parallel_copy import ReadBy
+from ..weights.safetensors_header import BrokenFile
+from .family import FAMILIES, Family
+from .step_loop import Stepper, Work
+
+_THREADS = torch.get_num_threads()
+"""As many as torch chooses: asked at once, because what is set later for one thread is what later threads begin with."""
+
+FetchRepository = Callable[[HubRepository, OnLoad], Path]
+"""Makes sure that a repository's files are on disk and returns their folder. Blocks."""
+
+
+@dataclass(slots=True, eq=False)
+class TorchModel:
+    """A model in memory, as the pool holds it."""
+
+    family: Family
+    content: Any
+    components: tuple[Component, ...]
+
+
+class Runtime:
+    """One device. `load` and `unload` belong to the loader's thread, everything else to the engine's."""
+
+    def __init__(
+        self,
+        *,
+        device: str,
+        dtype: DtypeName,
+        threads: int,
+        fetch: FetchRepository,
+        read_by: ReadBy = "auto",
+        prompt_cache_nbytes: int = 64 * 1024**2,
+    ) -> None:
+        self.device = choose_device(device)
+        self.threads = threads or _THREADS
+        torch.set_num_threads(self.threads)
+        self._threads_fixed = bool(threads)
+        self._dtype: DtypeName = dtype
+        self._fetch = fetch
+        self._store = ComponentStore()
+        self._loading = Loading(store=self._store, read_by=read_by, prompt_cache_nbytes=prompt_cache_nbytes)
+        self._mover = Mover(self.device)
+        self._snapshots: dict[HubRepository, Path] = {}
+        self._weights: dict[Path, tuple[str, FileWeights]] = {}
+        self._stepper = Stepper(
+            stopwatch=Stopwatch(self.device),
+            new_peak=lambda: Peak(self.device),
+            set_threads=self._set_threads,
+            failure_of=self._failure_of,
+        )
+
+    def memory_nbytes(self) -> int:
+        """Bytes of memory of the device."""
+        return device_nbytes(self.device)
+
+    def computed_in(self, spec: ModelSpec | None = None) -> torch.dtype:
+        """The dtype that a model computes in here; without one, whatever names no dtype of its own."""
+        return computed_in(self._dtype_name(spec), self.device)
+
+    def weights_nbytes(self, spec: ModelSpec) -> int:
+        """Bytes that loading will take; 0 where that cannot be told before it is tried."""
+        try:
+            return self._precision_and_nbytes(spec)[1]
+        except (BrokenFile, NotServable, LoadFailed):
+            return 0
+
+    def fetch(self, spec: ModelSpec, on_load: OnLoad) -> None:
+        """Download a repository, or find it downloaded. Any thread."""
+        if isinstance(spec.source, HubRepository):
+            self._snapshots[spec.source] = self._fetch(spec.source, on_load)
+
+    def load(self, spec: ModelSpec, on_load: OnLoad) -> TorchModel:
+        """Read the weights into host memory; what is in memory already is shared."""
+        files, family = self._files(spec), FAMILIES[spec.traits.family]
+        try:
+            precision, _ = self._precision_and_nbytes(spec)
+            give_back_freed_memory()
+            content = family.load(spec, files, precision, on_load, self._loading)
+        except (BrokenFile, NotServable) as error:
+            raise UnusableModel(spec.name, str(error)) from error
+        except OSError as error:
+            raise LoadFailed(f"The files of {spec.name!r} could not be read: {error}.") from error
+        return TorchModel(family=family, content=content, components=content.components)
+
+    def place(self, components: Collection[ComponentId]) -> None:
+        """Copy components to the device, while what runs there goes on."""
+        try:
+            self._mover.place(self._store.named(components))
+            return
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        self._release_cache()
+        raise OutOfMemory("place", free_nbytes(self.device))
+
+    def arrived(self) -> None:
+        """Block until the copies that `place` has begun are complete. Any thread."""
+        self._mover.wait()
+
+    def offload(self, components: Collection[ComponentId]) -> None:
+        """Drop the device's copies."""
+        self._mover.offload(self._store.named(components))
+
+    def unload(self, model: LoadedModel, reuse: bool) -> None:
+        """Free the weights that no other model has. Whoever holds the model still, holds an empty one."""
+        own = _own(model)
+        own.content = None
+        self._store.release(own.components, reuse=reuse)
+        if self.device.type == "cuda":
+            self._release_cache()
+        give_back_freed_memory()
+
+    def join(
+        self,
+        model: LoadedModel,
+        request: GenerationRequest,
+        on_step: OnStep,
+        frugality: Frugality,
+        at_once: int,
+        on_preview: OnPreview | None,
+    ) -> "Future[Rendered]":
+        """Have a request join those that run, at the next step. Any thread; `step` does the work."""
+        own = _own(model)
+        weights = sum(component.nbytes for component in own.components) // self._element_nbytes(own)
+        work = Work(
+            family=own.family,
+            content=own.content,
+            weights=weights,
+            request=request,
+            on_step=on_step,
+            frugality=frugality,
+            at_once=at_once,
+            on_preview=on_preview,
+        )
+        self._stepper.add(work)
+        return work.result
+
+    def step(self) -> bool:
+        """Take those that run one step further. Returns whether any is left."""
+        return self._stepper.turn()
+
+    def abandon(self, failure: DiffusionError) -> None:
+        """Fail all that runs."""
+        self._stepper.abandon(failure)
+
+    def _failure_of(self, error: Exception) -> DiffusionError:
+        """What a client is told of whatever went wrong; holds no tensor."""
+        if isinstance(error, OutOfMemory):
+            without_frames(error)
+            self._release_cache()
+            return OutOfMemory(error.stage, free_nbytes(self.device))
+        if isinstance(error, DiffusionError):
+            return without_frames(error)
+        failure = GenerationFailed(
+            f"The image could not be made ({type(error).__name__}). The server's log has the details."
+        )
+        failure.add_note("".join(traceback.format_exception(error)))  # for the log
+        return failure
+
+    def _set_threads(self, works: Sequence[Work]) -> None:
+        """Only where the CPU does the work, and nobody has said how many threads it shall use."""
+        if self.device.type == "cpu" and not self._threads_fixed:
+            work = sum(multiplications(work.request, work.weights, work.at_once) for work in works)
+            torch.set_num_threads(threads_for(work, self.threads))
+
+    @staticmethod
+    def _element_nbytes(model: TorchModel) -> int:
+        return getattr(torch, model.components[0].dtype).itemsize
+
+    def _dtype_name(self, spec: ModelSpec | None) -> DtypeName:
+        return self._dtype if spec is None or spec.dtype == "auto" else spec.dtype
+
+    def _precision_and_nbytes(self, spec: ModelSpec) -> tuple[Precision, int]:
+        """How a model is kept and computed, and the bytes of its weights, from headers that are read once a version.
+
+        Raises:
+            LoadFailed: its files are not there.
+            BrokenFile: one of them is damaged.
+            NotServable: some are missing.
+        """
+        files = self._files(spec)
+        version, weights = self._weights.get(files, (None, None))
+        if weights is None or version != spec.version:
+            weights = FAMILIES[spec.traits.family].weights(spec, files)
+            self._weights[files] = spec.version, weights
+        precision = precision_of(self._dtype_name(spec), self.device, weights)
+        return precision, precision.nbytes(weights)
+
+    def _files(self, spec: ModelSpec) -> Path:
+        if not isinstance(spec.source, HubRepository):
+            return spec.source.path
+        files = self._snapshots.get(spec.source)
+        if files is None:
+            raise LoadFailed(f"The files of {spec.name!r} are not on disk. Ask again, and they will be downloaded.")
+        return files
+
+    def _release_cache(self) -> None:
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _own(model: LoadedModel) -> TorchModel:
+    if not isinstance(model, TorchModel):
+        raise TypeError(f"this engine did not load {model!r}")
+    return model

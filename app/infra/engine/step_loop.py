@@ -1,0 +1,231 @@
+"""Takes requests through the engine a step at a time: they join, share, and leave between any two steps."""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from ...domain.errors import DiffusionError
+from ...domain.requests.rendering import Frugality, OnPreview, OnStep, Pace, Rendered
+from ...domain.requests.request import GenerationRequest
+from ..device.out_of_memory import without_frames
+from ..device.peak_memory import Peak
+from ..device.timer import Lap, Stopwatch
+from .family import Family, Forwards, Run
+
+_PREVIEW_EVERY_S = 0.25
+"""Nobody sees more pictures a second than that, and steps may be much shorter."""
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Work:
+    """One request on the engine."""
+
+    family: Family
+    content: Any
+    weights: int
+    """Numbers in the model's weights."""
+    request: GenerationRequest
+    on_step: OnStep
+    frugality: Frugality
+    at_once: int
+    on_preview: OnPreview | None = None
+    result: "Future[Rendered]" = field(default_factory=lambda: Future[Rendered]())
+    outcome: Rendered | DiffusionError | None = None
+    """Until it is told at the end of the turn."""
+    run: Run | None = None
+    peak: Peak | None = None
+    shared: bool = False
+    """Whether another request was on the engine at the same time."""
+    previewed_s: float = 0.0
+    laps: list[tuple[int, Lap]] = field(default_factory=list[tuple[int, Lap]])
+    """Rows of the batch, and how long the step took."""
+
+
+class Stepper:
+    """The requests of one device. `add` may be called from any thread, everything else belongs to the engine's."""
+
+    def __init__(
+        self,
+        *,
+        stopwatch: Stopwatch,
+        new_peak: Callable[[], Peak],
+        set_threads: Callable[[Sequence[Work]], None],
+        failure_of: Callable[[Exception], DiffusionError],
+    ) -> None:
+        """Make one without requests.
+
+        Args:
+            stopwatch: of the device.
+            new_peak: begins to watch the device's memory.
+            set_threads: chooses the CPU threads for the requests that run next.
+            failure_of: one of the domain's errors for whatever was raised, holding no tensor.
+        """
+        self._stopwatch = stopwatch
+        self._new_peak = new_peak
+        self._set_threads = set_threads
+        self._failure_of = failure_of
+        self._arriving: SimpleQueue[Work] = SimpleQueue()
+        self._working: list[Work] = []
+        self._over: list[Work] = []
+        self._forwards: dict[int, Forwards] = {}
+
+    def add(self, work: Work) -> None:
+        """Have a request join at the next step."""
+        work.result.set_running_or_notify_cancel()
+        self._arriving.put(work)
+
+    def turn(self) -> bool:
+        """Take one step: of the lane whose turn it is, all requests together. Returns whether any request is left."""
+        self._advance()
+        self._tell()
+        return bool(self._working) or not self._arriving.empty()
+
+    def abandon(self, failure: DiffusionError) -> None:
+        """Fail every request."""
+        self._admit_all(self._working.append)
+        for work in self._working:
+            if work.outcome is None:
+                self._finish(work, failure)
+        self._working.clear()
+        self._forwards.clear()
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell those that are done, now that no frame of this thread holds anything of theirs.
+
+        Whoever hears of a failure may try again at once, and needs the memory.
+        """
+        over, self._over = self._over, []
+        for work in over:
+            if isinstance(work.outcome, Rendered):
+                work.result.set_result(work.outcome)
+            elif work.outcome is not None:
+                work.result.set_exception(work.outcome)
+
+    def _advance(self) -> None:
+        self._admit()
+        if self._working:
+            lane = self._working[0].run
+            assert lane is not None
+            mates = [work for work in self._working if work.run is not None and work.run.lane == lane.lane]
+            self._step(mates)
+            others = [work for work in self._working if work not in mates]
+            self._working = others + [work for work in mates if work.outcome is None]
+        if not self._working:
+            self._forwards.clear()
+
+    def _admit(self) -> None:
+        self._admit_all(self._begin)
+
+    def _admit_all(self, take: Callable[[Work], None]) -> None:
+        while True:
+            try:
+                work = self._arriving.get_nowait()
+            except Empty:
+                return
+            take(work)
+
+    def _begin(self, work: Work) -> None:
+        for other in self._working:
+            other.shared = work.shared = True
+        self._set_threads([work])
+        work.peak = self._new_peak()
+        if self._attempt(work, lambda: self._encode(work)):
+            self._working.append(work)
+
+    @staticmethod
+    def _encode(work: Work) -> None:
+        work.run = run = work.family.begin(work.content, work.request, work.frugality, work.at_once)
+        work.on_step(0, run.total)
+
+    def _step(self, mates: list[Work]) -> None:
+        """One step of requests of one lane; one by one where all at once fails, so that nobody pays for another."""
+        self._set_threads(mates)
+        failure = self._forward(mates)
+        if failure is not None and len(mates) == 1:
+            self._finish(mates[0], failure)
+        elif failure is not None:
+            for work in mates:
+                if alone := self._forward([work]):
+                    self._finish(work, alone)
+        for work in mates:
+            if work.outcome is None and self._attempt(work, lambda work=work: self._settle(work)):
+                self._complete(work)
+
+    def _forward(self, mates: list[Work]) -> DiffusionError | None:
+        """Take the step; returns why nobody could."""
+        runs = {work.run: work for work in mates if work.run is not None}
+        rows = sum(run.rows for run in runs)
+        family = mates[0].family
+        forwards = self._forwards.setdefault(id(family), family.forwards())
+        self._stopwatch.start()
+        try:
+            failed = forwards.step(list(runs))
+        except Exception as error:
+            forwards.forget()
+            return self._failure_of(error)
+        lap = self._stopwatch.stop()
+        for work in mates:
+            work.laps.append((rows, lap))
+        for run, error in failed.items():
+            self._finish(runs[run], self._failure_of(error))
+        return None
+
+    @staticmethod
+    def _settle(work: Work) -> None:
+        assert work.run is not None
+        work.on_step(work.run.done, work.run.total)
+        now = time.perf_counter()
+        if work.on_preview is not None and now - work.previewed_s >= _PREVIEW_EVERY_S:
+            work.previewed_s = now
+            work.on_preview(work.run.preview(), work.run.done, work.run.total)
+        work.run.settle()
+
+    def _attempt(self, work: Work, act: Callable[[], None]) -> bool:
+        """Do what may fail for one request; whether it went well."""
+        try:
+            act()
+            return True
+        except Exception as error:
+            failure = self._failure_of(error)
+        self._finish(work, failure)
+        return False
+
+    def _complete(self, work: Work) -> None:
+        run = work.run
+        if run is None or not run.finished:
+            return
+        paces = _paces(work.laps)
+        observed = work.peak.nbytes() if work.peak is not None and not work.shared else None
+        rendered = Rendered(
+            images=run.images,
+            warnings=run.warnings,
+            encode_s=run.encode_s,
+            denoise_s=sum(pace.seconds for pace in paces),
+            decode_s=run.decode_s,
+            activation_nbytes=observed,
+            paces=paces,
+        )
+        self._end(work, rendered)
+
+    def _finish(self, work: Work, failure: DiffusionError) -> None:
+        """Fail a request, and let go of all that it holds first."""
+        for forwards in self._forwards.values():
+            forwards.forget()
+        self._end(work, without_frames(failure))
+
+    def _end(self, work: Work, outcome: Rendered | DiffusionError) -> None:
+        work.run = None
+        work.outcome = outcome
+        self._over.append(work)
+
+
+def _paces(laps: Sequence[tuple[int, Lap]]) -> tuple[Pace, ...]:
+    """The steps of a request, by the rows of the batch that they shared."""
+    seconds: dict[int, list[float]] = {}
+    for rows, lap in laps:
+        seconds.setdefault(rows, []).append(lap())
+    return tuple(Pace(rows=rows, steps=len(taken), seconds=sum(taken)) for rows, taken in seconds.items())

@@ -1,0 +1,270 @@
+"""Brings the components of one model into memory: built one after the other, read side by side."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import torch
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor, nn
+
+from ...domain.errors import UnusableModel
+from ...domain.families.sdxl.detection import NotServable
+from ...domain.models.components import Component, ComponentId, LoadProgress, OnLoad
+from ...domain.models.spec import Checkpoint, HubRepository, ModelSpec
+from ..device.precision import Precision
+from ..diffusion.load_context import Loading
+from ..diffusion.upcast_layers import widened
+from ..weights.arena import HostArena, Layout, aligned, lay_out
+from ..weights.component_store import Network
+from ..weights.parallel_copy import Filler, Filling
+from ..weights.safetensors_file import MappedFile
+from ..weights.safetensors_header import BrokenFile
+from ..weights.weight_files import weight_files
+from .components import build_network, read_config
+from .key_conversion import PREFIXES, StateDict, component_weights
+
+_MAX_NAMED_TENSORS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What will be read of a component, and the memory that it will go to."""
+
+    key: tuple[str, ...]
+    files: list[MappedFile]
+    tensors: dict[str, Tensor]
+    arena: HostArena
+
+
+@dataclass(frozen=True, slots=True)
+class _Started:
+    key: tuple[str, ...]
+    network: Network
+    filling: Filling
+
+
+class ComponentReader:
+    """Reads the components of one model: find them, start, then take each, in the same order.
+
+    Finding begins to have the pages of all, which needs no interpreter's lock; what holds it goes on meanwhile. A context, in
+    which the files are open; where it ends with an error, the store has lost every use that was taken.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        files: Path,
+        configs: Path,
+        precision: Precision,
+        loading: Loading,
+        on_load: OnLoad,
+    ) -> None:
+        self._spec = spec
+        self._files = files
+        self._configs = configs
+        self._precision = precision
+        self._widener = loading.widener
+        self._store = loading.store
+        self._progress = _Progress(spec, on_load)
+        self._filler = Filler(loading.read_by)
+        self._open = ExitStack()
+        self._files_open: dict[Path, MappedFile] = {}
+        self._found: dict[str, _Found] = {}
+        self._started: dict[str, _Started] = {}
+        self._taken: dict[str, Network] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._filler.stop()
+        self._open.close()
+        if error is not None:
+            self._store.release((network.facts for network in self._taken.values()), reuse=False)
+        self._store.drop_spares()
+
+    def find(self, components: Iterable[str]) -> None:
+        """Look for components, but for those whose part of the same file is in memory already.
+
+        Raises:
+            UnusableModel: the files are damaged.
+        """
+        with self._naming_the_model():
+            self._found = {
+                component: self._find(component) for component in components if not self._remembered(component)
+            }
+
+    def start(self) -> None:
+        """Build the networks that were found, and begin to read their weights.
+
+        Raises:
+            UnusableModel: the files do not hold what the configs ask for.
+        """
+        with self._naming_the_model():
+            for component, found in self._found.items():
+                self._started[component] = self._begin(component, found)
+
+    def take(self, component: str) -> Network:
+        """Wait for a component that was started; one of the same content that is in memory already goes before it.
+
+        Raises:
+            OSError: the files cannot be read to their end.
+        """
+        if component not in self._taken:
+            started = self._started.pop(component)
+            started.filling.finish(self._progress.add)
+            self._taken[component] = self._store.add(started.key, started.network)
+        return self._taken[component]
+
+    @contextmanager
+    def _naming_the_model(self) -> Iterator[None]:
+        """Name the model in what is told of its files."""
+        try:
+            yield
+        except (BrokenFile, NotServable) as error:
+            raise UnusableModel(self._spec.name, str(error)) from error
+
+    def _key(self, component: str) -> tuple[str, ...]:
+        return (str(self._files), self._spec.version, component, self._dtype_name)
+
+    def _remembered(self, component: str) -> bool:
+        """Whether the store had it already; then it is taken."""
+        known = self._store.remembered(self._key(component))
+        if known is not None:
+            self._taken[component] = known
+            self._progress.add(known.facts.nbytes)
+        return known is not None
+
+    def _find(self, component: str) -> _Found:
+        """Look at the files' headers, and begin to have memory."""
+        opened = [self._opened(path) for path in component_files(self._spec, self._files, component)]
+        tensors = self._tensors(component, opened)
+        arena = self._store.arena(self._told_nbytes(tensors.values()))
+        self._filler.prepare(arena.buffer)
+        return _Found(self._key(component), opened, tensors, arena)
+
+    def _opened(self, path: Path) -> MappedFile:
+        """A file, opened once for all components that are in it."""
+        if path not in self._files_open:
+            self._files_open[path] = self._open.enter_context(closing(MappedFile(path)))
+        return self._files_open[path]
+
+    @property
+    def _dtype_name(self) -> str:
+        return str(self._precision.kept).removeprefix("torch.")
+
+    def _tensors(self, component: str, opened: list[MappedFile]) -> dict[str, Tensor]:
+        """Those of the files that may belong to a component."""
+        prefix = PREFIXES[component] if isinstance(self._spec.source, Checkpoint) else ""
+        return {name: tensor for file in opened for name, tensor in file.tensors().items() if name.startswith(prefix)}
+
+    def _told_nbytes(self, tensors: Iterable[Tensor]) -> int:
+        """What tensors will take in memory, before the network is built that says so exactly."""
+        of_vectors, of_others = self._precision.computed.itemsize, self._precision.kept.itemsize
+        return sum(aligned(t.numel() * (of_others if t.ndim > 1 else of_vectors)) for t in tensors)
+
+    def _sources(self, component: str, module: nn.Module, tensors: dict[str, Tensor]) -> StateDict:
+        if isinstance(self._spec.source, Checkpoint):
+            weights = component_weights(tensors, component, module)
+        else:
+            weights = OrderedDict(tensors)
+            if isinstance(module, ModelMixin):
+                module._fix_state_dict_keys_on_load(weights)  # noqa: SLF001 - renames old VAE keys
+        return _aligned(self._spec.name, component, module, weights)
+
+    def _begin(self, component: str, found: _Found) -> _Started:
+        module = build_network(component, self._configs)
+        sources = self._sources(component, module, found.tensors)
+        layout, arena = self._layout(module), found.arena
+        if not layout.fits(arena.nbytes):
+            arena = self._store.arena(layout.nbytes)
+        filling = self._filler.start(
+            found.files, ((slot.view(arena.buffer), sources[name]) for name, slot in layout.slots.items())
+        )
+        facts = Component(id=ComponentId(""), name=component, nbytes=arena.nbytes, dtype=self._dtype_name)
+        config = read_config(self._configs, f"{component}/config.json")
+        network = Network(facts, module.eval(), arena, layout, _buffers(module), config)
+        network.point_to(arena.buffer)
+        return _Started(found.key, network, filling)
+
+    def _layout(self, module: nn.Module) -> Layout:
+        """Where its weights go; large ones may be kept in fewer bits than they are computed in."""
+        kept, computed = self._precision.kept, self._precision.computed
+        narrow = widened(module, self._widener) if self._precision.widens else ()
+        return lay_out(module.state_dict().items(), lambda name: kept if name in narrow else computed)
+
+
+class _Progress:
+    """Adds up the bytes of all components for whoever watches the load."""
+
+    def __init__(self, spec: ModelSpec, on_load: OnLoad) -> None:
+        self._on_load = on_load
+        self._done = 0
+        self._total = spec.nbytes or 0
+
+    def add(self, nbytes: int) -> None:
+        self._done += nbytes
+        total = max(self._done, self._total)
+        self._on_load(LoadProgress(phase="read", done_nbytes=self._done, total_nbytes=total))
+
+
+def component_files(spec: ModelSpec, files: Path, component: str) -> list[Path]:
+    """The files that hold the weights of a component.
+
+    Raises:
+        NotServable: there are none, or an index cannot be used.
+    """
+    if isinstance(spec.source, Checkpoint):
+        return [files]
+    variant = spec.source.variant if isinstance(spec.source, HubRepository) else None
+    return weight_files(files / component, variant)
+
+
+def _aligned(model: str, component: str, network: nn.Module, weights: StateDict) -> StateDict:
+    """The source of every weight of a network."""
+    expected = network.state_dict()
+    found = {key: weights[name] for key in expected if (name := _source_name(key, weights)) is not None}
+    problems = [f"{key} is missing" for key in expected if key not in found]
+    problems += [
+        f"{key} has shape {list(found[key].shape)} where {list(wanted.shape)} is needed"
+        for key, wanted in expected.items()
+        if key in found and found[key].shape != wanted.shape
+    ]
+    if problems:
+        raise UnusableModel(model, _told(component, problems))
+    return found
+
+
+def _source_name(key: str, weights: StateDict) -> str | None:
+    """Transformers 5 dropped the `text_model.` level of CLIPTextModel; files keep it."""
+    return next((name for name in (key, f"text_model.{key}") if name in weights), None)
+
+
+def _told(component: str, problems: list[str]) -> str:
+    shown = "; ".join(problems[:_MAX_NAMED_TENSORS])
+    more = f"; and {len(problems) - _MAX_NAMED_TENSORS} more" if len(problems) > _MAX_NAMED_TENSORS else ""
+    return (
+        f"its {component} does not fit the SDXL configs: {shown}{more}. If it is a variant of SDXL with other sizes, "
+        "put its diffusers configs into a folder <name>.config beside the file."
+    )
+
+
+def _buffers(network: nn.Module) -> dict[str, Tensor]:
+    """The buffers that no file holds."""
+    stored = network.state_dict().keys()
+    return {
+        name: _rebuilt(name.rpartition(".")[2], buffer)
+        for name, buffer in network.named_buffers()
+        if name not in stored
+    }
+
+
+def _rebuilt(name: str, buffer: Tensor) -> Tensor:
+    if name != "position_ids":
+        raise ValueError(f"a buffer {name!r} is neither in the file nor known")
+    return torch.arange(buffer.shape[-1]).expand(buffer.shape).clone()

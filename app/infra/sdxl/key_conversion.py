@@ -1,0 +1,43 @@
+"""Reads the weights of each component from a single file in the original SDXL key layout."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from diffusers.loaders.single_file_utils import (
+    convert_ldm_clip_checkpoint,
+    convert_ldm_unet_checkpoint,
+    convert_ldm_vae_checkpoint,
+    convert_open_clip_checkpoint,
+)
+from torch import Tensor, nn
+
+from ..diffusion.skip_torch_functions import COPIES, Skipping
+
+StateDict = Mapping[str, Tensor]
+
+PREFIXES = {
+    "unet": "model.diffusion_model.",
+    "vae": "first_stage_model.",
+    "text_encoder": "conditioner.embedders.0.transformer.",
+    "text_encoder_2": "conditioner.embedders.1.model.",
+}
+
+
+def component_weights(tensors: StateDict, component: str, network: nn.Module) -> StateDict:
+    """The weights of a component under diffusers' names, as views of those given wherever that is possible."""
+    prefix = PREFIXES[component]
+    original = {key: value for key, value in tensors.items() if key.startswith(prefix)}
+    with Skipping(COPIES):
+        return _convert(component, original, network)
+
+
+def _convert(component: str, original: dict[str, Tensor], network: nn.Module) -> StateDict:
+    """Rename by diffusers' own functions, which know every corner of the layout."""
+    config: Any = network.config
+    if component == "unet":
+        return convert_ldm_unet_checkpoint(original, dict(config))
+    if component == "vae":
+        return convert_ldm_vae_checkpoint(original, dict(config))
+    if component == "text_encoder":
+        return convert_ldm_clip_checkpoint(original)
+    return convert_open_clip_checkpoint(network, original, prefix=PREFIXES[component])

@@ -1,0 +1,34 @@
+"""What there is at the moment, for Prometheus; asked for at each scrape, so that it cannot drift from the books."""
+
+from collections.abc import Iterator
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from ...domain.dispatch.dispatcher import Dispatcher
+from ...domain.memory.pool import ModelPool
+
+
+class Gauges(Collector):
+    """Reads the pool's books and the dispatcher's queue."""
+
+    def __init__(self, prefix: str, pool: ModelPool, dispatcher: Dispatcher) -> None:
+        self._prefix = prefix
+        self._pool = pool
+        self._dispatcher = dispatcher
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The values now."""
+        stats = self._pool.stats()
+        resident = self._gauge("resident_bytes", "Bytes of weights, by where they are.", ("where",))
+        resident.add_metric(("host",), stats.host_nbytes)
+        resident.add_metric(("device",), stats.device_nbytes)
+        yield resident
+        yield self._gauge("reserved_bytes", "Bytes set aside for running requests.", value=stats.reserved_nbytes)
+        yield self._gauge("leases_held", "Requests that hold a model.", value=stats.leases)
+        yield self._gauge("queue_depth", "Requests for images that wait or run.", value=self._dispatcher.depth)
+
+    def _gauge(
+        self, name: str, help_text: str, labels: tuple[str, ...] = (), value: float | None = None
+    ) -> GaugeMetricFamily:
+        return GaugeMetricFamily(f"{self._prefix}_{name}", help_text, value=value, labels=labels or None)

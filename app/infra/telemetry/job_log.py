@@ -1,0 +1,32 @@
+"""A log line for every job that nobody waited for: no request's line tells how it ended."""
+
+from typing import Any
+
+import structlog
+
+from ...domain.errors import DiffusionError, DownloadFailed, GenerationFailed, LoadFailed
+from ...domain.jobs.tracked_job import TrackedJob
+
+_log = structlog.get_logger()
+
+
+def log_job(job: TrackedJob) -> None:
+    """Log how a job ended; with the stack where that was no fault of its sender's."""
+    if not job.detached:
+        return
+    facts: dict[str, Any] = {"job": job.id, "model": job.model, "state": job.state, "steps": job.steps_done}
+    facts["s"] = round((job.ended or job.created) - job.created, 3)
+    failure = job.failure
+    if failure is None:
+        _log.info("job_ended", **facts)
+    elif _is_ours(failure):
+        _log.error("job_ended", **facts, code=failure.code, exc_info=failure)
+    else:
+        _log.info("job_ended", **facts, code=failure.code)
+
+
+def _is_ours(failure: DiffusionError) -> bool:
+    """Whether neither its sender, nor the load, nor the Hub is to blame."""
+    if type(failure) is DiffusionError:
+        return True
+    return isinstance(failure, (GenerationFailed, LoadFailed)) and not isinstance(failure, DownloadFailed)

@@ -1,0 +1,148 @@
+"""What happened, counted for Prometheus in a registry of our own.
+
+Nothing here is global, so several plugins in one process, or an application with metrics of its own, do not meet.
+"""
+
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, Info
+from prometheus_client.exposition import choose_encoder
+
+from ...domain.dispatch.dispatcher import Dispatcher
+from ...domain.generator import Generated
+from ...domain.memory.events import (
+    LeaseGranted,
+    ModelLoaded,
+    ModelLoadFailed,
+    ModelOffloaded,
+    ModelPlaced,
+    ModelUnloaded,
+    PoolEvent,
+)
+from ...domain.memory.pool import ModelPool
+from ...version import VERSION
+from .gauges import Gauges
+
+PREFIX = "litestar_diffusion"
+_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500)
+"""Buckets: from a hot encode to a download."""
+_REASONS: Mapping[str, str] = {
+    "to make room": "room",
+    "the device ran out": "out_of_memory",
+    "memory ran out": "out_of_memory",
+    "unused": "unused",
+    "its files changed": "changed",
+    "the budget": "budget",
+    "asked for": "asked",
+    "shutdown": "shutdown",
+}
+"""How the pool's reasons begin, and the kind that they are of: labels must be few."""
+
+
+class Metrics:
+    """Counts; every method returns at once and may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        self._requests = Counter(
+            f"{PREFIX}_requests", "Requests that were answered.", ("route", "method", "status"), registry=registry
+        )
+        self._errors = Counter(
+            f"{PREFIX}_errors", "Requests that ended in a problem document, by its code.", ("code",), registry=registry
+        )
+        self._images = Counter(f"{PREFIX}_images", "Images that were made.", ("model",), registry=registry)
+        self._steps = Counter(
+            f"{PREFIX}_steps",
+            "Denoising steps of requests, by the rows of the batch that they shared; an image takes one or two.",
+            ("rows",),
+            registry=registry,
+        )
+        self._phases = Histogram(
+            f"{PREFIX}_phase_seconds",
+            "Where the time of requests for images went.",
+            ("phase",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._leases = Counter(
+            f"{PREFIX}_leases",
+            "Requests that got their model, by where they found it: hot, warm or cold.",
+            ("model", "found"),
+            registry=registry,
+        )
+        self._loads = Counter(f"{PREFIX}_loads", "Loads from disk.", ("model",), registry=registry)
+        self._load_failures = Counter(
+            f"{PREFIX}_load_failures", "Loads and downloads that failed.", ("model", "code"), registry=registry
+        )
+        self._load_seconds = Histogram(
+            f"{PREFIX}_load_seconds",
+            "Seconds of loads from disk, downloads included.",
+            ("model",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._evictions = Counter(
+            f"{PREFIX}_evictions",
+            "Weights that left the device (offload) or memory altogether (unload).",
+            ("kind", "reason"),
+            registry=registry,
+        )
+        self._moved = Counter(
+            f"{PREFIX}_moved_bytes", "Bytes of weights that were moved.", ("direction",), registry=registry
+        )
+        Info(PREFIX, "The package.", registry=registry).info({"version": VERSION})
+
+    def watch(self, pool: ModelPool, dispatcher: Dispatcher) -> None:
+        """Ask these for what there is at the moment, whenever somebody reads the metrics. Call it once."""
+        self._registry.register(Gauges(PREFIX, pool, dispatcher))
+
+    def on_event(self, event: PoolEvent) -> None:
+        """Count what the pool did."""
+        match event:
+            case LeaseGranted(model=model, found=found):
+                self._leases.labels(model, found).inc()
+            case ModelLoaded(model=model, nbytes=nbytes, seconds=seconds):
+                self._loads.labels(model).inc()
+                self._load_seconds.labels(model).observe(seconds)
+                self._moved.labels("disk_to_host").inc(nbytes)
+            case ModelLoadFailed(model=model, code=code):
+                self._load_failures.labels(model, code).inc()
+            case ModelPlaced(nbytes=nbytes):
+                self._moved.labels("host_to_device").inc(nbytes)
+            case ModelOffloaded(reason=reason):
+                self._evictions.labels("offload", _kind(reason)).inc()
+            case ModelUnloaded(reason=reason):
+                self._evictions.labels("unload", _kind(reason)).inc()
+            case _:
+                pass
+
+    def on_generated(self, generated: Generated) -> None:
+        """Count a finished generation, whoever asked for it."""
+        self._images.labels(generated.request.model).inc(len(generated.images))
+        for pace in generated.paces:
+            self._steps.labels(str(pace.rows)).inc(pace.steps)
+        timings = generated.timings
+        for phase in ("queue", "load", "encode", "denoise", "decode", "write", "total"):
+            self._phases.labels(phase).observe(max(0.0, getattr(timings, f"{phase}_s")))
+
+    def on_request(self, *, route: str, method: str, status: int, code: str | None) -> None:
+        """Count an answered request.
+
+        Args:
+            route: the path's template, such as `/generate/{model_name}`; empty where nothing is.
+            method: of HTTP, or `other`.
+            status: of HTTP.
+            code: of the problem document, if it was one.
+        """
+        self._requests.labels(route, method, status).inc()
+        if code is not None:
+            self._errors.labels(code).inc()
+
+    def expose(self, accept: str | None) -> tuple[bytes, str]:
+        """All of it in the format that the Accept header prefers, and the media type of that."""
+        encode, media_type = choose_encoder(accept or "")
+        return encode(self._registry), media_type
+
+
+def _kind(reason: str) -> str:
+    return next((kind for beginning, kind in _REASONS.items() if reason.startswith(beginning)), "other")

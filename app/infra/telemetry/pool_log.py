@@ -1,0 +1,36 @@
+"""Writes the pool's events to the log: one line each, with bytes, milliseconds and GB/s."""
+
+from typing import Any
+
+import msgspec
+import structlog
+
+from ...domain.memory.events import (
+    LeaseGranted,
+    LeaseOverdue,
+    ModelLoaded,
+    ModelLoadFailed,
+    ModelPlaced,
+    PoolEvent,
+    event_name,
+)
+
+_log = structlog.get_logger()
+
+
+def log_event(event: PoolEvent) -> None:
+    """Log what the pool did."""
+    name = event_name(event)
+    facts: dict[str, Any] = msgspec.structs.asdict(event)
+    seconds = facts.pop("seconds", None)
+    if seconds is not None:
+        facts["ms"] = round(seconds * 1000, 1)
+    match event:
+        case ModelLoaded() | ModelPlaced():
+            _log.info(name, **facts, gb_per_s=round(event.nbytes / max(event.seconds, 1e-9) / 1e9, 2))
+        case LeaseGranted():
+            _log.debug(name, **facts)  # the request's own line says it all
+        case ModelLoadFailed() | LeaseOverdue():
+            _log.warning(name, **facts)
+        case _:
+            _log.info(name, **facts)

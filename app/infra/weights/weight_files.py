@@ -1,0 +1,67 @@
+"""Which files hold the weights of one component of a diffusers folder."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from ...domain.families.sdxl.detection import NotServable
+
+PICKLES = frozenset({".ckpt", ".pt", ".pth", ".bin", ".pkl"})
+_STEMS = ("diffusion_pytorch_model", "model")
+
+
+class _Index(msgspec.Struct):
+    """Of `*.safetensors.index.json`: which shard holds which tensor."""
+
+    weight_map: dict[str, str]
+
+
+def weight_files(component: Path, variant: str | None) -> list[Path]:
+    """The safetensors files of a component: those of the variant where there are any, else the plain ones.
+
+    Without a variant the plain files come first, then the fp16 ones.
+
+    Raises:
+        NotServable: there are none, or an index cannot be used.
+    """
+    for index, whole in _choices(component, variant):
+        if index.is_file():
+            return _shards(index)
+        if whole.is_file():
+            return [whole]
+    raise NotServable(f"its {component.name} {_what_is_there(component)}")
+
+
+def _choices(component: Path, variant: str | None) -> Iterator[tuple[Path, Path]]:
+    for stem in _STEMS:
+        for tag in (f".{variant}", "") if variant else ("", ".fp16"):
+            yield component / f"{stem}.safetensors.index{tag}.json", component / f"{stem}{tag}.safetensors"
+
+
+def _shards(index: Path) -> list[Path]:
+    where = f"{index.parent.name}/{index.name}"
+    try:
+        names = sorted(set(msgspec.json.decode(index.read_bytes(), type=_Index).weight_map.values()))
+    except OSError as error:
+        raise NotServable(f"{where} cannot be read: {error.strerror}.") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise NotServable(f"{where} is not as it should be: {error}.") from error
+    odd = next((name for name in names if not name.endswith(".safetensors") or set(name) & set("/\\\0")), None)
+    if odd is not None or not names:
+        raise NotServable(f"{where} must name safetensors files beside it, got {odd!r}.")
+    missing = [name for name in names if not (index.parent / name).is_file()]
+    if missing:
+        raise NotServable(f"{where} names {', '.join(missing[:3])}, which is not there. Download the folder again.")
+    return [index.parent / name for name in names]
+
+
+def _what_is_there(component: Path) -> str:
+    if not component.is_dir():
+        return "is missing. Download the whole folder."
+    if any(file.suffix in PICKLES for file in component.iterdir()):
+        return (
+            "is there as a pickle alone (.bin). Pickles can run code when they are loaded and are never opened here: "
+            "save the pipeline again with safe_serialization=True."
+        )
+    return "holds no safetensors weights. Download the whole folder."

@@ -1,0 +1,1 @@
+"""The native API: its routes and wire types."""

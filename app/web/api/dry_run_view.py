@@ -1,0 +1,151 @@
+"""What `POST /generate/{model_name}?dry_run=true` answers."""
+
+import math
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from ...domain.dry_run import Rehearsed
+from ...domain.memory.eviction_preview import Eviction
+from ...domain.memory.ledger import Found, Tier
+from ...domain.models.spec import PredictionType, Residency, TimestepSpacing
+from ...domain.requests.inspection import PromptFacts
+from ...domain.requests.resolved_parameters import ResolvedParameters, resolved_parameters
+
+_FOUND: dict[Residency, Found] = {"device": "hot", "host": "warm", "cold": "cold"}
+
+
+class SamplerPlanView(msgspec.Struct, frozen=True, kw_only=True):
+    """The sampler as it would run."""
+
+    name: str
+    scheduler: Annotated[str, Meta(description="The class of diffusers.")]
+    config: Annotated[dict[str, Any], Meta(description="Everything that it goes by.")]
+    prediction_type: PredictionType
+    zero_snr: Annotated[bool, Meta(description="Whether the model was trained with zero terminal SNR.")]
+    timestep_spacing: Annotated[TimestepSpacing, Meta(description="null: as `config` says.")] | None
+    evaluations: Annotated[
+        int, Meta(description="Of the denoiser, for one image; second-order samplers take more than one a step.")
+    ]
+    timesteps: list[float]
+    sigmas: Annotated[list[float | None], Meta(description="Noise levels, where it counts in them.")] | None
+
+
+class PromptPlanView(msgspec.Struct, frozen=True, kw_only=True):
+    """A prompt as the text encoders would read it."""
+
+    field: str
+    tokens: Annotated[int, Meta(description="Of the whole text.")]
+    chunks: Annotated[int, Meta(description="In which it is read, of up to 75 tokens each.")]
+    ignored: Annotated[list[str], Meta(description="What would be cut or changed.")]
+
+
+class MemoryPlanView(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes that the request would need, and that there are."""
+
+    weights_nbytes: Annotated[int, Meta(description="Shared ones included; null before the files are on disk.")] | None
+    activation_nbytes: Annotated[
+        int, Meta(description="Beside the weights, for images made one at a time: predicted, corrected by experience.")
+    ]
+    available_nbytes: Annotated[int, Meta(description="What the budget leaves to both.")] | None
+    savings: Annotated[list[str], Meta(description="What it would do from the start because memory is short.")]
+
+
+class EvictionView(msgspec.Struct, frozen=True, kw_only=True):
+    """What would make room."""
+
+    model: str
+    tier: Annotated[
+        Tier, Meta(description="`host`: the model leaves memory altogether; `device`: copies leave the device.")
+    ]
+    components: list[str]
+    nbytes: int
+
+
+class EstimateView(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds, as far as is known from earlier requests; null where nothing is."""
+
+    wait_s: Annotated[float, Meta(description="For the requests before it.")]
+    load_s: float | None
+    run_s: float | None
+    total_s: float | None
+
+
+class DryRunView(msgspec.Struct, frozen=True, kw_only=True):
+    """What would happen to a request that came now. Nothing was loaded, queued or evicted."""
+
+    dry_run: bool
+    model: str
+    parameters: ResolvedParameters
+    sampler: SamplerPlanView
+    prompts: Annotated[list[PromptPlanView], Meta(description="Those that act; once where both encoders read one.")]
+    memory: MemoryPlanView
+    residency: Annotated[Found, Meta(description="Where the request would find its model: `hot`, `warm` or `cold`.")]
+    download: Annotated[bool, Meta(description="Whether the model's files would be downloaded first.")]
+    evictions: Annotated[list[EvictionView], Meta(description="In their order.")]
+    waits_for_memory: Annotated[
+        bool, Meta(description="Whether running requests must give memory back first; what follows is not foretold.")
+    ]
+    requests_before: Annotated[int, Meta(description="That wait or run now.")]
+    estimate: EstimateView
+    warnings: list[str]
+
+
+def dry_run_view(rehearsed: Rehearsed) -> DryRunView:
+    """A rehearsed request for the wire."""
+    foretold, estimate = rehearsed.foretold, rehearsed.estimate
+    return DryRunView(
+        dry_run=True,
+        model=rehearsed.spec.name,
+        parameters=resolved_parameters(rehearsed.request),
+        sampler=_sampler(rehearsed),
+        prompts=[_prompt(prompt) for prompt in rehearsed.inspection.prompts],
+        memory=MemoryPlanView(
+            weights_nbytes=rehearsed.weights_nbytes,
+            activation_nbytes=rehearsed.activation_nbytes,
+            available_nbytes=rehearsed.available_nbytes,
+            savings=list(rehearsed.savings),
+        ),
+        residency=_FOUND[foretold.residency],
+        download=rehearsed.download,
+        evictions=[_eviction(eviction) for eviction in foretold.evictions],
+        waits_for_memory=foretold.waits,
+        requests_before=rehearsed.before,
+        estimate=EstimateView(
+            wait_s=round(estimate.wait_s, 3),
+            load_s=_rounded(estimate.load_s),
+            run_s=_rounded(estimate.run_s),
+            total_s=_rounded(estimate.total_s),
+        ),
+        warnings=list(rehearsed.warnings),
+    )
+
+
+def _sampler(rehearsed: Rehearsed) -> SamplerPlanView:
+    facts, traits, request = rehearsed.inspection.sampler, rehearsed.inspection.traits, rehearsed.request
+    return SamplerPlanView(
+        name=str(request.sampler),
+        scheduler=facts.scheduler,
+        config=dict(facts.config),
+        prediction_type=traits.prediction_type,
+        zero_snr=traits.zero_snr,
+        timestep_spacing=request.timestep_spacing,
+        evaluations=len(facts.timesteps),
+        timesteps=list(facts.timesteps),
+        sigmas=None if facts.sigmas is None else [sigma if math.isfinite(sigma) else None for sigma in facts.sigmas],
+    )
+
+
+def _prompt(facts: PromptFacts) -> PromptPlanView:
+    return PromptPlanView(field=facts.field, tokens=facts.tokens, chunks=facts.chunks, ignored=list(facts.ignored))
+
+
+def _eviction(eviction: Eviction) -> EvictionView:
+    return EvictionView(
+        model=eviction.model, tier=eviction.tier, components=list(eviction.components), nbytes=eviction.nbytes
+    )
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)

@@ -1,0 +1,174 @@
+"""`POST /generate/{model_name}`."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import msgspec
+from litestar import Request, Response, post
+from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import JSONBody, QueryParameter, SkipValidation
+
+from ...domain.dispatch.job import gone_away
+from ...domain.dry_run import Rehearsal
+from ...domain.errors import FieldError
+from ...domain.generator import Generated, ImageGenerator
+from ...domain.jobs.job_store import JobBoard
+from ...domain.requests.parameters import GenerationParameters, OutputFormat
+from ..http.accept import wanted_image
+from ..http.body import Posted, PostedDTO
+from ..http.clients import client_of
+from ..http.documented_errors import (
+    BUSY,
+    CONFLICT,
+    FAILED,
+    FOREIGN,
+    NOT_DOWNLOADED,
+    NOT_JSON,
+    TOO_LARGE,
+    TOO_MANY,
+    UNKNOWN,
+    UNUSABLE,
+    WRONG_FIELDS,
+    ModelNameInPath,
+)
+from ..middleware.access_log import note_generation, request_id_of
+from .dry_run_view import DryRunView, dry_run_view
+from .generate_openapi import GenerateOperation
+from .job_views import JobView
+from .jobs import IdempotencyKey, Prefer, accepted, prefers_async
+from .views import MEDIA_TYPES, GenerateView, generate_view
+
+
+@post(
+    "/generate/{model_name:str}",
+    status_code=200,
+    dto=PostedDTO[GenerationParameters],
+    return_dto=None,
+    operation_class=GenerateOperation,
+    summary="Make images",
+    tags=["generation"],
+    responses={
+        202: ResponseSpec(
+            JobView, description="With `Prefer: respond-async`: it is on its way.", generate_examples=False
+        ),
+        200: ResponseSpec(
+            GenerateView | DryRunView,
+            description="The images in base64; with `Accept: image/png`, `image/jpeg` or `image/webp` and n = 1 the file "
+            "itself, with the same facts in `x-` headers. With `dry_run=true` what would happen, always as JSON.",
+            generate_examples=False,
+        ),
+        400: WRONG_FIELDS,
+        403: FOREIGN,
+        404: UNKNOWN,
+        409: CONFLICT,
+        413: TOO_LARGE,
+        415: NOT_JSON,
+        422: UNUSABLE,
+        429: TOO_MANY,
+        500: FAILED,
+        502: NOT_DOWNLOADED,
+        503: BUSY,
+    },
+)
+async def generate(
+    request: Request[Any, Any, Any],
+    model_name: ModelNameInPath,
+    data: JSONBody[Posted[GenerationParameters]],
+    image_generator: NamedDependency[SkipValidation[ImageGenerator]],
+    job_board: NamedDependency[SkipValidation[JobBoard]],
+    rehearsal: NamedDependency[SkipValidation[Rehearsal]],
+    idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = "",
+    dry_run: Annotated[
+        bool,
+        QueryParameter(
+            description="Only tell what would happen: the resolved parameters, tokens, sampler, memory, evictions and "
+            "seconds. Nothing is loaded, queued or evicted; what is wrong with the request is said as usual."
+        ),
+    ] = False,
+) -> Response[Any]:
+    """Make images with a model, loading it first if need be, and wait for them.
+
+    When the client goes away, the work stops at the next step; with an `Idempotency-Key`, when the last one does that waits
+    for it.
+    """
+    parameters = data.value
+    later = prefers_async(prefer) and not dry_run
+    raw = None if later else wanted_image(request.headers.get("accept"), parameters.output_format)
+    if raw is not None:
+        parameters = msgspec.structs.replace(parameters, output_format=raw)
+    if wrong := [*data.errors, *_too_many_for_raw(parameters, raw)]:
+        image_generator.check(model_name, parameters, wrong)
+    client = client_of(request)
+    if dry_run:
+        return Response(dry_run_view(await rehearsal.rehearse(model_name, parameters, client)))
+    if later:
+        job = job_board.post(model_name, parameters, client=client, key=idempotency_key)
+        return accepted(request, job, applied=True)
+    if idempotency_key is None:
+        work = image_generator.generate(model_name, parameters, job_id=request_id_of(request), client=client)
+    else:
+        work = job_board.run(model_name, parameters, client=client, key=idempotency_key)
+    generated = await _unless_gone(request, work)
+    note_generation(request, generated)
+    if raw is not None:
+        return Response(generated.images[0].data, media_type=MEDIA_TYPES[raw], headers=_facts(generated))
+    return Response(generate_view(generated))
+
+
+def _too_many_for_raw(parameters: GenerationParameters, raw: OutputFormat | None) -> list[FieldError]:
+    if raw is None or parameters.n == 1:
+        return []
+    message = f"must be 1 where the Accept header asks for a single image, got {parameters.n}; accept application/json"
+    return [FieldError(field="n", message=message)]
+
+
+async def _unless_gone(request: Request[Any, Any, Any], generating: Coroutine[Any, Any, Generated]) -> Generated:
+    """Wait for the images, but no longer than the client does."""
+    work = asyncio.ensure_future(generating)
+    watch = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            return work.result()
+        raise gone_away()
+    finally:
+        watch.cancel()
+        work.cancel()
+        await asyncio.wait({work})
+
+
+async def _disconnected(request: Request[Any, Any, Any]) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _facts(generated: Generated) -> dict[str, str]:
+    """The facts of the JSON answer as headers; text is percent-encoded, because headers hold Latin-1 alone."""
+    view = generate_view(generated)
+    timings, parameters = view.timings, view.parameters
+    warnings = {"x-warnings": _header_text(view.warnings)} if view.warnings else {}
+    savings = {"x-memory-savings": ",".join(view.memory_savings)} if view.memory_savings else {}
+    return {
+        **warnings,
+        **savings,
+        "x-model": view.model,
+        "x-seed": str(view.images[0].seed),
+        "x-residency": view.residency,
+        "x-sampler": parameters.sampler,
+        "x-steps": str(parameters.num_inference_steps),
+        "x-guidance-scale": f"{parameters.guidance_scale:g}",
+        "x-width": str(parameters.width),
+        "x-height": str(parameters.height),
+        "server-timing": ", ".join(
+            f"{name};dur={getattr(timings, f'{name}_ms')}"
+            for name in ("queue", "load", "encode", "denoise", "decode", "write", "total")
+        ),
+    }
+
+
+def _header_text(lines: list[str]) -> str:
+    return quote(" | ".join(lines), safe=" |,.;:'!?()/=+-_")

@@ -1,0 +1,83 @@
+"""Jobs as they go over the wire."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request
+from msgspec import Meta
+
+from ...domain.jobs.tracked_job import TrackedJob, TrackedState
+from ..http.problems import Problem, problem_of
+from .views import GenerateView, ProgressView, generate_view, progress_view
+
+
+class JobView(msgspec.Struct, frozen=True, kw_only=True):
+    """One job, without its images."""
+
+    id: str
+    model: str
+    state: Annotated[
+        TrackedState,
+        Meta(description="`queued`, `loading` its model, `running`; at the end `done`, `failed` or `cancelled`."),
+    ]
+    url: Annotated[str, Meta(description="Where it can be asked for.")]
+    position: Annotated[int | None, Meta(description="How many jobs are before it, while it waits.")]
+    steps_done: int
+    steps_total: Annotated[int, Meta(description="Of the denoiser, for all images; 0 before it is known.")]
+    loading: Annotated[ProgressView | None, Meta(description="How far the load of its model is.")]
+    remaining_s: Annotated[float | None, Meta(description="Until it is done, as far as its own pace tells.")]
+    created: datetime
+    started: datetime | None
+    ended: datetime | None
+
+
+class JobResultView(JobView, frozen=True, kw_only=True):
+    """One job, with what came of it."""
+
+    result: Annotated[GenerateView | None, Meta(description="What `POST /generate` would have answered.")]
+    problem: Annotated[Problem | None, Meta(description="Why there is no result, where it failed or was cancelled.")]
+
+
+def job_view(request: Request[Any, Any, Any], job: TrackedJob) -> JobView:
+    """A job for a list."""
+    return JobView(**_facts(request, job))
+
+
+def job_result_view(request: Request[Any, Any, Any], job: TrackedJob) -> JobResultView:
+    """A job on its own."""
+    return JobResultView(
+        **_facts(request, job),
+        result=generate_view(job.result) if job.result is not None else None,
+        problem=problem_of(job.failure) if job.failure is not None else None,
+    )
+
+
+def job_url(request: Request[Any, Any, Any], job_id: str) -> str:
+    """Where a job can be asked for, wherever the routes are mounted."""
+    root, template = request.scope.get("root_path", "").rstrip("/"), str(request.scope["path_template"])
+    mounted = template[: max(template.rfind("/jobs"), template.rfind("/generate/"))]  # the last is our own
+    return f"{root}{mounted}/jobs/{job_id}"
+
+
+def _facts(request: Request[Any, Any, Any], job: TrackedJob) -> dict[str, Any]:
+    now = datetime.now(UTC)
+    remaining = job.remaining_s(now.timestamp())
+    return {
+        "id": job.id,
+        "model": job.model,
+        "state": job.state,
+        "url": job_url(request, job.id),
+        "position": job.position,
+        "steps_done": job.steps_done,
+        "steps_total": job.steps_total,
+        "loading": progress_view(job.loading),
+        "remaining_s": None if remaining is None else round(remaining, 2),
+        "created": _moment(job.created),
+        "started": _moment(job.started),
+        "ended": _moment(job.ended),
+    }
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,202 @@
+"""`/jobs`: requests that are answered before they are done, and what can be asked about them."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Controller, Request, Response, delete, get, post
+from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.spec import Example
+from litestar.params import HeaderParameter, JSONBody, PathParameter, QueryParameter, SkipValidation
+from litestar.response import ServerSentEvent, ServerSentEventMessage
+
+from ...domain.generator import ImageGenerator
+from ...domain.jobs.event_log import JobEvent
+from ...domain.jobs.job_store import JobBoard
+from ...domain.jobs.tracked_job import TrackedJob, TrackedState
+from ...domain.requests.parameters import GenerationParameters
+from ..http.body import Posted, PostedDTO
+from ..http.clients import client_of
+from ..http.documented_errors import (
+    BUSY,
+    CONFLICT,
+    EXPIRED,
+    FOREIGN,
+    NOT_JSON,
+    TOO_LARGE,
+    TOO_MANY,
+    UNKNOWN,
+    UNKNOWN_JOB,
+    UNUSABLE,
+    WRONG_FIELDS,
+    ModelNameInPath,
+)
+from ..http.problems import problem_of
+from ..middleware.access_log import note_job
+from .generate_openapi import JobOperation
+from .job_views import JobResultView, JobView, job_result_view, job_url, job_view
+
+IdempotencyKey = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Idempotency-Key",
+        description="Of your choice. The same key and body join the work in flight, or get its answer.",
+        min_length=1,
+        max_length=200,
+    ),
+]
+Prefer = Annotated[
+    str,
+    HeaderParameter(
+        description="`respond-async` (RFC 7240): answer 202 at once, as `POST /jobs/{name}` does in any case."
+    ),
+]
+_JobId = Annotated[
+    str, PathParameter(description="Id of a job.", examples=[Example(summary="an id", value="0f8fad5bd9cb469fa165")])
+]
+_Board = NamedDependency[SkipValidation[JobBoard]]
+_GONE = {404: UNKNOWN_JOB, 410: EXPIRED}
+
+
+@post(
+    "/jobs/{name:str}",
+    status_code=202,
+    dto=PostedDTO[GenerationParameters],
+    return_dto=None,
+    operation_class=JobOperation,
+    summary="Send a job",
+    tags=["jobs"],
+    responses={
+        202: ResponseSpec(JobView, description="It is on its way; `Location` says where.", generate_examples=False),
+        400: WRONG_FIELDS,
+        403: FOREIGN,
+        404: UNKNOWN,
+        409: CONFLICT,
+        413: TOO_LARGE,
+        415: NOT_JSON,
+        422: UNUSABLE,
+        429: TOO_MANY,
+        503: BUSY,
+    },
+)
+async def send_job(
+    request: Request[Any, Any, Any],
+    name: ModelNameInPath,
+    data: JSONBody[Posted[GenerationParameters]],
+    image_generator: NamedDependency[SkipValidation[ImageGenerator]],
+    job_board: _Board,
+    idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = "",
+) -> Response[JobView]:
+    """Make images, and answer at once. What is wrong with the request is said now, what goes wrong later by the job."""
+    if data.errors:
+        image_generator.check(name, data.value, data.errors)
+    job = job_board.post(name, data.value, client=client_of(request), key=idempotency_key)
+    return accepted(request, job, applied=prefers_async(prefer))
+
+
+def prefers_async(prefer: str) -> bool:
+    """RFC 7240: several preferences, with commas between them."""
+    return any(preference.split(";")[0].strip().lower() == "respond-async" for preference in prefer.split(","))
+
+
+def accepted(request: Request[Any, Any, Any], job: TrackedJob, *, applied: bool) -> Response[JobView]:
+    """202, and where the job can be asked for.
+
+    Args:
+        request: what is answered.
+        job: which it became.
+        applied: whether that is because the client preferred it.
+    """
+    note_job(request, job)
+    headers = {"location": job_url(request, job.id)}
+    if applied:
+        headers["preference-applied"] = "respond-async"
+    return Response(job_view(request, job), status_code=202, headers=headers)
+
+
+class JobsController(Controller):
+    """What can be asked about jobs."""
+
+    path = "/jobs"
+    tags = ("jobs",)
+
+    @get("/", summary="List jobs", response_description="The newest first.", sync_to_thread=False)
+    def list_jobs(
+        self,
+        request: Request[Any, Any, Any],
+        job_board: _Board,
+        in_state: Annotated[
+            TrackedState | None, QueryParameter(name="state", description="Only those in this state.")
+        ] = None,
+    ) -> list[JobView]:
+        """Every job that has not expired, without its images."""
+        return [job_view(request, job) for job in job_board.all(in_state)]
+
+    @get("/{name:str}", summary="Show a job", response_description="The job.", responses=_GONE, sync_to_thread=False)
+    def show_job(self, request: Request[Any, Any, Any], name: _JobId, job_board: _Board) -> JobResultView:
+        """Its state and progress; once it is done, its images."""
+        return job_result_view(request, job_board.get(name))
+
+    @delete(
+        "/{name:str}",
+        status_code=200,
+        summary="Cancel a job",
+        response_description="The job as it ended.",
+        responses={403: FOREIGN, **_GONE},
+    )
+    async def cancel_job(self, request: Request[Any, Any, Any], name: _JobId, job_board: _Board) -> JobView:
+        """End it before its next step; one that has ended is forgotten, with its images."""
+        return job_view(request, await job_board.cancel(name))
+
+    @get(
+        "/{name:str}/events",
+        summary="Follow a job",
+        responses={
+            200: ResponseSpec(
+                str,
+                media_type="text/event-stream",
+                description="`queued`, `loading`, `step`, `preview`, and at the end `done`, `failed` or `cancelled`.",
+                generate_examples=False,
+            ),
+            204: ResponseSpec(None, description="`Last-Event-ID` was the last one: a browser asks no more."),
+            **_GONE,
+        },
+    )
+    async def follow_job(
+        self,
+        request: Request[Any, Any, Any],
+        name: _JobId,
+        job_board: _Board,
+        keep_alive_s: NamedDependency[SkipValidation[float]],
+        last_event_id: Annotated[
+            int, HeaderParameter(name="Last-Event-ID", description="The last event that you know of.", ge=0)
+        ] = 0,
+    ) -> Response[Any]:
+        """Server-sent events, from the first that is still known, or from the one after `Last-Event-ID`."""
+        job = job_board.get(name)
+        note_job(request, job)
+        if job.over and not job.log.after(last_event_id):
+            return Response(None, status_code=204)
+        return ServerSentEvent(_events(job, job_url(request, job.id), last_event_id, keep_alive_s))
+
+
+async def _events(job: TrackedJob, url: str, after: int, keep_alive_s: float) -> AsyncGenerator[ServerSentEventMessage]:
+    async with aclosing(job.log.follow(after, idle_s=keep_alive_s)) as events:
+        async for event in events:
+            if event is None:
+                yield ServerSentEventMessage(data=None, comment="still here")
+            else:
+                data = msgspec.json.encode(_data(event, job, url)).decode()
+                yield ServerSentEventMessage(event=event.kind, id=event.id, data=data)
+            await asyncio.sleep(0)
+
+
+def _data(event: JobEvent, job: TrackedJob, url: str) -> Any:
+    """What an event tells: at the end, where the images are, or why there are none."""
+    if event.kind == "done":
+        return {**event.data, "url": url}
+    return problem_of(job.failure) if event.kind == "failed" and job.failure is not None else event.data

@@ -1,0 +1,75 @@
+"""`/` and `/health`: facts about the service itself."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from litestar import Controller, Response, get
+from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import SkipValidation
+
+from ...domain.dispatch.dispatcher import Dispatcher
+from ...domain.memory.pool import ModelPool
+from ...domain.models.catalogue import Catalogue
+from .views import HealthView, ServiceView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceFacts:
+    """What the service knows of itself."""
+
+    version: str
+    default_model: str | None
+    documentation: str
+    device: Callable[[], str]
+    not_ready_because: Callable[[], str | None]
+    """None once requests will be served at full speed."""
+
+
+class ServiceController(Controller):
+    """Service facts and health."""
+
+    tags = ("service",)
+
+    @get("/", summary="Service facts", response_description="The facts.", sync_to_thread=False)
+    def facts(
+        self,
+        service_facts: NamedDependency[SkipValidation[ServiceFacts]],
+        catalogue: NamedDependency[SkipValidation[Catalogue]],
+        model_pool: NamedDependency[SkipValidation[ModelPool]],
+        dispatcher: NamedDependency[SkipValidation[Dispatcher]],
+    ) -> ServiceView:
+        """What this is, which models there are, which are loaded."""
+        specs = catalogue.list()
+        usable = [spec.name for spec in specs if spec.unusable is None]
+        return ServiceView(
+            service="litestar-diffusion",
+            version=service_facts.version,
+            device=service_facts.device(),
+            ready=service_facts.not_ready_because() is None,
+            default_model=service_facts.default_model,
+            models=list(usable),
+            loaded=[name for name in usable if model_pool.status(name).residency != "cold"],
+            unusable=[spec.name for spec in specs if spec.unusable is not None],
+            waiting=dispatcher.depth,
+            documentation=service_facts.documentation,
+        )
+
+    @get("/health/live", summary="Is the process alive?", response_description="It is alive.", sync_to_thread=False)
+    def live(self) -> HealthView:
+        """Answers as soon as the port is open, and in milliseconds while images are made."""
+        return HealthView(status="live", detail="The event loop answers.")
+
+    @get(
+        "/health/ready",
+        summary="Will a request be served now?",
+        response_description="Requests are served at full speed.",
+        responses={503: ResponseSpec(HealthView, description="Not yet; `detail` says why.", generate_examples=False)},
+        sync_to_thread=False,
+    )
+    def ready(self, service_facts: NamedDependency[SkipValidation[ServiceFacts]]) -> Response[HealthView]:
+        """200 once torch is imported and the default model is loaded; 503, with the reason, before."""
+        reason = service_facts.not_ready_because()
+        if reason is None:
+            return Response(HealthView(status="ready", detail="Requests are served."))
+        return Response(HealthView(status="starting", detail=reason), status_code=503)

@@ -1,0 +1,190 @@
+"""What goes over the wire, in JSON."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from ...domain.generator import Generated, Timings
+from ...domain.memory.ledger import Found
+from ...domain.memory.snapshot import ModelStatus
+from ...domain.models.components import LoadProgress
+from ...domain.models.spec import Checkpoint, Folder, HubRepository, ModelOverrides, ModelSpec, ModelTraits, Residency
+from ...domain.requests.parameters import OutputFormat
+from ...domain.requests.resolved_parameters import ResolvedParameters, resolved_parameters
+
+MEDIA_TYPES: dict[OutputFormat, str] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
+
+
+class ImageView(msgspec.Struct, frozen=True, kw_only=True):
+    """One picture."""
+
+    seed: Annotated[int, Meta(description="Asked for alone, this seed gives the same picture again.")]
+    image: Annotated[bytes, Meta(description="The encoded file, in base64.")]
+    media_type: str
+    width: int
+    height: int
+
+
+class TimingsView(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the time went, in milliseconds."""
+
+    queue_ms: float
+    load_ms: float
+    encode_ms: float
+    denoise_ms: float
+    decode_ms: float
+    write_ms: float
+    total_ms: float
+
+
+class GenerateView(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a generation."""
+
+    id: str
+    model: str
+    images: list[ImageView]
+    parameters: ResolvedParameters
+    timings: TimingsView
+    residency: Annotated[
+        Found,
+        Meta(
+            description="Where the request found its model: `hot` on the device, `warm` in host memory, `cold` on disk."
+        ),
+    ]
+    memory_savings: Annotated[
+        list[str],
+        Meta(
+            description="What was done because memory was short: `drop_idle`, `tiled_decode`, `split_guidance`; usually "
+            "nothing."
+        ),
+    ]
+    warnings: Annotated[list[str], Meta(description="What was changed, ignored or cut.")]
+
+
+class ProgressView(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a load or a download is."""
+
+    phase: str
+    done_nbytes: int
+    total_nbytes: int
+
+
+class ModelView(msgspec.Struct, frozen=True, kw_only=True):
+    """One catalogue entry: what it is, what its defaults are, where it is now."""
+
+    name: str
+    source: Literal["hub", "checkpoint", "folder"]
+    repo: str | None
+    usable: bool
+    unusable: Annotated[str, Meta(description="Why the files cannot be used.")] | None
+    traits: ModelTraits
+    evidence: Annotated[list[str], Meta(description="How the traits were found.")]
+    overrides: Annotated[ModelOverrides, Meta(description="What the sidecar and the settings say.")]
+    size_nbytes: Annotated[int, Meta(description="On disk; null until the repository has been downloaded.")] | None
+    residency: Residency
+    memory_nbytes: int
+    in_use: Annotated[int, Meta(description="Requests that hold the model or wait for it.")]
+    pinned: Annotated[bool, Meta(description="Whether it is never evicted.")]
+    loading: ProgressView | None
+    idle_s: Annotated[float, Meta(description="Seconds since its last use.")] | None
+
+
+class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
+    """Service facts."""
+
+    service: str
+    version: str
+    device: str
+    ready: bool
+    default_model: str | None
+    models: Annotated[list[str], Meta(description="Usable models.")]
+    loaded: list[str]
+    unusable: list[str]
+    waiting: int
+    documentation: str
+
+
+class LoadView(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a load or an unload."""
+
+    name: str
+    residency: Residency
+    was: Residency
+
+
+class HealthView(msgspec.Struct, frozen=True, kw_only=True):
+    """Liveness or readiness."""
+
+    status: Literal["live", "ready", "starting"]
+    detail: str
+
+
+def generate_view(generated: Generated) -> GenerateView:
+    """A finished request for the wire."""
+    media_type = MEDIA_TYPES[generated.request.output_format]
+    return GenerateView(
+        id=generated.id,
+        model=generated.request.model,
+        images=[
+            ImageView(seed=image.seed, image=image.data, media_type=media_type, width=image.width, height=image.height)
+            for image in generated.images
+        ],
+        parameters=resolved_parameters(generated.request),
+        timings=timings_view(generated.timings),
+        residency=generated.found,
+        memory_savings=list(generated.savings),
+        warnings=list(generated.warnings),
+    )
+
+
+def progress_view(loading: LoadProgress | None) -> ProgressView | None:
+    """How far a load is."""
+    if loading is None:
+        return None
+    return ProgressView(phase=loading.phase, done_nbytes=loading.done_nbytes, total_nbytes=loading.total_nbytes)
+
+
+def timings_view(timings: Timings) -> TimingsView:
+    """Seconds to milliseconds, to a hundredth."""
+    return TimingsView(
+        queue_ms=_ms(timings.queue_s),
+        load_ms=_ms(timings.load_s),
+        encode_ms=_ms(timings.encode_s),
+        denoise_ms=_ms(timings.denoise_s),
+        decode_ms=_ms(timings.decode_s),
+        write_ms=_ms(timings.write_s),
+        total_ms=_ms(timings.total_s),
+    )
+
+
+def model_view(spec: ModelSpec, status: ModelStatus) -> ModelView:
+    """A catalogue entry and its state for the wire. Shows no path of the server."""
+    match spec.source:
+        case HubRepository(repo=repo):
+            source, repository = "hub", repo
+        case Checkpoint():
+            source, repository = "checkpoint", None
+        case Folder():
+            source, repository = "folder", None
+    return ModelView(
+        name=spec.name,
+        source=source,
+        repo=repository,
+        usable=spec.unusable is None,
+        unusable=spec.unusable,
+        traits=spec.traits,
+        evidence=list(spec.evidence),
+        overrides=spec.overrides,
+        size_nbytes=spec.nbytes,
+        residency=status.residency,
+        memory_nbytes=status.nbytes,
+        in_use=status.leases,
+        pinned=status.pinned,
+        loading=progress_view(status.loading),
+        idle_s=round(status.last_used_s_ago, 1) if status.last_used_s_ago is not None else None,
+    )
+
+
+def _ms(seconds: float) -> float:
+    return round(max(seconds, 0.0) * 1000, 2)

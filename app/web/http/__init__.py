@@ -1,0 +1,1 @@
+"""What every route needs of HTTP: bodies, Accept headers, clients, problem documents."""

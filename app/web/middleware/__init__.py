@@ -1,0 +1,1 @@
+"""ASGI middleware: access log, request counts, origin checks, CORS."""

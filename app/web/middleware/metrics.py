@@ -1,0 +1,43 @@
+"""Counts requests and their duration for the metrics."""
+
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..api.metrics import Metrics
+from ..http.problems import code_in
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+_COUNTED = "request_is_counted"
+
+
+class RequestCounter:
+    """Tells of every finished request, once, in however many layers it stands.
+
+    The standalone application has it around everything, an application that embeds the plugin around our routes alone.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Wrap one request."""
+        if scope["type"] != "http" or _COUNTED in scope.setdefault("state", {}):
+            await self._app(scope, receive, send)
+            return
+        scope["state"][_COUNTED] = True
+        status = 500
+
+        async def observed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, observed)
+        finally:
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            route = str(scope.get("path_template") or "")
+            self._metrics.on_request(route=route, method=method, status=status, code=code_in(scope))

@@ -1,0 +1,359 @@
+"""Requests that share steps, and the order of those that cannot: on a fake engine that refuses to run what must not meet."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from litestar_diffusion.domain.dispatch.dispatcher import Dispatcher, DispatchPolicy
+from litestar_diffusion.domain.dispatch.fair_queue import Patience
+from litestar_diffusion.domain.dispatch.job import Job
+from litestar_diffusion.domain.errors import Cancelled, EngineStuck, GenerationFailed, TooManyRequests, WaitedTooLong
+from litestar_diffusion.domain.memory.budget import Budget
+from litestar_diffusion.domain.memory.plan import Plan
+from litestar_diffusion.domain.memory.pool import ModelPool
+from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
+from litestar_diffusion.domain.requests.progress import Progress, QueueProgress
+from litestar_diffusion.domain.requests.rendering import LAVISH
+from litestar_diffusion.domain.requests.resolution import resolve
+from litestar_diffusion.testing import FakeCatalogue, FakeEngine, model
+
+MODELS = [model(name) for name in "abc"]
+SPECS = {spec.name: spec for spec in MODELS}
+PLAN = Plan(frugality=LAVISH, activation_nbytes=1, step_nbytes=1)
+PATIENCE = Patience(max_passes=4, max_wait_s=1000)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Bench:
+    """A dispatcher on a fake device that holds so many models at once."""
+
+    def __init__(self, holds: int = 3, **policy: Any) -> None:
+        self.engine, self.clock = FakeEngine(), Clock()
+        budget = Budget(device_nbytes=holds * 100 + 64, host_nbytes=None)
+        self.pool = ModelPool(FakeCatalogue(MODELS), self.engine, budget, clock=self.clock)
+        policy = {"patience": PATIENCE, **policy}
+        self.dispatcher = Dispatcher(self.pool, self.engine, DispatchPolicy(**policy), clock=self.clock)
+        self.progress: list[Progress] = []
+        self.tasks: list[asyncio.Task[Any]] = []
+
+    def send(self, name: str = "a", client: str = "", named: str = "", **said: Any) -> asyncio.Task[Any]:
+        """Ask for an image; its seed is its number."""
+        number = len(self.tasks)
+        body = GenerationParameters(**{"prompt": "x", "seed": number, "num_inference_steps": 3, **said})
+        request = resolve(body, SPECS[model(name).name], Limits(), random_seed=0).request
+        job = Job(
+            id=named or str(number),
+            model=request.model,
+            client=client,
+            priority=body.priority,
+            on_progress=self.progress.append,
+        )
+        self.tasks.append(asyncio.create_task(self.dispatcher.run(job, request, PLAN)))
+        return self.tasks[-1]
+
+    async def done(self) -> list[int]:
+        """Wait for all; the numbers of those that ran, in the order in which they began."""
+        await asyncio.gather(*self.tasks)
+        return [request.seeds[0] for request in self.engine.requests]
+
+
+def run(scenario: Callable[[], Awaitable[Any]]) -> None:
+    async def bounded() -> None:
+        await asyncio.wait_for(scenario(), 30)
+
+    asyncio.run(bounded())
+
+
+async def rounds(count: int = 30) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def test_requests_of_one_lane_run_together_and_later_ones_join_between_steps() -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        bench.send(num_inference_steps=50)
+        await rounds()
+        bench.send(num_inference_steps=2, sampler="ddim", guidance_scale=1.0)
+        await bench.tasks[1]
+        assert not bench.tasks[0].done()
+        assert bench.engine.most_together == 2
+        await bench.done()
+
+    run(scenario)
+
+
+def test_no_more_rows_run_together_than_are_allowed() -> None:
+    async def scenario() -> None:
+        bench = Bench(max_rows=4)
+        for _ in range(7):
+            bench.send()
+        await bench.done()
+        assert bench.engine.most_together == 2  # two rows each
+
+    run(scenario)
+
+
+def test_a_batch_takes_no_more_memory_than_there_is() -> None:
+    async def scenario() -> None:
+        bench = Bench(holds=1)
+        bench.pool.set_budget(Budget(device_nbytes=102, host_nbytes=None))
+        for _ in range(6):
+            bench.send(guidance_scale=1.0)
+        await bench.done()
+        assert bench.engine.most_together == 2  # one byte each beside the model's hundred
+
+    run(scenario)
+
+
+def test_between_clients_turns_are_fair_whoever_sends_more() -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        bench.engine.gate.clear()
+        for _ in range(20):
+            bench.send(client="greedy", reproducible=True)
+        await rounds()
+        for _ in range(3):
+            bench.send(client="modest", reproducible=True)
+        await rounds()
+        bench.engine.gate.set()
+        order = await bench.done()
+        assert max(order.index(number) for number in (20, 21, 22)) <= 8
+
+    run(scenario)
+
+
+def test_higher_priorities_go_first_until_somebody_is_overdue() -> None:
+    async def scenario(waited_s: float, expected: list[int]) -> None:
+        bench = Bench()
+        bench.engine.gate.clear()
+        bench.send(reproducible=True)
+        await rounds()
+        bench.send(priority="low", reproducible=True)
+        await rounds()
+        bench.clock.now += waited_s
+        bench.send(priority="high", reproducible=True)
+        bench.send(reproducible=True)
+        await rounds()
+        bench.engine.gate.set()
+        assert await bench.done() == expected
+
+    # One is ready beside the one that runs, so that the device need not wait: the low one, before the others came.
+    run(lambda: scenario(0.0, [0, 2, 3, 1]))
+    run(lambda: scenario(2000.0, [0, 1, 2, 3]))
+
+
+def test_who_needs_another_model_is_passed_over_only_so_many_times() -> None:
+    async def scenario() -> None:
+        bench = Bench(holds=1)
+        bench.engine.gate.clear()
+        for name in "aaaba":
+            bench.send(name, reproducible=True)
+            await rounds()
+        for _ in range(20):
+            bench.send("a", reproducible=True)
+        await rounds()
+        bench.engine.gate.set()
+        order = await bench.done()
+        assert 4 <= order.index(3) <= PATIENCE.max_passes + 5
+        assert bench.engine.loads.count("b") == 1
+        assert bench.engine.moved_nbytes <= 3 * 100
+
+    run(scenario)
+
+
+def test_the_next_model_is_brought_while_the_present_one_works() -> None:
+    async def scenario() -> None:
+        bench = Bench(holds=2)
+        bench.engine.gate.clear()
+        bench.send("a", reproducible=True)
+        await rounds()
+        bench.send("b")
+        await rounds(100)
+        assert bench.engine.requests[0].model == "a"
+        assert bench.pool.status(SPECS[model("b").name].name).residency == "device"
+        bench.engine.gate.set()
+        await bench.done()
+
+    run(scenario)
+
+
+def test_everybody_who_waits_knows_the_place() -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        bench.engine.gate.clear()
+        for _ in range(4):
+            bench.send(reproducible=True)
+        await rounds()
+        assert [bench.dispatcher.position(str(number)) for number in range(4)] == [None, 0, 1, 2]
+        bench.engine.gate.set()
+        await bench.done()
+        told = [made.position for made in bench.progress if isinstance(made, QueueProgress)]
+        assert {0, 1, 2} <= set(told)
+
+    run(scenario)
+
+
+def test_requests_of_the_same_id_are_two_requests() -> None:
+    """A client may send one x-request-id twice."""
+
+    async def scenario() -> None:
+        bench = Bench()
+        bench.engine.gate.clear()
+        first, second = bench.send(named="same"), bench.send(named="same")
+        await rounds()
+        assert len(bench.engine.running) == 2
+        bench.engine.gate.set()
+        await asyncio.gather(first, second)
+
+    run(scenario)
+
+
+def test_who_waits_in_line_is_counted_by_model() -> None:
+    async def scenario() -> None:
+        bench = Bench(holds=1)
+        bench.engine.gate.clear()
+        for name in "aabb":
+            bench.send(name, reproducible=True)
+        await rounds()
+        report = dict(bench.pool.report().models)
+        counted = bench.dispatcher.in_line() + Counter({name: status.waiting for name, status in report.items()})
+        assert counted == {"b": 2}  # the second for "a" holds its lease already, and waits for its turn alone
+        assert counted.keys() <= report.keys()
+        bench.engine.gate.set()
+        await bench.done()
+        assert not bench.dispatcher.in_line()
+
+    run(scenario)
+
+
+def test_a_client_may_not_have_more_waiting_than_its_share() -> None:
+    async def scenario() -> None:
+        bench = Bench(max_waiting_per_client=2)
+        bench.engine.gate.clear()
+        for _ in range(3):
+            bench.send(client="greedy", reproducible=True)
+            await rounds()
+        with pytest.raises(TooManyRequests) as caught:
+            await bench.send(client="greedy")
+        assert caught.value.retry_after_s >= 1
+        bench.tasks.pop()
+        bench.send(client="modest")
+        bench.engine.gate.set()
+        await bench.done()
+
+    run(scenario)
+
+
+def test_whoever_has_waited_too_long_is_told_when_to_come_back() -> None:
+    async def scenario() -> None:
+        bench = Bench(max_wait_s=0.02)
+        bench.engine.gate.clear()
+        first = bench.send(reproducible=True)
+        await rounds()
+        with pytest.raises(WaitedTooLong, match="Try again"):
+            await bench.send()
+        bench.engine.gate.set()
+        await first
+
+    run(scenario)
+
+
+def test_a_device_that_does_not_move_is_noticed_and_everybody_is_told() -> None:
+    async def scenario() -> None:
+        bench = Bench(stuck_after_s=10)
+        bench.engine.gate.clear()
+        running, waiting = bench.send(reproducible=True), bench.send(reproducible=True)
+        await rounds()
+        bench.clock.now += 11
+        bench.dispatcher.check_pulse()
+        outcomes = await asyncio.gather(running, waiting, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [EngineStuck, EngineStuck]
+        assert "step" in (bench.dispatcher.stuck_because or "")
+        with pytest.raises(EngineStuck):
+            await bench.send()
+        assert len(bench.engine.requests) == 1  # nothing was tried again
+        bench.engine.gate.set()  # it moves again, and the job that was given up ends
+        await rounds()
+        assert bench.dispatcher.stuck_because is None
+        assert bench.dispatcher.depth == 0
+        await bench.send()
+
+    run(scenario)
+
+
+ARRIVALS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "name": st.sampled_from("abc"),
+            "client": st.sampled_from(["x", "y"]),
+            "priority": st.sampled_from(["low", "normal", "high"]),
+            "reproducible": st.booleans(),
+            "width": st.sampled_from([64, 128]),
+            "num_inference_steps": st.integers(1, 6),
+            "n": st.integers(1, 3),
+        }
+    ),
+    min_size=1,
+    max_size=25,
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    ARRIVALS, st.integers(1, 3), st.lists(st.tuples(st.integers(0, 24), st.integers(0, 30)), max_size=5), st.booleans()
+)
+def test_everybody_gets_exactly_one_answer_and_nobody_starves(
+    arrivals: list[dict[str, Any]], holds: int, cancelled: list[tuple[int, int]], failing: bool
+) -> None:
+    async def scenario() -> None:
+        bench = Bench(holds)
+        for arrival in arrivals:
+            bench.send(**arrival)
+        if failing:
+            bench.engine.failures["generate"] = GenerationFailed("injected")
+        for number, after in cancelled:
+            await rounds(after)
+            bench.tasks[number % len(bench.tasks)].cancel()
+        outcomes = await asyncio.gather(*bench.tasks, return_exceptions=True)
+        expected = (GenerationFailed, Cancelled, asyncio.CancelledError)
+        assert all(not isinstance(o, BaseException) or isinstance(o, expected) for o in outcomes), outcomes
+        assert sum(isinstance(o, GenerationFailed) for o in outcomes) <= 1
+        served = [request.seeds[0] for request in bench.engine.requests]
+        assert len(served) == len(set(served))
+        bench.pool.check_integrity()
+        assert (bench.dispatcher.depth, bench.pool.stats().leases, bench.pool.stats().waiting) == (0, 0, 0)
+
+    run(scenario)
+
+
+@settings(max_examples=60, deadline=None)
+@example([(name, False) for name in "aabcbc"] + [("c", True)] + [(name, False) for name in "acabbb"], 2)
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), min_size=2, max_size=40), st.integers(1, 2))
+def test_nobody_is_passed_over_more_often_than_allowed(arrivals: list[tuple[str, bool]], holds: int) -> None:
+    """Equal jobs of one client: the line's order is that of arrival, and so many more than that may go before anybody."""
+
+    async def scenario() -> None:
+        bench = Bench(holds, max_rows=4)
+        bench.engine.gate.clear()
+        for name, reproducible in arrivals:
+            bench.send(name, reproducible=reproducible)
+            await rounds()
+        bench.engine.gate.set()
+        order = await bench.done()
+        for place, number in enumerate(order):
+            passed_by = sum(other > number for other in order[:place])
+            assert passed_by <= PATIENCE.max_passes + 4, order  # those who had their lease already, and a full batch
+
+    run(scenario)

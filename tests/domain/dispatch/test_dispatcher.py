@@ -1,0 +1,158 @@
+"""The dispatcher: order, bounds, cancellation, failure of one alone, a clean end."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from litestar_diffusion.domain.dispatch.dispatcher import Dispatcher, DispatchPolicy
+from litestar_diffusion.domain.dispatch.job import Job
+from litestar_diffusion.domain.errors import Cancelled, GenerationFailed, QueueFull, ShuttingDown
+from litestar_diffusion.domain.memory.plan import Plan
+from litestar_diffusion.domain.memory.pool import ModelPool
+from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
+from litestar_diffusion.domain.requests.rendering import LAVISH
+from litestar_diffusion.domain.requests.resolution import resolve
+from litestar_diffusion.testing import FakeCatalogue, FakeEngine, model
+
+SPEC = model("a")
+PLAN = Plan(frugality=LAVISH, activation_nbytes=0)
+
+
+class Bench:
+    """A dispatcher on a fake engine, and jobs for it."""
+
+    def __init__(self, max_waiting: int = 100) -> None:
+        self.engine = FakeEngine()
+        self.pool = ModelPool(FakeCatalogue([SPEC]), self.engine)
+        self.dispatcher = Dispatcher(self.pool, self.engine, DispatchPolicy(max_waiting=max_waiting))
+        self.done: list[str] = []
+        self.jobs: dict[str, Job] = {}
+
+    async def run(self, name: str, steps: int = 3, **said: Any) -> None:
+        parameters = GenerationParameters(**{"prompt": "x", "num_inference_steps": steps, "reproducible": True, **said})
+        request = resolve(parameters, SPEC, Limits(), random_seed=0).request
+        job = self.jobs[name] = Job(id=name, model=SPEC.name)
+        await self.dispatcher.run(job, request, PLAN)
+        self.done.append(name)
+
+    def start(self, name: str, steps: int = 3, **said: Any) -> asyncio.Task[None]:
+        return asyncio.create_task(self.run(name, steps, **said))
+
+
+def run(scenario: Callable[[], Awaitable[Any]]) -> None:
+    async def bounded() -> None:
+        await asyncio.wait_for(scenario(), 30)
+
+    asyncio.run(bounded())
+
+
+async def rounds(count: int = 20) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def test_jobs_run_in_the_order_of_their_arrival() -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        await asyncio.gather(*(bench.start(str(index), steps=5 - index) for index in range(5)))
+        assert bench.done == ["0", "1", "2", "3", "4"]
+
+    run(scenario)
+
+
+def test_a_full_queue_refuses_with_a_time_to_come_back() -> None:
+    async def scenario() -> None:
+        bench = Bench(max_waiting=1)
+        bench.engine.gate.clear()
+        first, second = bench.start("1"), bench.start("2")
+        await rounds()
+        with pytest.raises(QueueFull) as caught:
+            await bench.run("3")
+        assert caught.value.retry_after_s >= 1
+        bench.engine.gate.set()
+        await asyncio.gather(first, second)
+
+    run(scenario)
+
+
+def test_a_failure_fails_one_job_alone() -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        bench.engine.failures["generate"] = GenerationFailed("injected")
+        outcomes = await asyncio.gather(*(bench.start(str(i)) for i in range(3)), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [GenerationFailed, type(None), type(None)]
+        assert bench.pool.stats().leases == 0
+
+    run(scenario)
+
+
+def test_cancelling_stops_the_work_before_the_lease_ends() -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        running = bench.start("1", steps=100)
+        while bench.jobs["1"].steps_done < 3 if "1" in bench.jobs else True:  # noqa: ASYNC110 - the job has no event to wait for
+            await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.wait([running])
+        assert bench.jobs["1"].steps_done < 10
+        assert bench.pool.stats().leases == 0
+        assert bench.dispatcher.depth == 0
+        await bench.run("2")
+
+    run(scenario)
+
+
+def test_closing_ends_what_waits_and_drains_what_runs() -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        bench.engine.gate.clear()
+        running, waiting = bench.start("1"), bench.start("2")
+        await rounds()
+        bench.dispatcher.close()
+        with pytest.raises(ShuttingDown):
+            await bench.run("3")
+        bench.engine.gate.set()
+        await bench.dispatcher.drain(10)
+        assert await running is None
+        with pytest.raises(ShuttingDown):
+            await waiting
+
+    run(scenario)
+
+
+def test_a_job_that_outlives_its_grace_is_stopped_at_a_step() -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        running = bench.start("1", steps=150)
+        await rounds(5)
+        bench.dispatcher.close()
+        await bench.dispatcher.drain(0)
+        with pytest.raises((ShuttingDown, Cancelled)):
+            await running
+
+    run(scenario)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["start", "cancel", "fail", "wait"]), st.integers(0, 9)), max_size=40))
+def test_every_job_ends_and_nothing_is_left_whatever_happens(actions: list[tuple[str, int]]) -> None:
+    async def scenario() -> None:
+        bench, tasks = Bench(), list[asyncio.Task[None]]()
+        for action, number in actions:
+            if action == "start":
+                tasks.append(bench.start(str(len(tasks)), steps=1 + number))
+            elif action == "cancel" and tasks:
+                tasks[number % len(tasks)].cancel()
+            elif action == "fail":
+                bench.engine.failures["generate"] = GenerationFailed("injected")
+            await rounds(number)
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(o is None or isinstance(o, (GenerationFailed, asyncio.CancelledError)) for o in outcomes), outcomes
+        bench.pool.check_integrity()
+        assert (bench.dispatcher.depth, bench.pool.stats().leases) == (0, 0)
+
+    run(scenario)

@@ -1,0 +1,342 @@
+"""The ladder: which rung is taken when, what is learnt from it, and what is said when it ends."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from litestar_diffusion.domain.dispatch.dispatcher import Dispatcher, DispatchPolicy
+from litestar_diffusion.domain.dispatch.job import Job, gone_away
+from litestar_diffusion.domain.dispatch.memory_fallbacks import Climbed, Ladder
+from litestar_diffusion.domain.errors import Cancelled, InsufficientMemory, OutOfMemory
+from litestar_diffusion.domain.memory.budget import Budget
+from litestar_diffusion.domain.memory.plan import Plan, warnings
+from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
+from litestar_diffusion.domain.requests.rendering import LAVISH, Frugality
+from litestar_diffusion.domain.requests.request import GenerationRequest
+from litestar_diffusion.domain.requests.resolution import resolve
+from litestar_diffusion.testing import model
+from tests.domain.simulation import Simulation, run, simulate
+
+TILED, SPLIT = Frugality(tiled_decode=True), Frugality(split_guidance=True)
+BOTH = Frugality(tiled_decode=True, split_guidance=True)
+SPEC = model("a")
+PLAN = Plan(frugality=LAVISH, activation_nbytes=0)
+Failing = Callable[[GenerationRequest, Frugality], OutOfMemory | None]
+
+
+def request(width: int = 1024, height: int = 1024, guidance_scale: float = 7.5) -> GenerationRequest:
+    said = GenerationParameters(
+        prompt="x", width=width, height=height, guidance_scale=guidance_scale, num_inference_steps=2
+    )
+    return resolve(said, SPEC, Limits(), random_seed=0).request
+
+
+def at(stage: str, unless: Callable[[Frugality], bool] = lambda _: False, times: int = 10**6) -> Failing:
+    """Runs out of memory at a stage, so many times, unless enough is saved."""
+    left = [times]
+
+    def failing(_request: GenerationRequest, frugality: Frugality) -> OutOfMemory | None:
+        if unless(frugality) or not left[0]:
+            return None
+        left[0] -= 1
+        return OutOfMemory(stage)
+
+    return failing
+
+
+async def climb(
+    sim: Simulation, failing: Failing, *, ladder: Ladder | None = None, asked: GenerationRequest | None = None
+) -> Climbed:
+    sim.engine.out_of_memory = failing
+    async with sim.pool.lease("a") as lease:
+        return await (ladder or Ladder(sim.pool, sim.engine)).run(lease, asked or request(), lambda *_: None)
+
+
+def test_where_there_is_memory_nothing_is_saved() -> None:
+    async def scenario() -> None:
+        sim = simulate()
+        assert (await climb(sim, at("decode", times=0))).savings == ()
+        assert sim.engine.frugalities == [LAVISH]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("stage", ["encode", "denoise", "decode"])
+def test_idle_models_leave_first_whatever_the_stage(stage: str) -> None:
+    async def scenario() -> None:
+        sim = simulate()
+        await sim.pool.load("b")
+        climbed = await climb(sim, at(stage, times=1))
+        assert climbed.savings == ("drop_idle",)
+        assert sim.engine.frugalities == [LAVISH, LAVISH]
+        assert sim.residencies("a", "b") == ["device", "host"]
+        assert warnings(climbed.savings) == ()
+
+    run(scenario)
+
+
+def test_a_decoder_without_memory_works_in_tiles_and_the_client_hears_of_it() -> None:
+    async def scenario() -> None:
+        sim = simulate()
+        climbed = await climb(sim, at("decode", lambda frugality: frugality.tiled_decode))
+        assert climbed.savings == ("tiled_decode",)
+        assert sim.engine.frugalities == [LAVISH, TILED]
+        assert "tiles" in warnings(climbed.savings)[0]
+
+    run(scenario)
+
+
+def test_a_denoiser_without_memory_splits_the_rows_and_makes_no_tiles() -> None:
+    async def scenario() -> None:
+        sim = simulate()
+        assert (await climb(sim, at("denoise", lambda frugality: frugality.split_guidance))).savings == (
+            "split_guidance",
+        )
+        assert sim.engine.frugalities == [LAVISH, SPLIT]
+
+    run(scenario)
+
+
+def test_rungs_add_up_in_order_until_it_fits() -> None:
+    async def scenario() -> None:
+        def failing(_request: GenerationRequest, frugality: Frugality) -> OutOfMemory | None:
+            if not frugality.tiled_decode:
+                return OutOfMemory("decode")
+            return None if frugality.split_guidance else OutOfMemory("denoise")
+
+        sim = simulate()
+        await sim.pool.load("b")
+        climbed = await climb(sim, failing)
+        assert climbed.savings == ("drop_idle", "tiled_decode", "split_guidance")
+        assert sim.engine.frugalities == [LAVISH, LAVISH, TILED, BOTH]
+        assert [image.pixels for image in climbed.rendered.images]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("stage", "guidance_scale", "attempts"),
+    [("encode", 7.5, 1), ("denoise", 1.0, 1), ("denoise", 7.5, 2), ("decode", 7.5, 2)],
+)
+def test_rungs_that_cannot_help_are_passed_over(stage: str, guidance_scale: float, attempts: int) -> None:
+    async def scenario() -> None:
+        sim = simulate()
+        with pytest.raises(InsufficientMemory):
+            await climb(sim, at(stage), asked=request(guidance_scale=guidance_scale))
+        assert len(sim.engine.frugalities) == attempts
+
+    run(scenario)
+
+
+def test_pinned_models_and_those_in_use_stay() -> None:
+    async def scenario() -> None:
+        sim = simulate()
+        await sim.pool.load("b")
+        sim.pool.pin("b")
+        async with sim.pool.lease("c"):
+            with pytest.raises(InsufficientMemory) as caught:
+                await climb(sim, at("encode"))
+        assert caught.value.savings == ()
+        assert sim.residencies("b", "c") == ["device", "device"]
+
+    run(scenario)
+
+
+def test_at_the_end_stand_the_numbers_and_the_largest_size_that_would_fit() -> None:
+    async def scenario() -> None:
+        sim = simulate(device_nbytes=10**9)
+        with pytest.raises(InsufficientMemory) as caught:
+            await climb(sim, at("decode"))
+        error = caught.value
+        assert error.savings == ("tiled_decode",)
+        assert error.available_nbytes == 10**9
+        assert error.needed_nbytes > error.available_nbytes
+        assert error.largest_size is not None
+        width, height = error.largest_size
+        assert width == height < 1024
+        assert f"{width} x {height}" in error.message
+        assert "decoded in tiles" in error.message
+
+    run(scenario)
+
+
+def test_what_the_device_says_is_free_counts_more_than_the_budget() -> None:
+    async def scenario() -> None:
+        sim = simulate(device_nbytes=80 * 10**9)
+        with pytest.raises(InsufficientMemory) as caught:
+            await climb(sim, lambda *_: OutOfMemory("decode", free_nbytes=2 * 10**8))
+        assert caught.value.available_nbytes == 100 + 2 * 10**8
+        assert caught.value.largest_size is not None
+        width, height = caught.value.largest_size
+        assert width * height * 4 < 1024 * 1024 * 4
+
+    run(scenario)
+
+
+def test_no_traceback_and_no_context_leaves_the_ladder() -> None:
+    async def scenario() -> None:
+        with pytest.raises(InsufficientMemory) as caught:
+            await climb(simulate(), at("encode"))
+        assert caught.value.__context__ is None
+        assert caught.value.__cause__ is None
+
+    run(scenario)
+
+
+def test_nobody_climbs_for_a_client_that_has_gone() -> None:
+    async def scenario() -> None:
+        sim, job = simulate(), Job(id="1", model=SPEC.name)
+
+        def failing(_request: GenerationRequest, _frugality: Frugality) -> OutOfMemory:
+            job.stop(gone_away())
+            return OutOfMemory("decode")
+
+        sim.engine.out_of_memory = failing
+        async with sim.pool.lease("a") as lease:
+            with pytest.raises(Cancelled):
+                await Ladder(sim.pool, sim.engine).run(lease, request(), lambda *_: None, check=job.check)
+        assert sim.engine.frugalities == [LAVISH]
+
+    run(scenario)
+
+
+def test_a_task_that_is_cancelled_on_the_ladder_gives_its_lease_back_after_the_engine_has_let_go() -> None:
+    async def scenario() -> None:
+        sim = simulate()
+        sim.engine.out_of_memory = at("decode")
+        sim.engine.gate.clear()
+        dispatcher = Dispatcher(sim.pool, sim.engine, DispatchPolicy(max_waiting=1))
+        task = asyncio.create_task(dispatcher.run(Job(id="1", model=SPEC.name), request(), PLAN))
+        while not sim.engine.frugalities:  # noqa: ASYNC110 - the engine has no event to wait for
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.sleep(0)
+        sim.engine.gate.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert sim.engine.frugalities == [LAVISH]
+        sim.check_idle()
+
+    run(scenario)
+
+
+def test_a_small_budget_begins_with_what_it_needs_to_save() -> None:
+    async def scenario() -> None:
+        sim = simulate(device_nbytes=10**9)
+        ladder = Ladder(sim.pool, sim.engine)
+        plan = ladder.plan(SPEC, request())
+        assert plan.frugality == TILED
+        assert plan.activation_nbytes + 100 <= 10**9
+        async with sim.pool.lease("a", plan.activation_nbytes) as lease:
+            climbed = await ladder.run(lease, request(), lambda *_: None, begin=plan.frugality)
+        assert climbed.savings == ("tiled_decode",)
+
+    run(scenario)
+
+
+def test_what_cannot_fit_is_refused_before_anything_is_loaded() -> None:
+    sim = simulate(device_nbytes=10**8)
+    with pytest.raises(InsufficientMemory) as caught:
+        Ladder(sim.pool, sim.engine).plan(SPEC, request())
+    error = caught.value
+    assert error.needed_nbytes > error.available_nbytes == 10**8
+    assert error.largest_size is not None
+    assert error.savings == ()
+    assert Ladder(sim.pool, sim.engine).plan(SPEC, request(*error.largest_size))
+    assert not sim.engine.loads
+
+
+def test_a_model_that_does_not_fit_at_all_has_no_largest_size() -> None:
+    sim = simulate(device_nbytes=50)
+    with pytest.raises(InsufficientMemory) as caught:
+        Ladder(sim.pool, sim.engine).plan(SPEC, request())
+    assert caught.value.largest_size is None
+    assert "No smaller size" in caught.value.message
+
+
+def test_pinned_models_leave_less_to_the_others() -> None:
+    async def scenario() -> None:
+        sim = simulate(device_nbytes=10**9)
+        sim.engine.components["b"] = (replace(sim.engine._parts(model("b"))[0], nbytes=9 * 10**8),)
+        await sim.pool.load("b")
+        ladder = Ladder(sim.pool, sim.engine)
+        assert ladder.plan(SPEC, request()).frugality == TILED
+        sim.pool.pin("b")
+        with pytest.raises(InsufficientMemory) as caught:
+            ladder.plan(SPEC, request())
+        assert caught.value.available_nbytes == 10**8
+
+    run(scenario)
+
+
+def test_after_a_failure_the_next_request_reserves_more_but_nobody_is_refused_for_it() -> None:
+    async def scenario() -> None:
+        sim = simulate(device_nbytes=2 * 10**9)
+        ladder = Ladder(sim.pool, sim.engine)
+        before = ladder.plan(SPEC, request())
+        await climb(sim, at("decode", lambda frugality: frugality.tiled_decode), ladder=ladder)
+        after = ladder.plan(SPEC, request())
+        assert (before.frugality, after.frugality) == (LAVISH, TILED), "the failure would be repeated"
+        small = ladder.plan(SPEC, request(256, 256))
+        assert small.activation_nbytes > Ladder(sim.pool, sim.engine).plan(SPEC, request(256, 256)).activation_nbytes
+        for _ in range(20):
+            with pytest.raises(InsufficientMemory):
+                await climb(sim, at("decode"), ladder=ladder)
+        assert ladder.plan(SPEC, request()).activation_nbytes <= 2 * 10**9
+        sim.pool.set_budget(Budget())
+
+    run(scenario)
+
+
+def test_what_a_request_really_needed_is_expected_of_the_next() -> None:
+    async def scenario() -> None:
+        sim = simulate()
+        ladder = Ladder(sim.pool, sim.engine)
+        predicted = ladder.plan(SPEC, request()).activation_nbytes
+        sim.engine.activation_nbytes = predicted * 2
+        await climb(sim, at("decode", times=0), ladder=ladder)
+        assert ladder.plan(SPEC, request()).activation_nbytes == pytest.approx(predicted * 2)
+
+    run(scenario)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(10**7, 4 * 10**9),
+    st.integers(8, 256),
+    st.integers(8, 256),
+    st.sampled_from(["encode", "denoise", "decode"]),
+    st.sampled_from([1.0, 7.5]),
+)
+def test_the_answer_at_the_end_is_never_absurd(
+    device_nbytes: int, width: int, height: int, stage: str, guidance_scale: float
+) -> None:
+    """More is needed than there is; the size that is offered is smaller, of the same shape, and is not refused."""
+
+    async def scenario() -> None:
+        asked = request(width * 8, height * 8, guidance_scale)
+        sim = simulate(device_nbytes=device_nbytes)
+        ladder = Ladder(sim.pool, sim.engine)
+        sim.engine.out_of_memory = at(stage)
+
+        async def attempt() -> None:
+            plan = ladder.plan(SPEC, asked)
+            async with sim.pool.lease("a", plan.activation_nbytes) as lease:
+                await ladder.run(lease, asked, lambda *_: None, begin=plan.frugality)
+
+        with pytest.raises(InsufficientMemory) as caught:
+            await attempt()
+        error = caught.value
+        assert error.needed_nbytes > error.available_nbytes
+        if error.largest_size is not None:
+            assert error.largest_size != (asked.width, asked.height)
+            assert all(
+                small <= large for small, large in zip(error.largest_size, (asked.width, asked.height), strict=True)
+            )
+            assert ladder.plan(SPEC, request(*error.largest_size, guidance_scale))
+
+    run(scenario)

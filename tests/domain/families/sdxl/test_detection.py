@@ -1,0 +1,275 @@
+"""Traits from headers: what a file is, in the order of evidence, and what it is not."""
+
+import pytest
+
+from litestar_diffusion.domain.families.sdxl.configs import (
+    ComponentConfigs,
+    SamplerConfig,
+    TextEncoderConfig,
+    UnetConfig,
+    VaeConfig,
+)
+from litestar_diffusion.domain.families.sdxl.detection import (
+    NotServable,
+    Reading,
+    apply_overrides,
+    read_checkpoint,
+    read_names,
+    read_pipeline,
+)
+from litestar_diffusion.domain.models.spec import FewStep, ModelOverrides
+from tests.headers import SDXL, Shapes
+
+BASE = ComponentConfigs()
+PIPELINE = "StableDiffusionXLPipeline"
+
+
+def reading(
+    extra: Shapes | None = None, name: str = "model", configs: ComponentConfigs = BASE, **metadata: str
+) -> Reading:
+    stated = {key.replace("__", "."): value for key, value in metadata.items()}
+    return read_checkpoint({**SDXL, **(extra or {})}, stated, name, configs)
+
+
+def test_a_plain_checkpoint() -> None:
+    traits = reading().traits
+    assert (traits.prediction_type, traits.zero_snr, traits.few_step, traits.size_px) == ("epsilon", False, None, 1024)
+
+
+def test_v_prediction_and_zero_snr_by_their_keys() -> None:
+    found = reading({"v_pred": (), "ztsnr": ()})
+    assert found.traits.prediction_type == "v_prediction"
+    assert found.traits.zero_snr
+    assert any("the key v_pred" in line for line in found.evidence)
+    assert any("the key ztsnr" in line for line in found.evidence)
+
+
+@pytest.mark.parametrize("spelling", ["v", "v_prediction", "V-Prediction"])
+def test_v_prediction_by_metadata(spelling: str) -> None:
+    assert reading(modelspec__prediction_type=spelling).traits.prediction_type == "v_prediction"
+
+
+@pytest.mark.parametrize(("stated", "expected"), [("True", True), ("1", True), ("False", False), ("", False)])
+def test_zero_snr_by_metadata(stated: str, expected: bool) -> None:
+    assert reading(ss_zero_terminal_snr=stated).traits.zero_snr is expected
+
+
+def test_the_header_beats_the_config_beside_the_file_and_the_config_beats_silence() -> None:
+    silent = ComponentConfigs(sampler=SamplerConfig(prediction_type="v_prediction", rescale_betas_zero_snr=True))
+    assert reading(configs=silent).traits.prediction_type == "v_prediction"
+    assert reading(configs=silent).traits.zero_snr
+    assert reading(configs=silent, modelspec__prediction_type="epsilon").traits.prediction_type == "epsilon"
+    contrary = ComponentConfigs(sampler=SamplerConfig(prediction_type="epsilon"))
+    assert reading({"v_pred": ()}, configs=contrary).traits.prediction_type == "v_prediction"
+
+
+def test_a_name_alone_makes_no_v_prediction_but_raises_a_doubt() -> None:
+    found = reading(name="noobaiXL_vPred10")
+    assert found.traits.prediction_type == "epsilon"
+    assert any("prediction_type" in line and "sidecar" in line for line in found.evidence)
+    assert not any("sidecar" in line for line in reading(name="vprecise").evidence)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("sd_xl_turbo_1.0_fp16", FewStep(kind="turbo", steps=1)),
+        ("dreamshaperXL_v21TurboDPMSDE", FewStep(kind="turbo", steps=1)),
+        ("juggernautXL_v9_Lightning", FewStep(kind="lightning", steps=4)),
+        ("sdxl_lightning_8step", FewStep(kind="lightning", steps=8)),
+        ("realvisxlLightning4Steps", FewStep(kind="lightning", steps=4)),
+        ("Hyper-SDXL-1step", FewStep(kind="hyper", steps=1)),
+        ("juggernautXL_Hyper", FewStep(kind="hyper", steps=8)),
+        ("my-lcm-model", FewStep(kind="lcm", steps=4)),
+        ("dreamshaperLCM", FewStep(kind="lcm", steps=4)),
+        ("dmd2_sdxl_4step", FewStep(kind="dmd2", steps=4)),
+        ("calcmachine", None),
+        ("hyperrealisticXL_v2", None),
+        ("HyperRealistic", None),
+        ("epoch_40_steps", None),
+        ("ordinary", None),
+    ],
+)
+def test_few_step_kinds_by_name(name: str, expected: FewStep | None) -> None:
+    assert reading(name=name).traits.few_step == expected
+
+
+def test_metadata_beats_the_name() -> None:
+    found = reading(name="x-turbo", modelspec__title="X Lightning 2 steps")
+    assert found.traits.few_step == FewStep(kind="lightning", steps=2)
+
+
+def test_metadata_that_counts_no_steps_leaves_them_to_the_name() -> None:
+    found = reading(name="x_8steps", modelspec__title="X Lightning")
+    assert found.traits.few_step == FewStep(kind="lightning", steps=8)
+
+
+@pytest.mark.parametrize(
+    ("name", "metadata", "size_px"),
+    [
+        ("sd_xl_turbo_1.0_fp16", {}, 512),
+        ("dreamshaperXL_turbo", {}, 1024),
+        ("sd_xl_turbo_1.0_fp16", {"modelspec__resolution": "1024x1024"}, 1024),
+        ("model", {"modelspec__resolution": "768x768"}, 768),
+        ("model", {"modelspec__resolution": "832x1216"}, 1024),
+        ("model", {"modelspec__resolution": "large"}, 1024),
+    ],
+)
+def test_the_size_is_the_one_stated_or_that_of_the_original(name: str, metadata: dict[str, str], size_px: int) -> None:
+    assert reading(name=name, **metadata).traits.size_px == size_px
+
+
+def test_what_a_person_states_beats_what_is_found_and_the_evidence_says_so() -> None:
+    found = reading({"v_pred": (), "ztsnr": ()}, name="x-turbo")
+    stated = apply_overrides(
+        found, ModelOverrides(prediction_type="epsilon", zero_snr=False, few_step=False), "the sidecar"
+    )
+    assert (stated.traits.prediction_type, stated.traits.zero_snr, stated.traits.few_step) == ("epsilon", False, None)
+    assert all("the sidecar says so" in line for line in stated.evidence[:3])
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "steps"),
+    [
+        ("model", ModelOverrides(few_step="lightning"), 4),
+        ("lightning_8step", ModelOverrides(few_step="lightning"), 8),
+        ("lightning_8step", ModelOverrides(few_step="hyper", num_inference_steps=2), 2),
+    ],
+)
+def test_a_stated_kind_takes_the_stated_steps_then_those_of_the_name(
+    name: str, overrides: ModelOverrides, steps: int
+) -> None:
+    stated = apply_overrides(reading(name=name), overrides, "the sidecar").traits.few_step
+    assert stated == FewStep(kind=overrides.few_step or "turbo", steps=steps)
+
+
+def test_nothing_stated_changes_nothing() -> None:
+    found = reading()
+    assert apply_overrides(found, ModelOverrides(guidance_scale=3.0), "the sidecar") is found
+
+
+@pytest.mark.parametrize(
+    ("shapes", "what"),
+    [
+        ({"lora_unet_down.lora_down.weight": (4, 4)}, "LoRA"),
+        ({"unet.down_blocks.0.attn.to_k.lora_A.weight": (4, 4)}, "LoRA"),
+        ({"double_blocks.0.img_attn.qkv.weight": (4, 4)}, "Flux"),
+        ({"model.diffusion_model.double_blocks.0.img_attn.qkv.weight": (4, 4)}, "Flux"),
+        ({"model.diffusion_model.joint_blocks.0.x": (4,)}, "Stable Diffusion 3"),
+        ({"model.diffusion_model.a": (4,), "cond_stage_model.transformer.text_model.x": (4,)}, "Stable Diffusion 1"),
+        ({"model.diffusion_model.a": (4,), "cond_stage_model.model.transformer.x": (4,)}, "Stable Diffusion 2"),
+        ({"encoder.conv_in.weight": (4,), "decoder.up.0.x": (4,)}, "VAE alone"),
+        ({"first_stage_model.decoder.conv_in.weight": (4,)}, "VAE alone"),
+        ({"down_blocks.0.x": (4,), "up_blocks.0.x": (4,)}, "UNet alone"),
+        ({"controlnet_cond_embedding.x": (4,), "down_blocks.0.x": (4,)}, "ControlNet"),
+        ({"text_model.encoder.layers.0.x": (4,)}, "text encoder alone"),
+        ({"clip_l": (8, 768), "clip_g": (8, 1280)}, "textual inversion"),
+        ({"model.diffusion_model.a": (4,), "conditioner.embedders.0.model.x": (4,)}, "refiner"),
+        ({**SDXL, "model.diffusion_model.input_blocks.0.0.weight": (384, 4, 3, 3)}, "refiner"),
+        ({**SDXL, "model.diffusion_model.input_blocks.0.0.weight": (320, 9, 3, 3)}, "inpainting"),
+        ({**SDXL, "model.diffusion_model.input_blocks.0.0.weight": (320, 8, 3, 3)}, "editing"),
+        ({**SDXL, "edm_vpred.sigma_max": ()}, "EDM"),
+        ({**SDXL, "model.diffusion_model.time_embed.cond_proj.weight": (320, 256)}, "LCM"),
+        ({**SDXL, "scaled_fp8": (0,)}, "quantised"),
+        ({"something.else": (4,)}, "not a Stable Diffusion checkpoint.*'something'"),
+    ],
+)
+def test_what_is_not_sdxl_base_is_recognised(shapes: Shapes, what: str) -> None:
+    with pytest.raises(NotServable, match=what):
+        read_checkpoint(shapes, {}, "model", BASE)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "what"),
+    [
+        ("first_stage_model.", "VAE"),
+        ("conditioner.embedders.0.", "first text encoder"),
+        ("conditioner.embedders.1.", "second text encoder"),
+    ],
+)
+def test_missing_parts_are_named(prefix: str, what: str) -> None:
+    shapes = {key: shape for key, shape in SDXL.items() if not key.startswith(prefix)}
+    with pytest.raises(NotServable, match=f"it lacks its {what}. Use a full SDXL checkpoint"):
+        read_checkpoint(shapes, {}, "model", BASE)
+
+
+@pytest.mark.parametrize("key", SDXL)
+def test_wrong_shapes_and_missing_tensors_are_named(key: str) -> None:
+    with pytest.raises(NotServable, match=r"is needed.*<name>\.config"):
+        read_checkpoint({**SDXL, key: (7,) * len(SDXL[key])}, {}, "model", BASE)
+    with pytest.raises(NotServable, match="is missing"):
+        read_checkpoint({name: shape for name, shape in SDXL.items() if name != key}, {}, "model", BASE)
+
+
+def test_stray_tensors_do_not_hide_a_whole_model() -> None:
+    assert reading({"cond_stage_model.transformer.text_model.x": (4,), "model_ema.decay": ()}).traits.kind == "base"
+
+
+def test_a_small_variant_fits_its_own_configs_alone() -> None:
+    small = ComponentConfigs(
+        unet=UnetConfig(
+            block_out_channels=(32, 64),
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            layers_per_block=1,
+            transformer_layers_per_block=1,
+            cross_attention_dim=160,
+            projection_class_embeddings_input_dim=288,
+            sample_size=16,
+        ),
+        vae=VaeConfig(block_out_channels=(8, 16)),
+        text_encoder=TextEncoderConfig(vocab_size=656, hidden_size=64, intermediate_size=256, num_hidden_layers=2),
+        text_encoder_2=TextEncoderConfig(vocab_size=656, hidden_size=96, intermediate_size=384, num_hidden_layers=2),
+    )
+    shapes = {
+        "model.diffusion_model.input_blocks.0.0.weight": (32, 4, 3, 3),
+        "model.diffusion_model.input_blocks.3.1.transformer_blocks.0.attn2.to_k.weight": (64, 160),
+        "model.diffusion_model.middle_block.1.transformer_blocks.0.attn2.to_k.weight": (64, 160),
+        "model.diffusion_model.label_emb.0.0.weight": (128, 288),
+        "model.diffusion_model.out.2.weight": (4, 32, 3, 3),
+        "first_stage_model.encoder.conv_in.weight": (8, 3, 3, 3),
+        "first_stage_model.decoder.conv_in.weight": (16, 4, 3, 3),
+        "first_stage_model.decoder.conv_out.weight": (3, 8, 3, 3),
+        "conditioner.embedders.0.transformer.text_model.embeddings.token_embedding.weight": (656, 64),
+        "conditioner.embedders.0.transformer.text_model.embeddings.position_embedding.weight": (77, 64),
+        "conditioner.embedders.0.transformer.text_model.encoder.layers.1.mlp.fc1.weight": (256, 64),
+        "conditioner.embedders.1.model.token_embedding.weight": (656, 96),
+        "conditioner.embedders.1.model.positional_embedding": (77, 96),
+        "conditioner.embedders.1.model.transformer.resblocks.1.mlp.c_fc.weight": (384, 96),
+    }
+    assert read_checkpoint(shapes, {}, "small", small).traits.size_px == 128
+    with pytest.raises(NotServable):
+        read_checkpoint(shapes, {}, "small", BASE)
+    with pytest.raises(NotServable):
+        read_checkpoint(SDXL, {}, "large", small)
+
+
+def test_a_folder_is_told_by_its_configs() -> None:
+    configs = ComponentConfigs(
+        unet=UnetConfig(sample_size=64),
+        sampler=SamplerConfig(prediction_type="v_prediction", rescale_betas_zero_snr=True),
+    )
+    traits = read_pipeline(PIPELINE, configs, "stabilityai/sdxl-turbo", "mine").traits
+    assert (traits.prediction_type, traits.zero_snr, traits.size_px) == ("v_prediction", True, 512)
+    assert traits.few_step == FewStep(kind="turbo", steps=1)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "configs", "what"),
+    [
+        ("FluxPipeline", BASE, "FluxPipeline"),
+        (PIPELINE, ComponentConfigs(unet=UnetConfig(in_channels=9)), "9 channels"),
+        (PIPELINE, ComponentConfigs(unet=UnetConfig(time_cond_proj_dim=256)), "LCM"),
+        (PIPELINE, ComponentConfigs(sampler=SamplerConfig(prediction_type="sample")), "'sample'"),
+    ],
+)
+def test_other_pipelines_are_refused(pipeline: str, configs: ComponentConfigs, what: str) -> None:
+    with pytest.raises(NotServable, match=what):
+        read_pipeline(pipeline, configs, "model")
+
+
+def test_a_repository_is_guessed_at_by_its_names() -> None:
+    turbo = read_names("stabilityai/sdxl-turbo", "fast").traits
+    assert (turbo.few_step, turbo.size_px) == (FewStep(kind="turbo", steps=1), 512)
+    named = read_names("someone/model", "my-lightning-2step").traits
+    assert named.few_step == FewStep(kind="lightning", steps=2)
+    assert read_names("someone/model", "plain").traits.few_step is None

@@ -1,0 +1,371 @@
+"""Jobs that can be asked for: on a fake engine and a clock that is set by hand."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from litestar_diffusion.domain.errors import (
+    Cancelled,
+    ExpiredJob,
+    GenerationFailed,
+    IdempotencyConflict,
+    InvalidRequest,
+    QueueFull,
+    UnknownJob,
+    UnknownModel,
+    UnusableModel,
+)
+from litestar_diffusion.domain.generator import Generated
+from litestar_diffusion.domain.jobs.job_store import JobBoard, JobPolicy
+from litestar_diffusion.domain.jobs.tracked_job import TrackedJob
+from litestar_diffusion.domain.models.components import LoadProgress
+from litestar_diffusion.domain.models.spec import ModelName
+from litestar_diffusion.domain.requests.parameters import GenerationParameters, OutputFormat
+from litestar_diffusion.domain.requests.progress import StepProgress
+from litestar_diffusion.domain.requests.rendering import ImageWriter, RawImage
+from litestar_diffusion.infra.image_encoding import PillowImageWriter
+from litestar_diffusion.settings import LimitsSettings, Settings
+from litestar_diffusion.testing import FakeEngine, fake_services, model
+
+BODY = GenerationParameters(prompt="x", seed=1, num_inference_steps=3, reproducible=True)
+OTHER = GenerationParameters(prompt="y", seed=1, num_inference_steps=3, reproducible=True)
+
+
+class InstantWriter(PillowImageWriter):
+    """Takes no time, as the fake engine does not either; 64 bytes an image."""
+
+    async def write(self, image: RawImage, fmt: OutputFormat, quality: int, facts: dict[str, str]) -> bytes:
+        return bytes(image.width)
+
+
+class BrokenWriter(PillowImageWriter):
+    """Fails in a way that nobody foresaw."""
+
+    async def write(self, image: RawImage, fmt: OutputFormat, quality: int, facts: dict[str, str]) -> bytes:
+        raise ZeroDivisionError
+
+
+class Bench:
+    def __init__(
+        self,
+        policy: JobPolicy | None = None,
+        max_waiting: int = 64,
+        writer: ImageWriter | None = None,
+        engine: FakeEngine | None = None,
+    ) -> None:
+        self.engine, self.now = engine or FakeEngine(), 1000.0
+        self.ended: list[TrackedJob] = []
+        limits = Settings(limits=LimitsSettings(max_waiting=max_waiting))
+        services = fake_services(
+            model("a"), replace(model("broken"), unusable="a pickle"), settings=limits, engine=self.engine
+        )
+        self.pool, self.dispatcher = services.pool, services.dispatcher
+        services.generator._writer = writer = writer or PillowImageWriter()
+        self.board = JobBoard(
+            services.generator,
+            writer,
+            policy,
+            now=lambda: self.now,
+            on_ended=self.ended.append,
+        )
+
+    def kinds(self, job_id: str) -> list[str]:
+        return [event.kind for event in self.board.get(job_id).log.after(0)]
+
+
+def run(scenario: Callable[[], Awaitable[Any]]) -> None:
+    async def bounded() -> None:
+        await asyncio.wait_for(scenario(), 30)
+
+    asyncio.run(bounded())
+
+
+async def rounds(count: int = 50) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def test_a_job_tells_its_whole_life() -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        job = bench.board.post("a", BODY)
+        assert job.state == "queued"
+        generated = await bench.board.result(job)
+        await rounds()
+        assert (job.state, job.result, job.steps_total) == ("done", generated, 3)
+        kinds = bench.kinds(job.id)
+        assert list(dict.fromkeys(kinds)) == ["queued", "loading", "step", "done"]
+
+    run(scenario)
+
+
+def test_what_is_wrong_with_a_request_is_said_before_it_becomes_a_job() -> None:
+    async def scenario() -> None:
+        bench = Bench(max_waiting=0)
+        with pytest.raises(UnknownModel):
+            bench.board.post("nope", BODY)
+        with pytest.raises(InvalidRequest):
+            bench.board.post("a", GenerationParameters(prompt="x", n=99))
+        with pytest.raises(UnusableModel):
+            bench.board.post("broken", BODY)
+        bench.engine.gate.clear()
+        first = bench.board.post("a", BODY)
+        await rounds()
+        with pytest.raises(QueueFull):
+            bench.board.post("a", BODY)
+        assert bench.board.all() == [first]
+        bench.engine.gate.set()
+        await bench.board.result(first)
+
+    run(scenario)
+
+
+def test_the_same_key_and_body_join_the_work_in_flight_and_get_its_answer_later() -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        bench.engine.gate.clear()
+        first = bench.board.post("a", BODY, client="me", key="k")
+        assert bench.board.post("a", BODY, client="me", key="k") is first
+        assert bench.board.post("a", BODY, client="you", key="k") is not first
+        with pytest.raises(IdempotencyConflict):
+            bench.board.post("a", OTHER, client="me", key="k")
+        bench.engine.gate.set()
+        generated = await bench.board.result(first)
+        again = bench.board.post("a", BODY, client="me", key="k")
+        assert await bench.board.result(again) is generated
+        assert len(bench.engine.requests) == 2
+
+    run(scenario)
+
+
+def test_a_key_whose_job_failed_may_be_used_again() -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        bench.engine.failures["generate"] = GenerationFailed("injected")
+        failed = bench.board.post("a", BODY, key="k")
+        with pytest.raises(GenerationFailed):
+            await bench.board.result(failed)
+        await rounds()
+        assert (failed.state, bench.kinds(failed.id)[-1]) == ("failed", "failed")
+        assert len((await bench.board.result(bench.board.post("a", BODY, key="k"))).images) == 1
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("detached", [True, False])
+def test_work_ends_when_its_last_waiter_leaves_unless_it_is_detached(detached: bool) -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        bench.engine.gate.clear()
+        job = bench.board.post("a", BODY, key="k", detached=detached)
+        waiters = [asyncio.create_task(bench.board.result(job)) for _ in range(2)]
+        await rounds()
+        waiters[0].cancel()
+        await rounds()
+        assert not job.work.done()
+        waiters[1].cancel()
+        await rounds()
+        bench.engine.gate.set()
+        await asyncio.wait([job.work])
+        await rounds()
+        assert job.state == ("done" if detached else "cancelled")
+        assert bench.pool.stats().leases == 0
+
+    run(scenario)
+
+
+def test_a_cancelled_job_ends_before_its_next_step_and_says_so() -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        job = bench.board.post("a", GenerationParameters(prompt="x", num_inference_steps=100))
+        waiting = asyncio.create_task(bench.board.result(job))
+        while job.steps_done < 2:  # noqa: ASYNC110 - the fake engine has no event for it
+            await asyncio.sleep(0)
+        await bench.board.cancel(job.id)
+        await rounds()
+        assert (job.state, bench.kinds(job.id)[-1]) == ("cancelled", "cancelled")
+        assert job.steps_done < 20
+        with pytest.raises(Cancelled):
+            await waiting
+        await bench.board.cancel(job.id)  # now it is forgotten
+        with pytest.raises(ExpiredJob):
+            bench.board.get(job.id)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("policy", "kept"),
+    [(JobPolicy(keep_s=10), 0), (JobPolicy(max_finished=2), 2), (JobPolicy(max_result_nbytes=0), 0), (JobPolicy(), 4)],
+)
+def test_finished_jobs_expire_and_are_told_from_those_that_never_were(policy: JobPolicy, kept: int) -> None:
+    async def scenario() -> None:
+        bench = Bench(policy)
+        jobs = [bench.board.post("a", BODY) for _ in range(4)]
+        await asyncio.gather(*(bench.board.result(job) for job in jobs))
+        await rounds()
+        bench.now += 11
+        assert len(bench.board.all()) == kept
+        assert len(bench.board.all("done")) == kept
+        for job in jobs[: 4 - kept]:
+            with pytest.raises(ExpiredJob):
+                bench.board.get(job.id)
+        with pytest.raises(UnknownJob):
+            bench.board.get("never")
+
+    run(scenario)
+
+
+def test_previews_come_as_pictures_and_only_if_asked_for() -> None:
+    async def scenario(previews: bool) -> None:
+        bench = Bench(writer=InstantWriter())
+        job = bench.board.post("a", GenerationParameters(prompt="x", num_inference_steps=20, previews=previews))
+        await bench.board.result(job)
+        found = [event for event in job.log.after(0) if event.kind == "preview"]
+        assert bool(found) == previews
+        assert all(event.data["media_type"] == "image/jpeg" for event in found)
+
+    run(lambda: scenario(False))
+    run(lambda: scenario(True))
+
+
+def test_a_key_stands_for_new_work_as_soon_as_the_old_is_given_up() -> None:
+    """A client that timed out tries again at once, while the engine is still in the step that it gave up."""
+
+    async def scenario(give_up: Callable[[Bench, TrackedJob, "asyncio.Task[Generated]"], Any]) -> None:
+        bench = Bench()
+        bench.engine.gate.clear()
+        waiter = asyncio.create_task(bench.board.run("a", BODY, key="k"))
+        await rounds()
+        (first,) = bench.board.all()
+        ending = give_up(bench, first, waiter)
+        await rounds()
+        assert not first.over
+        retry = asyncio.create_task(bench.board.run("a", BODY, key="k"))
+        await rounds()
+        bench.engine.gate.set()
+        assert len((await retry).images) == 1
+        assert first.state == "cancelled"
+        await asyncio.gather(waiter, *([ending] if ending else []), return_exceptions=True)
+
+    run(lambda: scenario(lambda _bench, _job, waiter: waiter.cancel() and None))
+    run(lambda: scenario(lambda bench, job, _waiter: asyncio.ensure_future(bench.board.cancel(job.id))))
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["join", "leave", "send", "step"]), st.integers(0, 9)), max_size=30))
+@example([("join", 0), ("step", 1), ("send", 0), ("leave", 0), ("step", 3)])
+@example([("join", 0), ("step", 1), ("leave", 0), ("join", 0), ("step", 3)])
+def test_whoever_stays_gets_an_image_whoever_else_leaves(actions: list[tuple[str, int]]) -> None:
+    async def scenario() -> None:
+        bench, waiters, sent = Bench(writer=InstantWriter()), list[asyncio.Task[Generated]](), list[TrackedJob]()
+        body = GenerationParameters(prompt="x", num_inference_steps=9, reproducible=True)
+        for action, number in actions:
+            if action == "join":
+                waiters.append(asyncio.create_task(bench.board.run("a", body, key="k")))
+            elif action == "send":
+                sent.append(bench.board.post("a", body, key="k"))
+            elif action == "leave" and waiters:
+                waiters[number % len(waiters)].cancel()
+            else:
+                await rounds(number)
+        left = {waiter for waiter in waiters if waiter.cancelling()}
+        outcomes = await asyncio.gather(*waiters, return_exceptions=True)
+        stayed = [outcome for waiter, outcome in zip(waiters, outcomes, strict=True) if waiter not in left]
+        assert all(isinstance(outcome, Generated) for outcome in stayed), outcomes
+        assert all([(await bench.board.result(job)).images for job in sent]), "what was sent goes on without waiters"
+        await rounds()
+        assert (bench.dispatcher.depth, bench.pool.stats().leases) == (0, 0)
+        assert all(job.over and job.waiters == 0 for job in bench.board.all())
+
+    run(scenario)
+
+
+def test_an_unforeseen_failure_is_told_as_such_and_keeps_its_cause_for_the_log() -> None:
+    async def scenario() -> None:
+        bench = Bench(writer=BrokenWriter())
+        job = bench.board.post("a", BODY)
+        await asyncio.wait([job.work])
+        await rounds()
+        assert (job.state, bench.ended) == ("failed", [job])
+        assert job.failure is not None
+        assert job.failure.code == "internal_error"
+        assert isinstance(job.failure.__cause__, ZeroDivisionError)
+
+    run(scenario)
+
+
+def test_images_leave_memory_though_nobody_asks() -> None:
+    async def scenario() -> None:
+        bench = Bench(JobPolicy(keep_s=0.05))
+        bench.board._now = time.time  # its timers are the event loop's
+        job = bench.board.post("a", BODY)
+        await bench.board.result(job)
+        assert bench.board.result_nbytes > 0
+        while bench.board.result_nbytes:  # noqa: ASYNC110 - nothing may touch the board but its own timer
+            await asyncio.sleep(0.01)
+
+    run(scenario)
+
+
+def test_results_never_take_more_memory_than_they_may() -> None:
+    async def scenario() -> None:
+        bench = Bench(JobPolicy(max_result_nbytes=150), writer=InstantWriter())
+        for _ in range(4):
+            await bench.board.result(bench.board.post("a", BODY))
+            await rounds()
+            assert 0 < bench.board.result_nbytes <= 150
+
+    run(scenario)
+
+
+class StartingEngine(FakeEngine):
+    """Takes as long to start as the test wants."""
+
+    async def start(self) -> None:
+        await self.gate.wait()
+
+
+def test_jobs_are_refused_while_the_engine_starts_too() -> None:
+    async def scenario() -> None:
+        bench = Bench(JobPolicy(max_unfinished=3), engine=StartingEngine())
+        bench.engine.gate.clear()
+        jobs = [bench.board.post("a", BODY) for _ in range(3)]
+        with pytest.raises(QueueFull):
+            bench.board.post("a", BODY)
+        bench.engine.gate.set()
+        await asyncio.gather(*(bench.board.result(job) for job in jobs))
+        await bench.board.result(bench.board.post("a", BODY))
+
+    run(scenario)
+
+
+def tracked() -> TrackedJob:
+    return TrackedJob(id="1", model=ModelName("a"), client="", created=0.0)
+
+
+def test_the_estimate_is_of_the_pace_so_far_and_runs_down_between_steps() -> None:
+    job = tracked()
+    assert job.remaining_s(0) is None
+    job.note(StepProgress(done=0, total=10), 100.0)
+    assert job.remaining_s(101) is None
+    job.note(StepProgress(done=2, total=10), 104.0)
+    assert job.remaining_s(104) == 16
+    assert job.remaining_s(105) == 15
+    assert job.remaining_s(500) == 0
+
+
+def test_a_load_is_told_in_a_hundred_parts_at_most() -> None:
+    job = tracked()
+    for phase in ("download", "read"):
+        for done in range(10_001):
+            job.note(LoadProgress(phase=phase, done_nbytes=done, total_nbytes=10_000), 0.0)
+    told = [event.data for event in job.log.after(0)]
+    assert len(told) == 202
+    assert told[-1] == {"phase": "read", "done_nbytes": 10_000, "total_nbytes": 10_000}

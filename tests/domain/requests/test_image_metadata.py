@@ -1,0 +1,153 @@
+"""Receipts: whatever was asked for, sending the receipt asks for the same image again."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from litestar_diffusion.domain.models.spec import Folder, ModelName, ModelOverrides, ModelSpec, ModelTraits
+from litestar_diffusion.domain.requests.image_metadata import (
+    PARAMETERS_KEY,
+    RECEIPT_KEY,
+    Receipt,
+    image_facts,
+    parameters_text,
+)
+from litestar_diffusion.domain.requests.parameters import MAX_SEED, GenerationParameters, Limits, OutputFormat
+from litestar_diffusion.domain.requests.request import GenerationRequest
+from litestar_diffusion.domain.requests.resolution import resolve
+from litestar_diffusion.domain.requests.samplers import SAMPLERS
+
+SPEC = ModelSpec(
+    name=ModelName("demo"),
+    source=Folder(path=Path("demo")),
+    traits=ModelTraits(),
+    overrides=ModelOverrides(
+        negative_prompt="blurry", sampler="unipc", clip_skip=1, guidance_scale=4.5, width=768, guidance_rescale=0.3
+    ),
+)
+SAMPLER_NAMES = [f"{spec.name}_{sigmas}" for spec in SAMPLERS for sigmas in spec.sigmas]
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+PARAMETERS = st.builds(
+    GenerationParameters,
+    prompt=TEXT,
+    negative_prompt=st.none() | TEXT,
+    prompt_2=st.none() | TEXT,
+    negative_prompt_2=st.none() | TEXT,
+    num_inference_steps=st.none() | st.integers(1, 150),
+    guidance_scale=st.none() | st.floats(0, 100),
+    guidance_rescale=st.none() | st.floats(0, 1),
+    width=st.none() | st.integers(8, 128).map(lambda units: 8 * units),
+    height=st.none() | st.integers(8, 128).map(lambda units: 8 * units),
+    seed=st.none() | st.integers(-1, MAX_SEED - 8),
+    n=st.integers(1, 8),
+    sampler=st.none() | st.sampled_from(SAMPLER_NAMES),
+    clip_skip=st.none() | st.integers(0, 10),
+    long_prompts=st.none() | st.booleans(),
+    prompt_weighting=st.none() | st.booleans(),
+    output_format=st.sampled_from(["png", "jpeg", "webp"]),
+    output_quality=st.none() | st.integers(1, 100),
+)
+
+
+@settings(deadline=None)
+@given(PARAMETERS, st.data())
+def test_sending_the_receipt_asks_for_the_same_image(parameters: GenerationParameters, data: st.DataObject) -> None:
+    request = resolve(parameters, SPEC, Limits(), random_seed=77).request
+    seed = data.draw(st.sampled_from(request.seeds))
+    receipt = _receipt(request, seed)
+    body = msgspec.convert(receipt.request, GenerationParameters)
+    again = resolve(body, SPEC, Limits(), random_seed=0)
+    quality = 95 if request.output_format == "png" else request.output_quality
+    assert again.request == replace(request, seeds=(seed,), output_quality=quality)
+    assert (receipt.model, receipt.model_version) == ("demo", "v7")
+
+
+@settings(deadline=None)
+@given(PARAMETERS)
+def test_the_receipt_warns_of_nothing_that_the_request_did_not(parameters: GenerationParameters) -> None:
+    first = resolve(parameters, SPEC, Limits(), random_seed=77)
+    body = msgspec.convert(_receipt(first.request, first.request.seeds[0]).request, GenerationParameters)
+    unknown = set(resolve(body, SPEC, Limits(), random_seed=0).warnings) - set(first.warnings)
+    assert all("negative_prompt has no effect" in warning for warning in unknown)  # it came from the model's defaults
+
+
+def test_the_receipt_states_every_parameter_and_n_is_1() -> None:
+    request = _request(n=4, seed=10, output_format="webp")
+    stated = _receipt(request, 12).request
+    assert set(stated) == set(GenerationParameters.__struct_fields__) - {"priority", "previews"}
+    assert (stated["n"], stated["seed"], stated["sampler"]) == (1, 12, "unipc")
+
+
+def test_the_parameters_text_is_the_web_uis() -> None:
+    request = _request(
+        prompt="a red circle\non blue",
+        negative_prompt="text, blur",
+        sampler="DPM++ 2M Karras",
+        guidance_scale=7.5,
+        seed=0,
+    )
+    first, second, third, settings = parameters_text(request, 0).split("\n")
+    assert (first, second, third) == ("a red circle", "on blue", "Negative prompt: text, blur")
+    assert settings.startswith(
+        "Steps: 25, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, Seed: 0, Size: 768x1024, Model: demo, "
+    )
+    assert re.search(r"Version: litestar-diffusion \d+\.\d+\.\d+$", settings)
+
+
+def test_without_a_negative_prompt_there_is_no_line_for_it() -> None:
+    assert parameters_text(_request(negative_prompt=""), 1).count("\n") == 1
+
+
+@pytest.mark.parametrize("fmt", ["png", "jpeg", "webp"])
+def test_the_web_uis_parser_reads_the_settings(fmt: OutputFormat) -> None:
+    """Its pattern for one `name: value`, where a quoted value may hold commas and colons."""
+    request = _request(prompt_2='say "hi", twice: \u732b', clip_skip=1, output_format=fmt)
+    line = parameters_text(request, 5).split("\n")[-1]
+    pairs = dict(re.findall(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)', line))
+    assert pairs["Seed"] == "5"
+    assert pairs["Clip skip"] == "3"
+    assert msgspec.json.decode(pairs["Prompt 2"]) == 'say "hi", twice: \u732b'
+    assert pairs["Version"].startswith("litestar-diffusion ")
+
+
+def test_brackets_that_are_text_are_told_as_the_web_ui_tells_it() -> None:
+    request = _request("a (red) circle")
+    assert "Emphasis" not in parameters_text(request, 1)
+    assert "Emphasis: None" in parameters_text(replace(request, prompt_weighting=False), 1)
+
+
+def _request(
+    prompt: str = "a red circle",
+    *,
+    negative_prompt: str | None = None,
+    prompt_2: str | None = None,
+    sampler: str | None = None,
+    guidance_scale: float | None = None,
+    clip_skip: int | None = None,
+    seed: int = 1,
+    n: int = 1,
+    output_format: OutputFormat = "png",
+) -> GenerationRequest:
+    parameters = GenerationParameters(
+        prompt=prompt,
+        negative_prompt=negative_prompt,
+        prompt_2=prompt_2,
+        sampler=sampler,
+        guidance_scale=guidance_scale,
+        clip_skip=clip_skip,
+        seed=seed,
+        n=n,
+        output_format=output_format,
+    )
+    return resolve(parameters, SPEC, Limits(), random_seed=77).request
+
+
+def _receipt(request: GenerationRequest, seed: int) -> Receipt:
+    facts = image_facts(request, seed=seed, model_version="v7")
+    assert list(facts) == [PARAMETERS_KEY, RECEIPT_KEY]
+    return msgspec.json.decode(facts[RECEIPT_KEY], type=Receipt)
