@@ -9,8 +9,8 @@ from pathlib import Path
 import structlog
 
 from .domain.dispatch.dispatcher import Dispatcher, DispatchPolicy
-from .domain.dispatch.fair_queue import Patience
-from .domain.dry_run import Rehearsal
+from .domain.dispatch.fair_queue import AgingPolicy
+from .domain.dry_run import DryRun
 from .domain.engine import Engine
 from .domain.errors import DiffusionError
 from .domain.generator import ImageGenerator
@@ -47,7 +47,7 @@ class Services:
     dispatcher: Dispatcher
     generator: ImageGenerator
     job_board: JobBoard
-    rehearsal: Rehearsal
+    dry_runs: DryRun
     metrics: Metrics = field(default_factory=Metrics)
     history: History = field(default_factory=History)
     stop_downloads: Callable[[], None] = lambda: None
@@ -55,7 +55,7 @@ class Services:
 
     def not_ready_because(self) -> str | None:
         """Why a request would have to wait now; None once the engine runs and the default model is loaded."""
-        return self._not_ready or self.dispatcher.stuck_because
+        return self._not_ready or self.dispatcher.unresponsive_because
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -129,8 +129,8 @@ class Services:
         noticed = None
         while True:
             await asyncio.sleep(min(self.settings.dispatch.stuck_after_s / 4, 10))
-            self.dispatcher.check_pulse()
-            if (reason := self.dispatcher.stuck_because) != noticed:
+            self.dispatcher.check_device()
+            if (reason := self.dispatcher.unresponsive_because) != noticed:
                 noticed = reason
                 _log.error("engine_stuck", reason=reason) if reason else _log.info("engine_recovered")
 
@@ -177,7 +177,7 @@ def build(settings: Settings) -> Services:
         catalogue, dispatcher, engine, writer, settings.limits, on_generated=metrics.on_generated
     )
     inspector = ConfigInspector(lambda source: cached_snapshot(source, cache))
-    rehearsal = Rehearsal(catalogue, pool, dispatcher, engine, inspector, settings.limits)
+    dry_runs = DryRun(catalogue, pool, dispatcher, engine, inspector, settings.limits)
     metrics.watch(pool, dispatcher)
     return Services(
         settings=settings,
@@ -187,7 +187,7 @@ def build(settings: Settings) -> Services:
         dispatcher=dispatcher,
         generator=generator,
         job_board=JobBoard(generator, writer, job_policy(settings), on_ended=log_job),
-        rehearsal=rehearsal,
+        dry_runs=dry_runs,
         metrics=metrics,
         history=history,
         stop_downloads=fetcher.close,
@@ -201,7 +201,7 @@ def dispatch_policy(settings: Settings) -> DispatchPolicy:
         max_waiting=limits.max_waiting,
         max_waiting_per_client=limits.max_waiting_per_client or None,
         max_wait_s=limits.max_wait_s or None,
-        patience=Patience(max_passes=dispatch.max_passes, max_wait_s=dispatch.patience_s),
+        aging=AgingPolicy(max_overtaken=dispatch.max_passes, max_wait_s=dispatch.patience_s),
         max_rows=dispatch.max_rows,
         stuck_after_s=dispatch.stuck_after_s,
     )

@@ -100,7 +100,7 @@ class DiffusionPlugin(InitPlugin):
                 "model_pool": _provide(services.pool),
                 "image_generator": _provide(services.generator),
                 "catalogue": _provide(services.catalogue),
-                "rehearsal": _provide(services.rehearsal),
+                "dry_runs": _provide(services.dry_runs),
                 "dispatcher": _provide(services.dispatcher),
                 "service_facts": _provide(self._facts()),
                 "metrics_source": _provide(services.metrics),

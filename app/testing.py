@@ -14,7 +14,7 @@ from pathlib import Path
 from .bootstrap import Services, dispatch_policy, job_policy
 from .domain.dispatch.dispatcher import Dispatcher
 from .domain.dispatch.lanes import lane_of
-from .domain.dry_run import Rehearsal
+from .domain.dry_run import DryRun
 from .domain.errors import OutOfMemory, UnknownModel
 from .domain.generator import ImageGenerator
 from .domain.jobs.job_store import JobBoard
@@ -24,7 +24,7 @@ from .domain.models.components import Component, ComponentId, LoadedModel, LoadP
 from .domain.models.spec import Checkpoint, ModelName, ModelSpec, ModelTraits
 from .domain.requests.inspection import Inspection, PromptFacts, SamplerFacts
 from .domain.requests.parameters import Limits
-from .domain.requests.rendering import LAVISH, Frugality, OnPreview, OnStep, RawImage, Rendered
+from .domain.requests.rendering import NO_SAVINGS, MemorySavings, OnPreview, OnStep, RawImage, RenderResult
 from .domain.requests.request import GenerationRequest
 from .infra.image_encoding import PillowImageWriter
 from .infra.telemetry.metrics import Metrics
@@ -82,7 +82,7 @@ class FakeModel:
     loaded: bool = True
 
 
-def _never(_request: GenerationRequest, _frugality: Frugality) -> None:
+def _never(_request: GenerationRequest, _frugality: MemorySavings) -> None:
     """There is always enough memory."""
 
 
@@ -98,9 +98,9 @@ class FakeEngine:
     """Generation waits while it is clear."""
     failures: dict[str, Exception] = field(default_factory=dict[str, Exception])
     """The next call of a method (`fetch`, `load`, `place`, `generate`) raises this, once."""
-    out_of_memory: Callable[[GenerationRequest, Frugality], OutOfMemory | None] = _never
+    out_of_memory: Callable[[GenerationRequest, MemorySavings], OutOfMemory | None] = _never
     """How a generation runs out of memory, with its stage: `encode`, `denoise`, `decode`; None where it does not."""
-    frugalities: list[Frugality] = field(default_factory=list[Frugality])
+    savings_levels: list[MemorySavings] = field(default_factory=list[MemorySavings])
     """What each generation was to save, in order."""
     requests: list[GenerationRequest] = field(default_factory=list[GenerationRequest])
     """What each generation was to make, in order."""
@@ -198,13 +198,13 @@ class FakeEngine:
         model: LoadedModel,
         request: GenerationRequest,
         on_step: OnStep,
-        frugality: Frugality = LAVISH,
+        memory_savings: MemorySavings = NO_SAVINGS,
         at_once: int = 1,  # noqa: ARG002 - the port's signature
         on_preview: OnPreview | None = None,
-    ) -> Rendered:
+    ) -> RenderResult:
         """Pictures of one colour each; a step each time the loop comes round."""
         assert self.is_on_device(model), "a model was used that is not on the device"
-        self.frugalities.append(frugality)
+        self.savings_levels.append(memory_savings)
         self.requests.append(request)
         self.running.append(request)
         assert len({lane_of(mate) for mate in self.running}) == 1, "requests that cannot share a step ran together"
@@ -220,10 +220,10 @@ class FakeEngine:
             self._fail("generate")
         finally:
             self.running.remove(request)
-        if (failure := self.out_of_memory(request, frugality)) is not None:
+        if (failure := self.out_of_memory(request, memory_savings)) is not None:
             raise failure
         images = tuple(_plain(request, seed) for seed in request.seeds)
-        return Rendered(
+        return RenderResult(
             images=images,
             warnings=(),
             encode_s=0,
@@ -280,7 +280,7 @@ def fake_services(*specs: ModelSpec, settings: Settings | None = None, engine: F
         dispatcher=dispatcher,
         generator=generator,
         job_board=JobBoard(generator, writer, job_policy(settings)),
-        rehearsal=Rehearsal(catalogue, pool, dispatcher, engine, FakeInspector(), Limits()),
+        dry_runs=DryRun(catalogue, pool, dispatcher, engine, FakeInspector(), Limits()),
         metrics=metrics,
     )
 

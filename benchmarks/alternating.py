@@ -121,7 +121,7 @@ async def _ours(folder: Path, names: tuple[str, ...], room_nbytes: int | None, o
             found.add(made.found)
         seconds = time.perf_counter() - begun
         services.pool.check_integrity()
-        demand = [await services.rehearsal.rehearse(name, asked) for name in names]
+        demand = [await services.dry_runs.run(name, asked) for name in names]
         weights = [one.weights_nbytes or 0 for one in demand]
         room = max(weights) + min(weights) // 2 + max(one.activation_nbytes for one in demand)
     return Turns(seconds=seconds, images=options.images, found=", ".join(sorted(found)), room_nbytes=room)

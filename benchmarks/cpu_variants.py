@@ -57,8 +57,8 @@ def _in_process(variant: str, part: str, repeats: int) -> dict[str, float] | Non
         "--repeats",
         str(repeats),
     ]
-    ran = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=900)
-    return json.loads(ran.stdout.strip().splitlines()[-1]) if ran.returncode == 0 else None
+    job_result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=900)
+    return json.loads(job_result.stdout.strip().splitlines()[-1]) if job_result.returncode == 0 else None
 
 
 def _measured(variant: str, part: str, repeats: int) -> dict[str, float]:

@@ -101,7 +101,7 @@ def _ours(options: argparse.Namespace) -> dict[str, float]:
     from benchmarks.roofline import flops_a_second, flops_of
     from litestar_diffusion.infra.device.malloc import keep_freed_memory
     from litestar_diffusion.infra.sdxl.decode import decode
-    from litestar_diffusion.infra.sdxl.run import SdxlForwards, SdxlRun
+    from litestar_diffusion.infra.sdxl.run import SdxlBatchedForward, SdxlRun
 
     keep_freed_memory()  # as `serve` does
     device = torch.device(options.device)
@@ -109,13 +109,13 @@ def _ours(options: argparse.Namespace) -> dict[str, float]:
     request = request_of(options.file, None, side_px=options.side, steps=options.steps, guidance=options.guidance)
 
     def generate() -> object:
-        run, forwards = SdxlRun(model, request), SdxlForwards()
-        strand = run.strands[0]
-        while not strand.finished:
-            forwards.step([run])
+        run, batched_forward = SdxlRun(model, request), SdxlBatchedForward()
+        denoise = run.denoises[0]
+        while not denoise.finished:
+            batched_forward.step([run])
         with torch.inference_mode():
             # random weights may yield anything; the work is the same
-            latents = strand.latents.nan_to_num(0).clamp(-4, 4)
+            latents = denoise.latents.nan_to_num(0).clamp(-4, 4)
             return decode(model, latents.to(model.dtype))
 
     seconds = _fastest(generate, options)

@@ -70,11 +70,11 @@ def main() -> None:
                 if name not in best or found["seconds"][0] < best[name]["seconds"][0]:
                     best[name] = found
         for name, found in best.items():
-            _tell(table, name, found, nbytes)
+            _report_outcomes(table, name, found, nbytes)
     Console().print(table)
 
 
-def _tell(table: Table, name: str, found: dict[str, Any], nbytes: int) -> None:
+def _report_outcomes(table: Table, name: str, found: dict[str, Any], nbytes: int) -> None:
     first, second = found["seconds"]
     table.add_row(
         name, f"{first:.2f} s", f"{second:.2f} s", f"{nbytes / first / 1e9:.2f}", f"{found['peak_nbytes'] / nbytes:.2f}"

@@ -18,7 +18,7 @@ from litestar_diffusion.infra.catalogue.catalogue import ModelCatalogue
 from litestar_diffusion.infra.device.precision import Precision
 from litestar_diffusion.infra.diffusion.latent_preview import denoised, preview
 from litestar_diffusion.infra.sdxl.components import SdxlModel
-from litestar_diffusion.infra.sdxl.denoise import Forward, Strand
+from litestar_diffusion.infra.sdxl.denoise import Forward, ImageDenoise
 from litestar_diffusion.infra.sdxl.load import load_model
 from litestar_diffusion.infra.sdxl.text import encode
 
@@ -36,9 +36,9 @@ def main(name: str = "demo", side_px: int = 128, repeats: int = 100) -> None:
 
 
 def _report(name: str, model: SdxlModel, request: GenerationRequest, repeats: int) -> None:
-    strand = Strand(model, request, encode(model, request), seed=1)
-    forward = Forward(model, [strand])
-    state, prediction = strand.model_input(), forward.predictions()[0][:1]
+    denoise = ImageDenoise(model, request, encode(model, request), seed=1)
+    forward = Forward(model, [denoise])
+    state, prediction = denoise.model_input(), forward.predictions()[0][:1]
 
     def shown() -> None:
         preview(denoised(state, prediction, 0.5, model.traits.prediction_type), model.preview)

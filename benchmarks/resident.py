@@ -15,7 +15,7 @@ from litestar_diffusion.infra.device.transfer import Mover
 from litestar_diffusion.infra.diffusion.load_context import Loading
 from litestar_diffusion.infra.diffusion.prompt_cache import PromptCache
 from litestar_diffusion.infra.sdxl.components import SHIPPED_CONFIGS, SdxlModel
-from litestar_diffusion.infra.sdxl.load import load_model, weights_in
+from litestar_diffusion.infra.sdxl.load import load_model, weight_summary
 from litestar_diffusion.infra.weights.component_store import ComponentStore
 
 PROMPT = "a red circle on a blue background"
@@ -32,7 +32,7 @@ def load_ours(file: Path, config: Path | None, dtype: DtypeName, device: torch.d
         device: where it runs.
     """
     store, spec = ComponentStore(), _spec(file, config)
-    precision = precision_of(dtype, device, weights_in(spec, file))
+    precision = precision_of(dtype, device, weight_summary(spec, file))
     model = load_model(spec, file, precision, lambda _: None, Loading(store=store))
     model.prompts = PromptCache(max_nbytes=0)
     mover = Mover(device)

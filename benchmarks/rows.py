@@ -23,7 +23,7 @@ from benchmarks.full_size import write_full_size
 from benchmarks.resident import load_ours, request_of, synchronize
 from litestar_diffusion.infra.device.device import choose_device
 from litestar_diffusion.infra.sdxl.components import SdxlModel
-from litestar_diffusion.infra.sdxl.run import SdxlForwards, SdxlRun
+from litestar_diffusion.infra.sdxl.run import SdxlBatchedForward, SdxlRun
 
 _MODELS = Path(__file__).parents[1] / "models"
 _DTYPES = ("auto", "bfloat16", "float16", "float32")
@@ -77,12 +77,12 @@ def main() -> None:
 
 def _step_s(model: SdxlModel, run: SdxlRun, steps: int) -> float:
     """Seconds that a step of all rows takes, after two that do not count."""
-    device, forwards = model.unet.device, SdxlForwards()
+    device, batched_forward = model.unet.device, SdxlBatchedForward()
     seconds: list[float] = []
     for _ in range(steps + 2):
         synchronize(device)
         begun = time.perf_counter()
-        forwards.step([run])
+        batched_forward.step([run])
         synchronize(device)
         seconds.append(time.perf_counter() - begun)
     return statistics.median(seconds[2:])

@@ -314,7 +314,7 @@ def own_nbytes(pid: int | str) -> int:
 
 async def _post(client: httpx.AsyncClient, ask: Ask) -> httpx.Response:
     headers = {"content-type": "application/json"}
-    return await client.post(f"/generate/{ask.model}", content=ask.body, headers=headers)
+    return await client.post(f"/generate/{ask.model}", networks=ask.body, headers=headers)
 
 
 def _essence(answer: httpx.Response) -> tuple[Any, ...]:

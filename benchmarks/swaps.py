@@ -146,8 +146,8 @@ def _wrong(swaps: list[Swap]) -> list[str]:
 
 def _growth(swaps: list[Swap]) -> float:
     """How far memory moved, up or down, from where it was after the first two swaps."""
-    settled = [swap.own_nbytes for swap in swaps[1:]]
-    return max(abs(nbytes / settled[0] - 1) for nbytes in settled) if settled else 0.0
+    run_to_completion = [swap.own_nbytes for swap in swaps[1:]]
+    return max(abs(nbytes / run_to_completion[0] - 1) for nbytes in run_to_completion) if run_to_completion else 0.0
 
 
 def _table(swaps: list[Swap], dtype: str) -> Table:

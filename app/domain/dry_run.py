@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from .dispatch.dispatcher import Dispatcher
 from .engine import Engine
 from .generator import random_seed
-from .memory.eviction_preview import Foretold
-from .memory.plan import Rung, saved, warnings
+from .memory.eviction_preview import EvictionPreview
+from .memory.plan import Fallback, saved, warnings
 from .memory.pool import ModelPool
 from .models.catalogue import Catalogue
 from .models.spec import HubRepository, ModelSpec
@@ -32,7 +32,7 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rehearsed:
+class DryRunResult:
     """What would happen to a request that came now."""
 
     spec: ModelSpec
@@ -44,9 +44,9 @@ class Rehearsed:
     """Predicted, and corrected by what was observed; of images that are made one at a time."""
     available_nbytes: int | None
     """What the budget leaves to weights and activations together; None before the files are on disk."""
-    savings: tuple[Rung, ...]
+    savings: tuple[Fallback, ...]
     """What it would save from the start, because memory is short."""
-    foretold: Foretold
+    eviction_preview: EvictionPreview
     download: bool
     """Whether the model's files would be downloaded first."""
     before: int
@@ -55,7 +55,7 @@ class Rehearsed:
     warnings: tuple[str, ...]
 
 
-class Rehearsal:
+class DryRun:
     """Goes through everything that a request goes through before the first byte of it is moved."""
 
     def __init__(
@@ -74,7 +74,7 @@ class Rehearsal:
         self._inspector = inspector
         self._limits = limits
 
-    async def rehearse(self, model: str, parameters: GenerationParameters, client: str = "") -> Rehearsed:
+    async def run(self, model: str, parameters: GenerationParameters, client: str = "") -> DryRunResult:
         """What `ImageGenerator.generate` would do with these parameters now. Starts the engine, as that would.
 
         Raises:
@@ -87,11 +87,11 @@ class Rehearsal:
         await self._engine.start()
         plan = self._dispatcher.plan(spec, request)
         self._dispatcher.refuse_if_full(client)
-        foretold = self._pool.foretell(model, plan.activation_nbytes, together_nbytes=plan.step_nbytes)
+        eviction_preview = self._pool.preview_evictions(model, plan.activation_nbytes, together_nbytes=plan.step_nbytes)
         weights = self._engine.weights_nbytes(spec) or None
         inspection = await self._inspector.inspect(spec, request)
-        savings = saved(plan.frugality)
-        return Rehearsed(
+        savings = saved(plan.memory_savings)
+        return DryRunResult(
             spec=spec,
             request=request,
             inspection=inspection,
@@ -99,19 +99,19 @@ class Rehearsal:
             activation_nbytes=plan.activation_nbytes,
             available_nbytes=plan.room_nbytes + weights if weights is not None else None,
             savings=savings,
-            foretold=foretold,
+            eviction_preview=eviction_preview,
             download=isinstance(spec.source, HubRepository) and spec.nbytes is None,
             before=self._dispatcher.depth,
-            estimate=self._estimate(spec, request, foretold),
+            estimate=self._estimate(spec, request, eviction_preview),
             warnings=resolved.warnings + inspection.warnings + warnings(savings),
         )
 
-    def _estimate(self, spec: ModelSpec, request: GenerationRequest, foretold: Foretold) -> Estimate:
+    def _estimate(self, spec: ModelSpec, request: GenerationRequest, eviction_preview: EvictionPreview) -> Estimate:
         """A model that has to come takes as long as it did the last time."""
         status = self._pool.status(spec.name)
         known = status.swap_s if status.swap_nbytes else None
         return Estimate(
             wait_s=self._dispatcher.wait_s(),
-            load_s=0.0 if foretold.residency == "device" else known,
+            load_s=0.0 if eviction_preview.residency == "device" else known,
             run_s=self._dispatcher.seconds(request),
         )

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from .models.components import ComponentId, LoadedModel, OnLoad
 from .models.spec import ModelSpec
-from .requests.rendering import LAVISH, Frugality, OnPreview, OnStep, Rendered
+from .requests.rendering import NO_SAVINGS, MemorySavings, OnPreview, OnStep, RenderResult
 from .requests.request import GenerationRequest
 
 
@@ -84,10 +84,10 @@ class Engine(Protocol):
         model: LoadedModel,
         request: GenerationRequest,
         on_step: OnStep,
-        frugality: Frugality = LAVISH,
+        memory_savings: MemorySavings = NO_SAVINGS,
         at_once: int = 1,
         on_preview: OnPreview | None = None,
-    ) -> Rendered:
+    ) -> RenderResult:
         """Make the images of a request with a model that is on the device. Leaves the model as it was, whatever happens.
 
         Requests that are here at the same time, of the same model and size, share each step; what must not share one must
@@ -97,7 +97,7 @@ class Engine(Protocol):
             model: what `load` returned.
             request: what to make.
             on_step: hears of each step, in the engine's thread.
-            frugality: what is saved.
+            memory_savings: what is saved.
             at_once: how many of its images are made together.
             on_preview: is shown the unfinished image a few times a second.
 

@@ -7,17 +7,17 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .dispatch.dispatcher import Dispatcher, Ran
+from .dispatch.dispatcher import Dispatcher, JobResult
 from .dispatch.job import Job
 from .engine import Engine
 from .errors import FieldError, InvalidRequest, UnusableModel
 from .memory.ledger import Found
-from .memory.plan import Rung, warnings
+from .memory.plan import Fallback, warnings
 from .models.catalogue import Catalogue
 from .requests.image_metadata import image_facts
 from .requests.parameters import GenerationParameters, Limits, OutputFormat
 from .requests.progress import OnProgress
-from .requests.rendering import ImageWriter, Pace, RawImage
+from .requests.rendering import ImageWriter, RawImage, StepTiming
 from .requests.request import GenerationRequest
 from .requests.resolution import broken_limits, resolve
 
@@ -59,9 +59,9 @@ class Generated:
     timings: Timings
     found: Found
     """Where the request found its model: `hot`, `warm` or `cold`."""
-    paces: tuple[Pace, ...]
+    step_timings: tuple[StepTiming, ...]
     """Its steps, by the rows of the batch that they shared."""
-    savings: tuple[Rung, ...]
+    savings: tuple[Fallback, ...]
     """Which rungs of the ladder saved memory; none where there was enough."""
     warnings: tuple[str, ...]
 
@@ -126,12 +126,12 @@ class ImageGenerator:
             on_progress=on_progress,
             previews=previews,
         )
-        ran = await self._dispatcher.run(job, request, plan)
+        job_result = await self._dispatcher.run(job, request, plan)
         written_from = self._clock()
         images = await asyncio.gather(
             *(
-                self._write(request, ran, raw, seed)
-                for raw, seed in zip(ran.rendered.images, request.seeds, strict=True)
+                self._write(request, job_result, raw, seed)
+                for raw, seed in zip(job_result.rendered.images, request.seeds, strict=True)
             )
         )
         now = self._clock()
@@ -139,11 +139,11 @@ class ImageGenerator:
             id=job.id,
             request=request,
             images=tuple(images),
-            timings=_timings(ran, write_s=now - written_from, total_s=now - begun),
-            found=ran.found,
-            paces=ran.rendered.paces,
-            savings=ran.savings,
-            warnings=resolved.warnings + ran.rendered.warnings + warnings(ran.savings),
+            timings=_timings(job_result, write_s=now - written_from, total_s=now - begun),
+            found=job_result.found,
+            step_timings=job_result.rendered.step_timings,
+            savings=job_result.savings,
+            warnings=resolved.warnings + job_result.rendered.warnings + warnings(job_result.savings),
         )
         self._on_generated(generated)
         return generated
@@ -177,17 +177,19 @@ class ImageGenerator:
         if spec.unusable is not None:
             raise UnusableModel(model, spec.unusable)
 
-    async def _write(self, request: GenerationRequest, ran: Ran, raw: RawImage, seed: int) -> GeneratedImage:
-        facts = image_facts(request, seed=seed, model_version=ran.model_version)
+    async def _write(
+        self, request: GenerationRequest, job_result: JobResult, raw: RawImage, seed: int
+    ) -> GeneratedImage:
+        facts = image_facts(request, seed=seed, model_version=job_result.model_version)
         data = await self._writer.write(raw, request.output_format, request.output_quality, facts)
         return GeneratedImage(seed=seed, data=data, width=raw.width, height=raw.height, format=request.output_format)
 
 
-def _timings(ran: Ran, *, write_s: float, total_s: float) -> Timings:
-    rendered = ran.rendered
+def _timings(job_result: JobResult, *, write_s: float, total_s: float) -> Timings:
+    rendered = job_result.rendered
     return Timings(
-        queue_s=ran.queue_s,
-        load_s=ran.load_s,
+        queue_s=job_result.queue_s,
+        load_s=job_result.load_s,
         encode_s=rendered.encode_s,
         denoise_s=rendered.denoise_s,
         decode_s=rendered.decode_s,

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 _T = TypeVar("_T")
 
 
-async def settled(work: Coroutine[Any, Any, _T]) -> _T:
+async def run_to_completion(work: Coroutine[Any, Any, _T]) -> _T:
     """Await work of the engine that must not be abandoned half-way.
 
     When the waiting task is cancelled, the work is first awaited to its end, so that what it moved is on the books; then
@@ -33,7 +33,7 @@ async def _ended(task: asyncio.Task[Any]) -> None:
             continue
 
 
-def retrieve(task: asyncio.Future[Any]) -> None:
+def consume_exception(task: asyncio.Future[Any]) -> None:
     """For `add_done_callback`: a shared task may fail after everybody who waited for it has gone."""
     if not task.cancelled():
         task.exception()

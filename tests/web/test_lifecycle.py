@@ -86,8 +86,8 @@ def test_a_full_queue_says_when_to_come_back(start_server: StartServer) -> None:
         refused = server.client.post("/generate/demo", json=PROMPT)
         assert refused.status_code == 503
         assert refused.json()["code"] == "queue_full"
-        foretold = server.client.post("/generate/demo?dry_run=true", json=PROMPT)
-        assert (foretold.status_code, foretold.json()["code"]) == (503, "queue_full")
+        eviction_preview = server.client.post("/generate/demo?dry_run=true", json=PROMPT)
+        assert (eviction_preview.status_code, eviction_preview.json()["code"]) == (503, "queue_full")
         assert int(refused.headers["retry-after"]) >= 1
         assert {answer.result().status_code for answer in waiting} == {200}
 

@@ -47,21 +47,21 @@ class Decision:
     lease: list[str] = field(default_factory=list[str])
 
 
-def decide(line: Sequence[Candidate], running: Batch | None, max_rows: Callable[[Lane], int]) -> Decision:
+def decide(queue: Sequence[Candidate], running: Batch | None, max_rows: Callable[[Lane], int]) -> Decision:
     """What to do now.
 
     Args:
-        line: everybody who waits, the next one first.
+        queue: everybody who waits, the next one first.
         running: what the device does; None where it is idle.
         max_rows: of a batch that pays.
     """
     start: list[Candidate] = []
     if running is None:
-        first = next((candidate for candidate in line if candidate.state == "ready"), None)
+        first = next((candidate for candidate in queue if candidate.state == "ready"), None)
         if first is not None:
             start.append(first)
             running = Batch(lane=first.lane, rows=first.rows, alone=first.alone)
-    rest = [candidate for candidate in line if candidate not in start]
+    rest = [candidate for candidate in queue if candidate not in start]
     room = 0 if running is None or running.alone else max_rows(running.lane) - running.rows
     joining = _mates(rest, running, room, "ready") if running else []
     start += joining
@@ -78,10 +78,10 @@ def _mate(candidate: Candidate, running: Batch) -> bool:
     return candidate.lane == running.lane and not candidate.alone
 
 
-def _mates(line: Iterable[Candidate], running: Batch, room: int, state: str) -> list[Candidate]:
+def _mates(queue: Iterable[Candidate], running: Batch, room: int, state: str) -> list[Candidate]:
     """Those who can join what runs without passing over somebody who is overdue."""
     mates: list[Candidate] = []
-    for candidate in line:
+    for candidate in queue:
         if _mate(candidate, running):
             if candidate.state == state and candidate.rows <= room:
                 mates.append(candidate)

@@ -10,18 +10,18 @@ from dataclasses import dataclass, field
 from ..engine import Engine
 from ..errors import DiffusionError, QueueFull, TooManyRequests, WaitedTooLong
 from ..memory.ledger import Found
-from ..memory.plan import Plan, Rung
+from ..memory.plan import Fallback, Plan
 from ..memory.pool import Lease, ModelPool
 from ..models.spec import ModelName, ModelSpec
-from ..requests.rendering import Rendered
+from ..requests.rendering import RenderResult
 from ..requests.request import GenerationRequest
 from .batch_policy import Batch, Candidate, decide
-from .fair_queue import Line, Patience, Ticket, TicketState
+from .fair_queue import AgingPolicy, FairQueue, QueuedJob, TicketState
 from .job import Job, going_down, gone_away
 from .lanes import lane_of, rows_an_image
-from .memory_fallbacks import Climbed, Ladder
-from .throughput import PaceBook
-from .watchdog import Pulse
+from .memory_fallbacks import FallbackResult, MemoryFallbacks
+from .throughput import ThroughputModel
+from .watchdog import Watchdog
 
 _USUAL_JOB_S = 5.0
 """Assumed length of a job whose model has not made an image yet."""
@@ -37,7 +37,7 @@ class DispatchPolicy:
     """The same for each client."""
     max_wait_s: float | None = None
     """A job that has not begun to run by then is given up."""
-    patience: Patience = field(default_factory=Patience)
+    aging: AgingPolicy = field(default_factory=AgingPolicy)
     max_rows: int = 16
     """Rows of the denoiser's batch at most; two for each image with guidance."""
     stuck_after_s: float = 600.0
@@ -45,11 +45,11 @@ class DispatchPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ran:
+class JobResult:
     """A job that ran: what came out, where its model was found, what it waited for."""
 
-    rendered: Rendered
-    savings: tuple[Rung, ...]
+    rendered: RenderResult
+    savings: tuple[Fallback, ...]
     """Which rungs of the ladder saved memory."""
     model_version: str
     found: Found
@@ -72,33 +72,33 @@ class Dispatcher:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pool = pool
-        self._ladder = Ladder(pool, engine)
+        self._fallbacks = MemoryFallbacks(pool, engine)
         self._policy = policy = policy or DispatchPolicy()
         self._clock = clock
-        self._line = Line(policy.patience, clock)
-        self._paces = PaceBook(policy.max_rows)
+        self._queue = FairQueue(policy.aging, clock)
+        self._throughput = ThroughputModel(policy.max_rows)
         self._idle = asyncio.Event()
         self._idle.set()
         self._closing = False
-        self._pulse = Pulse(clock, policy.stuck_after_s)
+        self._watchdog = Watchdog(clock, policy.stuck_after_s)
 
     @property
     def depth(self) -> int:
         """Jobs that wait or run."""
-        return len(self._line)
+        return len(self._queue)
 
     @property
-    def stuck_because(self) -> str | None:
+    def unresponsive_because(self) -> str | None:
         """Why the device is taken for stuck; None while it works."""
-        return self._pulse.stuck.message if self._pulse.stuck is not None else None
+        return self._watchdog.unresponsive.message if self._watchdog.unresponsive is not None else None
 
     def in_line(self) -> Counter[ModelName]:
         """How many jobs wait for each model, and hold no memory yet."""
-        return Counter(ticket.request.model for ticket in self._line.all() if ticket.state in ("fetching", "waiting"))
+        return Counter(queued.request.model for queued in self._queue.all() if queued.state in ("fetching", "waiting"))
 
     def position(self, job_id: str) -> int | None:
         """How many jobs are before a waiting one; None once it runs or has ended."""
-        waiting = [ticket.job.id for ticket in self._line.waiting()]
+        waiting = [queued.job.id for queued in self._queue.waiting()]
         return waiting.index(job_id) if job_id in waiting else None
 
     def plan(self, spec: ModelSpec, request: GenerationRequest) -> Plan:
@@ -107,20 +107,20 @@ class Dispatcher:
         Raises:
             InsufficientMemory: it cannot fit into the budget.
         """
-        return self._ladder.plan(spec, request)
+        return self._fallbacks.plan(spec, request)
 
     def seconds(self, request: GenerationRequest) -> float | None:
         """Seconds of the device that a request will take, waiting and loading apart; None where nothing is known."""
-        return self._paces.seconds(request)
+        return self._throughput.seconds(request)
 
     def wait_s(self) -> float:
         """Seconds until a job that came now would run, as far as is known."""
         return sum(
-            (self._paces.seconds(ticket.request) or _USUAL_JOB_S) * (1 - ticket.job.fraction)
-            for ticket in self._line.all()
+            (self._throughput.seconds(queued.request) or _USUAL_JOB_S) * (1 - queued.job.fraction)
+            for queued in self._queue.all()
         )
 
-    async def run(self, job: Job, request: GenerationRequest, plan: Plan) -> Ran:
+    async def run(self, job: Job, request: GenerationRequest, plan: Plan) -> JobResult:
         """Run a request and wait for it. When the waiting task is cancelled, the job stops before its next step.
 
         Args:
@@ -136,45 +136,45 @@ class Dispatcher:
             ShuttingDown: the server is going down.
             DiffusionError: whatever went wrong with this job, and with no other.
         """
-        ticket = self._admit(job, request, plan)
-        ticket.work = work = asyncio.create_task(self._serve(ticket), name=f"job {job.id}")
-        work.add_done_callback(lambda _: self._ended(ticket))
+        queued = self._admit(job, request, plan)
+        queued.work = work = asyncio.create_task(self._serve(queued), name=f"job {job.id}")
+        work.add_done_callback(lambda _: self._ended(queued))
         try:
-            ran = await asyncio.shield(ticket.outcome)
+            job_result = await asyncio.shield(queued.outcome)
             job.state = "finished"
-            return ran
+            return job_result
         except DiffusionError:
             job.state = "failed"
             raise
         except asyncio.CancelledError:
             job.state = "cancelled"
-            ticket.stop(gone_away())
-            if self._pulse.stuck is None:
+            queued.stop(gone_away())
+            if self._watchdog.unresponsive is None:
                 await asyncio.wait([work])
             raise
 
     def close(self) -> None:
         """Refuse new jobs from now on, and end those that still wait."""
         self._closing = True
-        for ticket in self._line.all():
-            if ticket.state != "running":
-                ticket.stop(going_down())
+        for queued in self._queue.all():
+            if queued.state != "running":
+                queued.stop(going_down())
 
     async def drain(self, grace_s: float) -> None:
         """Wait for running jobs; stop those that are not done after `grace_s` seconds. Call `close` first."""
         try:
             await asyncio.wait_for(self._idle.wait(), grace_s)
         except TimeoutError:
-            for ticket in self._line.all():
-                ticket.stop(going_down())
-            if self._pulse.stuck is None:
+            for queued in self._queue.all():
+                queued.stop(going_down())
+            if self._watchdog.unresponsive is None:
                 await self._idle.wait()
 
-    def check_pulse(self) -> None:
+    def check_device(self) -> None:
         """Tell everybody who waits if the device has not moved for too long. Call it from time to time."""
-        if self._line.running() and (stuck := self._pulse.check()) is not None:
-            for ticket in self._line.all():
-                ticket.give_up(stuck)
+        if self._queue.running() and (unresponsive := self._watchdog.check()) is not None:
+            for queued in self._queue.all():
+                queued.give_up(unresponsive)
 
     def refuse_if_full(self, client: str) -> None:
         """Refuse a job of a client if `run` would.
@@ -184,23 +184,23 @@ class Dispatcher:
         """
         if self._closing:
             raise going_down()
-        if self._pulse.stuck is not None:
-            raise self._pulse.stuck.with_traceback(None)
-        policy, everybody = self._policy, self._line.all()
-        waiting = len(everybody) - max(1, len(self._line.running()))
+        if self._watchdog.unresponsive is not None:
+            raise self._watchdog.unresponsive.with_traceback(None)
+        policy, everybody = self._policy, self._queue.all()
+        waiting = len(everybody) - max(1, len(self._queue.running()))
         if waiting >= policy.max_waiting:
             raise QueueFull(waiting, retry_after_s=self._retry_after_s())
-        own = sum(ticket.job.client == client for ticket in everybody if ticket.state != "running")
+        own = sum(queued.job.client == client for queued in everybody if queued.state != "running")
         if policy.max_waiting_per_client is not None and own >= policy.max_waiting_per_client:
             raise TooManyRequests(own, retry_after_s=self._retry_after_s())
 
-    def _admit(self, job: Job, request: GenerationRequest, plan: Plan) -> Ticket:
+    def _admit(self, job: Job, request: GenerationRequest, plan: Plan) -> QueuedJob:
         self.refuse_if_full(job.client)
-        ticket = Ticket(job=job, request=request, plan=plan, arrived_s=self._clock())
-        ticket.at_once = self._at_once(request, plan)
-        self._line.enter(ticket)
+        queued = QueuedJob(job=job, request=request, plan=plan, arrived_s=self._clock())
+        queued.at_once = self._at_once(request, plan)
+        self._queue.enter(queued)
         self._idle.clear()
-        return ticket
+        return queued
 
     def _retry_after_s(self) -> int:
         """When what waits now will have run, as far as is known."""
@@ -208,58 +208,58 @@ class Dispatcher:
 
     def _at_once(self, request: GenerationRequest, plan: Plan) -> int:
         """How many of a request's images are made together: as many as pay and fit, one where bytes must not depend on it."""
-        if request.reproducible or plan.frugality.split_guidance:
+        if request.reproducible or plan.memory_savings.split_guidance:
             return 1
-        paying = self._paces.best_rows(lane_of(request)) // rows_an_image(request)
+        paying = self._throughput.best_rows(lane_of(request)) // rows_an_image(request)
         return max(1, min(len(request.seeds), paying, plan.room_nbytes // max(plan.step_nbytes, 1)))
 
-    async def _serve(self, ticket: Ticket) -> Ran:
-        job, request = ticket.job, ticket.request
+    async def _serve(self, queued: QueuedJob) -> JobResult:
+        job, request = queued.job, queued.request
         begun = self._clock()
         await self._pool.fetch(request.model, job.on_load)
-        fetched = self._advance(ticket, "waiting")
-        with self._bounded_wait(ticket):
-            await ticket.may_lease.wait()
+        fetched = self._advance(queued, "waiting")
+        with self._bounded_wait(queued):
+            await queued.may_lease.wait()
             asked = self._clock()
-            needed, together = ticket.reserved_nbytes
+            needed, together = queued.reserved_nbytes
             async with self._pool.lease(request.model, needed, job.on_load, together_nbytes=together) as lease:
-                leased = self._advance(ticket, "ready")
-                await ticket.may_run.wait()
+                leased = self._advance(queued, "ready")
+                await queued.may_run.wait()
                 started = self._clock()
-                climbed = await self._run(ticket, lease)
-        return Ran(
-            rendered=climbed.rendered,
-            savings=climbed.savings,
+                attempt = await self._run(queued, lease)
+        return JobResult(
+            rendered=attempt.rendered,
+            savings=attempt.savings,
             model_version=lease.spec.version,
             found=lease.found,
             queue_s=asked - fetched + lease.wait_s + started - leased,
             load_s=fetched - begun + lease.load_s,
         )
 
-    async def _run(self, ticket: Ticket, lease: Lease) -> Climbed:
-        job = ticket.job
+    async def _run(self, queued: QueuedJob, lease: Lease) -> FallbackResult:
+        job = queued.job
         job.check()
         job.state = "running"
-        self._pulse.beat()
+        self._watchdog.heartbeat()
 
         def on_step(done: int, total: int) -> None:
-            self._pulse.beat()
+            self._watchdog.heartbeat()
             job.on_step(done, total)
 
-        climbed = await self._ladder.run(
+        attempt = await self._fallbacks.run(
             lease,
-            ticket.request,
+            queued.request,
             on_step,
-            begin=ticket.plan.frugality,
-            at_once=ticket.at_once,
+            begin=queued.plan.memory_savings,
+            at_once=queued.at_once,
             check=job.check,
             on_preview=job.on_preview if job.previews else None,
         )
-        self._paces.note(ticket.request, climbed.rendered)
-        return climbed
+        self._throughput.note(queued.request, attempt.rendered)
+        return attempt
 
     @contextmanager
-    def _bounded_wait(self, ticket: Ticket) -> Generator[None]:
+    def _bounded_wait(self, queued: QueuedJob) -> Generator[None]:
         """Give a job up that has not begun to run after the longest wait that is allowed."""
         limit_s = self._policy.max_wait_s
         if limit_s is None:
@@ -267,8 +267,8 @@ class Dispatcher:
             return
 
         def expire() -> None:
-            if ticket.state != "running":
-                ticket.stop(WaitedTooLong(limit_s, retry_after_s=self._retry_after_s()))
+            if queued.state != "running":
+                queued.stop(WaitedTooLong(limit_s, retry_after_s=self._retry_after_s()))
 
         timer = asyncio.get_running_loop().call_later(limit_s, expire)
         try:
@@ -276,55 +276,55 @@ class Dispatcher:
         finally:
             timer.cancel()
 
-    def _advance(self, ticket: Ticket, state: TicketState) -> float:
+    def _advance(self, queued: QueuedJob, state: TicketState) -> float:
         """Note how far a ticket is, and see what follows from it. Returns the time."""
-        ticket.state = state
+        queued.state = state
         self._pump()
         return self._clock()
 
-    def _ended(self, ticket: Ticket) -> None:
-        self._line.leave(ticket)
-        ticket.settle()
-        if not len(self._line):
+    def _ended(self, queued: QueuedJob) -> None:
+        self._queue.leave(queued)
+        queued.publish_outcome()
+        if not len(self._queue):
             self._idle.set()
         self._pump()
 
     def _pump(self) -> None:
         """See who may run and whose model may come, now that something has changed."""
-        waiting = {str(number): ticket for number, ticket in enumerate(self._line.waiting())}
+        waiting = {str(number): queued for number, queued in enumerate(self._queue.waiting())}
         room: dict[tuple[str, int, int], bool] = {}
-        line = [self._candidate(key, ticket, room) for key, ticket in waiting.items()]
-        decision = decide(line, self._batch(), self._paces.best_rows)
+        queue = [self._candidate(key, queued, room) for key, queued in waiting.items()]
+        decision = decide(queue, self._batch(), self._throughput.best_rows)
         for key in decision.start:
-            self._line.started(waiting[key])
+            self._queue.started(waiting[key])
             waiting[key].may_run.set()
         for key in decision.lease:
             waiting[key].state = "called"
             waiting[key].may_lease.set()
-        left = [ticket for ticket in waiting.values() if ticket.state != "running"]
-        self._pool.foresee([ticket.request.model for ticket in left if ticket.state == "waiting"])
-        for position, ticket in enumerate(left):
-            ticket.tell(position)
+        left = [queued for queued in waiting.values() if queued.state != "running"]
+        self._pool.set_lookahead([queued.request.model for queued in left if queued.state == "waiting"])
+        for position, queued in enumerate(left):
+            queued.report_position(position)
 
-    def _candidate(self, key: str, ticket: Ticket, room: dict[tuple[str, int, int], bool]) -> Candidate:
-        model, reserved = ticket.request.model, ticket.reserved_nbytes
+    def _candidate(self, key: str, queued: QueuedJob, room: dict[tuple[str, int, int], bool]) -> Candidate:
+        model, reserved = queued.request.model, queued.reserved_nbytes
         wanted = (model, *reserved)
         if wanted not in room:
-            room[wanted] = ticket.state == "waiting" and self._pool.has_room(model, *reserved)
+            room[wanted] = queued.state == "waiting" and self._pool.can_admit(model, *reserved)
         return Candidate(
             key=key,
-            lane=ticket.lane,
-            rows=ticket.rows,
-            state="called" if ticket.state == "called" else "ready" if ticket.state == "ready" else "waiting",
-            alone=ticket.alone,
-            overdue=self._line.overdue(ticket),
+            lane=queued.lane,
+            rows=queued.rows,
+            state="called" if queued.state == "called" else "ready" if queued.state == "ready" else "waiting",
+            alone=queued.alone,
+            overdue=self._queue.overdue(queued),
             resident=self._pool.status(model).residency == "device",
             fits=room[wanted],
         )
 
     def _batch(self) -> Batch | None:
-        running = self._line.running()
+        running = self._queue.running()
         if not running:
             return None
-        rows = sum(ticket.rows for ticket in running)
-        return Batch(lane=running[0].lane, rows=rows, alone=any(ticket.alone for ticket in running))
+        rows = sum(queued.rows for queued in running)
+        return Batch(lane=running[0].lane, rows=rows, alone=any(queued.alone for queued in running))

@@ -19,7 +19,7 @@ from ..memory.plan import Plan
 from ..requests.parameters import Priority
 from ..requests.progress import QueueProgress
 from ..requests.request import GenerationRequest
-from ..uncancellable import retrieve
+from ..uncancellable import consume_exception
 from .job import Job
 from .lanes import Lane, lane_of, rows_an_image, work_of
 
@@ -31,17 +31,17 @@ _OVERDUE_RANK = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class AgingPolicy:
     """How far a request may fall behind those that came after it."""
 
-    max_passes: int = 8
+    max_overtaken: int = 8
     """So many requests from behind may be served before it."""
     max_wait_s: float = 30.0
     """So long it may wait before nobody from behind goes before it, and priorities no longer count."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class Ticket:
+class QueuedJob:
     """One job's place in the line."""
 
     job: Job
@@ -51,20 +51,20 @@ class Ticket:
     state: TicketState = "fetching"
     at_once: int = 1
     """How many of its images are made together."""
-    tag: float = 0.0
+    virtual_start: float = 0.0
     number: int = 0
-    passes: int = 0
+    overtaken: int = 0
     """How many from behind were served before it."""
     may_lease: asyncio.Event = field(default_factory=asyncio.Event)
     may_run: asyncio.Event = field(default_factory=asyncio.Event)
     work: "asyncio.Task[Any] | None" = None
     outcome: "asyncio.Future[Any]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     """What whoever sent it waits for."""
-    told: int | None = None
+    reported_position: int | None = None
     """The position that its sender knows of."""
 
     def __post_init__(self) -> None:
-        self.outcome.add_done_callback(retrieve)
+        self.outcome.add_done_callback(consume_exception)
 
     @property
     def lane(self) -> Lane:
@@ -74,7 +74,7 @@ class Ticket:
     @property
     def alone(self) -> bool:
         """Whether it must share no step with anybody."""
-        return self.request.reproducible or self.plan.frugality.split_guidance
+        return self.request.reproducible or self.plan.memory_savings.split_guidance
 
     @property
     def rows(self) -> int:
@@ -99,7 +99,7 @@ class Ticket:
         if not self.outcome.done():
             self.outcome.set_exception(reason.with_traceback(None))
 
-    def settle(self) -> None:
+    def publish_outcome(self) -> None:
         """Tell its sender how the work ended."""
         assert self.work is not None
         if self.outcome.done():
@@ -111,67 +111,67 @@ class Ticket:
         else:
             self.outcome.set_result(self.work.result())
 
-    def tell(self, position: int) -> None:
+    def report_position(self, position: int) -> None:
         """Let its sender know how many are before it, where that has changed."""
-        if position != self.told and self.job.on_progress is not None:
-            self.told = position
+        if position != self.reported_position and self.job.on_progress is not None:
+            self.reported_position = position
             self.job.on_progress(QueueProgress(position=position))
 
 
-class Line:
+class FairQueue:
     """Everybody who waits or runs. Event loop only."""
 
-    def __init__(self, patience: Patience, clock: Callable[[], float]) -> None:
-        self._patience = patience
+    def __init__(self, aging: AgingPolicy, clock: Callable[[], float]) -> None:
+        self._aging = aging
         self._clock = clock
-        self._tickets: list[Ticket] = []
+        self._queued_jobs: list[QueuedJob] = []
         self._virtual_s = 0.0
         self._finish: dict[str, float] = {}
         self._numbers = count()
 
     def __len__(self) -> int:
         """How many wait or run."""
-        return len(self._tickets)
+        return len(self._queued_jobs)
 
-    def enter(self, ticket: Ticket) -> None:
+    def enter(self, queued: QueuedJob) -> None:
         """Stand in line."""
-        client = ticket.job.client
-        ticket.number = next(self._numbers)
-        ticket.tag = max(self._virtual_s, self._finish.get(client, 0.0))
-        self._finish[client] = ticket.tag + work_of(ticket.request)
-        self._tickets.append(ticket)
+        client = queued.job.client
+        queued.number = next(self._numbers)
+        queued.virtual_start = max(self._virtual_s, self._finish.get(client, 0.0))
+        self._finish[client] = queued.virtual_start + work_of(queued.request)
+        self._queued_jobs.append(queued)
 
-    def leave(self, ticket: Ticket) -> None:
+    def leave(self, queued: QueuedJob) -> None:
         """Be done, or give up."""
-        self._tickets.remove(ticket)
+        self._queued_jobs.remove(queued)
         self._finish = {client: finish for client, finish in self._finish.items() if finish > self._virtual_s}
 
-    def all(self) -> list[Ticket]:
+    def all(self) -> list[QueuedJob]:
         """Everybody, in order of arrival."""
-        return list(self._tickets)
+        return list(self._queued_jobs)
 
-    def running(self) -> list[Ticket]:
+    def running(self) -> list[QueuedJob]:
         """Those that run."""
-        return [ticket for ticket in self._tickets if ticket.state == "running"]
+        return [queued for queued in self._queued_jobs if queued.state == "running"]
 
-    def waiting(self) -> list[Ticket]:
+    def waiting(self) -> list[QueuedJob]:
         """Those that do not run yet and have their files, the next one first."""
-        return sorted((t for t in self._tickets if t.state in ("waiting", "called", "ready")), key=self._order)
+        return sorted((t for t in self._queued_jobs if t.state in ("waiting", "called", "ready")), key=self._order)
 
-    def overdue(self, ticket: Ticket) -> bool:
+    def overdue(self, queued: QueuedJob) -> bool:
         """Whether nobody from behind may be served before it any more."""
-        patience = self._patience
-        return ticket.passes >= patience.max_passes or self._clock() - ticket.arrived_s >= patience.max_wait_s
+        aging = self._aging
+        return queued.overtaken >= aging.max_overtaken or self._clock() - queued.arrived_s >= aging.max_wait_s
 
-    def started(self, ticket: Ticket) -> None:
+    def started(self, queued: QueuedJob) -> None:
         """It runs from now on; those who were before it have been passed over."""
-        place = self._order(ticket)
-        for other in self._tickets:
+        place = self._order(queued)
+        for other in self._queued_jobs:
             if other.state != "running" and self._order(other) < place:
-                other.passes += 1
-        ticket.state = "running"
-        self._virtual_s = max(self._virtual_s, ticket.tag)
+                other.overtaken += 1
+        queued.state = "running"
+        self._virtual_s = max(self._virtual_s, queued.virtual_start)
 
-    def _order(self, ticket: Ticket) -> tuple[int, float, int]:
-        rank = _OVERDUE_RANK if self.overdue(ticket) else _RANKS[ticket.job.priority]
-        return rank, ticket.tag, ticket.number
+    def _order(self, queued: QueuedJob) -> tuple[int, float, int]:
+        rank = _OVERDUE_RANK if self.overdue(queued) else _RANKS[queued.job.priority]
+        return rank, queued.virtual_start, queued.number

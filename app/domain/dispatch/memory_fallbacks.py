@@ -15,31 +15,31 @@ from typing import Any
 
 from ..engine import Engine
 from ..errors import InsufficientMemory, OutOfMemory
-from ..memory.activation_calibration import ActivationBook
+from ..memory.activation_calibration import ActivationCalibration
 from ..memory.activation_estimate import Demand
 from ..memory.insufficient_memory import available_nbytes, insufficient_memory
-from ..memory.plan import Plan, Rung, saved
+from ..memory.plan import Fallback, Plan, saved
 from ..memory.pool import Lease, ModelPool
 from ..models.spec import ModelSpec
-from ..requests.rendering import LAVISH, Frugality, OnPreview, OnStep, Rendered
+from ..requests.rendering import NO_SAVINGS, MemorySavings, OnPreview, OnStep, RenderResult
 from ..requests.request import GenerationRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Climbed:
+class FallbackResult:
     """A request that ran, and the rungs that it took, in order."""
 
-    rendered: Rendered
-    savings: tuple[Rung, ...]
+    rendered: RenderResult
+    savings: tuple[Fallback, ...]
 
 
-class Ladder:
+class MemoryFallbacks:
     """Runs requests on one engine within the memory that there is, and learns what they need. Event loop only."""
 
-    def __init__(self, pool: ModelPool, engine: Engine, book: ActivationBook | None = None) -> None:
+    def __init__(self, pool: ModelPool, engine: Engine, calibration: ActivationCalibration | None = None) -> None:
         self._pool = pool
         self._engine = engine
-        self._book = book or ActivationBook()
+        self._calibration = calibration or ActivationCalibration()
 
     def plan(self, spec: ModelSpec, request: GenerationRequest) -> Plan:
         """The least frugal way that fits into the budget beside the weights. Call after the engine has started.
@@ -51,15 +51,18 @@ class Ladder:
         weights = self._engine.weights_nbytes(spec)
         available = available_nbytes(self._pool.report(), self._limit_nbytes(), spec.name)
         room = available - weights
-        frugality = LAVISH
-        for frugality in demand.frugalities():
-            if (nbytes := self._book.safe_nbytes(demand, frugality)) <= room:
-                step = self._book.safe_step_nbytes(demand, frugality)
+        memory_savings = NO_SAVINGS
+        for memory_savings in demand.savings_levels():
+            if (nbytes := self._calibration.safe_nbytes(demand, memory_savings)) <= room:
+                step = self._calibration.safe_step_nbytes(demand, memory_savings)
                 return Plan(
-                    frugality=frugality, activation_nbytes=nbytes, step_nbytes=min(step, nbytes), room_nbytes=room
+                    memory_savings=memory_savings,
+                    activation_nbytes=nbytes,
+                    step_nbytes=min(step, nbytes),
+                    room_nbytes=room,
                 )
-        if self._book.expected_nbytes(demand, frugality) <= room:
-            return Plan(frugality=frugality, activation_nbytes=room, step_nbytes=room, room_nbytes=room)
+        if self._calibration.expected_nbytes(demand, memory_savings) <= room:
+            return Plan(memory_savings=memory_savings, activation_nbytes=room, step_nbytes=room, room_nbytes=room)
         raise self._shortage(demand, weights, available)
 
     async def run(
@@ -68,11 +71,11 @@ class Ladder:
         request: GenerationRequest,
         on_step: OnStep,
         *,
-        begin: Frugality = LAVISH,
+        begin: MemorySavings = NO_SAVINGS,
         at_once: int = 1,
         check: Callable[[], None] = lambda: None,
         on_preview: OnPreview | None = None,
-    ) -> Climbed:
+    ) -> FallbackResult:
         """Make the images of a request, saving as much memory as it takes.
 
         Args:
@@ -88,24 +91,26 @@ class Ladder:
             InsufficientMemory: all that helps has been tried.
             DiffusionError: as `Engine.generate` does.
         """
-        demand, frugality = self._demand(lease.spec, request), begin
+        demand, memory_savings = self._demand(lease.spec, request), begin
         engine, model = self._engine, lease.model
-        savings: tuple[Rung, ...] = saved(begin)
+        savings: tuple[Fallback, ...] = saved(begin)
         while True:
-            outcome = await _attempt(engine.generate(model, request, on_step, frugality, at_once, on_preview))
-            if isinstance(outcome, Rendered):
-                self._book.succeeded(demand, frugality, outcome.activation_nbytes)
-                return Climbed(rendered=outcome, savings=savings)
-            self._book.failed(demand)
+            outcome = await _attempt(engine.generate(model, request, on_step, memory_savings, at_once, on_preview))
+            if isinstance(outcome, RenderResult):
+                self._calibration.succeeded(demand, memory_savings, outcome.activation_nbytes)
+                return FallbackResult(rendered=outcome, savings=savings)
+            self._calibration.failed(demand)
             check()
-            rung = await self._next(outcome.stage, request, savings, at_once)
-            if rung is None:
+            fallback = await self._next(outcome.stage, request, savings, at_once)
+            if fallback is None:
                 raise self._gave_up(demand, lease, outcome, savings)
-            savings += (rung,)
-            frugality = _with(frugality, rung)
-            at_once = 1 if rung == "one_by_one" else at_once
+            savings += (fallback,)
+            memory_savings = _with(memory_savings, fallback)
+            at_once = 1 if fallback == "one_by_one" else at_once
 
-    async def _next(self, stage: str, request: GenerationRequest, taken: tuple[Rung, ...], at_once: int) -> Rung | None:
+    async def _next(
+        self, stage: str, request: GenerationRequest, taken: tuple[Fallback, ...], at_once: int
+    ) -> Fallback | None:
         """The first rung that has not been taken and can help the stage that failed."""
         if "drop_idle" not in taken and await self._pool.drop_idle():
             return "drop_idle"
@@ -118,7 +123,7 @@ class Ladder:
         return None
 
     def _gave_up(
-        self, demand: Demand, lease: Lease, failure: OutOfMemory, savings: tuple[Rung, ...]
+        self, demand: Demand, lease: Lease, failure: OutOfMemory, savings: tuple[Fallback, ...]
     ) -> InsufficientMemory:
         weights = sum({part.id: part.nbytes for part in lease.model.components}.values())
         available = available_nbytes(self._pool.report(), self._limit_nbytes(), lease.spec.name, idle_leave=False)
@@ -127,12 +132,12 @@ class Ladder:
         return self._shortage(demand, weights, available, savings=savings, failed=True)
 
     def _shortage(
-        self, demand: Demand, weights: int, available: int, *, savings: tuple[Rung, ...] = (), failed: bool = False
+        self, demand: Demand, weights: int, available: int, *, savings: tuple[Fallback, ...] = (), failed: bool = False
     ) -> InsufficientMemory:
-        *_, most_frugal = demand.frugalities()
+        *_, most_saving = demand.savings_levels()
         return insufficient_memory(
             demand,
-            lambda resized: self._book.expected_nbytes(replace(demand, request=resized), most_frugal),
+            lambda resized: self._calibration.expected_nbytes(replace(demand, request=resized), most_saving),
             weights_nbytes=weights,
             available_nbytes=available,
             savings=savings,
@@ -149,7 +154,7 @@ class Ladder:
         return min((limit for limit in limits if limit is not None), default=self._engine.memory_nbytes())
 
 
-async def _attempt(work: Coroutine[Any, Any, Rendered]) -> Rendered | OutOfMemory:
+async def _attempt(work: Coroutine[Any, Any, RenderResult]) -> RenderResult | OutOfMemory:
     """The failure is returned, so that what follows runs outside the handler, where no traceback keeps anything alive."""
     try:
         return await work
@@ -157,11 +162,11 @@ async def _attempt(work: Coroutine[Any, Any, Rendered]) -> Rendered | OutOfMemor
         return failure.with_traceback(None)
 
 
-def _with(frugality: Frugality, rung: Rung) -> Frugality:
-    match rung:
+def _with(memory_savings: MemorySavings, fallback: Fallback) -> MemorySavings:
+    match fallback:
         case "drop_idle" | "one_by_one":
-            return frugality
+            return memory_savings
         case "tiled_decode":
-            return replace(frugality, tiled_decode=True)
+            return replace(memory_savings, tiled_decode=True)
         case "split_guidance":
-            return replace(frugality, split_guidance=True)
+            return replace(memory_savings, split_guidance=True)

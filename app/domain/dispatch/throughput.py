@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from ..models.spec import ModelName
-from ..requests.rendering import Pace, Rendered
+from ..requests.rendering import RenderResult, StepTiming
 from ..requests.request import GenerationRequest
 from .lanes import Lane, lane_of, rows_an_image, work_of
 
@@ -26,51 +26,55 @@ class _Seen:
 
 
 @dataclass(slots=True)
-class _LaneBook:
+class _LaneStatistics:
     steps: int = 0
     by_rows: dict[int, _Seen] = field(default_factory=dict[int, _Seen])
 
-    def note(self, pace: Pace) -> None:
-        self.steps += pace.steps
-        seconds = pace.seconds / max(pace.steps, 1)
-        known = self.by_rows.get(pace.rows)
+    def note(self, timing: StepTiming) -> None:
+        self.steps += timing.steps
+        seconds = timing.seconds / max(timing.steps, 1)
+        known = self.by_rows.get(timing.rows)
         if known is not None:
             seconds = known.seconds + (seconds - known.seconds) * _WEIGHT
-        self.by_rows[pace.rows] = _Seen(seconds, self.steps)
+        self.by_rows[timing.rows] = _Seen(seconds, self.steps)
 
     def fresh(self, rows: int) -> bool:
         return self.steps - self.by_rows[rows].at <= _TRY_AGAIN
 
 
-class PaceBook:
+class ThroughputModel:
     """Learns from requests that ran."""
 
     def __init__(self, max_rows: int) -> None:
         """Know nothing yet; batches never grow beyond `max_rows` rows."""
         self._max_rows = max_rows
-        self._lanes: dict[Lane, _LaneBook] = {}
+        self._lanes: dict[Lane, _LaneStatistics] = {}
         self._seconds_a_unit: dict[ModelName, float] = {}
 
-    def note(self, request: GenerationRequest, rendered: Rendered) -> None:
+    def note(self, request: GenerationRequest, rendered: RenderResult) -> None:
         """Learn from a request that ran: its steps by the rows of the batch, and its own share of the device's time."""
-        book = self._lanes.setdefault(lane_of(request), _LaneBook())
-        for pace in rendered.paces:
-            book.note(pace)
+        lane_statistics = self._lanes.setdefault(lane_of(request), _LaneStatistics())
+        for timing in rendered.step_timings:
+            lane_statistics.note(timing)
         own = rows_an_image(request)
-        shares = sum(pace.seconds * min(1.0, own / pace.rows) for pace in rendered.paces) or rendered.denoise_s
+        shares = (
+            sum(timing.seconds * min(1.0, own / timing.rows) for timing in rendered.step_timings) or rendered.denoise_s
+        )
         unit = (shares + rendered.encode_s + rendered.decode_s) / work_of(request)
         known = self._seconds_a_unit.get(request.model, unit)
         self._seconds_a_unit[request.model] = known + (unit - known) * _WEIGHT
 
     def best_rows(self, lane: Lane) -> int:
         """The largest batch of a lane that is worth running; twice the best known while growing has paid so far."""
-        book = self._lanes.get(lane)
-        if book is None or not book.by_rows:
+        lane_statistics = self._lanes.get(lane)
+        if lane_statistics is None or not lane_statistics.by_rows:
             return min(FIRST_ROWS, self._max_rows)
-        tried = sorted(rows for rows in book.by_rows if book.fresh(rows)) or [min(book.by_rows)]
+        tried = sorted(rows for rows in lane_statistics.by_rows if lane_statistics.fresh(rows)) or [
+            min(lane_statistics.by_rows)
+        ]
         best = tried[0]
         for rows in tried[1:]:
-            if rows / book.by_rows[rows].seconds >= WORTH * best / book.by_rows[best].seconds:
+            if rows / lane_statistics.by_rows[rows].seconds >= WORTH * best / lane_statistics.by_rows[best].seconds:
                 best = rows
         grown = best * 2 if best == tried[-1] else best
         return min(max(grown, FIRST_ROWS if len(tried) == 1 else 1), self._max_rows)

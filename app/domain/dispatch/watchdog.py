@@ -5,7 +5,7 @@ from collections.abc import Callable
 from ..errors import EngineStuck
 
 
-class Pulse:
+class Watchdog:
     """Noted by the engine's thread, read by the event loop."""
 
     def __init__(self, clock: Callable[[], float], stuck_after_s: float) -> None:
@@ -13,22 +13,22 @@ class Pulse:
         self._clock = clock
         self._stuck_after_s = stuck_after_s
         self._last_s = clock()
-        self._stuck: EngineStuck | None = None
+        self._unresponsive: EngineStuck | None = None
 
     @property
-    def stuck(self) -> EngineStuck | None:
+    def unresponsive(self) -> EngineStuck | None:
         """Why the device is taken for stuck; None while it moves."""
-        return self._stuck
+        return self._unresponsive
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         """A step was finished, or something new has begun. Any thread; whatever was stuck has come free."""
         self._last_s = self._clock()
-        self._stuck = None
+        self._unresponsive = None
 
     def check(self) -> EngineStuck | None:
         """Call it while something runs: the failure, when it is noticed."""
         silent_s = self._clock() - self._last_s
-        if self._stuck is not None or silent_s < self._stuck_after_s:
+        if self._unresponsive is not None or silent_s < self._stuck_after_s:
             return None
-        self._stuck = EngineStuck(silent_s)
-        return self._stuck
+        self._unresponsive = EngineStuck(silent_s)
+        return self._unresponsive

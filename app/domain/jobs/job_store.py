@@ -15,7 +15,7 @@ from ..models.spec import ModelName
 from ..requests.parameters import GenerationParameters
 from ..requests.progress import Preview, Progress
 from ..requests.rendering import ImageWriter
-from ..uncancellable import retrieve
+from ..uncancellable import consume_exception
 from .previews import Previews
 from .tracked_job import TrackedJob, TrackedState
 
@@ -214,7 +214,7 @@ class JobBoard:
             ),
             name=f"tracked job {job.id}",
         )
-        job.work.add_done_callback(retrieve)
+        job.work.add_done_callback(consume_exception)
         job.work.add_done_callback(lambda work: self._ended(job, work))
 
     def _ended(self, job: TrackedJob, work: "asyncio.Task[Generated]") -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ..models.spec import ModelName
-from ..requests.rendering import Frugality
+from ..requests.rendering import MemorySavings
 from .activation_estimate import Demand
 
 _FIXED_NBYTES = 256 * 1024**2
@@ -23,7 +23,7 @@ class _Record:
     """Raised by failures, which tell that more is needed but not how much."""
 
 
-class ActivationBook:
+class ActivationCalibration:
     """Corrects predictions for each version of each model and dtype.
 
     A peak above the expectation counts at once, one below it slowly. An out-of-memory raises the margin, so that the next
@@ -35,25 +35,25 @@ class ActivationBook:
     def __init__(self) -> None:
         self._records: dict[tuple[ModelName, str, int], _Record] = {}
 
-    def expected_nbytes(self, demand: Demand, frugality: Frugality) -> int:
+    def expected_nbytes(self, demand: Demand, memory_savings: MemorySavings) -> int:
         """What a request will need, corrected by what was observed."""
-        return _corrected(demand.predicted_nbytes(frugality), self._of(demand).ratio)
+        return _corrected(demand.predicted_nbytes(memory_savings), self._of(demand).ratio)
 
-    def safe_nbytes(self, demand: Demand, frugality: Frugality) -> int:
+    def safe_nbytes(self, demand: Demand, memory_savings: MemorySavings) -> int:
         """The same with the margin that failures have taught."""
-        return int(self.expected_nbytes(demand, frugality) * self._of(demand).margin)
+        return int(self.expected_nbytes(demand, memory_savings) * self._of(demand).margin)
 
-    def safe_step_nbytes(self, demand: Demand, frugality: Frugality) -> int:
+    def safe_step_nbytes(self, demand: Demand, memory_savings: MemorySavings) -> int:
         """The same for one image while it is denoised."""
         record = self._of(demand)
-        return int(_corrected(demand.predicted_step_nbytes(frugality), record.ratio) * record.margin)
+        return int(_corrected(demand.predicted_step_nbytes(memory_savings), record.ratio) * record.margin)
 
-    def succeeded(self, demand: Demand, frugality: Frugality, observed_nbytes: int | None) -> None:
+    def succeeded(self, demand: Demand, memory_savings: MemorySavings, observed_nbytes: int | None) -> None:
         """Learn from a request that ran, and from its peak where the device tells."""
         record = self._of(demand)
         record.margin -= (record.margin - 1) * _EASE
         if observed_nbytes is not None:
-            seen = _ratio(demand.predicted_nbytes(frugality), observed_nbytes)
+            seen = _ratio(demand.predicted_nbytes(memory_savings), observed_nbytes)
             record.ratio = seen if seen > record.ratio else record.ratio + (seen - record.ratio) * _EASE
 
     def failed(self, demand: Demand) -> None:

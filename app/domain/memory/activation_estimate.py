@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from ..models.spec import SDXL_WIDTHS, ModelSpec, Widths
-from ..requests.rendering import LAVISH, Frugality
+from ..requests.rendering import NO_SAVINGS, MemorySavings
 from ..requests.request import GenerationRequest
 
 TILE_PX = 512
@@ -31,24 +31,27 @@ class Demand:
     element_nbytes: int
     """Of one number in the dtype that the model runs in, 2 or 4."""
 
-    def predicted_nbytes(self, frugality: Frugality) -> int:
+    def predicted_nbytes(self, memory_savings: MemorySavings) -> int:
         """Peak bytes of activations, from shapes alone."""
-        return activation_nbytes(self.request, self.element_nbytes, frugality, self.spec.widths)
+        return activation_nbytes(self.request, self.element_nbytes, memory_savings, self.spec.widths)
 
-    def predicted_step_nbytes(self, frugality: Frugality) -> int:
+    def predicted_step_nbytes(self, memory_savings: MemorySavings) -> int:
         """Bytes of activations of a step of one image, from shapes alone; those of images that are made together add up."""
-        return step_nbytes(self.request, self.element_nbytes, frugality, self.spec.widths)
+        return step_nbytes(self.request, self.element_nbytes, memory_savings, self.spec.widths)
 
-    def frugalities(self) -> Iterator[Frugality]:
+    def savings_levels(self) -> Iterator[MemorySavings]:
         """What the request can save, from nothing to everything."""
-        yield LAVISH
-        yield Frugality(tiled_decode=True)
+        yield NO_SAVINGS
+        yield MemorySavings(tiled_decode=True)
         if self.request.guided:
-            yield Frugality(tiled_decode=True, split_guidance=True)
+            yield MemorySavings(tiled_decode=True, split_guidance=True)
 
 
 def activation_nbytes(
-    request: GenerationRequest, element_nbytes: int, frugality: Frugality = LAVISH, widths: Widths = SDXL_WIDTHS
+    request: GenerationRequest,
+    element_nbytes: int,
+    memory_savings: MemorySavings = NO_SAVINGS,
+    widths: Widths = SDXL_WIDTHS,
 ) -> int:
     """Peak bytes of activations of a request, weights excluded, from shapes alone.
 
@@ -58,24 +61,27 @@ def activation_nbytes(
     Args:
         request: what will run.
         element_nbytes: bytes of one number in the dtype that the model runs in, 2 or 4.
-        frugality: what is saved.
+        memory_savings: what is saved.
         widths: of the model's networks.
     """
     pixels = request.width * request.height
     tile = tile_px(request.width, request.height)
-    decoded = min(tile, request.width) * min(tile, request.height) if frugality.tiled_decode else pixels
+    decoded = min(tile, request.width) * min(tile, request.height) if memory_savings.tiled_decode else pixels
     vae = decoded * _VAE_NBYTES_PER_PIXEL * widths.vae / SDXL_WIDTHS.vae
-    canvas = pixels * _CANVAS_NBYTES_PER_PIXEL if frugality.tiled_decode else 0
-    return max(step_nbytes(request, element_nbytes, frugality, widths), int(vae * element_nbytes / 2) + canvas)
+    canvas = pixels * _CANVAS_NBYTES_PER_PIXEL if memory_savings.tiled_decode else 0
+    return max(step_nbytes(request, element_nbytes, memory_savings, widths), int(vae * element_nbytes / 2) + canvas)
 
 
 def step_nbytes(
-    request: GenerationRequest, element_nbytes: int, frugality: Frugality = LAVISH, widths: Widths = SDXL_WIDTHS
+    request: GenerationRequest,
+    element_nbytes: int,
+    memory_savings: MemorySavings = NO_SAVINGS,
+    widths: Widths = SDXL_WIDTHS,
 ) -> int:
     """Peak bytes of activations of one image while it is denoised; see `activation_nbytes`."""
-    rows = 2 if request.guided and not frugality.split_guidance else 1
+    rows = 2 if request.guided and not memory_savings.split_guidance else 1
     pixels = request.width * request.height
-    prompt = 0 if frugality.split_guidance else _PROMPT_TOKENS * 2 * widths.prompt  # a key and a value each
+    prompt = 0 if memory_savings.split_guidance else _PROMPT_TOKENS * 2 * widths.prompt  # a key and a value each
     numbers = prompt + pixels * _UNET_NBYTES_PER_PIXEL / 2 * widths.unet / SDXL_WIDTHS.unet
     return int(rows * numbers * element_nbytes)
 
@@ -103,7 +109,7 @@ def largest_size(request: GenerationRequest, fits: Callable[[GenerationRequest],
     return None
 
 
-def told(nbytes: int) -> str:
+def format_bytes(nbytes: int) -> str:
     """Bytes in words for people."""
     return f"{nbytes / 1e9:.2f} GB" if nbytes >= 1e8 else f"{nbytes / 1e6:.1f} MB"
 

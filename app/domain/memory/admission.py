@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from ..errors import InsufficientMemory
 from .eviction import Idle, freed_nbytes, plan_eviction, plan_unloading
-from .ledger import Books, Entry, Hold
+from .ledger import Ledger, PooledModel, Reservation
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class Fits:
     """There is room: the claim can be granted."""
 
 
@@ -21,7 +21,7 @@ class Wait:
 class Unload:
     """An idle model must leave memory; then look again."""
 
-    entry: Entry
+    pooled: PooledModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,48 +31,48 @@ class Offload:
     copies: tuple[Idle, ...]
 
 
-Step = Room | Wait | Unload | Offload
+Step = Fits | Wait | Unload | Offload
 
 
-def next_step(books: Books, hold: Hold) -> Step:
+def next_step(ledger: Ledger, reservation: Reservation) -> Step:
     """What brings a claim nearer to its room now.
 
     What others only wait for may be evicted too, as the last resort: they stand behind this claim in the queue, so waiting
     for them would never end. Nobody is evicted before those have left who leave anyway: what they free may be enough.
     """
-    entry = hold.entry
-    if entry.leaving:
+    pooled = reservation.pooled
+    if pooled.leaving:
         return Wait()
-    used, limits = books.usage(hold), books.limits()
+    used, limits = ledger.usage(reservation), ledger.limits()
     if used.host_nbytes <= limits.host_nbytes and used.device_nbytes <= limits.device_nbytes:
-        return Room()
-    if any(each.leaving or books.outdated(each) for each in books.all() if each is not entry):
+        return Fits()
+    if any(each.leaving or ledger.outdated(each) for each in ledger.all() if each is not pooled):
         return Wait()
-    idle = {model.key: (model, other) for model, other in books.idle_on_host(entry)}
+    idle = {model.key: (model, other) for model, other in ledger.idle_on_host(pooled)}
     models = plan_unloading(
-        [model for model, _ in idle.values()], books.shares(), used.host_nbytes - limits.host_nbytes
+        [model for model, _ in idle.values()], ledger.shares(), used.host_nbytes - limits.host_nbytes
     )
     if models is None:
         return Wait()
     if models:
         return Unload(idle[models[0].key][1])
-    copies = plan_eviction(books.idle_on_device(entry), used.device_nbytes - limits.device_nbytes)
+    copies = plan_eviction(ledger.idle_on_device(pooled), used.device_nbytes - limits.device_nbytes)
     return Offload(copies) if copies else Wait()
 
 
-def refuse_impossible(books: Books, hold: Hold) -> None:
+def refuse_impossible(ledger: Ledger, reservation: Reservation) -> None:
     """Refuse a claim that would not fit even if the model were alone with what is pinned.
 
     Raises:
         InsufficientMemory: it is one.
     """
-    entry = hold.entry
-    current = books.entries.values()  # an outdated version leaves, pinned or not
-    staying = [other for other in current if other is not entry and other.record.pinned and other.model]
+    pooled = reservation.pooled
+    current = ledger.pooled_models.values()  # an outdated version leaves, pinned or not
+    staying = [other for other in current if other is not pooled and other.record.pinned and other.model]
     pinned, needed, limits = (
-        books.usage(of=staying),
-        books.usage(hold, of=[*staying, entry], alone=True),
-        books.limits(),
+        ledger.usage(of=staying),
+        ledger.usage(reservation, of=[*staying, pooled], alone=True),
+        ledger.limits(),
     )
     for tier, setting in (("host_nbytes", "memory.host"), ("device_nbytes", "memory.device")):
         limit, taken, wanted = getattr(limits, tier), getattr(pinned, tier), getattr(needed, tier)
@@ -80,22 +80,22 @@ def refuse_impossible(books: Books, hold: Hold) -> None:
             own, available = wanted - taken, limit - taken
             beside = f" beside {taken / 1e9:.2f} GB of pinned models" if taken else ""
             raise InsufficientMemory(
-                f"Model {entry.spec.name!r} needs {own / 1e9:.2f} GB for its weights and this image; the budget allows "
+                f"Model {pooled.spec.name!r} needs {own / 1e9:.2f} GB for its weights and this image; the budget allows "
                 f"{available / 1e9:.2f} GB{beside}. Ask for a smaller image, or raise {setting} in the settings.",
                 needed_nbytes=own,
                 available_nbytes=available,
             )
 
 
-def room_for(books: Books, hold: Hold) -> bool:
+def can_admit(ledger: Ledger, reservation: Reservation) -> bool:
     """Whether a claim fits beside what is used or waited for; what is neither would be evicted for it."""
-    if books.queue or hold.entry.leaving:
+    if ledger.queue or reservation.pooled.leaving:
         return False  # those who queue in the pool are served first
-    used, limits = books.usage(hold), books.limits()
-    unwanted = [model for model, _ in books.idle_on_host(hold.entry) if model.wanted is None]
-    if used.host_nbytes - freed_nbytes(unwanted, books.shares()) > limits.host_nbytes:
+    used, limits = ledger.usage(reservation), ledger.limits()
+    unwanted = [model for model, _ in ledger.idle_on_host(reservation.pooled) if model.wanted is None]
+    if used.host_nbytes - freed_nbytes(unwanted, ledger.shares()) > limits.host_nbytes:
         return False
-    if books.shared:
+    if ledger.shared:
         return True
-    copies = sum(copy.nbytes for copy in books.idle_on_device(hold.entry) if copy.wanted is None)
+    copies = sum(copy.nbytes for copy in ledger.idle_on_device(reservation.pooled) if copy.wanted is None)
     return used.device_nbytes - copies <= limits.device_nbytes

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from ..errors import UnusableModel
 from ..models.components import Component, ComponentId
 from ..models.spec import ModelName, ModelSpec, Residency
-from .admission import Offload, Room, Unload, Wait, next_step, refuse_impossible
+from .admission import Fits, Offload, Unload, Wait, next_step, refuse_impossible
 from .eviction import Idle
-from .ledger import Books, Entry, Hold, Record, Tier
+from .ledger import Ledger, PooledModel, Record, Reservation, Tier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,7 @@ class Eviction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Foretold:
+class EvictionPreview:
     """Where a request would find its model, and what would make room for it."""
 
     residency: Residency
@@ -33,19 +33,19 @@ class Foretold:
     """Whether requests that hold memory now must give some back first; what then happens is not foretold."""
 
 
-def foretell(
-    books: Books,
+def preview_evictions(
+    ledger: Ledger,
     spec: ModelSpec,
     weights: Component,
     now: float,
     *,
     activation_nbytes: int = 0,
     together_nbytes: int = 0,
-) -> Foretold:
+) -> EvictionPreview:
     """What a lease for the device would find and evict.
 
     Args:
-        books: only read.
+        ledger: only read.
         spec: of the model.
         weights: what it is expected to bring, where it was never loaded.
         now: on the pool's clock.
@@ -58,71 +58,71 @@ def foretell(
     """
     if spec.unusable is not None:
         raise UnusableModel(spec.name, spec.unusable)
-    play = _Play(books)
-    entry = play.enter(spec, weights)
-    if entry.failure is not None and now < entry.failure.until:
-        raise entry.failure.error.with_traceback(None)
-    hold = Hold(entry, "device", activation_nbytes, together_nbytes)
-    residency = play.books.residency(entry)
-    refuse_impossible(play.books, hold)
+    play = _Simulation(ledger)
+    pooled = play.enter(spec, weights)
+    if pooled.failure is not None and now < pooled.failure.until:
+        raise pooled.failure.error.with_traceback(None)
+    reservation = Reservation(pooled, "device", activation_nbytes, together_nbytes)
+    residency = play.ledger.residency(pooled)
+    refuse_impossible(play.ledger, reservation)
     while True:
-        match next_step(play.books, hold):
-            case Room():
-                return Foretold(residency=residency, evictions=tuple(play.evictions), waits=False)
+        match next_step(play.ledger, reservation):
+            case Fits():
+                return EvictionPreview(residency=residency, evictions=tuple(play.evictions), waits=False)
             case Wait():
-                return Foretold(residency=residency, evictions=tuple(play.evictions), waits=True)
-            case Unload(entry=victim):
+                return EvictionPreview(residency=residency, evictions=tuple(play.evictions), waits=True)
+            case Unload(pooled=victim):
                 play.unload(victim)
             case Offload(copies=copies):
                 play.offload(copies)
 
 
-class _Play:
+class _Simulation:
     """A copy of the books on which evictions are imagined. Entries that change are replaced, never written to."""
 
-    def __init__(self, books: Books) -> None:
-        self.books = copy = Books()
-        copy.entries, copy.departed = dict(books.entries), list(books.departed)
-        copy.placed, copy.dropping = set(books.placed), set(books.dropping)
-        copy.queue, copy.foreseen = list(books.queue), list(books.foreseen)
-        copy.budget, copy.shared = books.budget, books.shared
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = copy = Ledger()
+        copy.pooled_models, copy.outdated_versions = dict(ledger.pooled_models), list(ledger.outdated_versions)
+        copy.placed, copy.dropping = set(ledger.placed), set(ledger.dropping)
+        copy.queue, copy.lookahead = list(ledger.queue), list(ledger.lookahead)
+        copy.budget, copy.shared = ledger.budget, ledger.shared
         self.evictions: list[Eviction] = []
 
-    def enter(self, spec: ModelSpec, weights: Component) -> Entry:
+    def enter(self, spec: ModelSpec, weights: Component) -> PooledModel:
         """The entry that the model would have; an outdated version that nobody uses leaves."""
-        entry = self.books.entries.get(spec.name)
-        if entry is not None and entry.spec.version != spec.version:
-            if entry.busy or entry in self.books.queue:
-                self.books.departed.append(entry)
-            elif entry.model is not None:
-                self.unload(entry)
-            entry = Entry(spec, entry.record)
-        elif entry is None:
-            entry = Entry(spec, Record())
-        if not entry.expected:  # and so nobody holds it
-            entry = replace(entry, expected=(weights,))
-        self.books.entries[spec.name] = entry
-        return entry
+        pooled = self.ledger.pooled_models.get(spec.name)
+        if pooled is not None and pooled.spec.version != spec.version:
+            if pooled.busy or pooled in self.ledger.queue:
+                self.ledger.outdated_versions.append(pooled)
+            elif pooled.model is not None:
+                self.unload(pooled)
+            pooled = PooledModel(spec, pooled.record)
+        elif pooled is None:
+            pooled = PooledModel(spec, Record())
+        if not pooled.expected:  # and so nobody holds it
+            pooled = replace(pooled, expected=(weights,))
+        self.ledger.pooled_models[spec.name] = pooled
+        return pooled
 
-    def unload(self, victim: Entry) -> None:
-        before, nbytes = self.books.components(), self.books.usage().host_nbytes
-        self.books.entries[victim.spec.name] = replace(victim, model=None)
-        self.books.forget_freed()
-        after = self.books.components()
+    def unload(self, victim: PooledModel) -> None:
+        before, nbytes = self.ledger.components(), self.ledger.usage().host_nbytes
+        self.ledger.pooled_models[victim.spec.name] = replace(victim, model=None)
+        self.ledger.forget_freed()
+        after = self.ledger.components()
         self.evictions.append(
             Eviction(
                 model=victim.spec.name,
                 tier="host",
                 components=tuple(part.name for key, part in before.items() if key not in after),
-                nbytes=nbytes - self.books.usage().host_nbytes,
+                nbytes=nbytes - self.ledger.usage().host_nbytes,
             )
         )
 
     def offload(self, copies: Sequence[Idle]) -> None:
-        known = self.books.components()
+        known = self.ledger.components()
         going = [known[ComponentId(copy.key)] for copy in copies]
-        owners = {part.id: self.books.owners(part.id)[0].spec.name for part in going}
-        self.books.placed.difference_update(owners)
+        owners = {part.id: self.ledger.owners(part.id)[0].spec.name for part in going}
+        self.ledger.placed.difference_update(owners)
         for model in dict.fromkeys(owners.values()):
             own = [part for part in going if owners[part.id] == model]
             self.evictions.append(

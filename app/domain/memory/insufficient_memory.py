@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from ..errors import InsufficientMemory
 from ..models.spec import ModelName
 from ..requests.request import GenerationRequest
-from .activation_estimate import Demand, largest_size, told
+from .activation_estimate import Demand, format_bytes, largest_size
 from .snapshot import PoolReport
 
 _TRIED = {
@@ -72,12 +72,12 @@ def _shortage(demand: Demand, expected: int, available: int) -> str:
     image = f"an image of {request.width} x {request.height} with model {demand.spec.name!r}"
     if expected > available:
         return (
-            f"Memory does not suffice for {image}: about {told(expected)} are needed, the model's weights included, and "
-            f"{told(available)} are available"
+            f"Memory does not suffice for {image}: about {format_bytes(expected)} are needed, the model's weights included, and "
+            f"{format_bytes(available)} are available"
         )
     return (
-        f"The device ran out of memory on {image}, although about {told(expected)} should have been enough and "
-        f"{told(available)} should have been there"
+        f"The device ran out of memory on {image}, although about {format_bytes(expected)} should have been enough and "
+        f"{format_bytes(available)} should have been there"
     )
 
 

@@ -21,10 +21,10 @@ Found = Literal["hot", "warm", "cold"]
 
 
 @dataclass(slots=True, eq=False)
-class Hold:
+class Reservation:
     """A granted claim: the model stays on its tier, and the activations' bytes stay free, until it is given back."""
 
-    entry: "Entry"
+    pooled: "PooledModel"
     tier: Tier
     activation_nbytes: int = 0
     together_nbytes: int = 0
@@ -53,7 +53,7 @@ class Record:
 
 
 @dataclass(slots=True, eq=False)
-class Entry:
+class PooledModel:
     """One version of one model."""
 
     spec: ModelSpec
@@ -61,7 +61,7 @@ class Entry:
     model: LoadedModel | None = None
     expected: tuple[Component, ...] = ()
     """What loading will bring: what it brought last time, before that a guess; promised from the claim to the end of the load."""
-    holds: list[Hold] = field(default_factory=list[Hold])
+    reservations: list[Reservation] = field(default_factory=list[Reservation])
     work: dict[str, asyncio.Task[Any]] = field(default_factory=dict[str, "asyncio.Task[Any]"])
     """What is being done once for all who wait: `fetch`, `load`, `place`."""
     progress: LoadProgress | None = None
@@ -78,17 +78,17 @@ class Entry:
     @property
     def busy(self) -> bool:
         """Whether a lease holds it, or it is being read or moved."""
-        return bool(self.holds or self.work or self.leaving)
+        return bool(self.reservations or self.work or self.leaving)
 
     @property
     def promised(self) -> bool:
         """Whether it is cold, but on its way into memory on somebody's behalf."""
-        return self.model is None and bool(self.holds or "load" in self.work)
+        return self.model is None and bool(self.reservations or "load" in self.work)
 
     @property
     def for_device(self) -> bool:
         """Whether its components are on the device, or on their way there, on somebody's behalf."""
-        return "place" in self.work or any(hold.tier == "device" for hold in self.holds)
+        return "place" in self.work or any(reservation.tier == "device" for reservation in self.reservations)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,56 +99,58 @@ class Usage:
     device_nbytes: int
 
 
-class Books:
+class Ledger:
     """All entries, and the components that have a copy on the device."""
 
     def __init__(self) -> None:
-        self.entries: dict[ModelName, Entry] = {}
-        self.departed: list[Entry] = []
+        self.pooled_models: dict[ModelName, PooledModel] = {}
+        self.outdated_versions: list[PooledModel] = []
         """Old versions that are still in use, and entries whose memory is being freed."""
         self.placed: set[ComponentId] = set()
         """Components with a copy on the device; nobody's business where the device's memory is the host's."""
         self.dropping: set[ComponentId] = set()
         """Components whose device copy is being dropped: no longer there for anybody, still counted."""
-        self.queue: list[Entry] = []
+        self.queue: list[PooledModel] = []
         """Whose turn to claim memory comes when: an entry for each waiting request, first come first."""
-        self.foreseen: list[ModelName] = []
+        self.lookahead: list[ModelName] = []
         """The models of requests that will claim memory later, the next one first."""
         self.budget = Budget()
         self.shared = False
         """Whether the device's memory is the host's."""
 
-    def all(self) -> list[Entry]:
+    def all(self) -> list[PooledModel]:
         """Every entry that may have bytes in memory."""
-        return [*self.entries.values(), *self.departed]
+        return [*self.pooled_models.values(), *self.outdated_versions]
 
     def components(self) -> dict[ComponentId, Component]:
         """Every component in host memory, once however many models share it."""
         return _unique(self.all())
 
-    def usage(self, also: Hold | None = None, of: Iterable[Entry] | None = None, *, alone: bool = False) -> Usage:
+    def usage(
+        self, also: Reservation | None = None, of: Iterable[PooledModel] | None = None, *, alone: bool = False
+    ) -> Usage:
         """Bytes taken and promised, as if `also` had been granted, and alone, of all entries or of those given."""
-        entries = self.all() if of is None else list(of)
-        extra = None if also is None else also.entry
-        parts = {entry: entry.expected if entry.promised or entry is extra else () for entry in entries}
-        parts |= {entry: entry.components for entry in entries if entry.model is not None}
+        pooled_models = self.all() if of is None else list(of)
+        extra = None if also is None else also.pooled
+        parts = {pooled: pooled.expected if pooled.promised or pooled is extra else () for pooled in pooled_models}
+        parts |= {pooled: pooled.components for pooled in pooled_models if pooled.model is not None}
         host = {part.id: part.nbytes for own in parts.values() for part in own}
-        held = [] if alone else [hold for entry in entries for hold in entry.holds]
-        holds = held + ([] if also is None else [also])
-        activations = _activations(holds)
+        held = [] if alone else [reservation for pooled in pooled_models for reservation in pooled.reservations]
+        reservations = held + ([] if also is None else [also])
+        activations = _activations(reservations)
         if self.shared:
             both = sum(host.values()) + activations
             return Usage(host_nbytes=both, device_nbytes=both)
-        for_device = {entry for entry in entries if entry.for_device} | {
-            hold.entry for hold in holds if hold.tier == "device"
+        for_device = {pooled for pooled in pooled_models if pooled.for_device} | {
+            reservation.pooled for reservation in reservations if reservation.tier == "device"
         }
-        device = {part.id: part.nbytes for entry in for_device for part in parts.get(entry, ())}
+        device = {part.id: part.nbytes for pooled in for_device for part in parts.get(pooled, ())}
         device |= {key: nbytes for key, nbytes in host.items() if key in self.placed | self.dropping}
         return Usage(host_nbytes=sum(host.values()), device_nbytes=sum(device.values()) + activations)
 
     def reserved_nbytes(self) -> int:
         """For activations: the most that any model's leases need, because a device works for one model at a time."""
-        return _activations([hold for entry in self.all() for hold in entry.holds])
+        return _activations([reservation for pooled in self.all() for reservation in pooled.reservations])
 
     def limits(self) -> Usage:
         """The budget; practically endless where there is no limit."""
@@ -159,36 +161,36 @@ class Books:
             host = device = min(host, device)
         return Usage(host_nbytes=host, device_nbytes=device)
 
-    def idle_on_device(self, besides: Entry | None) -> list[Idle]:
+    def idle_on_device(self, besides: PooledModel | None) -> list[Idle]:
         """The device copies that may be dropped."""
-        kept = [entry for entry in self.all() if entry.for_device or entry.record.pinned or entry is besides]
+        kept = [pooled for pooled in self.all() if pooled.for_device or pooled.record.pinned or pooled is besides]
         held = _unique(kept)
         return [
             Idle(
                 key=component.id,
                 nbytes=component.nbytes,
-                last_used=max(entry.record.last_used or 0.0 for entry in owners),
-                wanted=_first(self._wanted(entry) for entry in owners),
+                last_used=max(pooled.record.last_used or 0.0 for pooled in owners),
+                wanted=_first(self._wanted(pooled) for pooled in owners),
             )
             for component in self.components().values()
             if component.id in self.placed and component.id not in held
             for owners in [self.owners(component.id)]
         ]
 
-    def idle_on_host(self, besides: Entry | None) -> list[tuple[IdleModel, Entry]]:
+    def idle_on_host(self, besides: PooledModel | None) -> list[tuple[IdleModel, PooledModel]]:
         """The models that may leave memory altogether."""
         return [
             (
                 IdleModel(
-                    key=entry.spec.name,
-                    components=tuple({component.id for component in entry.components}),
-                    last_used=entry.record.last_used or 0.0,
-                    wanted=self._wanted(entry),
+                    key=pooled.spec.name,
+                    components=tuple({component.id for component in pooled.components}),
+                    last_used=pooled.record.last_used or 0.0,
+                    wanted=self._wanted(pooled),
                 ),
-                entry,
+                pooled,
             )
-            for entry in self.entries.values()
-            if entry.model is not None and not entry.busy and not entry.record.pinned and entry is not besides
+            for pooled in self.pooled_models.values()
+            if pooled.model is not None and not pooled.busy and not pooled.record.pinned and pooled is not besides
         ]
 
     def shares(self) -> Shares:
@@ -199,50 +201,50 @@ class Books:
             models={key: len(self.owners(key)) for key in unique},
         )
 
-    def owners(self, component: ComponentId) -> list[Entry]:
+    def owners(self, component: ComponentId) -> list[PooledModel]:
         """The entries that have a component in memory."""
-        return [entry for entry in self.all() if any(own.id == component for own in entry.components)]
+        return [pooled for pooled in self.all() if any(own.id == component for own in pooled.components)]
 
-    def missing_on_device(self, entry: Entry) -> list[Component]:
+    def missing_on_device(self, pooled: PooledModel) -> list[Component]:
         """The components of a loaded model that have no copy on the device."""
         if self.shared:
             return []
-        return [component for component in _unique([entry]).values() if component.id not in self.placed]
+        return [component for component in _unique([pooled]).values() if component.id not in self.placed]
 
-    def residency(self, entry: Entry) -> Residency:
+    def residency(self, pooled: PooledModel) -> Residency:
         """Where a model is; on the device only if all of it is."""
-        if entry.model is None:
+        if pooled.model is None:
             return "cold"
-        return "host" if self.missing_on_device(entry) else "device"
+        return "host" if self.missing_on_device(pooled) else "device"
 
-    def outdated(self, entry: Entry) -> bool:
+    def outdated(self, pooled: PooledModel) -> bool:
         """Whether it is an old version that nobody uses or waits for; such leave by themselves."""
-        return entry in self.departed and not entry.busy and entry not in self.queue
+        return pooled in self.outdated_versions and not pooled.busy and pooled not in self.queue
 
     def forget_freed(self) -> None:
         """Strike the device copies that went with the last model that had them."""
         self.placed &= self.components().keys()
 
-    def _wanted(self, entry: Entry) -> int | None:
+    def _wanted(self, pooled: PooledModel) -> int | None:
         """Position of the first request that waits for it, in the pool's queue or behind that."""
-        if entry in self.queue:
-            return self.queue.index(entry)
-        name = entry.spec.name
-        return len(self.queue) + self.foreseen.index(name) if name in self.foreseen else None
+        if pooled in self.queue:
+            return self.queue.index(pooled)
+        name = pooled.spec.name
+        return len(self.queue) + self.lookahead.index(name) if name in self.lookahead else None
 
 
-def _activations(holds: Iterable[Hold]) -> int:
+def _activations(reservations: Iterable[Reservation]) -> int:
     """Bytes of activations: a device works for one model at a time, and for those of its holds that run together."""
-    most: dict[Entry, int] = {}
-    sums: dict[Entry, int] = {}
-    for hold in holds:
-        most[hold.entry] = max(most.get(hold.entry, 0), hold.activation_nbytes)
-        sums[hold.entry] = sums.get(hold.entry, 0) + hold.together_nbytes
-    return max((max(most[entry], sums[entry]) for entry in most), default=0)
+    most: dict[PooledModel, int] = {}
+    sums: dict[PooledModel, int] = {}
+    for reservation in reservations:
+        most[reservation.pooled] = max(most.get(reservation.pooled, 0), reservation.activation_nbytes)
+        sums[reservation.pooled] = sums.get(reservation.pooled, 0) + reservation.together_nbytes
+    return max((max(most[pooled], sums[pooled]) for pooled in most), default=0)
 
 
-def _unique(entries: Iterable[Entry]) -> dict[ComponentId, Component]:
-    return {component.id: component for entry in entries for component in entry.components}
+def _unique(pooled_models: Iterable[PooledModel]) -> dict[ComponentId, Component]:
+    return {component.id: component for pooled in pooled_models for component in pooled.components}
 
 
 def _first(positions: Iterable[int | None]) -> int | None:

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from ..requests.rendering import Frugality
+from ..requests.rendering import MemorySavings
 
-Rung = Literal["drop_idle", "one_by_one", "tiled_decode", "split_guidance"]
+Fallback = Literal["drop_idle", "one_by_one", "tiled_decode", "split_guidance"]
 
 
-_WARNINGS: dict[Rung, str] = {
+_WARNINGS: dict[Fallback, str] = {
     "tiled_decode": "Memory was short: the image was decoded in overlapping tiles, which changes it a little.",
     "split_guidance": "Memory was short: the two rows of guidance ran one after the other, which takes longer.",
 }
@@ -18,7 +18,7 @@ _WARNINGS: dict[Rung, str] = {
 class Plan:
     """How a request begins: what it saves from the start, and the bytes that its lease reserves."""
 
-    frugality: Frugality
+    memory_savings: MemorySavings
     activation_nbytes: int
     step_nbytes: int = 0
     """How much of that one image takes while it is denoised; images that are denoised together add up."""
@@ -26,12 +26,15 @@ class Plan:
     """What the budget leaves beside the model's weights."""
 
 
-def warnings(savings: tuple[Rung, ...]) -> tuple[str, ...]:
+def warnings(savings: tuple[Fallback, ...]) -> tuple[str, ...]:
     """What the client should know of the rungs that were taken."""
-    return tuple(_WARNINGS[rung] for rung in savings if rung in _WARNINGS)
+    return tuple(_WARNINGS[fallback] for fallback in savings if fallback in _WARNINGS)
 
 
-def saved(frugality: Frugality) -> tuple[Rung, ...]:
+def saved(memory_savings: MemorySavings) -> tuple[Fallback, ...]:
     """The rungs that are taken from the start."""
-    taken: dict[Rung, bool] = {"tiled_decode": frugality.tiled_decode, "split_guidance": frugality.split_guidance}
-    return tuple(rung for rung, done in taken.items() if done)
+    taken: dict[Fallback, bool] = {
+        "tiled_decode": memory_savings.tiled_decode,
+        "split_guidance": memory_savings.split_guidance,
+    }
+    return tuple(fallback for fallback, done in taken.items() if done)

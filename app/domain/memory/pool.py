@@ -17,15 +17,15 @@ from ..errors import ModelInUse, UnusableModel
 from ..models.catalogue import Catalogue
 from ..models.components import Component, ComponentId, LoadedModel, OnLoad
 from ..models.spec import ModelName, ModelSpec, Residency
-from ..uncancellable import settled
-from .admission import Offload, Room, Unload, Wait, next_step, refuse_impossible, room_for
+from ..uncancellable import run_to_completion
+from .admission import Fits, Offload, Unload, Wait, can_admit, next_step, refuse_impossible
 from .budget import Budget
 from .events import LeaseGranted, LeaseOverdue, OnPoolEvent, ignore
-from .eviction_preview import Foretold, foretell
-from .ledger import Books, Entry, Found, Hold, Record, Tier
-from .loading import Arrival
+from .eviction_preview import EvictionPreview, preview_evictions
+from .ledger import Found, Ledger, PooledModel, Record, Reservation, Tier
+from .loading import ModelLoading
 from .snapshot import ModelStatus, PoolReport, PoolStats, model_status, pool_report, pool_stats
-from .unloading import Departure
+from .unloading import ModelUnloading
 
 _FOUND: dict[Residency, Found] = {"device": "hot", "host": "warm", "cold": "cold"}
 
@@ -76,11 +76,11 @@ class ModelPool:
         self._clock = clock
         self._on_event = on_event
         self._overdue_s = overdue_s
-        self._books = Books()
-        self._books.budget = budget or Budget()
-        self._departure = Departure(self._books, engine, clock=clock, on_event=on_event)
-        self._arrival = Arrival(
-            self._books, catalogue, engine, clock=clock, on_event=on_event, on_done=self._departure.tidy
+        self._ledger = Ledger()
+        self._ledger.budget = budget or Budget()
+        self._unloading = ModelUnloading(self._ledger, engine, clock=clock, on_event=on_event)
+        self._loading = ModelLoading(
+            self._ledger, catalogue, engine, clock=clock, on_event=on_event, on_done=self._unloading.tidy
         )
         self._claiming = asyncio.Lock()  # asyncio.Lock is fair: first come, first served
 
@@ -128,40 +128,40 @@ class ModelPool:
             UnknownModel, UnusableModel, DownloadFailed: as `lease` does.
         """
         await self._engine.start()
-        entry = self._enter(name)
+        pooled = self._enter(name)
         if on_load is not None:
-            entry.listeners.append(on_load)
+            pooled.listeners.append(on_load)
         try:
-            await self._arrival.fetch(entry)
-            self._expect(entry)
+            await self._loading.fetch(pooled)
+            self._expect(pooled)
         finally:
-            if on_load is not None and on_load in entry.listeners:
-                entry.listeners.remove(on_load)
+            if on_load is not None and on_load in pooled.listeners:
+                pooled.listeners.remove(on_load)
 
-    def foresee(self, models: Sequence[ModelName]) -> None:
+    def set_lookahead(self, models: Sequence[ModelName]) -> None:
         """Tell which models will be asked for after those that wait here already, the next one first.
 
         What is wanted soon is evicted last; see `eviction`.
         """
-        self._books.foreseen = list(models)
+        self._ledger.lookahead = list(models)
 
-    def has_room(self, name: ModelName, activation_nbytes: int = 0, together_nbytes: int = 0) -> bool:
+    def can_admit(self, name: ModelName, activation_nbytes: int = 0, together_nbytes: int = 0) -> bool:
         """Whether a lease would be granted now without evicting what anybody waits for."""
-        entry = self._books.entries.get(name)
-        if entry is None or not (entry.expected or entry.model):
+        pooled = self._ledger.pooled_models.get(name)
+        if pooled is None or not (pooled.expected or pooled.model):
             return False  # its size is not known
-        return room_for(self._books, Hold(entry, "device", activation_nbytes, together_nbytes))
+        return can_admit(self._ledger, Reservation(pooled, "device", activation_nbytes, together_nbytes))
 
-    def foretell(self, name: str, activation_nbytes: int = 0, *, together_nbytes: int = 0) -> Foretold:
+    def preview_evictions(self, name: str, activation_nbytes: int = 0, *, together_nbytes: int = 0) -> EvictionPreview:
         """What a lease that was asked for now would find and evict. Changes nothing; call after the engine has started.
 
         Raises:
             DiffusionError: as `lease` does.
         """
         spec = self._catalogue.get(name)
-        self._books.shared = self._engine.shares_host_memory
-        return foretell(
-            self._books,
+        self._ledger.shared = self._engine.shares_host_memory
+        return preview_evictions(
+            self._ledger,
             spec,
             self._guess(spec),
             self._clock(),
@@ -177,17 +177,17 @@ class ModelPool:
             ModelInUse: requests hold or await it, and `wait` is False.
         """
         spec = self._catalogue.get(name)
-        entry = self._books.entries.get(spec.name)
-        if entry is None:
+        pooled = self._ledger.pooled_models.get(spec.name)
+        if pooled is None:
             return False
-        in_use = len(entry.holds) + self._books.queue.count(entry)
+        in_use = len(pooled.reservations) + self._ledger.queue.count(pooled)
         if in_use and not wait:
             raise ModelInUse(f"Model {name!r} is in use by {in_use} requests. Try again later, or wait for them.")
-        while entry.busy or entry in self._books.queue:
-            await self._departure.change()
-        if entry.model is None:
+        while pooled.busy or pooled in self._ledger.queue:
+            await self._unloading.change()
+        if pooled.model is None:
             return False
-        await settled(self._departure.unloading(entry, "asked for"))
+        await run_to_completion(self._unloading.unloading(pooled, "asked for"))
         return True
 
     def pin(self, name: str, *, pinned: bool = True) -> None:
@@ -196,62 +196,62 @@ class ModelPool:
         Raises:
             UnknownModel: no such entry.
         """
-        self._entry(self._catalogue.get(name)).record.pinned = pinned
-        self._departure.tidy()
+        self._pooled(self._catalogue.get(name)).record.pinned = pinned
+        self._unloading.tidy()
 
     async def drop_idle(self) -> int:
         """Free what device memory can be freed without touching a lease or a pin. Returns the bytes freed."""
-        return await self._departure.drop_idle()
+        return await self._unloading.drop_idle()
 
     async def unload_idle(self, idle_s: float) -> None:
         """Free the models that nobody has used for so many seconds, pinned ones excepted."""
-        await self._departure.unload_idle(idle_s)
+        await self._unloading.unload_idle(idle_s)
 
     def set_budget(self, budget: Budget) -> None:
         """Change the limits. What no longer fits leaves as soon as nobody holds it."""
-        self._books.budget = budget
-        self._books.shared = self._engine.shares_host_memory
-        self._departure.tidy()
+        self._ledger.budget = budget
+        self._ledger.shared = self._engine.shares_host_memory
+        self._unloading.tidy()
 
     async def close(self) -> None:
         """Free everything. Call when no lease is out."""
-        for entry in self._books.all():
-            for task in tuple(entry.work.values()):
+        for pooled in self._ledger.all():
+            for task in tuple(pooled.work.values()):
                 task.cancel()
-        await self._departure.cleaned()
-        for entry in self._books.all():
-            while entry.leaving:
-                await self._departure.change()
-            if entry.model is not None:
-                await self._departure.unloading(entry, "shutdown")
-        self._books.entries.clear()
-        self._books.departed.clear()
+        await self._unloading.cleaned()
+        for pooled in self._ledger.all():
+            while pooled.leaving:
+                await self._unloading.change()
+            if pooled.model is not None:
+                await self._unloading.unloading(pooled, "shutdown")
+        self._ledger.pooled_models.clear()
+        self._ledger.outdated_versions.clear()
 
     def status(self, name: ModelName) -> ModelStatus:
         """Where a catalogue entry's weights are now, and who uses them."""
-        return model_status(self._books, name, self._clock())
+        return model_status(self._ledger, name, self._clock())
 
     def stats(self) -> PoolStats:
         """The sums of the books."""
-        return pool_stats(self._books)
+        return pool_stats(self._ledger)
 
     def report(self) -> PoolReport:
         """Everything on the books: budgets, every component, every model."""
-        return pool_report(self._books, self._clock())
+        return pool_report(self._ledger, self._clock())
 
     def check_integrity(self) -> None:
         """Raise AssertionError if the books are wrong. Cheap; for tests, and for whenever the pool is idle."""
-        books = self._books
-        used, limit = books.usage(), books.limits()
-        host_excess = used.host_nbytes > limit.host_nbytes and books.idle_on_host(None)
-        device_excess = used.device_nbytes > limit.device_nbytes and books.idle_on_device(None)
-        settling = self._departure.cleaning or any(entry.work for entry in books.all())
+        ledger = self._ledger
+        used, limit = ledger.usage(), ledger.limits()
+        host_excess = used.host_nbytes > limit.host_nbytes and ledger.idle_on_host(None)
+        device_excess = used.device_nbytes > limit.device_nbytes and ledger.idle_on_device(None)
+        settling = self._unloading.cleaning or any(pooled.work for pooled in ledger.all())
         message = f"{used} exceeds {limit} while something idle could leave"
         assert settling or not (host_excess or device_excess), message
-        assert books.placed <= books.components().keys() | books.dropping, "a device copy without a model"
-        assert all(hold.entry is entry for entry in books.all() for hold in entry.holds)
-        for entry in books.departed:
-            waited_for = entry.busy or entry in books.queue or self._departure.cleaning
+        assert ledger.placed <= ledger.components().keys() | ledger.dropping, "a device copy without a model"
+        assert all(reservation.pooled is pooled for pooled in ledger.all() for reservation in pooled.reservations)
+        for pooled in ledger.outdated_versions:
+            waited_for = pooled.busy or pooled in ledger.queue or self._unloading.cleaning
             assert waited_for, "an outdated model that nobody uses was not freed"
 
     @asynccontextmanager
@@ -259,51 +259,51 @@ class ModelPool:
         self, name: str, tier: Tier, on_load: OnLoad | None, activation_nbytes: int = 0, together_nbytes: int = 0
     ) -> AsyncGenerator[Lease]:
         await self._engine.start()
-        self._books.shared = self._engine.shares_host_memory
-        entry = self._enter(name)
-        hold = Hold(entry, tier, activation_nbytes, together_nbytes)
-        self._books.queue.append(entry)
-        if on_load is not None and entry.model is None:
-            entry.listeners.append(on_load)
+        self._ledger.shared = self._engine.shares_host_memory
+        pooled = self._enter(name)
+        reservation = Reservation(pooled, tier, activation_nbytes, together_nbytes)
+        self._ledger.queue.append(pooled)
+        if on_load is not None and pooled.model is None:
+            pooled.listeners.append(on_load)
         try:
-            begun, found = self._clock(), _FOUND[self._books.residency(entry)]
+            begun, found = self._clock(), _FOUND[self._ledger.residency(pooled)]
             try:
-                await self._arrival.fetch(entry)
-                wait_s = await self._claim(hold)
+                await self._loading.fetch(pooled)
+                wait_s = await self._claim(reservation)
             finally:
-                self._books.queue.remove(entry)
-            await self._arrival.bring(entry, tier, self._departure.drop_idle)
+                self._ledger.queue.remove(pooled)
+            await self._loading.bring(pooled, tier, self._unloading.drop_idle)
             load_s = self._clock() - begun - wait_s
-            entry.record.found[found] = entry.record.found.get(found, 0) + 1
-            self._on_event(LeaseGranted(model=entry.spec.name, found=found, wait_s=wait_s, load_s=load_s))
-            assert entry.model is not None
-            yield Lease(spec=entry.spec, model=entry.model, found=found, load_s=load_s, wait_s=wait_s)
+            pooled.record.found[found] = pooled.record.found.get(found, 0) + 1
+            self._on_event(LeaseGranted(model=pooled.spec.name, found=found, wait_s=wait_s, load_s=load_s))
+            assert pooled.model is not None
+            yield Lease(spec=pooled.spec, model=pooled.model, found=found, load_s=load_s, wait_s=wait_s)
         finally:
-            self._release(hold, on_load)
+            self._release(reservation, on_load)
 
-    def _enter(self, name: str) -> Entry:
+    def _enter(self, name: str) -> PooledModel:
         """The entry of the current version of a model, unless it is known to fail."""
         spec = self._catalogue.get(name)
         if spec.unusable is not None:
             raise UnusableModel(spec.name, spec.unusable)
-        entry = self._entry(spec)
-        if entry.failure is not None:
-            if self._clock() < entry.failure.until:
-                raise entry.failure.error.with_traceback(None)
-            entry.failure = None
-        return entry
+        pooled = self._pooled(spec)
+        if pooled.failure is not None:
+            if self._clock() < pooled.failure.until:
+                raise pooled.failure.error.with_traceback(None)
+            pooled.failure = None
+        return pooled
 
-    def _entry(self, spec: ModelSpec) -> Entry:
-        entry = self._books.entries.get(spec.name)
-        if entry is None:
-            entry = self._books.entries[spec.name] = Entry(spec, Record())
-        elif entry.spec.version != spec.version:
-            self._books.departed.append(entry)  # those who hold or await this version keep it
-            entry = self._books.entries[spec.name] = Entry(spec, entry.record)
-            self._departure.tidy()
-        return entry
+    def _pooled(self, spec: ModelSpec) -> PooledModel:
+        pooled = self._ledger.pooled_models.get(spec.name)
+        if pooled is None:
+            pooled = self._ledger.pooled_models[spec.name] = PooledModel(spec, Record())
+        elif pooled.spec.version != spec.version:
+            self._ledger.outdated_versions.append(pooled)  # those who hold or await this version keep it
+            pooled = self._ledger.pooled_models[spec.name] = PooledModel(spec, pooled.record)
+            self._unloading.tidy()
+        return pooled
 
-    async def _claim(self, hold: Hold) -> float:
+    async def _claim(self, reservation: Reservation) -> float:
         """Get the right to the bytes that a model and its activations need, first come, first served.
 
         Returns:
@@ -314,49 +314,51 @@ class ModelPool:
         async with self._claiming:
             waited += self._clock() - begun
             while True:
-                self._expect(hold.entry)
-                refuse_impossible(self._books, hold)
-                step = await self._step_towards_room(hold)
+                self._expect(reservation.pooled)
+                refuse_impossible(self._ledger, reservation)
+                step = await self._step_towards_room(reservation)
                 if step == "room":
-                    hold.entry.holds.append(hold)
+                    reservation.pooled.reservations.append(reservation)
                     return waited
                 if step == "wait":
                     begun = self._clock()
-                    await self._departure.change()
+                    await self._unloading.change()
                     waited += self._clock() - begun
 
-    def _expect(self, entry: Entry) -> None:
-        if not entry.expected:
-            entry.expected = (self._guess(entry.spec),)
+    def _expect(self, pooled: PooledModel) -> None:
+        if not pooled.expected:
+            pooled.expected = (self._guess(pooled.spec),)
 
     def _guess(self, spec: ModelSpec) -> Component:
         """Before the first load only the size of a model is known, and nothing of what it shares."""
         key = ComponentId(f"{spec.name}@{spec.version}")
         return Component(id=key, name="weights", nbytes=self._engine.weights_nbytes(spec), dtype="")
 
-    async def _step_towards_room(self, hold: Hold) -> Literal["room", "evicted", "wait"]:
+    async def _step_towards_room(self, reservation: Reservation) -> Literal["room", "evicted", "wait"]:
         """Evict once, if that helps a claim; tell whether there is room now, or whether others must give some back.
 
         The plan is made anew after each step, because a lease may have been granted or returned meanwhile.
         """
-        reason = f"to make room for {hold.entry.spec.name}"
-        match next_step(self._books, hold):
-            case Room():
+        reason = f"to make room for {reservation.pooled.spec.name}"
+        match next_step(self._ledger, reservation):
+            case Fits():
                 return "room"
             case Wait():
                 return "wait"
-            case Unload(entry=victim):
-                await settled(self._departure.unloading(victim, reason, reuse=hold.entry.model is None))
+            case Unload(pooled=victim):
+                await run_to_completion(
+                    self._unloading.unloading(victim, reason, reuse=reservation.pooled.model is None)
+                )
             case Offload(copies=copies):
-                await settled(self._departure.offloading(copies, reason))
+                await run_to_completion(self._unloading.offloading(copies, reason))
         return "evicted"
 
-    def _release(self, hold: Hold, on_load: OnLoad | None) -> None:
-        entry = hold.entry
+    def _release(self, reservation: Reservation, on_load: OnLoad | None) -> None:
+        pooled = reservation.pooled
         with suppress(ValueError):
-            entry.holds.remove(hold)
-            entry.record.last_used = self._clock()
+            pooled.reservations.remove(reservation)
+            pooled.record.last_used = self._clock()
         if on_load is not None:
             with suppress(ValueError):
-                entry.listeners.remove(on_load)
-        self._departure.tidy()
+                pooled.listeners.remove(on_load)
+        self._unloading.tidy()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ..models.components import ComponentId, LoadProgress
 from ..models.spec import ModelName, Residency
 from .budget import Budget
-from .ledger import Books, Entry, Found
+from .ledger import Found, Ledger, PooledModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,48 +71,48 @@ class PoolReport:
     """Every model that was asked for since the start."""
 
 
-def pool_stats(books: Books) -> PoolStats:
+def pool_stats(ledger: Ledger) -> PoolStats:
     """The sums."""
-    used, reserved = books.usage(), books.reserved_nbytes()
-    host = used.host_nbytes - (reserved if books.shared else 0)
+    used, reserved = ledger.usage(), ledger.reserved_nbytes()
+    host = used.host_nbytes - (reserved if ledger.shared else 0)
     return PoolStats(
         host_nbytes=host,
         device_nbytes=used.device_nbytes - reserved,
         reserved_nbytes=reserved,
-        leases=sum(len(entry.holds) for entry in books.all()),
-        waiting=len(books.queue),
+        leases=sum(len(pooled.reservations) for pooled in ledger.all()),
+        waiting=len(ledger.queue),
     )
 
 
-def model_status(books: Books, name: ModelName, now: float) -> ModelStatus:
+def model_status(ledger: Ledger, name: ModelName, now: float) -> ModelStatus:
     """One model, asked for or not."""
-    entry = books.entries.get(name)
-    if entry is None:
+    pooled = ledger.pooled_models.get(name)
+    if pooled is None:
         return ModelStatus(
             residency="cold", nbytes=0, leases=0, waiting=0, pinned=False, loading=None, last_used_s_ago=None
         )
-    return _status(books, entry, now)
+    return _status(ledger, pooled, now)
 
 
-def pool_report(books: Books, now: float) -> PoolReport:
+def pool_report(ledger: Ledger, now: float) -> PoolReport:
     """All of it."""
     return PoolReport(
-        budget=books.budget,
-        stats=pool_stats(books),
-        components=tuple(_component(books, key, now) for key in books.components()),
-        models=tuple((name, _status(books, entry, now)) for name, entry in books.entries.items()),
+        budget=ledger.budget,
+        stats=pool_stats(ledger),
+        components=tuple(_component(ledger, key, now) for key in ledger.components()),
+        models=tuple((name, _status(ledger, pooled, now)) for name, pooled in ledger.pooled_models.items()),
     )
 
 
-def _status(books: Books, entry: Entry, now: float) -> ModelStatus:
-    record, waiting = entry.record, books.queue.count(entry)
+def _status(ledger: Ledger, pooled: PooledModel, now: float) -> ModelStatus:
+    record, waiting = pooled.record, ledger.queue.count(pooled)
     return ModelStatus(
-        residency=books.residency(entry),
-        nbytes=sum({component.id: component.nbytes for component in entry.components}.values()),
-        leases=len(entry.holds) + waiting,
+        residency=ledger.residency(pooled),
+        nbytes=sum({component.id: component.nbytes for component in pooled.components}.values()),
+        leases=len(pooled.reservations) + waiting,
         waiting=waiting,
         pinned=record.pinned,
-        loading=entry.progress,
+        loading=pooled.progress,
         last_used_s_ago=_ago(record.last_used, now),
         loads=record.loads,
         found=tuple(record.found.items()),
@@ -121,18 +121,18 @@ def _status(books: Books, entry: Entry, now: float) -> ModelStatus:
     )
 
 
-def _component(books: Books, key: ComponentId, now: float) -> ComponentStatus:
-    component, owners = books.components()[key], books.owners(key)
-    used = [entry.record.last_used for entry in owners if entry.record.last_used is not None]
-    on_device = books.shared or key in books.placed
+def _component(ledger: Ledger, key: ComponentId, now: float) -> ComponentStatus:
+    component, owners = ledger.components()[key], ledger.owners(key)
+    used = [pooled.record.last_used for pooled in owners if pooled.record.last_used is not None]
+    on_device = ledger.shared or key in ledger.placed
     return ComponentStatus(
         id=key,
         name=component.name,
         nbytes=component.nbytes,
         dtype=component.dtype,
         residency="device" if on_device else "host",
-        models=tuple(entry.spec.name for entry in owners),
-        leases=sum(len(entry.holds) for entry in owners),
+        models=tuple(pooled.spec.name for pooled in owners),
+        leases=sum(len(pooled.reservations) for pooled in owners),
         last_used_s_ago=_ago(max(used, default=None), now),
     )
 

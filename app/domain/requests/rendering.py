@@ -8,7 +8,7 @@ from .parameters import OutputFormat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Frugality:
+class MemorySavings:
     """Which of the means that save memory to use while generating. They cost time; tiles also change the image a little."""
 
     tiled_decode: bool = False
@@ -17,7 +17,7 @@ class Frugality:
     """Run the two rows of guidance one after the other."""
 
 
-LAVISH = Frugality()
+NO_SAVINGS = MemorySavings()
 """Nothing saved: as fast as can be."""
 
 
@@ -31,7 +31,7 @@ class RawImage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class StepTiming:
     """How long steps took in which the denoiser ran so many rows at once."""
 
     rows: int
@@ -41,7 +41,7 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rendered:
+class RenderResult:
     """What the engine made of one request: an image for each seed, in order."""
 
     images: tuple[RawImage, ...]
@@ -52,7 +52,7 @@ class Rendered:
     activation_nbytes: int | None = None
     """The peak of memory beside the weights that was observed, in bytes; None where the device does not tell, or where
     others ran beside it."""
-    paces: tuple[Pace, ...] = ()
+    step_timings: tuple[StepTiming, ...] = ()
     """Of its steps, by the rows of the batch that it shared."""
 
 

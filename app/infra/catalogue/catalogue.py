@@ -9,7 +9,7 @@ import structlog
 
 from ...domain.errors import UnknownModel
 from ...domain.models.spec import HubModel, ModelName, ModelOverrides, ModelSpec
-from .fingerprint import Entry
+from .fingerprint import CatalogueEntry
 from .hub_models import describe_repository
 from .local_models import describe
 from .scan import Candidate, find_candidates
@@ -26,7 +26,7 @@ class _Claim:
     """The path or the repository."""
     what: str
     """In words for clients, who see no path of the server."""
-    describe: Callable[[], Entry]
+    describe: Callable[[], CatalogueEntry]
     hides: list[str] = field(default_factory=list[str])
 
 
@@ -61,7 +61,7 @@ class ModelCatalogue:
         self._overrides = overrides
         self._hub = tuple(hub)
         self._hub_cache = hub_cache
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, CatalogueEntry] = {}
         self._verdicts: dict[str, tuple[str, str]] = {}
         self._logged: set[tuple[str, ...]] = set()
         self._lock = threading.Lock()
@@ -147,7 +147,7 @@ class ModelCatalogue:
         stamp, reason = self._verdicts.get(claim.name, ("", ""))
         return replace(spec, unusable=reason) if stamp == entry.stamp else spec
 
-    def _entry(self, claim: _Claim) -> Entry:
+    def _entry(self, claim: _Claim) -> CatalogueEntry:
         known = self._entries.get(claim.origin)
         if known is None or not known.up_to_date:
             known = self._entries[claim.origin] = claim.describe()

@@ -8,7 +8,7 @@ import msgspec
 
 from ...domain.families.sdxl.configs import ComponentConfigs
 from ...domain.families.sdxl.detection import NotServable, Reading, read_pipeline
-from ...domain.families.sdxl.key_tensors import COMPONENTS, TITLES, ComponentName, component_problems, told
+from ...domain.families.sdxl.key_tensors import COMPONENTS, TITLES, ComponentName, component_problems, join_problems
 from ..weights.safetensors_header import BrokenFile, Header, read_header
 from ..weights.weight_files import weight_files
 from .component_configs import config_files, read_component_configs
@@ -99,7 +99,7 @@ def _headers(folder: Path, component: ComponentName, variant: str | None, config
     shapes = {key: shape for header in headers for key, shape in header.shapes.items()}
     problems = component_problems(component, shapes, configs)
     if problems:
-        raise NotServable(f"its {TITLES[component]} does not fit {component}/config.json: {told(problems)}.")
+        raise NotServable(f"its {TITLES[component]} does not fit {component}/config.json: {join_problems(problems)}.")
     return headers
 
 

@@ -9,7 +9,7 @@ from ...domain.models.spec import ModelSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class CatalogueEntry:
     """What is known of a model, and since when."""
 
     spec: ModelSpec

@@ -11,12 +11,12 @@ from ...domain.models.spec import HubModel, HubRepository, ModelName, ModelOverr
 from ..hub.snapshots import cached_snapshot, repository_folder
 from ..weights.safetensors_header import BrokenFile
 from .diffusers_folder import read_folder, watched_files
-from .fingerprint import Entry, digest, stamps
+from .fingerprint import CatalogueEntry, digest, stamps
 from .local_models import merged
 from .sidecar import check_sampler
 
 
-def describe_repository(model: HubModel, cache: Path | None) -> Entry:
+def describe_repository(model: HubModel, cache: Path | None) -> CatalogueEntry:
     """The entry of a `[[models.hub]]` table. Makes no request.
 
     Its version does not change when it is downloaded: what has just been loaded need not be loaded again.
@@ -32,7 +32,7 @@ def describe_repository(model: HubModel, cache: Path | None) -> Entry:
         dtype=model.dtype or "auto",
         version=digest(msgspec.json.encode(model).decode()),
     )
-    return Entry(spec=_described(spec, model, cached_snapshot(source, cache)), watched=watched, stamp=stamp)
+    return CatalogueEntry(spec=_described(spec, model, cached_snapshot(source, cache)), watched=watched, stamp=stamp)
 
 
 def _watched(source: HubRepository, cache: Path | None) -> tuple[Path, ...]:

@@ -10,7 +10,7 @@ from ...domain.models.spec import Checkpoint, ModelOverrides, ModelSpec
 from ...domain.requests.parameters import GenerationParameters, Limits
 from ...domain.requests.request import GenerationRequest
 from ...domain.requests.resolution import resolve
-from ..weights.safetensors_header import Tensor, read_header
+from ..weights.safetensors_header import TensorEntry, read_header
 from .diffusers_folder import read_folder
 from .local_models import describe
 from .scan import candidate_of
@@ -61,16 +61,16 @@ def _folder(path: Path) -> Iterator[str]:
     )
 
 
-def _by_component(tensors: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
+def _by_component(tensors: Mapping[str, TensorEntry]) -> dict[str, list[TensorEntry]]:
     """The tensors of a single file under the titles of their components; what belongs to none comes last."""
-    found: dict[str, list[Tensor]] = {TITLES[name]: [] for name in COMPONENTS}
+    found: dict[str, list[TensorEntry]] = {TITLES[name]: [] for name in COMPONENTS}
     for key, tensor in tensors.items():
         title = next((TITLES[name] for name in COMPONENTS if key.startswith(PREFIXES[name])), "other tensors")
         found.setdefault(title, []).append(tensor)
     return found
 
 
-def _components(components: Mapping[str, Sequence[Tensor]]) -> Iterator[str]:
+def _components(components: Mapping[str, Sequence[TensorEntry]]) -> Iterator[str]:
     every = [tensor for tensors in components.values() for tensor in tensors]
     yield "Weights:"
     for title, tensors in (*components.items(), ("in all", every)):
@@ -80,7 +80,7 @@ def _components(components: Mapping[str, Sequence[Tensor]]) -> Iterator[str]:
         )
 
 
-def _dtypes(tensors: Sequence[Tensor]) -> str:
+def _dtypes(tensors: Sequence[TensorEntry]) -> str:
     """Most of the bytes first."""
     nbytes: Counter[str] = Counter()
     for tensor in tensors:

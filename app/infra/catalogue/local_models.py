@@ -13,7 +13,7 @@ from ...domain.models.spec import Checkpoint, Folder, ModelOverrides, ModelSourc
 from ..weights.safetensors_header import BrokenFile, read_header
 from .component_configs import config_files, read_component_configs
 from .diffusers_folder import read_folder, watched_files
-from .fingerprint import Entry, digest, stamps
+from .fingerprint import CatalogueEntry, digest, stamps
 from .scan import Candidate
 from .sidecar import check_sampler, config_path, read_sidecar
 
@@ -39,7 +39,7 @@ class _Stated:
         return merged(self.settings, self.sidecar)
 
 
-def describe(candidate: Candidate, settings: ModelOverrides, *, builtin: bool = False) -> Entry:
+def describe(candidate: Candidate, settings: ModelOverrides, *, builtin: bool = False) -> CatalogueEntry:
     """The entry of a candidate; a broken one's says why. Never raises for what is in the files.
 
     Args:
@@ -61,7 +61,7 @@ def describe(candidate: Candidate, settings: ModelOverrides, *, builtin: bool = 
         version=digest(*lines, msgspec.json.encode(settings).decode()),
         builtin=builtin,
     )
-    return Entry(spec=_described(candidate, spec, stated), watched=(*first, *related), stamp=digest(*lines))
+    return CatalogueEntry(spec=_described(candidate, spec, stated), watched=(*first, *related), stamp=digest(*lines))
 
 
 def merged(above: ModelOverrides, below: ModelOverrides) -> ModelOverrides:

@@ -14,7 +14,7 @@ from ...domain.errors import DiffusionError, GenerationFailed, LoadFailed, OutOf
 from ...domain.families.sdxl.detection import NotServable
 from ...domain.models.components import Component, ComponentId, LoadedModel, OnLoad
 from ...domain.models.spec import DtypeName, HubRepository, ModelSpec
-from ...domain.requests.rendering import Frugality, OnPreview, OnStep, Rendered
+from ...domain.requests.rendering import MemorySavings, OnPreview, OnStep, RenderResult
 from ...domain.requests.request import GenerationRequest
 from ..device.cpu_threads import multiplications, threads_for
 from ..device.device import choose_device, device_nbytes
@@ -43,7 +43,7 @@ class TorchModel:
     """A model in memory, as the pool holds it."""
 
     family: Family
-    content: Any
+    networks: Any
     components: tuple[Component, ...]
 
 
@@ -104,12 +104,12 @@ class Runtime:
         try:
             precision, _ = self._precision_and_nbytes(spec)
             give_back_freed_memory()
-            content = family.load(spec, files, precision, on_load, self._loading)
+            networks = family.load(spec, files, precision, on_load, self._loading)
         except (BrokenFile, NotServable) as error:
             raise UnusableModel(spec.name, str(error)) from error
         except OSError as error:
             raise LoadFailed(f"The files of {spec.name!r} could not be read: {error}.") from error
-        return TorchModel(family=family, content=content, components=content.components)
+        return TorchModel(family=family, networks=networks, components=networks.components)
 
     def place(self, components: Collection[ComponentId]) -> None:
         """Copy components to the device, while what runs there goes on."""
@@ -133,7 +133,7 @@ class Runtime:
     def unload(self, model: LoadedModel, reuse: bool) -> None:
         """Free the weights that no other model has. Whoever holds the model still, holds an empty one."""
         own = _own(model)
-        own.content = None
+        own.networks = None
         self._store.release(own.components, reuse=reuse)
         if self.device.type == "cuda":
             self._release_cache()
@@ -144,20 +144,20 @@ class Runtime:
         model: LoadedModel,
         request: GenerationRequest,
         on_step: OnStep,
-        frugality: Frugality,
+        memory_savings: MemorySavings,
         at_once: int,
         on_preview: OnPreview | None,
-    ) -> "Future[Rendered]":
+    ) -> "Future[RenderResult]":
         """Have a request join those that run, at the next step. Any thread; `step` does the work."""
         own = _own(model)
         weights = sum(component.nbytes for component in own.components) // self._element_nbytes(own)
         work = Work(
             family=own.family,
-            content=own.content,
+            networks=own.networks,
             weights=weights,
             request=request,
             on_step=on_step,
-            frugality=frugality,
+            memory_savings=memory_savings,
             at_once=at_once,
             on_preview=on_preview,
         )

@@ -13,7 +13,7 @@ import structlog
 from ...domain.errors import GenerationFailed, ShuttingDown
 from ...domain.models.components import ComponentId, LoadedModel, OnLoad
 from ...domain.models.spec import DtypeName, ModelSpec
-from ...domain.requests.rendering import LAVISH, Frugality, OnPreview, OnStep, Rendered
+from ...domain.requests.rendering import NO_SAVINGS, MemorySavings, OnPreview, OnStep, RenderResult
 from ...domain.requests.request import GenerationRequest
 
 if TYPE_CHECKING:
@@ -112,12 +112,12 @@ class TorchEngine:
         model: LoadedModel,
         request: GenerationRequest,
         on_step: OnStep,
-        frugality: Frugality = LAVISH,
+        memory_savings: MemorySavings = NO_SAVINGS,
         at_once: int = 1,
         on_preview: OnPreview | None = None,
-    ) -> Rendered:
+    ) -> RenderResult:
         """Make the images of a request; it joins those that run at their next step."""
-        result = self._running.join(model, request, on_step, frugality, at_once, on_preview)
+        result = self._running.join(model, request, on_step, memory_savings, at_once, on_preview)
         self._thread.submit(self._wake)
         return await asyncio.wrap_future(result)
 

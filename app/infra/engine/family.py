@@ -8,13 +8,13 @@ from typing import Any, Protocol
 from ...domain.models.components import OnLoad
 from ...domain.models.spec import ModelSpec
 from ...domain.requests.inspection import Inspection
-from ...domain.requests.rendering import Frugality, RawImage
+from ...domain.requests.rendering import MemorySavings, RawImage
 from ...domain.requests.request import GenerationRequest
 from ..device.precision import FileWeights, Precision
 from ..diffusion.load_context import Loading
 from ..sdxl.inspect import SdxlInspector
-from ..sdxl.load import load_model, weights_in
-from ..sdxl.run import SdxlForwards, SdxlRun
+from ..sdxl.load import load_model, weight_summary
+from ..sdxl.run import SdxlBatchedForward, SdxlRun
 
 
 class Run(Protocol):
@@ -65,12 +65,12 @@ class Run(Protocol):
         """A small, rough picture of the first unfinished image."""
         ...
 
-    def settle(self) -> None:
+    def finish_images(self) -> None:
         """Decode the images whose latents are done, and begin the next ones."""
         ...
 
 
-class Forwards(Protocol):
+class BatchedForward(Protocol):
     """Takes the steps of the runs of one engine; may remember what stays the same from step to step."""
 
     def step(self, runs: Sequence[Any]) -> "dict[Any, Exception]":
@@ -94,9 +94,9 @@ class Family:
     """From an entry and its files."""
     weights: Callable[[ModelSpec, Path], FileWeights]
     """What the files say of the weights that `load` would read."""
-    begin: Callable[[Any, GenerationRequest, Frugality, int], Run]
+    begin: Callable[[Any, GenerationRequest, MemorySavings, int], Run]
     """From a model, a request, what is to be saved, and how many images go through the denoiser at once."""
-    forwards: Callable[[], Forwards]
+    batched_forward: Callable[[], BatchedForward]
     inspector: Callable[[ModelSpec, Path | None], Callable[[GenerationRequest], Inspection]]
     """From an entry and its files, None where they are not on disk: what reads requests without any weights."""
 
@@ -104,9 +104,9 @@ class Family:
 FAMILIES = {
     "sdxl": Family(
         load=load_model,
-        weights=weights_in,
+        weights=weight_summary,
         begin=SdxlRun,
-        forwards=SdxlForwards,
+        batched_forward=SdxlBatchedForward,
         inspector=SdxlInspector,
     )
 }

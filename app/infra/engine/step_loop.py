@@ -8,12 +8,12 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from ...domain.errors import DiffusionError
-from ...domain.requests.rendering import Frugality, OnPreview, OnStep, Pace, Rendered
+from ...domain.requests.rendering import MemorySavings, OnPreview, OnStep, RenderResult, StepTiming
 from ...domain.requests.request import GenerationRequest
 from ..device.out_of_memory import without_frames
 from ..device.peak_memory import Peak
 from ..device.timer import Lap, Stopwatch
-from .family import Family, Forwards, Run
+from .family import BatchedForward, Family, Run
 
 _PREVIEW_EVERY_S = 0.25
 """Nobody sees more pictures a second than that, and steps may be much shorter."""
@@ -24,16 +24,16 @@ class Work:
     """One request on the engine."""
 
     family: Family
-    content: Any
+    networks: Any
     weights: int
     """Numbers in the model's weights."""
     request: GenerationRequest
     on_step: OnStep
-    frugality: Frugality
+    memory_savings: MemorySavings
     at_once: int
     on_preview: OnPreview | None = None
-    result: "Future[Rendered]" = field(default_factory=lambda: Future[Rendered]())
-    outcome: Rendered | DiffusionError | None = None
+    result: "Future[RenderResult]" = field(default_factory=lambda: Future[RenderResult]())
+    outcome: RenderResult | DiffusionError | None = None
     """Until it is told at the end of the turn."""
     run: Run | None = None
     peak: Peak | None = None
@@ -70,7 +70,7 @@ class Stepper:
         self._arriving: SimpleQueue[Work] = SimpleQueue()
         self._working: list[Work] = []
         self._over: list[Work] = []
-        self._forwards: dict[int, Forwards] = {}
+        self._batched_forwards: dict[int, BatchedForward] = {}
 
     def add(self, work: Work) -> None:
         """Have a request join at the next step."""
@@ -80,7 +80,7 @@ class Stepper:
     def turn(self) -> bool:
         """Take one step: of the lane whose turn it is, all requests together. Returns whether any request is left."""
         self._advance()
-        self._tell()
+        self._report_outcomes()
         return bool(self._working) or not self._arriving.empty()
 
     def abandon(self, failure: DiffusionError) -> None:
@@ -90,17 +90,17 @@ class Stepper:
             if work.outcome is None:
                 self._finish(work, failure)
         self._working.clear()
-        self._forwards.clear()
-        self._tell()
+        self._batched_forwards.clear()
+        self._report_outcomes()
 
-    def _tell(self) -> None:
+    def _report_outcomes(self) -> None:
         """Tell those that are done, now that no frame of this thread holds anything of theirs.
 
         Whoever hears of a failure may try again at once, and needs the memory.
         """
         over, self._over = self._over, []
         for work in over:
-            if isinstance(work.outcome, Rendered):
+            if isinstance(work.outcome, RenderResult):
                 work.result.set_result(work.outcome)
             elif work.outcome is not None:
                 work.result.set_exception(work.outcome)
@@ -115,7 +115,7 @@ class Stepper:
             others = [work for work in self._working if work not in mates]
             self._working = others + [work for work in mates if work.outcome is None]
         if not self._working:
-            self._forwards.clear()
+            self._batched_forwards.clear()
 
     def _admit(self) -> None:
         self._admit_all(self._begin)
@@ -138,7 +138,7 @@ class Stepper:
 
     @staticmethod
     def _encode(work: Work) -> None:
-        work.run = run = work.family.begin(work.content, work.request, work.frugality, work.at_once)
+        work.run = run = work.family.begin(work.networks, work.request, work.memory_savings, work.at_once)
         work.on_step(0, run.total)
 
     def _step(self, mates: list[Work]) -> None:
@@ -152,7 +152,7 @@ class Stepper:
                 if alone := self._forward([work]):
                     self._finish(work, alone)
         for work in mates:
-            if work.outcome is None and self._attempt(work, lambda work=work: self._settle(work)):
+            if work.outcome is None and self._attempt(work, lambda work=work: self._finish_images(work)):
                 self._complete(work)
 
     def _forward(self, mates: list[Work]) -> DiffusionError | None:
@@ -160,12 +160,12 @@ class Stepper:
         runs = {work.run: work for work in mates if work.run is not None}
         rows = sum(run.rows for run in runs)
         family = mates[0].family
-        forwards = self._forwards.setdefault(id(family), family.forwards())
+        batched_forward = self._batched_forwards.setdefault(id(family), family.batched_forward())
         self._stopwatch.start()
         try:
-            failed = forwards.step(list(runs))
+            failed = batched_forward.step(list(runs))
         except Exception as error:
-            forwards.forget()
+            batched_forward.forget()
             return self._failure_of(error)
         lap = self._stopwatch.stop()
         for work in mates:
@@ -175,14 +175,14 @@ class Stepper:
         return None
 
     @staticmethod
-    def _settle(work: Work) -> None:
+    def _finish_images(work: Work) -> None:
         assert work.run is not None
         work.on_step(work.run.done, work.run.total)
         now = time.perf_counter()
         if work.on_preview is not None and now - work.previewed_s >= _PREVIEW_EVERY_S:
             work.previewed_s = now
             work.on_preview(work.run.preview(), work.run.done, work.run.total)
-        work.run.settle()
+        work.run.finish_images()
 
     def _attempt(self, work: Work, act: Callable[[], None]) -> bool:
         """Do what may fail for one request; whether it went well."""
@@ -198,34 +198,34 @@ class Stepper:
         run = work.run
         if run is None or not run.finished:
             return
-        paces = _paces(work.laps)
+        step_timings = _paces(work.laps)
         observed = work.peak.nbytes() if work.peak is not None and not work.shared else None
-        rendered = Rendered(
+        rendered = RenderResult(
             images=run.images,
             warnings=run.warnings,
             encode_s=run.encode_s,
-            denoise_s=sum(pace.seconds for pace in paces),
+            denoise_s=sum(timing.seconds for timing in step_timings),
             decode_s=run.decode_s,
             activation_nbytes=observed,
-            paces=paces,
+            step_timings=step_timings,
         )
         self._end(work, rendered)
 
     def _finish(self, work: Work, failure: DiffusionError) -> None:
         """Fail a request, and let go of all that it holds first."""
-        for forwards in self._forwards.values():
-            forwards.forget()
+        for batched_forward in self._batched_forwards.values():
+            batched_forward.forget()
         self._end(work, without_frames(failure))
 
-    def _end(self, work: Work, outcome: Rendered | DiffusionError) -> None:
+    def _end(self, work: Work, outcome: RenderResult | DiffusionError) -> None:
         work.run = None
         work.outcome = outcome
         self._over.append(work)
 
 
-def _paces(laps: Sequence[tuple[int, Lap]]) -> tuple[Pace, ...]:
+def _paces(laps: Sequence[tuple[int, Lap]]) -> tuple[StepTiming, ...]:
     """The steps of a request, by the rows of the batch that they shared."""
     seconds: dict[int, list[float]] = {}
     for rows, lap in laps:
         seconds.setdefault(rows, []).append(lap())
-    return tuple(Pace(rows=rows, steps=len(taken), seconds=sum(taken)) for rows, taken in seconds.items())
+    return tuple(StepTiming(rows=rows, steps=len(taken), seconds=sum(taken)) for rows, taken in seconds.items())

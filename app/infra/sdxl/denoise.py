@@ -18,7 +18,7 @@ _LATENT_CHANNELS = 4
 """Of SDXL's autoencoder; the catalogue refuses UNets that take more."""
 
 
-class Strand:
+class ImageDenoise:
     """One image between noise and latents: its own sampler, noise and place in the schedule, shared with no other.
 
     The noise is drawn on the CPU, so a seed means the same image on every device; nothing of it depends on the images beside
@@ -93,33 +93,33 @@ class Forward:
     A class rather than a closure: a closure's tensors would outlive its frame in the traceback of a failure.
     """
 
-    def __init__(self, model: SdxlModel, strands: Sequence[Strand], *, split_guidance: bool = False) -> None:
+    def __init__(self, model: SdxlModel, denoises: Sequence[ImageDenoise], *, split_guidance: bool = False) -> None:
         """Lay the rows of strands of one size and one prompt length together.
 
         Args:
             model: whose UNet to use.
-            strands: in the order of their rows.
+            denoises: in the order of their rows.
             split_guidance: run the two rows of guidance one after the other, which needs less memory; for one strand.
         """
         self._model = model
-        self.strands = tuple(strands)
-        self._counts = [strand.rows for strand in strands]
+        self.denoises = tuple(denoises)
+        self._counts = [denoise.rows for denoise in denoises]
         rows = sum(self._counts)
         self._at_once = at_once = 1 if split_guidance else rows
-        height, width = strands[0].request.height, strands[0].request.width
+        height, width = denoises[0].request.height, denoises[0].request.width
         sizes = [height, width, 0, 0, height, width]  # original size, crop, target size (SDXL, arXiv:2307.01952, 2.2)
         self._time_ids = torch.tensor([sizes], dtype=model.dtype, device=model.unet.device).expand(at_once, -1)
-        sequence = _joined([strand.conditioning.sequence for strand in strands])
-        pooled = _joined([strand.conditioning.pooled for strand in strands])
+        sequence = _joined([denoise.conditioning.sequence for denoise in denoises])
+        pooled = _joined([denoise.conditioning.pooled for denoise in denoises])
         states = [None, None] if split_guidance else [PromptStates()]  # kept for all steps, which takes memory
         self._parts = list(zip(sequence.split(at_once), pooled.split(at_once), states, strict=False))
 
     def predictions(self) -> Sequence[Tensor]:
         """What the UNet says to each strand's next step: its rows x 4 x h x w, float32."""
         latents = _joined(
-            [strand.model_input().to(self._model.dtype).expand(strand.rows, -1, -1, -1) for strand in self.strands]
+            [denoise.model_input().to(self._model.dtype).expand(denoise.rows, -1, -1, -1) for denoise in self.denoises]
         )
-        times = _joined([strand.timestep().expand(strand.rows) for strand in self.strands])
+        times = _joined([denoise.timestep().expand(denoise.rows) for denoise in self.denoises])
         latents = latents.contiguous(memory_format=torch.channels_last)
         shares = zip(latents.split(self._at_once), times.split(self._at_once), self._parts, strict=True)
         outputs = [self._run(share, time, *part) for share, time, part in shares]
@@ -138,11 +138,11 @@ class Forward:
         )[0]
 
 
-def grouped(strands: Iterable[Strand]) -> list[list[Strand]]:
+def grouped(denoises: Iterable[ImageDenoise]) -> list[list[ImageDenoise]]:
     """Strands that one forward can take together: those whose prompts fill as many tokens, in their order."""
-    groups: dict[int, list[Strand]] = {}
-    for strand in strands:
-        groups.setdefault(strand.conditioning.sequence.shape[1], []).append(strand)
+    groups: dict[int, list[ImageDenoise]] = {}
+    for denoise in denoises:
+        groups.setdefault(denoise.conditioning.sequence.shape[1], []).append(denoise)
     return list(groups.values())
 
 

@@ -12,8 +12,7 @@ from ...domain.models.spec import SDXL_PREVIEW, Checkpoint, ModelSpec, ModelTrai
 from ..device.precision import FileWeights, Precision
 from ..diffusion.load_context import Loading
 from ..diffusion.prompt_cache import PromptCache
-from ..weights.safetensors_header import Tensor as TensorEntry
-from ..weights.safetensors_header import read_header
+from ..weights.safetensors_header import TensorEntry, read_header
 from .component_reader import ComponentReader, component_files
 from .components import COMPONENT_NAMES, SHIPPED_CONFIGS, SdxlModel, load_tokenizer, read_config
 from .key_conversion import PREFIXES
@@ -62,7 +61,7 @@ def load_model(
     )
 
 
-def weights_in(spec: ModelSpec, files: Path) -> FileWeights:
+def weight_summary(spec: ModelSpec, files: Path) -> FileWeights:
     """What loading would read, from headers alone.
 
     Raises:

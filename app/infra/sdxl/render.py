@@ -2,31 +2,35 @@
 
 import time
 
-from ...domain.requests.rendering import LAVISH, Frugality, OnStep, Rendered
+from ...domain.requests.rendering import NO_SAVINGS, MemorySavings, OnStep, RenderResult
 from ...domain.requests.request import GenerationRequest
 from .components import SdxlModel
-from .run import SdxlForwards, SdxlRun
+from .run import SdxlBatchedForward, SdxlRun
 
 
 def render(
-    model: SdxlModel, request: GenerationRequest, on_step: OnStep, frugality: Frugality = LAVISH, at_once: int = 1
-) -> Rendered:
+    model: SdxlModel,
+    request: GenerationRequest,
+    on_step: OnStep,
+    memory_savings: MemorySavings = NO_SAVINGS,
+    at_once: int = 1,
+) -> RenderResult:
     """Make the images of a request; leaves the model as it was, and raises OutOfMemory with the stage.
 
     With `at_once` 1 each image equals, bit for bit, the same seed asked for alone.
     """
-    run, forwards = SdxlRun(model, request, frugality, at_once), SdxlForwards()
+    run, batched_forward = SdxlRun(model, request, memory_savings, at_once), SdxlBatchedForward()
     on_step(0, run.total)
     denoise_s = 0.0
     while not run.finished:
         begun = time.perf_counter()
-        failed = forwards.step([run])
+        failed = batched_forward.step([run])
         denoise_s += time.perf_counter() - begun
         for error in failed.values():
             raise error
-        run.settle()
+        run.finish_images()
         on_step(run.done, run.total)
-    return Rendered(
+    return RenderResult(
         images=run.images,
         warnings=run.warnings,
         encode_s=run.encode_s,

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 import torch
 
-from ...domain.requests.rendering import LAVISH, Frugality, RawImage
+from ...domain.requests.rendering import NO_SAVINGS, MemorySavings, RawImage
 from ...domain.requests.request import GenerationRequest
 from ..device.out_of_memory import stage
 from ..diffusion.latent_preview import preview
 from .components import SdxlModel
 from .decode import decode
-from .denoise import Forward, Strand, grouped
+from .denoise import Forward, ImageDenoise, grouped
 from .text import encode
 
 
@@ -22,19 +22,19 @@ class SdxlRun:
     """
 
     def __init__(
-        self, model: SdxlModel, request: GenerationRequest, frugality: Frugality = LAVISH, at_once: int = 1
+        self, model: SdxlModel, request: GenerationRequest, memory_savings: MemorySavings = NO_SAVINGS, at_once: int = 1
     ) -> None:
         """Encode the prompts and draw the first noise.
 
         Args:
             model: what to use.
             request: what to make.
-            frugality: which of the means that save memory to use.
+            memory_savings: which of the means that save memory to use.
             at_once: how many of the images go through the UNet together.
         """
         self.model = model
         self.request = request
-        self.frugality = frugality
+        self.memory_savings = memory_savings
         begun = time.perf_counter()
         with torch.inference_mode(), stage("encode"):
             self._conditioning = encode(model, request)
@@ -42,10 +42,10 @@ class SdxlRun:
             self.decode_s = 0.0
             self._warnings = list(self._conditioning.warnings)
             self._to_begin = list(enumerate(request.seeds))
-            self._strands: dict[int, Strand] = {}
+            self._denoises: dict[int, ImageDenoise] = {}
             self._images: dict[int, RawImage] = {}
             self._evaluations = 0
-            self._at_once = 1 if frugality.split_guidance else at_once
+            self._at_once = 1 if memory_savings.split_guidance else at_once
             self._begin_more()
 
     @property
@@ -54,14 +54,14 @@ class SdxlRun:
         return (id(self.model), self.request.width, self.request.height)
 
     @property
-    def strands(self) -> Sequence[Strand]:
+    def denoises(self) -> Sequence[ImageDenoise]:
         """The images that are being denoised."""
-        return tuple(self._strands.values())
+        return tuple(self._denoises.values())
 
     @property
     def done(self) -> int:
         """Evaluations of the UNet so far, of all images."""
-        return len(self._images) * self._evaluations + sum(strand.done for strand in self._strands.values())
+        return len(self._images) * self._evaluations + sum(denoise.done for denoise in self._denoises.values())
 
     @property
     def total(self) -> int:
@@ -71,7 +71,7 @@ class SdxlRun:
     @property
     def rows(self) -> int:
         """Rows of the UNet's batch that the next step takes."""
-        return sum(strand.rows for strand in self._strands.values())
+        return sum(denoise.rows for denoise in self._denoises.values())
 
     @property
     def finished(self) -> bool:
@@ -91,20 +91,20 @@ class SdxlRun:
     @torch.inference_mode()
     def preview(self) -> RawImage:
         """The first unfinished image, small and rough, as the last step leaves it."""
-        strand = next(iter(self._strands.values()))
-        return preview(strand.estimate(self.model.traits.prediction_type), self.model.preview)
+        denoise = next(iter(self._denoises.values()))
+        return preview(denoise.estimate(self.model.traits.prediction_type), self.model.preview)
 
     @torch.inference_mode()
-    def settle(self) -> None:
+    def finish_images(self) -> None:
         """Decode the images whose latents are done, and begin the next ones."""
-        for index, strand in list(self._strands.items()):
-            if not strand.finished:
+        for index, denoise in list(self._denoises.items()):
+            if not denoise.finished:
                 continue
             begun = time.perf_counter()
             with stage("decode"):
-                latents = strand.latents.to(self.model.dtype)
-                image, warning = decode(self.model, latents, tiled=self.frugality.tiled_decode)
-            del self._strands[index]
+                latents = denoise.latents.to(self.model.dtype)
+                image, warning = decode(self.model, latents, tiled=self.memory_savings.tiled_decode)
+            del self._denoises[index]
             self._images[index] = image
             if warning is not None and warning not in self._warnings:
                 self._warnings.append(warning)
@@ -113,13 +113,13 @@ class SdxlRun:
             self._begin_more()
 
     def _begin_more(self) -> None:
-        while self._to_begin and len(self._strands) < self._at_once:
+        while self._to_begin and len(self._denoises) < self._at_once:
             index, seed = self._to_begin.pop(0)
-            self._strands[index] = strand = Strand(self.model, self.request, self._conditioning, seed)
-            self._evaluations = strand.total
+            self._denoises[index] = denoise = ImageDenoise(self.model, self.request, self._conditioning, seed)
+            self._evaluations = denoise.total
 
 
-class SdxlForwards:
+class SdxlBatchedForward:
     """Remembers how the rows of a set of strands were laid together, for as long as the set stays the same."""
 
     def __init__(self) -> None:
@@ -136,16 +136,16 @@ class SdxlForwards:
             OutOfMemory: no strand has moved; fewer runs at once may be the cure.
         """
         with stage("denoise"):
-            forwards = self._laid_for(runs)
-            predictions = [forward.predictions() for forward in forwards]
+            batched_forward = self._laid_for(runs)
+            predictions = [forward.predictions() for forward in batched_forward]
         failed: dict[SdxlRun, Exception] = {}
-        owners = {strand: run for run in runs for strand in run.strands}
-        for forward, found in zip(forwards, predictions, strict=True):
-            for strand, prediction in zip(forward.strands, found, strict=True):
+        owners = {denoise: run for run in runs for denoise in run.denoises}
+        for forward, found in zip(batched_forward, predictions, strict=True):
+            for denoise, prediction in zip(forward.denoises, found, strict=True):
                 try:
-                    strand.advance(prediction)
+                    denoise.advance(prediction)
                 except Exception as error:
-                    failed[owners[strand]] = error
+                    failed[owners[denoise]] = error
         return failed
 
     def forget(self) -> None:
@@ -153,13 +153,13 @@ class SdxlForwards:
         self._laid = []
 
     def _laid_for(self, runs: Sequence[SdxlRun]) -> list[Forward]:
-        split = any(run.frugality.split_guidance for run in runs)
+        split = any(run.memory_savings.split_guidance for run in runs)
         groups = (
-            [[strand] for run in runs for strand in run.strands]
+            [[denoise] for run in runs for denoise in run.denoises]
             if split
-            else grouped(s for run in runs for s in run.strands)
+            else grouped(s for run in runs for s in run.denoises)
         )
-        if [forward.strands for forward in self._laid] != [tuple(group) for group in groups]:
+        if [forward.denoises for forward in self._laid] != [tuple(group) for group in groups]:
             self._laid = []
             self._laid = [Forward(runs[0].model, group, split_guidance=split) for group in groups]
         return self._laid

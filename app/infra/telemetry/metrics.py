@@ -119,8 +119,8 @@ class Metrics:
     def on_generated(self, generated: Generated) -> None:
         """Count a finished generation, whoever asked for it."""
         self._images.labels(generated.request.model).inc(len(generated.images))
-        for pace in generated.paces:
-            self._steps.labels(str(pace.rows)).inc(pace.steps)
+        for timing in generated.step_timings:
+            self._steps.labels(str(timing.rows)).inc(timing.steps)
         timings = generated.timings
         for phase in ("queue", "load", "encode", "denoise", "decode", "write", "total"):
             self._phases.labels(phase).observe(max(0.0, getattr(timings, f"{phase}_s")))

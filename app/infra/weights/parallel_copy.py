@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .prefault import Room, have_pages, leave_pages
+from .prefault import PrefaultBuffer, leave_pages, prefault
 from .safetensors_file import MappedFile, Place, bytes_of
 
 ReadBy = Literal["auto", "plain", "mmap"]
@@ -64,9 +64,9 @@ class Filler:
 
         That needs no interpreter's lock, which the thread that builds the networks holds meanwhile.
         """
-        pages = Room(room)
+        pages = PrefaultBuffer(room)
         for _ in range(_THREADS):
-            self._threads.submit(pages.have_pages)
+            self._threads.submit(pages.prefault)
 
     def start(self, files: Sequence[MappedFile], pairs: Iterable[Pair]) -> Filling:
         """Begin to copy each source to its destination; after what was started before.
@@ -94,7 +94,7 @@ class Filler:
         if place is None:
             self._cast_all(wanted, source)
         elif self._read_by == "mmap" or (self._read_by == "auto" and place.file.is_held):
-            have_pages(source, of_file=True)
+            prefault(source, of_file=True)
             self._cast_all(wanted, source)
             leave_pages(source)
         else:

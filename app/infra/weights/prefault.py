@@ -21,7 +21,7 @@ _PIECE_S = 0.005
 one that took more by the smallest, because as long as it takes, whoever else wants memory from the system waits."""
 
 
-class Room:
+class PrefaultBuffer:
     """Memory whose pages are had by as many threads as call `have_pages`, each of them a piece at a time.
 
     A virtual machine's host may supply 0.3 GB a second or 7, so the size of a piece follows what the last one took.
@@ -31,12 +31,12 @@ class Room:
         self._rest = memory
         self._lock = threading.Lock()
 
-    def have_pages(self) -> None:
+    def prefault(self) -> None:
         """Return when no piece is left, or when the system cannot be asked."""
         nbytes, most = _PIECE_NBYTES
         while len(piece := self._next(nbytes)):
             begun = time.thread_time()
-            if not have_pages(piece):
+            if not prefault(piece):
                 return
             took = time.thread_time() - begun
             nbytes = min(nbytes * 2, most) if took < _PIECE_S else _PIECE_NBYTES[0]
@@ -47,7 +47,7 @@ class Room:
         return piece
 
 
-def have_pages(tensor: Tensor, *, of_file: bool = False) -> bool:
+def prefault(tensor: Tensor, *, of_file: bool = False) -> bool:
     """Have the pages that a dense tensor lies in. One that comes in the middle of a read or a cast costs twice as much.
 
     Args:

@@ -39,7 +39,7 @@ _OTHER_FORMATS = (
 header may begin with the same bytes."""
 
 
-class _Entry(msgspec.Struct):
+class _HeaderEntry(msgspec.Struct):
     """Of a tensor, in the header."""
 
     dtype: str
@@ -52,7 +52,7 @@ class BrokenFile(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tensor:
+class TensorEntry:
     """Where a tensor lies, without its data."""
 
     dtype: str
@@ -75,7 +75,7 @@ class Tensor:
 class Header:
     """Every tensor of a file, and its metadata."""
 
-    tensors: Mapping[str, Tensor]
+    tensors: Mapping[str, TensorEntry]
     metadata: Mapping[str, str]
     nbytes: int
     """Of the weights."""
@@ -167,9 +167,9 @@ def _metadata(raw: Any) -> dict[str, str]:
         raise BrokenFile(f"the __metadata__ of its header is not a table of texts: {error}.") from error
 
 
-def _tensor(name: str, raw: Any) -> Tensor:
+def _tensor(name: str, raw: Any) -> TensorEntry:
     try:
-        entry = msgspec.convert(raw, _Entry)
+        entry = msgspec.convert(raw, _HeaderEntry)
     except msgspec.ValidationError as error:
         raise BrokenFile(f"the header's entry of tensor {_short(name)} makes no sense: {error}. {_AGAIN}") from error
     if entry.dtype not in _ELEMENT_NBITS:
@@ -181,7 +181,7 @@ def _tensor(name: str, raw: Any) -> Tensor:
             f"tensor {_short(name)} of dtype {entry.dtype} and shape {str(entry.shape)[:_MAX_NAME_CHARS]} does not fit into "
             f"the {end - begin} bytes that the header gives it. {_AGAIN}"
         )
-    return Tensor(dtype=entry.dtype, shape=tuple(entry.shape), begin=begin, end=end)
+    return TensorEntry(dtype=entry.dtype, shape=tuple(entry.shape), begin=begin, end=end)
 
 
 def _nbits(shape: list[int], element: int) -> int:
@@ -194,7 +194,7 @@ def _nbits(shape: list[int], element: int) -> int:
     return total
 
 
-def _check_layout(tensors: Mapping[str, Tensor], data_nbytes: int) -> None:
+def _check_layout(tensors: Mapping[str, TensorEntry], data_nbytes: int) -> None:
     """Tensors must lie one after the other, without holes or overlaps, and fill the file."""
     expected = 0
     for name, tensor in sorted(tensors.items(), key=lambda item: (item[1].begin, item[1].end)):

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from ...domain.dry_run import Rehearsed
+from ...domain.dry_run import DryRunResult
 from ...domain.memory.eviction_preview import Eviction
 from ...domain.memory.ledger import Found, Tier
 from ...domain.models.spec import PredictionType, Residency, TimestepSpacing
@@ -92,38 +92,38 @@ class DryRunView(msgspec.Struct, frozen=True, kw_only=True):
     warnings: list[str]
 
 
-def dry_run_view(rehearsed: Rehearsed) -> DryRunView:
+def dry_run_view(result: DryRunResult) -> DryRunView:
     """A rehearsed request for the wire."""
-    foretold, estimate = rehearsed.foretold, rehearsed.estimate
+    eviction_preview, estimate = result.eviction_preview, result.estimate
     return DryRunView(
         dry_run=True,
-        model=rehearsed.spec.name,
-        parameters=resolved_parameters(rehearsed.request),
-        sampler=_sampler(rehearsed),
-        prompts=[_prompt(prompt) for prompt in rehearsed.inspection.prompts],
+        model=result.spec.name,
+        parameters=resolved_parameters(result.request),
+        sampler=_sampler(result),
+        prompts=[_prompt(prompt) for prompt in result.inspection.prompts],
         memory=MemoryPlanView(
-            weights_nbytes=rehearsed.weights_nbytes,
-            activation_nbytes=rehearsed.activation_nbytes,
-            available_nbytes=rehearsed.available_nbytes,
-            savings=list(rehearsed.savings),
+            weights_nbytes=result.weights_nbytes,
+            activation_nbytes=result.activation_nbytes,
+            available_nbytes=result.available_nbytes,
+            savings=list(result.savings),
         ),
-        residency=_FOUND[foretold.residency],
-        download=rehearsed.download,
-        evictions=[_eviction(eviction) for eviction in foretold.evictions],
-        waits_for_memory=foretold.waits,
-        requests_before=rehearsed.before,
+        residency=_FOUND[eviction_preview.residency],
+        download=result.download,
+        evictions=[_eviction(eviction) for eviction in eviction_preview.evictions],
+        waits_for_memory=eviction_preview.waits,
+        requests_before=result.before,
         estimate=EstimateView(
             wait_s=round(estimate.wait_s, 3),
             load_s=_rounded(estimate.load_s),
             run_s=_rounded(estimate.run_s),
             total_s=_rounded(estimate.total_s),
         ),
-        warnings=list(rehearsed.warnings),
+        warnings=list(result.warnings),
     )
 
 
-def _sampler(rehearsed: Rehearsed) -> SamplerPlanView:
-    facts, traits, request = rehearsed.inspection.sampler, rehearsed.inspection.traits, rehearsed.request
+def _sampler(result: DryRunResult) -> SamplerPlanView:
+    facts, traits, request = result.inspection.sampler, result.inspection.traits, result.request
     return SamplerPlanView(
         name=str(request.sampler),
         scheduler=facts.scheduler,

@@ -12,7 +12,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody, QueryParameter, SkipValidation
 
 from ...domain.dispatch.job import gone_away
-from ...domain.dry_run import Rehearsal
+from ...domain.dry_run import DryRun
 from ...domain.errors import FieldError
 from ...domain.generator import Generated, ImageGenerator
 from ...domain.jobs.job_store import JobBoard
@@ -79,7 +79,7 @@ async def generate(
     data: JSONBody[Posted[GenerationParameters]],
     image_generator: NamedDependency[SkipValidation[ImageGenerator]],
     job_board: NamedDependency[SkipValidation[JobBoard]],
-    rehearsal: NamedDependency[SkipValidation[Rehearsal]],
+    dry_runs: NamedDependency[SkipValidation[DryRun]],
     idempotency_key: IdempotencyKey = None,
     prefer: Prefer = "",
     dry_run: Annotated[
@@ -104,7 +104,7 @@ async def generate(
         image_generator.check(model_name, parameters, wrong)
     client = client_of(request)
     if dry_run:
-        return Response(dry_run_view(await rehearsal.rehearse(model_name, parameters, client)))
+        return Response(dry_run_view(await dry_runs.run(model_name, parameters, client)))
     if later:
         job = job_board.post(model_name, parameters, client=client, key=idempotency_key)
         return accepted(request, job, applied=True)

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from litestar_diffusion.domain.dispatch.dispatcher import Dispatcher, DispatchPolicy
-from litestar_diffusion.domain.dispatch.fair_queue import Patience
+from litestar_diffusion.domain.dispatch.fair_queue import AgingPolicy
 from litestar_diffusion.domain.dispatch.job import Job
 from litestar_diffusion.domain.errors import Cancelled, EngineStuck, GenerationFailed, TooManyRequests, WaitedTooLong
 from litestar_diffusion.domain.memory.budget import Budget
@@ -18,14 +18,14 @@ from litestar_diffusion.domain.memory.plan import Plan
 from litestar_diffusion.domain.memory.pool import ModelPool
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.progress import Progress, QueueProgress
-from litestar_diffusion.domain.requests.rendering import LAVISH
+from litestar_diffusion.domain.requests.rendering import NO_SAVINGS
 from litestar_diffusion.domain.requests.resolution import resolve
 from litestar_diffusion.testing import FakeCatalogue, FakeEngine, model
 
 MODELS = [model(name) for name in "abc"]
 SPECS = {spec.name: spec for spec in MODELS}
-PLAN = Plan(frugality=LAVISH, activation_nbytes=1, step_nbytes=1)
-PATIENCE = Patience(max_passes=4, max_wait_s=1000)
+PLAN = Plan(memory_savings=NO_SAVINGS, activation_nbytes=1, step_nbytes=1)
+PATIENCE = AgingPolicy(max_overtaken=4, max_wait_s=1000)
 
 
 class Clock:
@@ -38,11 +38,11 @@ class Clock:
 class Bench:
     """A dispatcher on a fake device that holds so many models at once."""
 
-    def __init__(self, holds: int = 3, **policy: Any) -> None:
+    def __init__(self, reservations: int = 3, **policy: Any) -> None:
         self.engine, self.clock = FakeEngine(), Clock()
-        budget = Budget(device_nbytes=holds * 100 + 64, host_nbytes=None)
+        budget = Budget(device_nbytes=reservations * 100 + 64, host_nbytes=None)
         self.pool = ModelPool(FakeCatalogue(MODELS), self.engine, budget, clock=self.clock)
-        policy = {"patience": PATIENCE, **policy}
+        policy = {"aging": PATIENCE, **policy}
         self.dispatcher = Dispatcher(self.pool, self.engine, DispatchPolicy(**policy), clock=self.clock)
         self.progress: list[Progress] = []
         self.tasks: list[asyncio.Task[Any]] = []
@@ -107,7 +107,7 @@ def test_no_more_rows_run_together_than_are_allowed() -> None:
 
 def test_a_batch_takes_no_more_memory_than_there_is() -> None:
     async def scenario() -> None:
-        bench = Bench(holds=1)
+        bench = Bench(reservations=1)
         bench.pool.set_budget(Budget(device_nbytes=102, host_nbytes=None))
         for _ in range(6):
             bench.send(guidance_scale=1.0)
@@ -156,7 +156,7 @@ def test_higher_priorities_go_first_until_somebody_is_overdue() -> None:
 
 def test_who_needs_another_model_is_passed_over_only_so_many_times() -> None:
     async def scenario() -> None:
-        bench = Bench(holds=1)
+        bench = Bench(reservations=1)
         bench.engine.gate.clear()
         for name in "aaaba":
             bench.send(name, reproducible=True)
@@ -166,7 +166,7 @@ def test_who_needs_another_model_is_passed_over_only_so_many_times() -> None:
         await rounds()
         bench.engine.gate.set()
         order = await bench.done()
-        assert 4 <= order.index(3) <= PATIENCE.max_passes + 5
+        assert 4 <= order.index(3) <= PATIENCE.max_overtaken + 5
         assert bench.engine.loads.count("b") == 1
         assert bench.engine.moved_nbytes <= 3 * 100
 
@@ -175,7 +175,7 @@ def test_who_needs_another_model_is_passed_over_only_so_many_times() -> None:
 
 def test_the_next_model_is_brought_while_the_present_one_works() -> None:
     async def scenario() -> None:
-        bench = Bench(holds=2)
+        bench = Bench(reservations=2)
         bench.engine.gate.clear()
         bench.send("a", reproducible=True)
         await rounds()
@@ -199,8 +199,8 @@ def test_everybody_who_waits_knows_the_place() -> None:
         assert [bench.dispatcher.position(str(number)) for number in range(4)] == [None, 0, 1, 2]
         bench.engine.gate.set()
         await bench.done()
-        told = [made.position for made in bench.progress if isinstance(made, QueueProgress)]
-        assert {0, 1, 2} <= set(told)
+        format_bytes = [made.position for made in bench.progress if isinstance(made, QueueProgress)]
+        assert {0, 1, 2} <= set(format_bytes)
 
     run(scenario)
 
@@ -222,7 +222,7 @@ def test_requests_of_the_same_id_are_two_requests() -> None:
 
 def test_who_waits_in_line_is_counted_by_model() -> None:
     async def scenario() -> None:
-        bench = Bench(holds=1)
+        bench = Bench(reservations=1)
         bench.engine.gate.clear()
         for name in "aabb":
             bench.send(name, reproducible=True)
@@ -277,16 +277,16 @@ def test_a_device_that_does_not_move_is_noticed_and_everybody_is_told() -> None:
         running, waiting = bench.send(reproducible=True), bench.send(reproducible=True)
         await rounds()
         bench.clock.now += 11
-        bench.dispatcher.check_pulse()
+        bench.dispatcher.check_device()
         outcomes = await asyncio.gather(running, waiting, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [EngineStuck, EngineStuck]
-        assert "step" in (bench.dispatcher.stuck_because or "")
+        assert "step" in (bench.dispatcher.unresponsive_because or "")
         with pytest.raises(EngineStuck):
             await bench.send()
         assert len(bench.engine.requests) == 1  # nothing was tried again
         bench.engine.gate.set()  # it moves again, and the job that was given up ends
         await rounds()
-        assert bench.dispatcher.stuck_because is None
+        assert bench.dispatcher.unresponsive_because is None
         assert bench.dispatcher.depth == 0
         await bench.send()
 
@@ -315,10 +315,10 @@ ARRIVALS = st.lists(
     ARRIVALS, st.integers(1, 3), st.lists(st.tuples(st.integers(0, 24), st.integers(0, 30)), max_size=5), st.booleans()
 )
 def test_everybody_gets_exactly_one_answer_and_nobody_starves(
-    arrivals: list[dict[str, Any]], holds: int, cancelled: list[tuple[int, int]], failing: bool
+    arrivals: list[dict[str, Any]], reservations: int, cancelled: list[tuple[int, int]], failing: bool
 ) -> None:
     async def scenario() -> None:
-        bench = Bench(holds)
+        bench = Bench(reservations)
         for arrival in arrivals:
             bench.send(**arrival)
         if failing:
@@ -341,11 +341,11 @@ def test_everybody_gets_exactly_one_answer_and_nobody_starves(
 @settings(max_examples=60, deadline=None)
 @example([(name, False) for name in "aabcbc"] + [("c", True)] + [(name, False) for name in "acabbb"], 2)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), min_size=2, max_size=40), st.integers(1, 2))
-def test_nobody_is_passed_over_more_often_than_allowed(arrivals: list[tuple[str, bool]], holds: int) -> None:
+def test_nobody_is_passed_over_more_often_than_allowed(arrivals: list[tuple[str, bool]], reservations: int) -> None:
     """Equal jobs of one client: the line's order is that of arrival, and so many more than that may go before anybody."""
 
     async def scenario() -> None:
-        bench = Bench(holds, max_rows=4)
+        bench = Bench(reservations, max_rows=4)
         bench.engine.gate.clear()
         for name, reproducible in arrivals:
             bench.send(name, reproducible=reproducible)
@@ -354,6 +354,6 @@ def test_nobody_is_passed_over_more_often_than_allowed(arrivals: list[tuple[str,
         order = await bench.done()
         for place, number in enumerate(order):
             passed_by = sum(other > number for other in order[:place])
-            assert passed_by <= PATIENCE.max_passes + 4, order  # those who had their lease already, and a full batch
+            assert passed_by <= PATIENCE.max_overtaken + 4, order  # those who had their lease already, and a full batch
 
     run(scenario)

@@ -14,12 +14,12 @@ from litestar_diffusion.domain.errors import Cancelled, GenerationFailed, QueueF
 from litestar_diffusion.domain.memory.plan import Plan
 from litestar_diffusion.domain.memory.pool import ModelPool
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
-from litestar_diffusion.domain.requests.rendering import LAVISH
+from litestar_diffusion.domain.requests.rendering import NO_SAVINGS
 from litestar_diffusion.domain.requests.resolution import resolve
 from litestar_diffusion.testing import FakeCatalogue, FakeEngine, model
 
 SPEC = model("a")
-PLAN = Plan(frugality=LAVISH, activation_nbytes=0)
+PLAN = Plan(memory_savings=NO_SAVINGS, activation_nbytes=0)
 
 
 class Bench:

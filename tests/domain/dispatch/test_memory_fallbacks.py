@@ -10,22 +10,22 @@ from hypothesis import strategies as st
 
 from litestar_diffusion.domain.dispatch.dispatcher import Dispatcher, DispatchPolicy
 from litestar_diffusion.domain.dispatch.job import Job, gone_away
-from litestar_diffusion.domain.dispatch.memory_fallbacks import Climbed, Ladder
+from litestar_diffusion.domain.dispatch.memory_fallbacks import FallbackResult, MemoryFallbacks
 from litestar_diffusion.domain.errors import Cancelled, InsufficientMemory, OutOfMemory
 from litestar_diffusion.domain.memory.budget import Budget
 from litestar_diffusion.domain.memory.plan import Plan, warnings
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
-from litestar_diffusion.domain.requests.rendering import LAVISH, Frugality
+from litestar_diffusion.domain.requests.rendering import NO_SAVINGS, MemorySavings
 from litestar_diffusion.domain.requests.request import GenerationRequest
 from litestar_diffusion.domain.requests.resolution import resolve
 from litestar_diffusion.testing import model
 from tests.domain.simulation import Simulation, run, simulate
 
-TILED, SPLIT = Frugality(tiled_decode=True), Frugality(split_guidance=True)
-BOTH = Frugality(tiled_decode=True, split_guidance=True)
+TILED, SPLIT = MemorySavings(tiled_decode=True), MemorySavings(split_guidance=True)
+BOTH = MemorySavings(tiled_decode=True, split_guidance=True)
 SPEC = model("a")
-PLAN = Plan(frugality=LAVISH, activation_nbytes=0)
-Failing = Callable[[GenerationRequest, Frugality], OutOfMemory | None]
+PLAN = Plan(memory_savings=NO_SAVINGS, activation_nbytes=0)
+Failing = Callable[[GenerationRequest, MemorySavings], OutOfMemory | None]
 
 
 def request(width: int = 1024, height: int = 1024, guidance_scale: float = 7.5) -> GenerationRequest:
@@ -35,12 +35,12 @@ def request(width: int = 1024, height: int = 1024, guidance_scale: float = 7.5) 
     return resolve(said, SPEC, Limits(), random_seed=0).request
 
 
-def at(stage: str, unless: Callable[[Frugality], bool] = lambda _: False, times: int = 10**6) -> Failing:
+def at(stage: str, unless: Callable[[MemorySavings], bool] = lambda _: False, times: int = 10**6) -> Failing:
     """Runs out of memory at a stage, so many times, unless enough is saved."""
     left = [times]
 
-    def failing(_request: GenerationRequest, frugality: Frugality) -> OutOfMemory | None:
-        if unless(frugality) or not left[0]:
+    def failing(_request: GenerationRequest, memory_savings: MemorySavings) -> OutOfMemory | None:
+        if unless(memory_savings) or not left[0]:
             return None
         left[0] -= 1
         return OutOfMemory(stage)
@@ -49,18 +49,24 @@ def at(stage: str, unless: Callable[[Frugality], bool] = lambda _: False, times:
 
 
 async def climb(
-    sim: Simulation, failing: Failing, *, ladder: Ladder | None = None, asked: GenerationRequest | None = None
-) -> Climbed:
+    sim: Simulation,
+    failing: Failing,
+    *,
+    fallbacks: MemoryFallbacks | None = None,
+    asked: GenerationRequest | None = None,
+) -> FallbackResult:
     sim.engine.out_of_memory = failing
     async with sim.pool.lease("a") as lease:
-        return await (ladder or Ladder(sim.pool, sim.engine)).run(lease, asked or request(), lambda *_: None)
+        return await (fallbacks or MemoryFallbacks(sim.pool, sim.engine)).run(
+            lease, asked or request(), lambda *_: None
+        )
 
 
 def test_where_there_is_memory_nothing_is_saved() -> None:
     async def scenario() -> None:
         sim = simulate()
         assert (await climb(sim, at("decode", times=0))).savings == ()
-        assert sim.engine.frugalities == [LAVISH]
+        assert sim.engine.savings_levels == [NO_SAVINGS]
 
     run(scenario)
 
@@ -70,11 +76,11 @@ def test_idle_models_leave_first_whatever_the_stage(stage: str) -> None:
     async def scenario() -> None:
         sim = simulate()
         await sim.pool.load("b")
-        climbed = await climb(sim, at(stage, times=1))
-        assert climbed.savings == ("drop_idle",)
-        assert sim.engine.frugalities == [LAVISH, LAVISH]
+        attempt = await climb(sim, at(stage, times=1))
+        assert attempt.savings == ("drop_idle",)
+        assert sim.engine.savings_levels == [NO_SAVINGS, NO_SAVINGS]
         assert sim.residencies("a", "b") == ["device", "host"]
-        assert warnings(climbed.savings) == ()
+        assert warnings(attempt.savings) == ()
 
     run(scenario)
 
@@ -82,10 +88,10 @@ def test_idle_models_leave_first_whatever_the_stage(stage: str) -> None:
 def test_a_decoder_without_memory_works_in_tiles_and_the_client_hears_of_it() -> None:
     async def scenario() -> None:
         sim = simulate()
-        climbed = await climb(sim, at("decode", lambda frugality: frugality.tiled_decode))
-        assert climbed.savings == ("tiled_decode",)
-        assert sim.engine.frugalities == [LAVISH, TILED]
-        assert "tiles" in warnings(climbed.savings)[0]
+        attempt = await climb(sim, at("decode", lambda memory_savings: memory_savings.tiled_decode))
+        assert attempt.savings == ("tiled_decode",)
+        assert sim.engine.savings_levels == [NO_SAVINGS, TILED]
+        assert "tiles" in warnings(attempt.savings)[0]
 
     run(scenario)
 
@@ -93,27 +99,27 @@ def test_a_decoder_without_memory_works_in_tiles_and_the_client_hears_of_it() ->
 def test_a_denoiser_without_memory_splits_the_rows_and_makes_no_tiles() -> None:
     async def scenario() -> None:
         sim = simulate()
-        assert (await climb(sim, at("denoise", lambda frugality: frugality.split_guidance))).savings == (
+        assert (await climb(sim, at("denoise", lambda memory_savings: memory_savings.split_guidance))).savings == (
             "split_guidance",
         )
-        assert sim.engine.frugalities == [LAVISH, SPLIT]
+        assert sim.engine.savings_levels == [NO_SAVINGS, SPLIT]
 
     run(scenario)
 
 
 def test_rungs_add_up_in_order_until_it_fits() -> None:
     async def scenario() -> None:
-        def failing(_request: GenerationRequest, frugality: Frugality) -> OutOfMemory | None:
-            if not frugality.tiled_decode:
+        def failing(_request: GenerationRequest, memory_savings: MemorySavings) -> OutOfMemory | None:
+            if not memory_savings.tiled_decode:
                 return OutOfMemory("decode")
-            return None if frugality.split_guidance else OutOfMemory("denoise")
+            return None if memory_savings.split_guidance else OutOfMemory("denoise")
 
         sim = simulate()
         await sim.pool.load("b")
-        climbed = await climb(sim, failing)
-        assert climbed.savings == ("drop_idle", "tiled_decode", "split_guidance")
-        assert sim.engine.frugalities == [LAVISH, LAVISH, TILED, BOTH]
-        assert [image.pixels for image in climbed.rendered.images]
+        attempt = await climb(sim, failing)
+        assert attempt.savings == ("drop_idle", "tiled_decode", "split_guidance")
+        assert sim.engine.savings_levels == [NO_SAVINGS, NO_SAVINGS, TILED, BOTH]
+        assert [image.pixels for image in attempt.rendered.images]
 
     run(scenario)
 
@@ -127,7 +133,7 @@ def test_rungs_that_cannot_help_are_passed_over(stage: str, guidance_scale: floa
         sim = simulate()
         with pytest.raises(InsufficientMemory):
             await climb(sim, at(stage), asked=request(guidance_scale=guidance_scale))
-        assert len(sim.engine.frugalities) == attempts
+        assert len(sim.engine.savings_levels) == attempts
 
     run(scenario)
 
@@ -191,15 +197,15 @@ def test_nobody_climbs_for_a_client_that_has_gone() -> None:
     async def scenario() -> None:
         sim, job = simulate(), Job(id="1", model=SPEC.name)
 
-        def failing(_request: GenerationRequest, _frugality: Frugality) -> OutOfMemory:
+        def failing(_request: GenerationRequest, _frugality: MemorySavings) -> OutOfMemory:
             job.stop(gone_away())
             return OutOfMemory("decode")
 
         sim.engine.out_of_memory = failing
         async with sim.pool.lease("a") as lease:
             with pytest.raises(Cancelled):
-                await Ladder(sim.pool, sim.engine).run(lease, request(), lambda *_: None, check=job.check)
-        assert sim.engine.frugalities == [LAVISH]
+                await MemoryFallbacks(sim.pool, sim.engine).run(lease, request(), lambda *_: None, check=job.check)
+        assert sim.engine.savings_levels == [NO_SAVINGS]
 
     run(scenario)
 
@@ -211,14 +217,14 @@ def test_a_task_that_is_cancelled_on_the_ladder_gives_its_lease_back_after_the_e
         sim.engine.gate.clear()
         dispatcher = Dispatcher(sim.pool, sim.engine, DispatchPolicy(max_waiting=1))
         task = asyncio.create_task(dispatcher.run(Job(id="1", model=SPEC.name), request(), PLAN))
-        while not sim.engine.frugalities:  # noqa: ASYNC110 - the engine has no event to wait for
+        while not sim.engine.savings_levels:  # noqa: ASYNC110 - the engine has no event to wait for
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.sleep(0)
         sim.engine.gate.set()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert sim.engine.frugalities == [LAVISH]
+        assert sim.engine.savings_levels == [NO_SAVINGS]
         sim.check_idle()
 
     run(scenario)
@@ -227,13 +233,13 @@ def test_a_task_that_is_cancelled_on_the_ladder_gives_its_lease_back_after_the_e
 def test_a_small_budget_begins_with_what_it_needs_to_save() -> None:
     async def scenario() -> None:
         sim = simulate(device_nbytes=10**9)
-        ladder = Ladder(sim.pool, sim.engine)
-        plan = ladder.plan(SPEC, request())
-        assert plan.frugality == TILED
+        fallbacks = MemoryFallbacks(sim.pool, sim.engine)
+        plan = fallbacks.plan(SPEC, request())
+        assert plan.memory_savings == TILED
         assert plan.activation_nbytes + 100 <= 10**9
         async with sim.pool.lease("a", plan.activation_nbytes) as lease:
-            climbed = await ladder.run(lease, request(), lambda *_: None, begin=plan.frugality)
-        assert climbed.savings == ("tiled_decode",)
+            attempt = await fallbacks.run(lease, request(), lambda *_: None, begin=plan.memory_savings)
+        assert attempt.savings == ("tiled_decode",)
 
     run(scenario)
 
@@ -241,19 +247,19 @@ def test_a_small_budget_begins_with_what_it_needs_to_save() -> None:
 def test_what_cannot_fit_is_refused_before_anything_is_loaded() -> None:
     sim = simulate(device_nbytes=10**8)
     with pytest.raises(InsufficientMemory) as caught:
-        Ladder(sim.pool, sim.engine).plan(SPEC, request())
+        MemoryFallbacks(sim.pool, sim.engine).plan(SPEC, request())
     error = caught.value
     assert error.needed_nbytes > error.available_nbytes == 10**8
     assert error.largest_size is not None
     assert error.savings == ()
-    assert Ladder(sim.pool, sim.engine).plan(SPEC, request(*error.largest_size))
+    assert MemoryFallbacks(sim.pool, sim.engine).plan(SPEC, request(*error.largest_size))
     assert not sim.engine.loads
 
 
 def test_a_model_that_does_not_fit_at_all_has_no_largest_size() -> None:
     sim = simulate(device_nbytes=50)
     with pytest.raises(InsufficientMemory) as caught:
-        Ladder(sim.pool, sim.engine).plan(SPEC, request())
+        MemoryFallbacks(sim.pool, sim.engine).plan(SPEC, request())
     assert caught.value.largest_size is None
     assert "No smaller size" in caught.value.message
 
@@ -263,11 +269,11 @@ def test_pinned_models_leave_less_to_the_others() -> None:
         sim = simulate(device_nbytes=10**9)
         sim.engine.components["b"] = (replace(sim.engine._parts(model("b"))[0], nbytes=9 * 10**8),)
         await sim.pool.load("b")
-        ladder = Ladder(sim.pool, sim.engine)
-        assert ladder.plan(SPEC, request()).frugality == TILED
+        fallbacks = MemoryFallbacks(sim.pool, sim.engine)
+        assert fallbacks.plan(SPEC, request()).memory_savings == TILED
         sim.pool.pin("b")
         with pytest.raises(InsufficientMemory) as caught:
-            ladder.plan(SPEC, request())
+            fallbacks.plan(SPEC, request())
         assert caught.value.available_nbytes == 10**8
 
     run(scenario)
@@ -276,17 +282,20 @@ def test_pinned_models_leave_less_to_the_others() -> None:
 def test_after_a_failure_the_next_request_reserves_more_but_nobody_is_refused_for_it() -> None:
     async def scenario() -> None:
         sim = simulate(device_nbytes=2 * 10**9)
-        ladder = Ladder(sim.pool, sim.engine)
-        before = ladder.plan(SPEC, request())
-        await climb(sim, at("decode", lambda frugality: frugality.tiled_decode), ladder=ladder)
-        after = ladder.plan(SPEC, request())
-        assert (before.frugality, after.frugality) == (LAVISH, TILED), "the failure would be repeated"
-        small = ladder.plan(SPEC, request(256, 256))
-        assert small.activation_nbytes > Ladder(sim.pool, sim.engine).plan(SPEC, request(256, 256)).activation_nbytes
+        fallbacks = MemoryFallbacks(sim.pool, sim.engine)
+        before = fallbacks.plan(SPEC, request())
+        await climb(sim, at("decode", lambda memory_savings: memory_savings.tiled_decode), fallbacks=fallbacks)
+        after = fallbacks.plan(SPEC, request())
+        assert (before.memory_savings, after.memory_savings) == (NO_SAVINGS, TILED), "the failure would be repeated"
+        small = fallbacks.plan(SPEC, request(256, 256))
+        assert (
+            small.activation_nbytes
+            > MemoryFallbacks(sim.pool, sim.engine).plan(SPEC, request(256, 256)).activation_nbytes
+        )
         for _ in range(20):
             with pytest.raises(InsufficientMemory):
-                await climb(sim, at("decode"), ladder=ladder)
-        assert ladder.plan(SPEC, request()).activation_nbytes <= 2 * 10**9
+                await climb(sim, at("decode"), fallbacks=fallbacks)
+        assert fallbacks.plan(SPEC, request()).activation_nbytes <= 2 * 10**9
         sim.pool.set_budget(Budget())
 
     run(scenario)
@@ -295,11 +304,11 @@ def test_after_a_failure_the_next_request_reserves_more_but_nobody_is_refused_fo
 def test_what_a_request_really_needed_is_expected_of_the_next() -> None:
     async def scenario() -> None:
         sim = simulate()
-        ladder = Ladder(sim.pool, sim.engine)
-        predicted = ladder.plan(SPEC, request()).activation_nbytes
+        fallbacks = MemoryFallbacks(sim.pool, sim.engine)
+        predicted = fallbacks.plan(SPEC, request()).activation_nbytes
         sim.engine.activation_nbytes = predicted * 2
-        await climb(sim, at("decode", times=0), ladder=ladder)
-        assert ladder.plan(SPEC, request()).activation_nbytes == pytest.approx(predicted * 2)
+        await climb(sim, at("decode", times=0), fallbacks=fallbacks)
+        assert fallbacks.plan(SPEC, request()).activation_nbytes == pytest.approx(predicted * 2)
 
     run(scenario)
 
@@ -320,13 +329,13 @@ def test_the_answer_at_the_end_is_never_absurd(
     async def scenario() -> None:
         asked = request(width * 8, height * 8, guidance_scale)
         sim = simulate(device_nbytes=device_nbytes)
-        ladder = Ladder(sim.pool, sim.engine)
+        fallbacks = MemoryFallbacks(sim.pool, sim.engine)
         sim.engine.out_of_memory = at(stage)
 
         async def attempt() -> None:
-            plan = ladder.plan(SPEC, asked)
+            plan = fallbacks.plan(SPEC, asked)
             async with sim.pool.lease("a", plan.activation_nbytes) as lease:
-                await ladder.run(lease, asked, lambda *_: None, begin=plan.frugality)
+                await fallbacks.run(lease, asked, lambda *_: None, begin=plan.memory_savings)
 
         with pytest.raises(InsufficientMemory) as caught:
             await attempt()
@@ -337,6 +346,6 @@ def test_the_answer_at_the_end_is_never_absurd(
             assert all(
                 small <= large for small, large in zip(error.largest_size, (asked.width, asked.height), strict=True)
             )
-            assert ladder.plan(SPEC, request(*error.largest_size, guidance_scale))
+            assert fallbacks.plan(SPEC, request(*error.largest_size, guidance_scale))
 
     run(scenario)

@@ -366,6 +366,6 @@ def test_a_load_is_told_in_a_hundred_parts_at_most() -> None:
     for phase in ("download", "read"):
         for done in range(10_001):
             job.note(LoadProgress(phase=phase, done_nbytes=done, total_nbytes=10_000), 0.0)
-    told = [event.data for event in job.log.after(0)]
-    assert len(told) == 202
-    assert told[-1] == {"phase": "read", "done_nbytes": 10_000, "total_nbytes": 10_000}
+    reported_position = [event.data for event in job.log.after(0)]
+    assert len(reported_position) == 202
+    assert reported_position[-1] == {"phase": "read", "done_nbytes": 10_000, "total_nbytes": 10_000}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from litestar_diffusion.domain.errors import DiffusionError, InsufficientMemory, LoadFailed, UnusableModel
 from litestar_diffusion.domain.memory.events import ModelOffloaded, ModelUnloaded
-from litestar_diffusion.domain.memory.eviction_preview import Foretold
+from litestar_diffusion.domain.memory.eviction_preview import EvictionPreview
 from litestar_diffusion.testing import component, model
 from tests.domain.simulation import NAMES, Simulation, rounds, run, sdxl, simulate
 
@@ -28,8 +28,8 @@ def left(sim: Simulation, since: int) -> list[tuple[str, str, int]]:
     ]
 
 
-def told(foretold: Foretold) -> list[tuple[str, str, int]]:
-    return [(one.model, one.tier, one.nbytes) for one in foretold.evictions]
+def format_bytes(eviction_preview: EvictionPreview) -> list[tuple[str, str, int]]:
+    return [(one.model, one.tier, one.nbytes) for one in eviction_preview.evictions]
 
 
 def state(sim: Simulation) -> object:
@@ -59,12 +59,12 @@ async def outcome(sim: Simulation, name: str, nbytes: int) -> str:
     return "granted"
 
 
-def foreseen(sim: Simulation, name: str, nbytes: int) -> tuple[str, list[tuple[str, str, int]], str]:
+def lookahead(sim: Simulation, name: str, nbytes: int) -> tuple[str, list[tuple[str, str, int]], str]:
     try:
-        foretold = sim.pool.foretell(name, nbytes)
+        eviction_preview = sim.pool.preview_evictions(name, nbytes)
     except DiffusionError as error:
         return error.code, [], ""
-    return "waits" if foretold.waits else "granted", told(foretold), foretold.residency
+    return "waits" if eviction_preview.waits else "granted", format_bytes(eviction_preview), eviction_preview.residency
 
 
 @example(  # nor is more evicted than it leaves short
@@ -123,13 +123,13 @@ def test_a_lease_does_what_was_foretold(
                 if await outcome(sim, each, 0) == "granted" and each in pinned:
                     sim.pool.pin(each)
             for each in held:
-                if foreseen(sim, each, 0)[0] == "granted":
+                if lookahead(sim, each, 0)[0] == "granted":
                     await leases.enter_async_context(sim.pool.lease(each))
             for each in changed:
                 sim.catalogue.put(replace(model(each), version="2"))
             await rounds()
             before, events = state(sim), len(sim.events)
-            ending, leaving, residency = foreseen(sim, name, nbytes)
+            ending, leaving, residency = lookahead(sim, name, nbytes)
             assert state(sim) == before
             assert len(sim.events) == events
             if residency and not changed:
@@ -146,9 +146,9 @@ def test_an_evicted_model_frees_only_what_no_other_has() -> None:
         sim = simulate(host_nbytes=270, components={each: sdxl(each) for each in NAMES})
         for each in ("a", "b"):
             await sim.pool.load(each)
-        assert sim.pool.foretell("c").evictions == ()
+        assert sim.pool.preview_evictions("c").evictions == ()
         sim.engine.components["c"] = (component("large", 150),)
-        (eviction,) = sim.pool.foretell("c").evictions
+        (eviction,) = sim.pool.preview_evictions("c").evictions
         assert (eviction.model, eviction.tier, eviction.components, eviction.nbytes) == ("a", "host", ("unet",), 60)
 
     run(scenario)
@@ -158,17 +158,17 @@ def test_refusals_are_those_of_a_lease() -> None:
     async def scenario() -> None:
         sim = simulate(150)
         with pytest.raises(InsufficientMemory):
-            sim.pool.foretell("a", 60)
+            sim.pool.preview_evictions("a", 60)
         sim.engine.failures["load"] = LoadFailed("injected")
         with pytest.raises(LoadFailed):
             await sim.pool.load("a")
         with pytest.raises(LoadFailed, match="injected"):
-            sim.pool.foretell("a")
+            sim.pool.preview_evictions("a")
         sim.clock.now += 1000
-        assert sim.pool.foretell("a").residency == "cold"
+        assert sim.pool.preview_evictions("a").residency == "cold"
         sim.catalogue.put(replace(model("b"), unusable="it is a pickle"))
         with pytest.raises(UnusableModel, match="pickle"):
-            sim.pool.foretell("b")
+            sim.pool.preview_evictions("b")
 
     run(scenario)
 
@@ -177,8 +177,8 @@ def test_while_a_model_is_in_use_another_waits_for_its_memory() -> None:
     async def scenario() -> None:
         sim = simulate(100)
         async with sim.pool.lease("a"):
-            assert sim.pool.foretell("b").waits
-        foretold = sim.pool.foretell("b")
-        assert (foretold.waits, told(foretold)) == (False, [("a", "device", 100)])
+            assert sim.pool.preview_evictions("b").waits
+        eviction_preview = sim.pool.preview_evictions("b")
+        assert (eviction_preview.waits, format_bytes(eviction_preview)) == (False, [("a", "device", 100)])
 
     run(scenario)

@@ -107,8 +107,8 @@ def test_without_a_negative_prompt_there_is_no_line_for_it() -> None:
 def test_the_web_uis_parser_reads_the_settings(fmt: OutputFormat) -> None:
     """Its pattern for one `name: value`, where a quoted value may hold commas and colons."""
     request = _request(prompt_2='say "hi", twice: \u732b', clip_skip=1, output_format=fmt)
-    line = parameters_text(request, 5).split("\n")[-1]
-    pairs = dict(re.findall(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)', line))
+    queue = parameters_text(request, 5).split("\n")[-1]
+    pairs = dict(re.findall(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)', queue))
     assert pairs["Seed"] == "5"
     assert pairs["Clip skip"] == "3"
     assert msgspec.json.decode(pairs["Prompt 2"]) == 'say "hi", twice: \u732b'

@@ -118,15 +118,17 @@ def test_a_schedule_that_a_sampler_cannot_do_is_refused(spec: SamplerSpec) -> No
 @pytest.mark.parametrize("spec", SAMPLERS, ids=lambda spec: spec.name)
 def test_who_cannot_do_zero_snr_warns_and_names_those_that_can(spec: SamplerSpec) -> None:
     warnings = _warnings(spec, ModelTraits(prediction_type="v_prediction", zero_snr=True))
-    told = [warning for warning in warnings if "zero terminal SNR" in warning]
-    assert bool(told) is not spec.zero_snr
-    assert all(name in warning for warning in told for name in zero_snr_samplers())
+    reported_position = [warning for warning in warnings if "zero terminal SNR" in warning]
+    assert bool(reported_position) is not spec.zero_snr
+    assert all(name in warning for warning in reported_position for name in zero_snr_samplers())
 
 
 @pytest.mark.parametrize("spec", SAMPLERS, ids=lambda spec: spec.name)
 def test_who_is_inexact_for_v_prediction_warns(spec: SamplerSpec) -> None:
-    told = [warning for warning in _warnings(spec, ModelTraits(prediction_type="v_prediction")) if "inexact" in warning]
-    assert bool(told) is not spec.v_prediction
+    reported_position = [
+        warning for warning in _warnings(spec, ModelTraits(prediction_type="v_prediction")) if "inexact" in warning
+    ]
+    assert bool(reported_position) is not spec.v_prediction
     assert _warnings(spec, ModelTraits()) == ()
 
 

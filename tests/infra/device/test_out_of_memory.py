@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from litestar_diffusion.domain.dispatch.memory_fallbacks import Climbed, Ladder
+from litestar_diffusion.domain.dispatch.memory_fallbacks import FallbackResult, MemoryFallbacks
 from litestar_diffusion.domain.errors import Cancelled, GenerationFailed, InsufficientMemory, OutOfMemory
 from litestar_diffusion.domain.memory.activation_estimate import activation_nbytes, tile_px
 from litestar_diffusion.domain.memory.budget import Budget
 from litestar_diffusion.domain.memory.pool import ModelPool
 from litestar_diffusion.domain.models.spec import ModelSpec
-from litestar_diffusion.domain.requests.rendering import LAVISH, Frugality, RawImage, Rendered
+from litestar_diffusion.domain.requests.rendering import NO_SAVINGS, MemorySavings, RawImage, RenderResult
 from litestar_diffusion.domain.requests.request import GenerationRequest
 from litestar_diffusion.infra.device.out_of_memory import is_out_of_memory
 from litestar_diffusion.infra.device.precision import Precision
@@ -30,7 +30,7 @@ from litestar_diffusion.infra.sdxl.render import render
 from litestar_diffusion.testing import FakeCatalogue
 from tests.infra.sdxl.test_render import MODELS, ignore, pixels, request, spec_of
 
-TILED, SPLIT = Frugality(tiled_decode=True), Frugality(split_guidance=True)
+TILED, SPLIT = MemorySavings(tiled_decode=True), MemorySavings(split_guidance=True)
 STEPS = 3
 KINDS: dict[str, Callable[[], Exception]] = {
     "gpu": lambda: torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
@@ -84,18 +84,18 @@ class Bench:
         self.spec = spec_of()
         self.engine = TorchEngine(device="cpu", dtype="float32", threads=0, fetch=ignore)  # type: ignore[arg-type]
         self.pool = ModelPool(FakeCatalogue([self.spec]), self.engine, Budget(host_nbytes=10**9, device_nbytes=10**9))
-        self.ladder = Ladder(self.pool, self.engine)
+        self.fallbacks = MemoryFallbacks(self.pool, self.engine)
         self.inside: Any = None
 
-    async def climb(self, asked: GenerationRequest | None = None) -> Climbed:
+    async def climb(self, asked: GenerationRequest | None = None) -> FallbackResult:
         async with self.pool.lease("demo") as lease:
             self.inside = inside_of(lease.model)
             self.inside.prompts = PromptCache(max_nbytes=0)  # else the second request would encode nothing
-            return await self.ladder.run(lease, asked or request(self.spec, num_inference_steps=STEPS), ignore)
+            return await self.fallbacks.run(lease, asked or request(self.spec, num_inference_steps=STEPS), ignore)
 
 
 def inside_of(loaded: Any) -> SdxlModel:
-    return loaded.content
+    return loaded.networks
 
 
 def on_bench(scenario: Callable[[Bench], Any]) -> None:
@@ -128,9 +128,9 @@ def test_the_image_after_a_rung_is_the_solo_image(stage: str) -> None:
     async def scenario(bench: Bench) -> None:
         solo = (await bench.climb()).rendered.images[0]
         with running_out(part_of(bench.inside, stage), when=SPARED[stage]):
-            climbed = await bench.climb()
-        assert climbed.savings == (RUNG[stage],)
-        found = psnr(solo, climbed.rendered.images[0])
+            attempt = await bench.climb()
+        assert attempt.savings == (RUNG[stage],)
+        found = psnr(solo, attempt.rendered.images[0])
         assert found > MIN_PSNR[stage], f"PSNR {found:.1f} dB"
         assert (await bench.climb()).rendered.images[0].pixels == solo.pixels
 
@@ -197,7 +197,7 @@ def test_both_rows_one_after_the_other_give_what_they_give_together(model: SdxlM
 @pytest.mark.parametrize("size", [(64, 64), (128, 128), (256, 192), (72, 320), (640, 64)])
 def test_tiles_change_the_image_little(model: SdxlModel, size: tuple[int, int]) -> None:
     asked = request(spec_of(), width=size[0], height=size[1], num_inference_steps=3)
-    whole, tiled = (render(model, asked, ignore, frugality).images[0] for frugality in (LAVISH, TILED))
+    whole, tiled = (render(model, asked, ignore, memory_savings).images[0] for memory_savings in (NO_SAVINGS, TILED))
     assert (tiled.width, tiled.height) == size
     found = psnr(whole, tiled)
     assert found > 35, f"PSNR {found:.1f} dB"
@@ -243,7 +243,7 @@ def test_a_real_allocation_that_cannot_be_made_is_one() -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 def test_the_peak_on_a_gpu_is_observed() -> None:
-    async def scenario() -> Rendered:
+    async def scenario() -> RenderResult:
         engine = TorchEngine(device="cuda", dtype="float32", threads=0, fetch=ignore)  # type: ignore[arg-type]
         pool = ModelPool(FakeCatalogue([spec_of()]), engine)
         async with pool.lease("demo") as lease:
@@ -252,5 +252,5 @@ def test_the_peak_on_a_gpu_is_observed() -> None:
     spec: ModelSpec = spec_of()
     observed = asyncio.run(scenario()).activation_nbytes
     assert observed is not None
-    predicted = activation_nbytes(request(spec, width=1024, height=1024), 4, LAVISH, spec.widths)
+    predicted = activation_nbytes(request(spec, width=1024, height=1024), 4, NO_SAVINGS, spec.widths)
     assert predicted / 2 < observed < predicted * 2

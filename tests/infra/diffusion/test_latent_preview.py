@@ -28,7 +28,7 @@ from litestar_diffusion.infra.diffusion.latent_preview import (
 from litestar_diffusion.infra.diffusion.samplers import build_sampler
 from litestar_diffusion.infra.sdxl.components import SdxlModel
 from litestar_diffusion.infra.sdxl.decode import decode
-from litestar_diffusion.infra.sdxl.denoise import Forward, Strand
+from litestar_diffusion.infra.sdxl.denoise import Forward, ImageDenoise
 from litestar_diffusion.infra.sdxl.load import load_model
 from litestar_diffusion.infra.sdxl.text import encode
 from training.drawing import draw
@@ -79,18 +79,18 @@ def painted(
     spec: ModelSpec, model: SdxlModel, request: GenerationRequest
 ) -> tuple[list[tuple[RawImage, RawImage]], RawImage, RawImage]:
     """What the state and the denoised estimate look like at each step, then the final latents and the decoded image."""
-    strand = Strand(model, request, encode(model, request), 7)
-    forward = Forward(model, [strand])
+    denoise = ImageDenoise(model, request, encode(model, request), 7)
+    forward = Forward(model, [denoise])
     sampler = build_sampler(request.sampler, model.sampler_config, model.traits, request.timestep_spacing)
     seen: list[tuple[RawImage, RawImage]] = []
-    while not strand.finished:
-        state, at = strand.model_input(), float(strand.timestep())
+    while not denoise.finished:
+        state, at = denoise.model_input(), float(denoise.timestep())
         prediction = forward.predictions()[0]
         guided = prediction if len(prediction) == 1 else prediction[:1].lerp(prediction[1:], request.guidance_scale)
         clean = denoised(state, guided, signal_at(sampler, at), model.traits.prediction_type)
         seen.append((preview_of_state(state, model.preview), preview(clean, model.preview)))
-        strand.advance(prediction)
-    return seen, preview(strand.latents, model.preview), decode(model, strand.latents)[0]
+        denoise.advance(prediction)
+    return seen, preview(denoise.latents, model.preview), decode(model, denoise.latents)[0]
 
 
 @torch.inference_mode()

@@ -82,12 +82,12 @@ def test_keys_and_values_of_a_prompt_are_computed_once_unless_memory_is_short(
     layer = next(block.attn2 for block in model.unet.modules() if hasattr(block, "attn2"))
     calls: list[object] = []
     hook = layer.to_k.register_forward_hook(lambda *_: calls.append(None))
-    strands = SdxlRun(model, request(spec_named("demo"), guidance_scale=5.0, num_inference_steps=3)).strands
-    forward = Forward(model, strands, split_guidance=split)
+    denoises = SdxlRun(model, request(spec_named("demo"), guidance_scale=5.0, num_inference_steps=3)).denoises
+    forward = Forward(model, denoises, split_guidance=split)
     try:
         with torch.inference_mode():
             for _ in range(3):
-                strands[0].advance(forward.predictions()[0])
+                denoises[0].advance(forward.predictions()[0])
     finally:
         hook.remove()
     assert len(calls) == times

@@ -14,7 +14,7 @@ from litestar_diffusion.infra.device.precision import Precision
 from litestar_diffusion.infra.diffusion.upcast_layers import COMPUTED, Widener
 from litestar_diffusion.infra.sdxl.components import COMPONENT_NAMES, SdxlModel
 from litestar_diffusion.infra.sdxl.decode import decode
-from litestar_diffusion.infra.sdxl.load import load_model, weights_in
+from litestar_diffusion.infra.sdxl.load import load_model, weight_summary
 from litestar_diffusion.infra.sdxl.render import render
 
 MODELS = Path(__file__).parents[3] / "models"
@@ -52,7 +52,7 @@ def test_all_but_vectors_is_kept_narrow_and_the_bytes_are_foretold() -> None:
                 assert weight.dtype == kept, f"{name} {type(layer).__name__}.{tensor}"
     nbytes = [sum(part.nbytes for part in model.components) for model in (narrow, wide)]
     assert nbytes[0] == pytest.approx(nbytes[1] / 2, rel=0.02)
-    assert Precision(torch.float16, COMPUTED).nbytes(weights_in(spec_of(path), path)) == pytest.approx(
+    assert Precision(torch.float16, COMPUTED).nbytes(weight_summary(spec_of(path), path)) == pytest.approx(
         nbytes[0], rel=0.01
     )
 

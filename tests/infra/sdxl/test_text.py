@@ -292,4 +292,4 @@ def test_the_engine_gives_each_model_a_cache_of_the_size_in_the_settings() -> No
         finally:
             await engine.stop()
 
-    assert asyncio.run(loaded(12345)).content.prompts.max_nbytes == 12345
+    assert asyncio.run(loaded(12345)).networks.prompts.max_nbytes == 12345

@@ -17,7 +17,7 @@ from litestar_diffusion.domain.models.spec import Checkpoint, Folder, ModelName,
 from litestar_diffusion.infra.device.precision import Precision
 from litestar_diffusion.infra.diffusion.load_context import Loading
 from litestar_diffusion.infra.sdxl.components import SdxlModel
-from litestar_diffusion.infra.sdxl.load import load_model, weights_in
+from litestar_diffusion.infra.sdxl.load import load_model, weight_summary
 from litestar_diffusion.infra.weights.component_store import ComponentStore
 from litestar_diffusion.infra.weights.parallel_copy import ReadBy
 from tests.pipelines import put_demo_pipeline
@@ -100,7 +100,7 @@ def test_the_size_is_known_from_the_header() -> None:
     path = MODELS / "demo.safetensors"
     model = load(path)
     exact = sum(component.nbytes for component in model.components)
-    told = weights_in(spec_of(path), path)
+    told = weight_summary(spec_of(path), path)
     assert told.dtype == "F16"
     assert Precision(torch.float32, torch.float32).nbytes(told) == pytest.approx(exact, rel=0.01)
 

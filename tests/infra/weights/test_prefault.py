@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from litestar_diffusion.infra.weights.arena import HostArena
-from litestar_diffusion.infra.weights.prefault import Room, have_pages, leave_pages
+from litestar_diffusion.infra.weights.prefault import PrefaultBuffer, leave_pages, prefault
 from litestar_diffusion.infra.weights.safetensors_file import MappedFile
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="MADV_POPULATE_WRITE is Linux's")
@@ -26,7 +26,7 @@ def had(tensor: torch.Tensor, *, of_file: bool = False) -> int:
     """Bytes that were not there before."""
     kind = "RssFile" if of_file else "RssAnon"
     before = resident_nbytes(kind)
-    if not have_pages(tensor, of_file=of_file):
+    if not prefault(tensor, of_file=of_file):
         pytest.skip("the kernel is older than 5.14")
     return resident_nbytes(kind) - before
 
@@ -52,7 +52,7 @@ def test_pages_of_a_file_are_had_to_be_read(tmp_path: Path) -> None:
 
 
 def test_nothing_is_asked_for_nothing() -> None:
-    assert not have_pages(torch.empty(0))
+    assert not prefault(torch.empty(0))
 
 
 def test_pages_of_a_file_are_given_back_and_read_again(tmp_path: Path) -> None:
@@ -68,10 +68,10 @@ def test_pages_of_a_file_are_given_back_and_read_again(tmp_path: Path) -> None:
 
 def test_many_threads_have_all_pages_of_a_room() -> None:
     memory = HostArena((1 << 27) + 12345).buffer
-    room, before = Room(memory), resident_nbytes("RssAnon")
+    room, before = PrefaultBuffer(memory), resident_nbytes("RssAnon")
     with ThreadPoolExecutor(4) as threads:
-        for done in [threads.submit(room.have_pages) for _ in range(4)]:
+        for done in [threads.submit(room.prefault) for _ in range(4)]:
             done.result()
-    if not have_pages(memory[:1]):
+    if not prefault(memory[:1]):
         pytest.skip("the kernel is older than 5.14")
     assert resident_nbytes("RssAnon") - before > len(memory) * 0.9

@@ -12,7 +12,7 @@ COLD = {"LITESTAR_DIFFUSION__MODELS__DEFAULT": ""}
 ONE_MODEL = {**COLD, "LITESTAR_DIFFUSION__MEMORY__HOST": "40000000"}
 
 
-def rehearse(server: Server, model: str = "demo", **body: Any) -> dict[str, Any]:
+def run(server: Server, model: str = "demo", **body: Any) -> dict[str, Any]:
     answer = server.client.post(f"/generate/{model}?dry_run=true", json={**PROMPT, **body})
     assert answer.status_code == 200, answer.text
     return answer.json()
@@ -39,7 +39,7 @@ def test_nothing_is_loaded_and_what_is_foretold_then_happens(start_server: Start
     server = start_server(**ONE_MODEL)
     server.wait_until("/health/ready")
     before = server.client.get("/pool").json()
-    told = rehearse(server)
+    told = run(server)
     assert told["dry_run"] is True
     assert (told["residency"], told["evictions"], told["download"]) == ("cold", [], False)
     assert (told["estimate"]["load_s"], told["estimate"]["total_s"]) == (None, None), "nothing is known yet"
@@ -50,20 +50,20 @@ def test_nothing_is_loaded_and_what_is_foretold_then_happens(start_server: Start
     assert (made["parameters"], made["residency"]) == (told["parameters"], "cold")
     resident = server.client.get("/pool").json()["host"]["weights_nbytes"]
     assert told["memory"]["weights_nbytes"] == pytest.approx(resident, rel=1e-3), "but for gaps between tensors"
-    again = rehearse(server)
+    again = run(server)
     assert (again["residency"], again["evictions"]) == ("hot", [])
     assert again["estimate"]["load_s"] == 0
     assert again["estimate"]["total_s"] > 0
 
     for model, other in [("demo-vpred", "demo"), ("demo", "demo-vpred")]:
-        foretold = rehearse(server, model)
-        assert [(one["model"], one["tier"]) for one in foretold["evictions"]] == [(other, "host")]
-        assert set(foretold["evictions"][0]["components"]) == {"unet", "vae", "text_encoder", "text_encoder_2"}
-        assert foretold["waits_for_memory"] is False
+        eviction_preview = run(server, model)
+        assert [(one["model"], one["tier"]) for one in eviction_preview["evictions"]] == [(other, "host")]
+        assert set(eviction_preview["evictions"][0]["components"]) == {"unet", "vae", "text_encoder", "text_encoder_2"}
+        assert eviction_preview["waits_for_memory"] is False
         gone = evicted(server)
-        assert generate(server, model)["residency"] == foretold["residency"] == "cold"
-        assert evicted(server)[len(gone) :] == [(one["model"], one["nbytes"]) for one in foretold["evictions"]]
-    assert rehearse(server, "demo-vpred")["estimate"]["load_s"] > 0, "as long as the last time"
+        assert generate(server, model)["residency"] == eviction_preview["residency"] == "cold"
+        assert evicted(server)[len(gone) :] == [(one["model"], one["nbytes"]) for one in eviction_preview["evictions"]]
+    assert run(server, "demo-vpred")["estimate"]["load_s"] > 0, "as long as the last time"
 
     assert server.client.post("/models/demo/pin").json()["pinned"] is True
     for path in ("/generate/demo-vpred?dry_run=true", "/generate/demo-vpred"):
@@ -84,20 +84,20 @@ def test_nothing_is_loaded_and_what_is_foretold_then_happens(start_server: Start
 def test_parameters_and_warnings_are_those_of_the_request_itself(
     server: Server, model: str, body: dict[str, Any]
 ) -> None:
-    told, made = rehearse(server, model, **body), generate(server, model, **body)
+    told, made = run(server, model, **body), generate(server, model, **body)
     assert told["parameters"] == made["parameters"]
     assert told["warnings"] == made["warnings"]
     assert told["memory"]["savings"] == made["memory_savings"]
 
 
 def test_tokens_are_counted_as_the_models_own_tokenizer_reads_them(server: Server) -> None:
-    told = rehearse(server, prompt="a (red:1.3) circle", negative_prompt="green BREAK blue", prompt_2="")
+    told = run(server, prompt="a (red:1.3) circle", negative_prompt="green BREAK blue", prompt_2="")
     assert told["prompts"] == [
         {"field": "prompt", "tokens": 3, "chunks": 1, "ignored": []},
         {"field": "prompt_2", "tokens": 0, "chunks": 1, "ignored": []},
         {"field": "negative_prompt", "tokens": 2, "chunks": 2, "ignored": []},
     ]
-    cut = rehearse(server, prompt="red " * 100 + "zebra", long_prompts=False, guidance_scale=1)["prompts"]
+    cut = run(server, prompt="red " * 100 + "zebra", long_prompts=False, guidance_scale=1)["prompts"]
     assert [prompt["field"] for prompt in cut] == ["prompt"], "nothing else acts"
     assert cut[0]["tokens"] > 100
     assert cut[0]["chunks"] == 1
@@ -105,22 +105,22 @@ def test_tokens_are_counted_as_the_models_own_tokenizer_reads_them(server: Serve
 
 
 def test_the_sampler_is_told_as_it_will_run(server: Server) -> None:
-    plain = rehearse(server, num_inference_steps=5)["sampler"]
+    plain = run(server, num_inference_steps=5)["sampler"]
     assert (plain["name"], plain["scheduler"]) == ("euler", "EulerDiscreteScheduler")
     assert plain["evaluations"] == len(plain["timesteps"]) == 5
     assert plain["config"]["prediction_type"] == plain["prediction_type"] == "epsilon"
-    karras = rehearse(server, "demo-vpred", sampler="DPM++ 2M Karras")["sampler"]
+    karras = run(server, "demo-vpred", sampler="DPM++ 2M Karras")["sampler"]
     assert karras["scheduler"] == "DPMSolverMultistepScheduler"
     assert karras["config"]["use_karras_sigmas"] is True
     assert karras["config"]["rescale_betas_zero_snr"] is karras["zero_snr"] is True
     assert karras["config"]["timestep_spacing"] == karras["timestep_spacing"] == "trailing"
     assert karras["sigmas"] == sorted(karras["sigmas"], reverse=True)
-    assert rehearse(server, sampler="heun", num_inference_steps=5)["sampler"]["evaluations"] == 9
+    assert run(server, sampler="heun", num_inference_steps=5)["sampler"]["evaluations"] == 9
 
 
 def test_a_seed_that_is_left_out_is_drawn_and_the_parameters_can_be_posted(server: Server) -> None:
-    told = rehearse(server, seed=None)["parameters"]
-    assert told["seed"] != rehearse(server, seed=None)["parameters"]["seed"]
+    told = run(server, seed=None)["parameters"]
+    assert told["seed"] != run(server, seed=None)["parameters"]["seed"]
     assert server.client.post("/generate/demo", json=told).json()["parameters"] == told
 
 
@@ -165,7 +165,7 @@ def test_what_does_not_fit_is_refused_with_the_largest_size_that_would(start_ser
     )
     assert told["largest_width"] == real["largest_width"]
     assert told["needed_nbytes"] == real["needed_nbytes"]
-    frugal = rehearse(server, width=768, height=768, num_inference_steps=1)
+    frugal = run(server, width=768, height=768, num_inference_steps=1)
     assert frugal["memory"]["savings"] == ["tiled_decode"]
     assert frugal["memory"]["weights_nbytes"] + frugal["memory"]["activation_nbytes"] <= 100_000_000
 

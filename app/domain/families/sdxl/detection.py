@@ -11,7 +11,7 @@ from ...models.spec import SDXL_WIDTHS, FewStep, ModelOverrides, ModelTraits, Pr
 from ..distillation import USUAL_STEPS, FewStepReading, read_few_step
 from ..unsupported import lookalike, unsupported_variant
 from .configs import ComponentConfigs, SamplerConfig
-from .key_tensors import Shapes, checkpoint_problems, told
+from .key_tensors import Shapes, checkpoint_problems, join_problems
 
 _SIZE_PX = 1024
 _TURBO_SIZE_PX = 512
@@ -115,9 +115,11 @@ def _refuse_unfit(shapes: Shapes, configs: ComponentConfigs) -> None:
     if what is not None:
         raise NotServable(what)
     if any("lacks" in problem for problem in problems):
-        raise NotServable(f"{told(problems)}. Use a full SDXL checkpoint, with UNet, VAE and both text encoders.")
+        raise NotServable(
+            f"{join_problems(problems)}. Use a full SDXL checkpoint, with UNet, VAE and both text encoders."
+        )
     raise NotServable(
-        f"{told(problems)}. If it is a variant of SDXL with other sizes, put its diffusers configs into a folder "
+        f"{join_problems(problems)}. If it is a variant of SDXL with other sizes, put its diffusers configs into a folder "
         "<name>.config beside the file."
     )
 

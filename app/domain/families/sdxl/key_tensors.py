@@ -61,7 +61,7 @@ def component_problems(component: ComponentName, shapes: Shapes, configs: Compon
     return problems
 
 
-def told(problems: list[str]) -> str:
+def join_problems(problems: list[str]) -> str:
     """The first few problems in one sentence."""
     more = f"; and {len(problems) - _MAX_NAMED} more" if len(problems) > _MAX_NAMED else ""
     return f"{'; '.join(problems[:_MAX_NAMED])}{more}"

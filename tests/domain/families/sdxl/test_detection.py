@@ -40,8 +40,8 @@ def test_v_prediction_and_zero_snr_by_their_keys() -> None:
     found = reading({"v_pred": (), "ztsnr": ()})
     assert found.traits.prediction_type == "v_prediction"
     assert found.traits.zero_snr
-    assert any("the key v_pred" in line for line in found.evidence)
-    assert any("the key ztsnr" in line for line in found.evidence)
+    assert any("the key v_pred" in queue for queue in found.evidence)
+    assert any("the key ztsnr" in queue for queue in found.evidence)
 
 
 @pytest.mark.parametrize("spelling", ["v", "v_prediction", "V-Prediction"])
@@ -66,8 +66,8 @@ def test_the_header_beats_the_config_beside_the_file_and_the_config_beats_silenc
 def test_a_name_alone_makes_no_v_prediction_but_raises_a_doubt() -> None:
     found = reading(name="noobaiXL_vPred10")
     assert found.traits.prediction_type == "epsilon"
-    assert any("prediction_type" in line and "sidecar" in line for line in found.evidence)
-    assert not any("sidecar" in line for line in reading(name="vprecise").evidence)
+    assert any("prediction_type" in queue and "sidecar" in queue for queue in found.evidence)
+    assert not any("sidecar" in queue for queue in reading(name="vprecise").evidence)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_what_a_person_states_beats_what_is_found_and_the_evidence_says_so() -> 
         found, ModelOverrides(prediction_type="epsilon", zero_snr=False, few_step=False), "the sidecar"
     )
     assert (stated.traits.prediction_type, stated.traits.zero_snr, stated.traits.few_step) == ("epsilon", False, None)
-    assert all("the sidecar says so" in line for line in stated.evidence[:3])
+    assert all("the sidecar says so" in queue for queue in stated.evidence[:3])
 
 
 @pytest.mark.parametrize(
