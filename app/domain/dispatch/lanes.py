@@ -2,22 +2,22 @@
 
 from dataclasses import dataclass
 
-from ..models.spec import ModelName
+from ..models.assets import AssetSet
 from ..requests.request import GenerationRequest
 
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """Same model, same latent size. Steps, step counts, guidance, samplers and seeds may differ."""
+    """Same assets, same latent size. Steps, step counts, guidance, samplers and seeds may differ."""
 
-    model: ModelName
+    assets: AssetSet
     width: int
     height: int
 
 
 def lane_of(request: GenerationRequest) -> Lane:
     """The lane of a request."""
-    return Lane(request.model, request.width, request.height)
+    return Lane(request.assets, request.width, request.height)
 
 
 def rows_an_image(request: GenerationRequest) -> int:

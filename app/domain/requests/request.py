@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+from ..models.assets import AssetSet
 from ..models.spec import ModelName, TimestepSpacing
 from .parameters import OutputFormat
 from .samplers import SamplerChoice
+from .source import Source
 
 LATENT_SCALE = 8
 """Pixels of an image for each element of its latent; sizes are multiples of it."""
@@ -14,7 +16,10 @@ LATENT_SCALE = 8
 class GenerationRequest:
     """A request with every choice made; equal requests give equal images."""
 
-    model: ModelName
+    assets: AssetSet
+    """What it runs with."""
+    source: Source
+    """What its first latents are made from."""
     prompt: str
     prompt_2: str
     negative_prompt: str
@@ -37,6 +42,11 @@ class GenerationRequest:
     """Whether brackets weigh words."""
     output_format: OutputFormat
     output_quality: int
+
+    @property
+    def model(self) -> ModelName:
+        """The model of its assets."""
+        return self.assets.model
 
     @property
     def guided(self) -> bool:

@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 from ..errors import FieldError, InvalidRequest
+from ..models.assets import AssetSet
 from ..models.spec import ModelSpec, ModelTraits, TimestepSpacing
 from .parameters import MAX_SEED, GenerationParameters, Limits
 from .request import LATENT_SCALE, GenerationRequest, Resolved
 from .samplers import UnknownSampler, parse_sampler, spec_of, zero_snr_samplers
+from .source import FromNoise
 
 _STANDARD_STEPS = 25
 
@@ -38,7 +40,8 @@ def resolve(parameters: GenerationParameters, spec: ModelSpec, limits: Limits, *
     assert base_seed is not None
     negative_prompt = _first(parameters.negative_prompt, defaults.negative_prompt, "")
     request = GenerationRequest(
-        model=spec.name,
+        assets=AssetSet(spec.name),
+        source=FromNoise(),
         prompt=parameters.prompt,
         prompt_2=_first(parameters.prompt_2, parameters.prompt),
         negative_prompt=negative_prompt,
