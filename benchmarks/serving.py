@@ -14,18 +14,22 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from arguments import count
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 from rich.table import Table
-from server import Started, server
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.arguments import count
+from benchmarks.server import Started, server
+from tests.load.rates import p99, timed
 
 BODY = {"prompt": "a red circle on a blue background", "seed": 7}
 MODELS = Path(__file__).parents[1] / "models"
@@ -106,11 +110,11 @@ def _measure_server(started: Started, phases: _Phases, repeats: int) -> None:
             _generate(client, phase)
             phase.value = _s(time.monotonic() - started.begun)
         with phases.phase("hot image, 128 x 128, 14 steps with guidance, median") as phase:
-            phase.value = _ms([_timed(lambda: _generate(client, phase)) for _ in range(repeats)])
+            phase.value = _ms([timed(lambda: _generate(client, phase)) for _ in range(repeats)])
         with phases.phase("/health/live during a generation, p99") as phase:
-            taken = sorted(_health(client, phase))
+            taken = _health(client, phase)
             phase.figure += f" of {len(taken)}"
-            phase.value = f"{taken[int(len(taken) * 0.99) - 1] * 1000:.1f} ms"
+            phase.value = f"{p99(taken) * 1000:.1f} ms"
 
 
 def _generate(client: httpx.Client, phase: Phase, **parameters: int) -> None:
@@ -136,7 +140,7 @@ def _health(client: httpx.Client, phase: Phase) -> list[float]:
     taken: list[float] = []
     try:
         while worker.is_alive():
-            taken.append(_timed(lambda: client.get("/health/live", timeout=phase.left_s()).raise_for_status()))
+            taken.append(timed(lambda: client.get("/health/live", timeout=phase.left_s()).raise_for_status()))
             time.sleep(0.005)
     finally:
         worker.join()
@@ -171,13 +175,7 @@ def _baseline(repeats: int) -> list[float]:
         made.images[0].save(os.devnull, format="PNG")
 
     generate()
-    return [_timed(generate) for _ in range(repeats)]
-
-
-def _timed(work: Callable[[], object]) -> float:
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
+    return [timed(generate) for _ in range(repeats)]
 
 
 def _s(seconds: float) -> str:

@@ -12,12 +12,19 @@ import sys
 import tempfile
 from pathlib import Path
 
-from arguments import count
 from rich.console import Console
 from rich.markup import escape
+from rich.status import Status
 from rich.table import Table
-from server import server
-from soaking import FACTORY, GROWTH, Report, Soak, environment, plan, write_models
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.arguments import count
+from benchmarks.server import Started, server
+from tests.load.clients import Clients
+from tests.load.models import environment, write_models
+from tests.load.plans import Ask, soak_plan
+from tests.load.soak import FACTORY, GROWTH, Soak, SoakReport
 
 _MODELS = 10
 _START_S = 120.0
@@ -34,29 +41,32 @@ def main() -> None:
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory() as folder, console.status("writing models") as status:
         models = write_models(Path(folder), _MODELS)
-        asks = plan(options.requests, models, options.seed)
+        asks = soak_plan(options.requests, models, options.seed)
         with server(Path(folder), environment(Path(folder)), FACTORY) as started:
             status.update("starting a server")
             started.wait_until_ok("/health/ready", _START_S)
-            soak = Soak(
-                started.url, started.process.pid, models, asks, clients=options.clients, on_progress=status.update
-            )
-            report = asyncio.run(soak.run())
+            report = asyncio.run(_soak(started, models, asks, options.clients, status))
     Console().print(_table(report, options.clients))
-    for line in report.wrong[:_SHOWN]:
+    for line in report.tally.wrong[:_SHOWN]:
         console.print(f"[red]wrong:[/red] {escape(line)}")
-    sys.exit(bool(report.wrong) or report.growth > GROWTH)
+    sys.exit(bool(report.tally.wrong) or report.growth > GROWTH)
 
 
-def _table(report: Report, clients: int) -> Table:
+async def _soak(started: Started, models: list[str], asks: list[Ask], count: int, status: Status) -> SoakReport:
+    async with Clients(started.url, count, on_progress=status.update) as clients:
+        return await Soak(clients, started.process.pid, models, asks).run()
+
+
+def _table(report: SoakReport, clients: int) -> Table:
     table = Table("figure", "value", title=f"{_MODELS} models in memory for three")
-    refused = ", ".join(f"{count} {code}" for code, count in sorted(report.refused.items()))
+    tally = report.tally
+    refused = ", ".join(f"{count} {code}" for code, count in sorted(tally.refused.items()))
     rows = {
         f"requests from {clients} clients": report.requests,
-        "clients that left early": report.left,
-        "failed as they had to": f"{report.refused.total()}: {refused}",
-        "images, equal to the same request's alone": report.equal,
-        "wrong": len(report.wrong),
+        "clients that left early": tally.left,
+        "failed as they had to": f"{tally.refused.total()}: {refused}",
+        "images, equal to the same request's alone": tally.compared,
+        "wrong": len(tally.wrong),
         "leases left, requests left": f"{report.leases}, {report.waiting}",
         "most models in memory at once": report.most_resident,
         "evictions": report.evictions,

@@ -17,16 +17,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from arguments import count
-from full_size import write_full_size
 from rich.console import Console
 from rich.table import Table
-from soaking import own_nbytes
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.arguments import count
+from benchmarks.full_size import write_full_size
 from litestar_diffusion.bootstrap import Services, build
 from litestar_diffusion.domain.requests.parameters import GenerationParameters
 from litestar_diffusion.infra.telemetry.logging import configure_logging
 from litestar_diffusion.settings import MemorySettings, ModelsSettings, Settings
+from tests.load.soak import own_nbytes
 
 _DTYPES = ("bfloat16", "float16", "float32")
 _ELEMENTS = 3_470_000_000
@@ -146,8 +148,8 @@ def _wrong(swaps: list[Swap]) -> list[str]:
 
 def _growth(swaps: list[Swap]) -> float:
     """How far memory moved, up or down, from where it was after the first two swaps."""
-    run_to_completion = [swap.own_nbytes for swap in swaps[1:]]
-    return max(abs(nbytes / run_to_completion[0] - 1) for nbytes in run_to_completion) if run_to_completion else 0.0
+    after_first = [swap.own_nbytes for swap in swaps[1:]]
+    return max(abs(nbytes / after_first[0] - 1) for nbytes in after_first) if after_first else 0.0
 
 
 def _table(swaps: list[Swap], dtype: str) -> Table:

@@ -8,7 +8,6 @@ import argparse
 import statistics
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.arguments import count
 from benchmarks.server import server
+from tests.load.rates import health_watched, images_a_second, median_of, p99, timed
 
 _BODY = {"prompt": "a red circle on a blue background", "seed": 7}
 _STEPS, _GUIDANCE, _SIDE_PX = 14, 3.0, 128
@@ -58,7 +58,7 @@ def _one_client(client: httpx.Client, repeats: int, table: Table) -> None:
     ask: Callable[[], Any] = lambda: client.post("/generate/demo", json=_BODY).raise_for_status()  # noqa: E731
     for warm in (ask, ask, pipeline):
         warm()
-    ours, theirs = zip(*((_timed(ask), _timed(pipeline)) for _ in range(repeats)), strict=True)
+    ours, theirs = zip(*((timed(ask), timed(pipeline)) for _ in range(repeats)), strict=True)
     one, other = statistics.median(ours), statistics.median(theirs)
     table.add_row("over HTTP, p50", f"{one * 1000:.0f} ms")
     table.add_row("diffusers' pipeline, its call alone, p50", f"{other * 1000:.0f} ms")
@@ -66,43 +66,26 @@ def _one_client(client: httpx.Client, repeats: int, table: Table) -> None:
 
 
 def _many_clients(client: httpx.Client, clients: int, repeats: int, table: Table) -> None:
-    """Images a second of one client and of many, and what `/health/live` takes meanwhile."""
-    _rate(client, clients, 2 * clients)  # how large a batch pays is found out here
-    single = _rate(client, 1, repeats)
-    ended, waits = threading.Event(), list[float]()
-    watching = threading.Thread(target=_watch_health, args=(client.base_url, ended, waits))
-    watching.start()
-    many = _rate(client, clients, clients * max(3, repeats // 4))
-    ended.set()
-    watching.join()
+    """Images a second of one client and of many, and what `/health/live` takes at the same time."""
+
+    def rate(count: int, images: int) -> float:
+        return images_a_second(client, "/generate/demo", _BODY, clients=count, images=images)
+
+    rate(clients, 2 * clients)  # the dispatcher learns here how large a batch pays
+    single = rate(1, repeats)
+    with health_watched(client.base_url) as waits:
+        many = rate(clients, clients * max(3, repeats // 4))
     table.add_row("images a second, one client", f"{single:.2f}")
     table.add_row(f"images a second, {clients} clients", f"{many:.2f}")
     table.add_row("gain", f"{many / single:.2f}")
-    p99 = sorted(waits)[max(0, int(len(waits) * 0.99) - 1)]
-    table.add_row(f"/health/live meanwhile, p99 of {len(waits)}", f"{p99 * 1000:.1f} ms")
-
-
-def _rate(client: httpx.Client, clients: int, images: int) -> float:
-    def ask(number: int) -> None:
-        client.post("/generate/demo", json={**_BODY, "seed": number}).raise_for_status()
-
-    with ThreadPoolExecutor(clients) as pool:
-        begun = time.perf_counter()
-        list(pool.map(ask, range(images)))
-        return images / (time.perf_counter() - begun)
-
-
-def _watch_health(url: httpx.URL, ended: threading.Event, waits: list[float]) -> None:
-    with httpx.Client(base_url=url) as client:
-        while not ended.wait(0.02):
-            waits.append(_timed(lambda: client.get("/health/live")))
+    table.add_row(f"/health/live at the same time, p99 of {len(waits)}", f"{p99(waits) * 1000:.1f} ms")
 
 
 def _cancelling(client: httpx.Client, table: Table) -> None:
     """From the moment at which one client leaves to the answer of the next, less what that takes alone."""
     short = {**_BODY, "num_inference_steps": 1, "reproducible": True}
     long = {**_BODY, "num_inference_steps": 150, "reproducible": True}
-    alone = statistics.median(_timed(lambda: client.post("/generate/demo", json=short)) for _ in range(5))
+    alone = median_of(lambda: client.post("/generate/demo", json=short), 5)
     delays: list[float] = []
     for _ in range(5):
         with ThreadPoolExecutor(2) as pool:
@@ -142,12 +125,6 @@ def _pipeline() -> Callable[[], object]:
         )
 
     return generate
-
-
-def _timed(work: Callable[[], object]) -> float:
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Ends with 1 if anything is wrong.
 """
 
 import argparse
+import asyncio
 import sys
 import tempfile
 import time
@@ -13,18 +14,19 @@ from pathlib import Path
 
 import httpx
 from rich.console import Console
+from rich.status import Status
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.arguments import count
 from benchmarks.server import server
-from benchmarks.storm import SHARED_PSNR_DB, Outcome, alone, asks, rage
+from tests.load.clients import SHARED_PSNR_DB, Clients, Tally
+from tests.load.models import ONE_MODEL
+from tests.load.plans import Ask, storm_plan
+from tests.load.soak import FACTORY
 
-_ROOT = Path(__file__).parents[1]
 _START_S = 120
-ONE_MODEL = {"LITESTAR_DIFFUSION__MODELS__DEFAULT": "", "LITESTAR_DIFFUSION__MEMORY__HOST": "60000000"}
-"""Memory for one of the two models and a batch of images."""
 
 
 def main() -> None:
@@ -36,43 +38,45 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the storm (default: 0)")
     options = parser.parse_args()
     console = Console(stderr=True)
-    everything = asks(options.seed, options.requests, options.distinct)
+    asks = storm_plan(options.requests, options.distinct, options.seed)
     with (
+        console.status("starting a server") as status,
         tempfile.TemporaryDirectory() as folder,
-        server(Path(folder), {"PYTHONPATH": str(_ROOT), **ONE_MODEL}, "benchmarks.injecting:create_app") as started,
+        server(Path(folder), ONE_MODEL, FACTORY) as started,
     ):
-        url = started.url
         started.wait_until_ok("/health/ready", _START_S)
-        with console.status("asking for each request alone"):
-            begun = time.monotonic()
-            expected = alone(url, everything)
-            alone_s = time.monotonic() - begun
-        with console.status("raging"):
-            begun = time.monotonic()
-            outcome = rage(url, everything, expected, options.clients)
-            raged_s = time.monotonic() - begun
-        pool = httpx.get(f"{url}/pool").json()
-        healthy = httpx.get(f"{url}/health/ready").status_code == 200
-    table = Table("figure", "value", title=f"{options.requests} requests from {options.clients} clients")
-    table.add_row(f"{len(expected)} distinct requests, one after the other", f"{alone_s:.1f} s")
-    table.add_row("the storm", f"{raged_s:.1f} s")
-    _add(table, outcome)
-    table.add_row("leases left", str(pool["leases"]))
+        table = Table("figure", "value", title=f"{options.requests} requests from {options.clients} clients")
+        tally = asyncio.run(_storm(started.url, asks, options.clients, table, status))
+        leases = httpx.get(f"{started.url}/pool").json()["leases"]
+        healthy = httpx.get(f"{started.url}/health/ready").status_code == 200
+    _add(table, tally)
+    table.add_row("leases left", str(leases))
     table.add_row("healthy", "yes" if healthy else "no")
     Console().print(table)
-    for line in outcome.wrong:
+    for line in tally.wrong:
         console.print(line, markup=False)
-    sys.exit(bool(outcome.wrong) or not healthy or pool["leases"] != 0)
+    sys.exit(bool(tally.wrong) or not healthy or leases != 0)
 
 
-def _add(table: Table, outcome: Outcome) -> None:
-    table.add_row("answered, and compared", str(outcome.answered))
-    table.add_row("refused as injected", str(outcome.refused_as_injected))
-    table.add_row("clients that left", str(outcome.left))
+async def _storm(url: str, asks: list[Ask], count: int, table: Table, status: Status) -> Tally:
+    async with Clients(url, count, on_progress=status.update) as clients:
+        begun = time.monotonic()
+        distinct = await clients.ask_alone(asks)
+        table.add_row(f"{distinct} distinct requests, one after the other", f"{time.monotonic() - begun:.1f} s")
+        begun = time.monotonic()
+        await clients.storm(asks)
+        table.add_row("the storm", f"{time.monotonic() - begun:.1f} s")
+        return clients.tally
+
+
+def _add(table: Table, tally: Tally) -> None:
+    table.add_row("answered, and compared", str(tally.compared))
+    table.add_row("refused as injected", str(tally.refused.total()))
+    table.add_row("clients that left", str(tally.left))
     table.add_row(
-        f"least like (at least {SHARED_PSNR_DB:g} dB, equal where reproducible)", f"{outcome.lowest_psnr_db:.1f} dB"
+        f"least like (at least {SHARED_PSNR_DB:g} dB, equal if reproducible)", f"{tally.lowest_psnr_db:.1f} dB"
     )
-    table.add_row("wrong", str(len(outcome.wrong)))
+    table.add_row("wrong", str(len(tally.wrong)))
 
 
 if __name__ == "__main__":

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.soaking import FACTORY, GROWTH, Soak, environment, plan, write_models
-from tests.conftest import StartServer
+from tests.conftest import Server, StartServer
+from tests.load.clients import Clients
+from tests.load.models import environment, write_models
+from tests.load.plans import Ask, soak_plan
+from tests.load.soak import FACTORY, GROWTH, Soak, SoakReport
 
 MODELS, REQUESTS, CLIENTS = 10, 60, 8
 
@@ -15,15 +18,21 @@ MODELS, REQUESTS, CLIENTS = 10, 60, 8
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 def test_images_books_and_memory_survive_a_storm_of_clients(start_server: StartServer, tmp_path: Path) -> None:
     models = write_models(tmp_path, MODELS)
-    asks = plan(REQUESTS, models, seed=6)
+    asks = soak_plan(REQUESTS, models, seed=6)
     server = start_server(FACTORY, **environment(tmp_path))
     server.wait_until("/health/ready")
-    report = asyncio.run(Soak(server.url, server.process.pid, models, asks, clients=CLIENTS).run())
+    report = asyncio.run(soak(server, models, asks))
 
-    assert report.wrong == []
+    tally = report.tally
+    assert tally.wrong == []
     assert (report.leases, report.waiting) == (0, 0)
-    assert report.left + report.equal + report.refused.total() == REQUESTS
-    assert min(report.left, report.equal, report.refused.total()) > 0, report
+    assert tally.finished == REQUESTS
+    assert min(tally.left, tally.compared, tally.refused.total()) > 0, report
     assert report.evictions > MODELS
     assert report.most_resident == 3, report
     assert report.growth < GROWTH, report
+
+
+async def soak(server: Server, models: list[str], asks: list[Ask]) -> SoakReport:
+    async with Clients(server.url, CLIENTS) as clients:
+        return await Soak(clients, server.process.pid, models, asks).run()

@@ -65,8 +65,8 @@ def test_defaults_that_break_the_limits_are_told(tmp_path: Path) -> None:
     ("name", "content", "reason"),
     [("x.safetensors", b"", "empty"), ("x.ckpt", b"\x80\x02", "convert it"), ("x.png", b"\x89PNG", "truncated")],
 )
-def test_what_is_unusable_is_told_with_the_reason(tmp_path: Path, name: str, networks: bytes, reason: str) -> None:
-    (tmp_path / name).write_bytes(networks)
+def test_what_is_unusable_is_told_with_the_reason(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
+    (tmp_path / name).write_bytes(content)
     with pytest.raises(UnusableModel, match=reason):
         explain(tmp_path / name)
 
