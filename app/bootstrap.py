@@ -13,8 +13,8 @@ from .domain.dispatch.fair_queue import AgingPolicy
 from .domain.dry_run import DryRun
 from .domain.engine import Engine
 from .domain.errors import DiffusionError
-from .domain.generator import ImageGenerator
-from .domain.jobs.job_store import JobBoard, JobPolicy
+from .domain.generator import ImageGenerator, LocalImageGenerator
+from .domain.jobs.job_store import JobPolicy, JobStore
 from .domain.memory.budget import Budget
 from .domain.memory.event_history import History
 from .domain.memory.events import OnPoolEvent, PoolEvent
@@ -46,7 +46,7 @@ class Services:
     pool: ModelPool
     dispatcher: Dispatcher
     generator: ImageGenerator
-    job_board: JobBoard
+    job_store: JobStore
     dry_runs: DryRun
     metrics: Metrics = field(default_factory=Metrics)
     history: History = field(default_factory=History)
@@ -173,9 +173,7 @@ def build(settings: Settings) -> Services:
     )
     dispatcher = Dispatcher(pool, engine, dispatch_policy(settings))
     writer = PillowImageWriter()
-    generator = ImageGenerator(
-        catalogue, dispatcher, engine, writer, settings.limits, on_generated=metrics.on_generated
-    )
+    generator = LocalImageGenerator(catalogue, dispatcher, writer, settings.limits, on_generated=metrics.on_generated)
     inspector = ConfigInspector(lambda source: cached_snapshot(source, cache))
     dry_runs = DryRun(catalogue, pool, dispatcher, engine, inspector, settings.limits)
     metrics.watch(pool, dispatcher)
@@ -186,7 +184,7 @@ def build(settings: Settings) -> Services:
         pool=pool,
         dispatcher=dispatcher,
         generator=generator,
-        job_board=JobBoard(generator, writer, job_policy(settings), on_ended=log_job),
+        job_store=JobStore(generator, writer, job_policy(settings), on_ended=log_job),
         dry_runs=dry_runs,
         metrics=metrics,
         history=history,

@@ -104,7 +104,7 @@ class DiffusionPlugin(InitPlugin):
                 "dispatcher": _provide(services.dispatcher),
                 "service_facts": _provide(self._facts()),
                 "metrics_source": _provide(services.metrics),
-                "job_board": _provide(services.job_board),
+                "job_store": _provide(services.job_store),
                 "keep_alive_s": _provide(config.settings.jobs.keep_alive_s),
                 "recent_decisions": _provide(services.history.recent),
             },

@@ -16,14 +16,13 @@ from .domain.dispatch.dispatcher import Dispatcher
 from .domain.dispatch.lanes import lane_of
 from .domain.dry_run import DryRun
 from .domain.errors import OutOfMemory, UnknownModel
-from .domain.generator import ImageGenerator
-from .domain.jobs.job_store import JobBoard
+from .domain.generator import LocalImageGenerator
+from .domain.jobs.job_store import JobStore
 from .domain.memory.budget import Budget
 from .domain.memory.pool import ModelPool
 from .domain.models.components import Component, ComponentId, LoadedModel, LoadProgress, OnLoad
 from .domain.models.spec import Checkpoint, ModelName, ModelSpec, ModelTraits
 from .domain.requests.inspection import Inspection, PromptFacts, SamplerFacts
-from .domain.requests.parameters import Limits
 from .domain.requests.rendering import NO_SAVINGS, MemorySavings, OnPreview, OnStep, RawImage, RenderResult
 from .domain.requests.request import GenerationRequest
 from .infra.image_encoding import PillowImageWriter
@@ -57,6 +56,10 @@ class FakeCatalogue:
         if name not in self._specs:
             raise UnknownModel(name, sorted(self._specs))
         return self._specs[ModelName(name)]
+
+    async def find(self, name: str) -> ModelSpec:
+        """The entry of this name; UnknownModel if there is none."""
+        return self.get(name)
 
     def mark_unusable(self, name: ModelName, version: str, reason: str) -> None:
         """Remember the reason."""
@@ -270,7 +273,7 @@ def fake_services(*specs: ModelSpec, settings: Settings | None = None, engine: F
     pool = ModelPool(catalogue, engine, Budget(), on_event=metrics.on_event)
     dispatcher = Dispatcher(pool, engine, dispatch_policy(settings))
     writer = PillowImageWriter()
-    generator = ImageGenerator(catalogue, dispatcher, engine, writer, Limits(), on_generated=metrics.on_generated)
+    generator = LocalImageGenerator(catalogue, dispatcher, writer, settings.limits, on_generated=metrics.on_generated)
     metrics.watch(pool, dispatcher)
     return Services(
         settings=settings,
@@ -279,8 +282,8 @@ def fake_services(*specs: ModelSpec, settings: Settings | None = None, engine: F
         pool=pool,
         dispatcher=dispatcher,
         generator=generator,
-        job_board=JobBoard(generator, writer, job_policy(settings)),
-        dry_runs=DryRun(catalogue, pool, dispatcher, engine, FakeInspector(), Limits()),
+        job_store=JobStore(generator, writer, job_policy(settings)),
+        dry_runs=DryRun(catalogue, pool, dispatcher, engine, FakeInspector(), settings.limits),
         metrics=metrics,
     )
 

@@ -6,10 +6,8 @@ from pathlib import Path
 import click
 import msgspec
 
-from ..domain.errors import FieldError
 from ..domain.generator import Generated, Timings
 from ..domain.requests.parameters import GenerationParameters
-from ..domain.requests.resolution import resolve
 from ..settings import Settings, load_settings
 from .options import settings_option
 from .output import Output
@@ -42,19 +40,10 @@ def generate(
     if "output_format" not in given:
         given["output_format"] = output.format()
     model = model or settings.models.default or "demo"
-    parameters, wrong = parameters_of({"prompt": prompt, **given})
-    if wrong:
-        _refuse(settings, model, parameters, wrong)
+    parameters = parameters_of({"prompt": prompt, **given})
     output.check(parameters)
     generated = asyncio.run(_generated(settings, model, parameters))
     _deliver(generated, output)
-
-
-def _refuse(settings: Settings, model: str, parameters: GenerationParameters, wrong: list[FieldError]) -> None:
-    """Name the wrong options, and those that break a limit along with them."""
-    from ..bootstrap import build  # here, because `--help` need not wait for it
-
-    build(settings).generator.check(model, parameters, wrong)
 
 
 async def _generated(settings: Settings, model: str, parameters: GenerationParameters) -> Generated:
@@ -65,9 +54,7 @@ async def _generated(settings: Settings, model: str, parameters: GenerationParam
     keep_freed_memory()
     configure_logging(settings.log.format, "error")  # warnings come with the result
     services = build(_without_default_model(settings))
-    resolve(
-        parameters, services.catalogue.get(model), settings.limits, random_seed=0
-    )  # refuses before torch is imported
+    await services.generator.check(model, parameters)  # refuses before torch is imported
     async with services.running():
         with progress_shown() as on_progress:
             return await services.generator.generate(model, parameters, on_progress=on_progress)

@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 import click
 from msgspec import inspect
 
-from ..domain.errors import FieldError, InvalidRequest
+from ..domain.errors import InvalidRequest
 from ..domain.requests.parameters import GenerationParameters
-from ..domain.validation import convert_all, convert_rest
+from ..domain.validation import convert_all
 
 ARGUMENT = "prompt"
 """The one field that is not an option."""
@@ -28,13 +28,16 @@ def with_parameters(function: _Function) -> _Function:
     return function
 
 
-def parameters_of(stated: Mapping[str, str]) -> tuple[GenerationParameters, list[FieldError]]:
-    """What the options say, with text standing for numbers; wrong ones are left out, and named in the second value."""
+def parameters_of(stated: Mapping[str, str]) -> GenerationParameters:
+    """Convert the options, in which text stands for numbers.
+
+    Raises:
+        InvalidRequest: naming every wrong option.
+    """
     parameters, errors = convert_all(stated, GenerationParameters, strict=False)
-    rest = parameters or convert_rest(stated, GenerationParameters, errors, strict=False)
-    if rest is None:
+    if parameters is None:
         raise InvalidRequest(errors)
-    return rest, errors
+    return parameters
 
 
 def option_name(field: str) -> str:

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 from .dispatch.dispatcher import Dispatcher
 from .engine import Engine
+from .errors import UnusableModel
 from .generator import random_seed
 from .memory.eviction_preview import EvictionPreview
 from .memory.plan import Fallback, saved, warnings
 from .memory.pool import ModelPool
 from .models.catalogue import Catalogue
-from .models.spec import HubRepository, ModelSpec
+from .models.spec import ModelSpec
 from .requests.inspection import Inspection, Inspector
 from .requests.parameters import GenerationParameters, Limits
 from .requests.request import GenerationRequest
@@ -81,7 +82,9 @@ class DryRun:
             DiffusionError: what the request would fail with, a full queue included, as far as that can be told beforehand:
                 that the device runs out of memory cannot.
         """
-        spec = self._catalogue.get(model)
+        spec = await self._catalogue.find(model)
+        if spec.unusable is not None:
+            raise UnusableModel(model, spec.unusable)
         resolved = resolve(parameters, spec, self._limits, random_seed=random_seed())
         request = resolved.request
         await self._engine.start()
@@ -100,10 +103,10 @@ class DryRun:
             available_nbytes=plan.room_nbytes + weights if weights is not None else None,
             savings=savings,
             eviction_preview=eviction_preview,
-            download=isinstance(spec.source, HubRepository) and spec.nbytes is None,
+            download=not spec.on_disk,
             before=self._dispatcher.depth,
             estimate=self._estimate(spec, request, eviction_preview),
-            warnings=resolved.warnings + inspection.warnings + warnings(savings),
+            warnings=_not_on_disk(spec) + resolved.warnings + inspection.warnings + warnings(savings),
         )
 
     def _estimate(self, spec: ModelSpec, request: GenerationRequest, eviction_preview: EvictionPreview) -> Estimate:
@@ -115,3 +118,12 @@ class DryRun:
             load_s=0.0 if eviction_preview.residency == "device" else known,
             run_s=self._dispatcher.seconds(request),
         )
+
+
+def _not_on_disk(spec: ModelSpec) -> tuple[str, ...]:
+    """Without the files, defaults are guessed from the repository's name."""
+    if spec.on_disk:
+        return ()
+    return (
+        f"Model {spec.name!r} has not been downloaded yet: parameters that you leave out may change with its files.",
+    )

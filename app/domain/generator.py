@@ -1,19 +1,20 @@
-"""The one thing that controllers, the command line and embedding applications call to make images."""
+"""The generator port: what controllers, the command line and embedding applications call to make images."""
 
 import asyncio
 import secrets
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from .dispatch.dispatcher import Dispatcher, JobResult
 from .dispatch.job import Job
-from .engine import Engine
-from .errors import FieldError, InvalidRequest, UnusableModel
+from .errors import InvalidRequest, UnusableModel
 from .memory.ledger import Found
 from .memory.plan import Fallback, warnings
 from .models.catalogue import Catalogue
+from .models.spec import ModelSpec
 from .requests.image_metadata import image_facts
 from .requests.parameters import GenerationParameters, Limits, OutputFormat
 from .requests.progress import OnProgress
@@ -66,25 +67,75 @@ class Generated:
     warnings: tuple[str, ...]
 
 
-class ImageGenerator:
-    """Resolves parameters, runs them through the dispatcher, encodes what comes out."""
+@runtime_checkable
+class ImageGenerator(Protocol):
+    """Makes images; behind it is this process's dispatcher, or a cluster's."""
+
+    async def generate(
+        self,
+        model: str,
+        parameters: GenerationParameters,
+        *,
+        job_id: str | None = None,
+        client: str = "",
+        on_progress: OnProgress | None = None,
+        previews: bool = False,
+    ) -> Generated:
+        """Make images and wait for them. If the waiting task is cancelled, the work stops before its next step.
+
+        Args:
+            model: name of a catalogue entry.
+            parameters: what to make.
+            job_id: shows up in logs; made if absent.
+            client: sender; clients share the device fairly.
+            on_progress: receives places in the queue, loading and steps, from other threads.
+            previews: whether it receives unfinished images too.
+
+        Raises:
+            DiffusionError: see `errors`; nothing else is raised on purpose.
+        """
+        ...
+
+    async def check(self, model: str, parameters: GenerationParameters) -> None:
+        """Refuse a request for what can be told without the files of its model.
+
+        Args:
+            model: name of a catalogue entry.
+            parameters: what to make.
+
+        Raises:
+            UnknownModel: no such entry.
+            UnusableModel: the entry is known to be broken.
+            InvalidRequest: with every field that breaks a limit.
+        """
+        ...
+
+    def refuse_if_full(self, client: str) -> None:
+        """Refuse a request before anything is done for it, if it would have to wait behind too many.
+
+        Raises:
+            QueueFull, TooManyRequests, ShuttingDown, EngineStuck: as `generate` does.
+        """
+        ...
+
+
+class LocalImageGenerator:
+    """Fulfils `ImageGenerator` with this process's dispatcher: checks, runs, encodes."""
 
     def __init__(
         self,
         catalogue: Catalogue,
         dispatcher: Dispatcher,
-        engine: Engine,
         writer: ImageWriter,
         limits: Limits,
         *,
         clock: Callable[[], float] = time.monotonic,
         on_generated: Callable[[Generated], None] = lambda _generated: None,
     ) -> None:
-        """Build it; `on_generated` hears of every finished request and must return at once."""
+        """Build it; `on_generated` receives every finished request and must return at once."""
         self._on_generated = on_generated
         self._catalogue = catalogue
         self._dispatcher = dispatcher
-        self._engine = engine
         self._writer = writer
         self._limits = limits
         self._clock = clock
@@ -99,25 +150,10 @@ class ImageGenerator:
         on_progress: OnProgress | None = None,
         previews: bool = False,
     ) -> Generated:
-        """Make images and wait for them. Cancelling the waiting task stops the work before its next step.
-
-        Args:
-            model: name of a catalogue entry.
-            parameters: what to make.
-            job_id: shows up in logs; made when absent.
-            client: who asks; clients share the device fairly.
-            on_progress: hears of the queue, of loading and of every step, from other threads.
-            previews: whether it hears of unfinished images too.
-
-        Raises:
-            DiffusionError: see `errors`; nothing else is raised on purpose.
-        """
+        """Make images and wait for them; see `ImageGenerator.generate`."""
         begun = self._clock()
-        spec = self._catalogue.get(model)
-        resolved = resolve(parameters, spec, self._limits, random_seed=random_seed())
-        request = resolved.request
-        await self._engine.start()
-        plan = self._dispatcher.plan(spec, request)
+        spec = await self._checked(model, parameters)
+        chosen_seed = random_seed()
         job = Job(
             id=job_id or uuid.uuid4().hex,
             model=spec.name,
@@ -126,7 +162,10 @@ class ImageGenerator:
             on_progress=on_progress,
             previews=previews,
         )
-        job_result = await self._dispatcher.run(job, request, plan)
+        job_result = await self._dispatcher.run(
+            job, lambda fetched: resolve(parameters, fetched, self._limits, random_seed=chosen_seed)
+        )
+        request = job_result.resolved.request
         written_from = self._clock()
         images = await asyncio.gather(
             *(
@@ -143,39 +182,26 @@ class ImageGenerator:
             found=job_result.found,
             step_timings=job_result.rendered.step_timings,
             savings=job_result.savings,
-            warnings=resolved.warnings + job_result.rendered.warnings + warnings(job_result.savings),
+            warnings=job_result.resolved.warnings + job_result.rendered.warnings + warnings(job_result.savings),
         )
         self._on_generated(generated)
         return generated
 
     def refuse_if_full(self, client: str) -> None:
-        """Refuse a request before anything is done for it, if it would have to wait behind too many.
-
-        Raises:
-            QueueFull, TooManyRequests, ShuttingDown, EngineStuck: as `generate` does.
-        """
+        """Refuse a request that would have to wait behind too many; see `ImageGenerator.refuse_if_full`."""
         self._dispatcher.refuse_if_full(client)
 
-    def check(self, model: str, parameters: GenerationParameters, wrong: Sequence[FieldError]) -> None:
-        """Refuse parameters that hold wrong fields, and name those that break a limit along with them.
+    async def check(self, model: str, parameters: GenerationParameters) -> None:
+        """Refuse a request for what can be told without files; see `ImageGenerator.check`."""
+        await self._checked(model, parameters)
 
-        Args:
-            model: name of a catalogue entry.
-            parameters: without the wrong fields.
-            wrong: what is known to be wrong already.
-
-        Raises:
-            UnknownModel: no such entry.
-            InvalidRequest: with `wrong` and whatever breaks a limit besides.
-            UnusableModel: the entry is known to be broken.
-        """
-        named = {error.field for error in wrong}
-        spec = self._catalogue.get(model)
-        broken = broken_limits(parameters, spec, self._limits)
-        if errors := [*wrong, *(error for error in broken if error.field not in named)]:
-            raise InvalidRequest(errors)
+    async def _checked(self, model: str, parameters: GenerationParameters) -> ModelSpec:
+        spec = await self._catalogue.find(model)
         if spec.unusable is not None:
             raise UnusableModel(model, spec.unusable)
+        if errors := broken_limits(parameters, spec, self._limits):
+            raise InvalidRequest(errors)
+        return spec
 
     async def _write(
         self, request: GenerationRequest, job_result: JobResult, raw: RawImage, seed: int

@@ -1,10 +1,10 @@
-"""Converts untrusted data to a Struct and reports every wrong field at once, where msgspec stops at the first."""
+"""Converts untrusted data to a Struct and reports every wrong field at once, whereas msgspec stops at the first."""
 
 import difflib
-import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any, TypeVar
 
 import msgspec
@@ -12,22 +12,32 @@ import msgspec
 from .errors import FieldError
 
 T = TypeVar("T", bound=msgspec.Struct)
-_MAX_VALUE_CHARS = 60
+MAX_ERRORS = 20
+"""Fields that are reported; the others are counted."""
+MAX_SHOWN_CHARS = 60
+"""Characters of a name or value from outside that are compared or shown."""
+
+_Problem = tuple[str, Callable[[], str]]
+"""A field and its message; made only for what is shown, because looking for similar names takes time."""
 
 
 def convert_all(
     raw: object, struct: type[T], *, strict: bool = True, path: str = ""
 ) -> tuple[T | None, list[FieldError]]:
-    """Convert `raw` to `struct`; the second value lists every field that is wrong, and the first is None then.
+    """Convert `raw` to `struct`, or list the fields that are wrong: one of the two values is empty.
 
     Args:
         raw: decoded JSON or TOML.
-        struct: the Struct type; unknown keys are errors, whatever its configuration says.
+        struct: the Struct type; unknown keys are errors, whether or not it forbids them.
         strict: False lets text stand for numbers and booleans, as environment variables need.
-        path: dotted prefix for the fields' paths.
+        path: dotted prefix of the fields' paths.
     """
-    errors = list(_errors(raw, struct, strict, path))
+    problems = _problems(raw, struct, strict, path)
+    errors = [FieldError(field=field, message=message()) for field, message in islice(problems, MAX_ERRORS)]
     if errors:
+        left = sum(1 for _ in problems)
+        if left:
+            errors.append(FieldError(field=path or "body", message=f"and {left} more fields are wrong"))
         return None, errors
     try:
         return msgspec.convert(raw, struct, strict=strict), []
@@ -35,64 +45,57 @@ def convert_all(
         return None, [FieldError(field=path or "body", message=str(error))]
 
 
-def convert_rest(raw: object, struct: type[T], errors: Sequence[FieldError], *, strict: bool = True) -> T | None:
-    """Convert what is left without the fields that `errors` names, so that later checks can be reported together.
+def cut(text: str) -> str:
+    """The beginning of a text from outside, short enough to be shown."""
+    return text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}…"
 
-    Required text that is wrong becomes empty. None where nothing can be made of the rest.
-    """
+
+def _problems(raw: object, struct: type[msgspec.Struct], strict: bool, path: str) -> Iterator[_Problem]:
     if not isinstance(raw, Mapping):
-        return None
-    mapping = typing.cast("Mapping[str, Any]", raw)
-    wrong = {re.split(r"[.[]", error.field, maxsplit=1)[0] for error in errors}
-    rest = {key: value for key, value in mapping.items() if key not in wrong}
-    blank = {field.encode_name: "" for field in msgspec.structs.fields(struct) if field.required}
-    try:
-        return msgspec.convert({**blank, **rest}, struct, strict=strict)
-    except msgspec.ValidationError:
-        return None
-
-
-def _errors(raw: object, struct: type[msgspec.Struct], strict: bool, path: str) -> typing.Iterator[FieldError]:
-    if not isinstance(raw, Mapping):
-        yield FieldError(field=path or "body", message=f"must be an object with named fields, got {_shown(raw)}")
+        shown = _shown(raw)
+        yield path or "body", lambda: f"must be an object with named fields, got {shown}"
         return
     mapping = typing.cast("Mapping[str, Any]", raw)
     fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
     for key in mapping:
         if key not in fields:
-            yield FieldError(field=_join(path, str(key)), message=_unknown(str(key), list(fields)))
+            name = cut(str(key))
+            yield _join(path, name), lambda name=name: _unknown(name, list(fields))
     for name, field in fields.items():
         where = _join(path, name)
         if name not in mapping:
             if field.required:
-                yield FieldError(field=where, message="is required")
+                yield where, lambda: "is required"
             continue
-        yield from _value_errors(mapping[name], field.type, strict, where)
+        yield from _value_problems(mapping[name], field.type, strict, where)
 
 
-def _value_errors(value: object, declared: Any, strict: bool, path: str) -> typing.Iterator[FieldError]:
+def _value_problems(value: object, declared: Any, strict: bool, path: str) -> Iterator[_Problem]:
     if (nested := _struct_in(declared)) is not None and isinstance(value, Mapping):
-        yield from _errors(typing.cast("Mapping[str, object]", value), nested, strict, path)
+        yield from _problems(typing.cast("Mapping[str, object]", value), nested, strict, path)
         return
     if (item := _struct_item(declared)) is not None:
         if isinstance(value, list):
             for index, element in enumerate(typing.cast("list[object]", value)):
-                yield from _errors(element, item, strict, f"{path}[{index}]")
+                yield from _problems(element, item, strict, f"{path}[{index}]")
             return
         if isinstance(value, Mapping):
             for key, element in typing.cast("Mapping[str, object]", value).items():
-                yield from _errors(element, item, strict, _join(path, key))
+                yield from _problems(element, item, strict, _join(path, cut(key)))
             return
     try:
         msgspec.convert(value, declared, strict=strict)
     except msgspec.ValidationError as error:
         choices = ", ".join(map(repr, _choices(declared)))
         wanted = f"must be one of {choices}" if choices and isinstance(value, str) else _in_words(str(error))
-        yield FieldError(field=path, message=f"{wanted}, got {_shown(value)}")
+        message = f"{wanted}, got {_shown(value)}"
+        yield path, lambda: message
 
 
 def _choices(declared: Any) -> tuple[str, ...]:
-    """What a field may say that is one of a few words, or None; empty for anything else."""
+    """The words that a field may hold, if it holds one of a few words or None; empty for every other field."""
+    if typing.get_origin(declared) is typing.Annotated:
+        return _choices(typing.get_args(declared)[0])
     if typing.get_origin(declared) is typing.Literal:
         return typing.get_args(declared)
     options = typing.get_args(declared) if typing.get_origin(declared) in (typing.Union, types.UnionType) else ()
@@ -127,8 +130,7 @@ def _in_words(message: str) -> str:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _MAX_VALUE_CHARS else f"{text[:_MAX_VALUE_CHARS]}…"
+    return cut(repr(value))
 
 
 def _join(path: str, name: str) -> str:

@@ -115,7 +115,7 @@ def test_a_dash_writes_the_bytes_and_nothing_else_to_standard_output(tmp_path: P
     ("arguments", "named"),
     [
         (["--guidance-scale", "much", "--n", "0"], ["--guidance-scale", "--n", "'much'"]),
-        (["--seed", "x", "--width", "100"], ["--seed", "--width", "96 and 104"]),
+        (["--seed", "x", "--num-inference-steps", "y"], ["--seed", "--num-inference-steps"]),
         (["--width", "100"], ["--width", "96 and 104"]),
         (["--sampler", "nope"], ["--sampler", "euler_a"]),
         (["-o", "out.gif"], [".gif", ".webp", "--output-format"]),

@@ -1,5 +1,6 @@
-"""Wrong fields: each is named once, and the rest can still be looked at."""
+"""Wrong fields: each is named once, all at the same time, and none at a length that harms."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -9,24 +10,50 @@ import pytest
 from litestar_diffusion.domain.models.spec import Checkpoint, ModelName, ModelSpec, ModelTraits
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.resolution import broken_limits, resolve
-from litestar_diffusion.domain.validation import convert_all, convert_rest
+from litestar_diffusion.domain.validation import MAX_ERRORS, convert_all
 
-SPEC = ModelSpec(name=ModelName("a"), source=Checkpoint(path=Path("a.safetensors")), traits=ModelTraits())
-
-
-def rest_of(raw: object) -> GenerationParameters | None:
-    _, errors = convert_all(raw, GenerationParameters)
-    return convert_rest(raw, GenerationParameters, errors)
+SPEC = ModelSpec(name=ModelName("a"), source=Checkpoint(path=Path("a.safetensors")), traits=ModelTraits(), nbytes=1)
 
 
-def test_what_is_left_of_a_body_keeps_its_right_fields() -> None:
-    rest = rest_of({"prompt": 5, "seed": "x", "n": 3, "stpes": 1, "width": 64})
-    assert rest == GenerationParameters(prompt="", n=3, width=64)
+def test_every_wrong_field_is_named_at_once_and_nothing_is_made_of_the_rest() -> None:
+    body, errors = convert_all({"prompt": 5, "seed": "x", "n": 3, "stpes": 1}, GenerationParameters)
+    assert body is None
+    assert sorted(error.field for error in errors) == ["prompt", "seed", "stpes"]
 
 
 @pytest.mark.parametrize("raw", [[], "text", None, 5])
-def test_of_what_is_no_object_nothing_is_left(raw: object) -> None:
-    assert rest_of(raw) is None
+def test_a_body_that_is_no_object_is_one_error(raw: object) -> None:
+    body, errors = convert_all(raw, GenerationParameters)
+    assert (body, [error.field for error in errors]) == (None, ["body"])
+
+
+def test_thousands_of_wrong_fields_are_counted_and_a_few_are_named() -> None:
+    raw = {f"{'k' * 100}{index}": 1 for index in range(70_000)}
+    _, errors = convert_all(raw, GenerationParameters)
+    assert len(errors) == MAX_ERRORS + 1
+    assert errors[-1].message == f"and {70_000 - MAX_ERRORS + 1} more fields are wrong", "the missing prompt is one"
+    assert max(len(error.field) for error in errors) <= 61, "long names are cut"
+
+
+@pytest.mark.parametrize("field", ["sampler", "priority", "output_format", "prompt_3"])
+def test_a_long_value_or_name_from_outside_is_cut_before_it_is_shown(field: str) -> None:
+    body, errors = convert_all({"prompt": "x", field: "x" * 900_000}, GenerationParameters)
+    if body is not None:
+        errors = broken_limits(body, SPEC, Limits())
+    assert [error.field for error in errors] == [field]
+    assert len(str(errors[0])) < 1000
+
+
+def test_before_its_files_are_there_only_what_is_stated_about_a_model_is_checked() -> None:
+    unknown = replace(SPEC, nbytes=None)
+    small = Limits(max_pixels=512 * 512, max_steps=10)
+    assert broken_limits(GenerationParameters(prompt="x"), unknown, small) == []
+    stated = GenerationParameters(prompt="x", width=60, num_inference_steps=11, sampler="?")
+    assert [error.field for error in broken_limits(stated, unknown, small)] == [
+        "num_inference_steps",
+        "width",
+        "sampler",
+    ]
 
 
 def test_every_broken_limit_is_named_and_none_of_a_good_request() -> None:

@@ -1,38 +1,44 @@
-"""Who runs next: a pure function of the line, of what runs, and of where the models are.
+"""Which request runs next: a pure function of the queue, of the running batch, and of where the models are.
 
-Requests of one lane share steps, so whoever can join what runs does. Otherwise the first in line whose model is on the device
-goes before those whose model has to be brought, while the first of these is brought alongside; but whoever is overdue is
-passed over by nobody (`line.Patience`).
+Requests of one lane share steps, so each that can join the running batch does. Otherwise the first request whose model is
+on the device goes before those whose model must be brought there; the model of the first of these is brought while the device
+works. No request overtakes one that is overdue (`fair_queue.AgingPolicy`).
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from .lanes import Lane
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """One request in line, as far as it matters here."""
+    """One waiting request, as far as it matters for the decision."""
 
     key: str
     lane: Lane
     rows: int
-    state: Literal["waiting", "called", "ready"]
-    """It stands in line; its model is being leased; it has its lease."""
+    may_lease: bool = False
+    """Whether it was allowed to lease its model."""
+    leased: bool = False
+    """Whether it has its lease."""
     alone: bool = False
     """Whether it must share no step."""
     overdue: bool = False
     resident: bool = True
     """Whether its model is on the device."""
     fits: bool = True
-    """Whether its lease would be granted now, at nobody's cost who waits."""
+    """Whether its lease would be granted now without evicting what other requests wait for."""
+
+    @property
+    def leasing(self) -> bool:
+        """Whether it waits for its lease."""
+        return self.may_lease and not self.leased
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What runs now."""
+    """The requests that run."""
 
     lane: Lane
     rows: int
@@ -41,74 +47,88 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Keys of requests that begin to run, and of those that ask for their lease."""
+    """Keys of requests that begin to run, and of those that may lease their model."""
 
     start: list[str] = field(default_factory=list[str])
     lease: list[str] = field(default_factory=list[str])
 
 
 def decide(queue: Sequence[Candidate], running: Batch | None, max_rows: Callable[[Lane], int]) -> Decision:
-    """What to do now.
+    """Decide which requests begin to run and which lease their model.
 
     Args:
-        queue: everybody who waits, the next one first.
-        running: what the device does; None where it is idle.
-        max_rows: of a batch that pays.
+        queue: the waiting requests, the next one first.
+        running: the batch that runs; None if the device is idle.
+        max_rows: rows of the largest batch of a lane that is worth running.
     """
     start: list[Candidate] = []
+    # An idle device takes the first request that has its lease: it decides which lane runs.
     if running is None:
-        first = next((candidate for candidate in queue if candidate.state == "ready"), None)
+        first = next((candidate for candidate in queue if candidate.leased), None)
         if first is not None:
             start.append(first)
             running = Batch(lane=first.lane, rows=first.rows, alone=first.alone)
     rest = [candidate for candidate in queue if candidate not in start]
-    room = 0 if running is None or running.alone else max_rows(running.lane) - running.rows
-    joining = _mates(rest, running, room, "ready") if running else []
-    start += joining
-    room -= sum(candidate.rows for candidate in joining)
-    room -= sum(
-        candidate.rows for candidate in rest if running and _mate(candidate, running) and candidate.state == "called"
-    )
-    lease = _mates([c for c in rest if c.fits], running, room, "waiting") if running else []
-    lease += _next([candidate for candidate in rest if candidate not in joining and candidate not in lease], running)
-    return Decision(start=[candidate.key for candidate in start], lease=[candidate.key for candidate in lease])
+    if running is None:
+        return Decision(lease=_keys(_leased_in_advance(rest, None)))
+    # Requests of that lane which have their lease join at the next step, as far as the batch has rows left.
+    free_rows = 0 if running.alone else max_rows(running.lane) - running.rows
+    joining = _joining(rest, running, free_rows, lambda candidate: candidate.leased)
+    # Rows are kept for those of the lane that wait for a lease already: they will join in a moment.
+    free_rows -= sum(candidate.rows for candidate in joining)
+    free_rows -= sum(c.rows for c in rest if _can_join(c, running) and c.leasing)
+    leasing = _joining([c for c in rest if c.fits], running, free_rows, lambda candidate: not candidate.may_lease)
+    others = [candidate for candidate in rest if candidate not in joining and candidate not in leasing]
+    return Decision(start=_keys([*start, *joining]), lease=_keys([*leasing, *_leased_in_advance(others, running)]))
 
 
-def _mate(candidate: Candidate, running: Batch) -> bool:
+def _keys(candidates: Iterable[Candidate]) -> list[str]:
+    return [candidate.key for candidate in candidates]
+
+
+def _can_join(candidate: Candidate, running: Batch) -> bool:
     return candidate.lane == running.lane and not candidate.alone
 
 
-def _mates(queue: Iterable[Candidate], running: Batch, room: int, state: str) -> list[Candidate]:
-    """Those who can join what runs without passing over somebody who is overdue."""
-    mates: list[Candidate] = []
+def _joining(
+    queue: Iterable[Candidate], running: Batch, free_rows: int, eligible: Callable[[Candidate], bool]
+) -> list[Candidate]:
+    """The eligible requests that can join the batch without overtaking one that is overdue."""
+    joining: list[Candidate] = []
     for candidate in queue:
-        if _mate(candidate, running):
-            if candidate.state == state and candidate.rows <= room:
-                mates.append(candidate)
-                room -= candidate.rows
-        elif candidate.overdue and candidate.state != "called":
+        if _can_join(candidate, running):
+            if eligible(candidate) and candidate.rows <= free_rows:
+                joining.append(candidate)
+                free_rows -= candidate.rows
+        elif candidate.overdue and not candidate.leasing:
+            # From here on every request of the lane would overtake it. One that waits for its lease cannot run yet, so it
+            # loses nothing if others join until then.
             break
-    return mates
+    return joining
 
 
-def _next(rest: Sequence[Candidate], running: Batch | None) -> list[Candidate]:
-    """Whose lease is asked for in advance: one that is resident, and one that is not, so that it is brought alongside.
+def _leased_in_advance(rest: Sequence[Candidate], running: Batch | None) -> list[Candidate]:
+    """The requests that lease their model although they cannot run yet.
 
-    One that came later but is before the one that has its lease already, by its priority or its client, gets its own too.
+    One whose model is on the device, so that the device never waits for a lease; and one whose model is not, so that it is
+    brought while the device works.
     """
     lease: list[Candidate] = []
-    pending = [candidate for candidate in rest if candidate.state != "waiting"]
-    waiting = [candidate for candidate in rest if candidate.state == "waiting"]
-    stop = next((index + 1 for index, candidate in enumerate(waiting) if candidate.overdue), len(waiting))
-    eligible = waiting[:stop]
+    pending = [candidate for candidate in rest if candidate.may_lease]
+    queued = [candidate for candidate in rest if not candidate.may_lease]
+    # Nothing behind the first overdue request is looked at: it must not be overtaken.
+    stop = next((index + 1 for index, candidate in enumerate(queued) if candidate.overdue), len(queued))
+    eligible = queued[:stop]
     hot = next((candidate for candidate in eligible if candidate.resident), None)
-    if hot is not None and not any(
-        candidate in pending and candidate.resident for candidate in rest[: rest.index(hot)]
-    ):
+    # One lease in advance is enough, unless a request that came later stands before the one that holds it, by its priority
+    # or its client.
+    if hot is not None and not any(c in pending and c.resident for c in rest[: rest.index(hot)]):
         lease.append(hot)
     cold = next((candidate for candidate in eligible if not candidate.resident), None)
+    # One model is brought at a time: two would compete for the disk and the bus.
     if cold is not None and all(candidate.resident for candidate in pending):
-        nobody_else = hot is None and not pending and (running is None or cold.lane != running.lane)
-        if cold.fits or cold.overdue or nobody_else:
+        only_work = hot is None and not pending and (running is None or cold.lane != running.lane)
+        # It may evict models that other requests wait for only if it is overdue or there is nothing else to do.
+        if cold.fits or cold.overdue or only_work:
             lease.append(cold)
     return lease

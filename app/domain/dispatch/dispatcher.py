@@ -1,4 +1,4 @@
-"""The dispatcher: a bounded line before one device, batches that requests join at any step, cancellation, a clean end."""
+"""The dispatcher: a bounded queue before one device, batches that requests join at any step, cancellation, a clean end."""
 
 import asyncio
 import time
@@ -14,9 +14,10 @@ from ..memory.plan import Fallback, Plan
 from ..memory.pool import Lease, ModelPool
 from ..models.spec import ModelName, ModelSpec
 from ..requests.rendering import RenderResult
-from ..requests.request import GenerationRequest
+from ..requests.request import GenerationRequest, Resolved
+from .accepted_job import AcceptedJob
 from .batch_policy import Batch, Candidate, decide
-from .fair_queue import AgingPolicy, FairQueue, QueuedJob, TicketState
+from .fair_queue import AgingPolicy, FairQueue, QueuedJob
 from .job import Job, going_down, gone_away
 from .lanes import lane_of, rows_an_image
 from .memory_fallbacks import FallbackResult, MemoryFallbacks
@@ -24,33 +25,39 @@ from .throughput import ThroughputModel
 from .watchdog import Watchdog
 
 _USUAL_JOB_S = 5.0
-"""Assumed length of a job whose model has not made an image yet."""
+"""Assumed length of a job whose model has not made an image yet, in seconds."""
+
+Resolve = Callable[[ModelSpec], Resolved]
+"""Makes the request of a job from the entry of its model, once its files are on disk; raises InvalidRequest."""
+PlanMemory = Callable[[ModelSpec, GenerationRequest], Plan]
+"""Plans the memory of a request; raises InsufficientMemory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatchPolicy:
-    """The rules of the line."""
+    """The rules of the queue."""
 
     max_waiting: int = 64
     """Jobs that may wait before the next one is refused."""
     max_waiting_per_client: int | None = None
-    """The same for each client."""
+    """Jobs of one client that may wait before its next one is refused."""
     max_wait_s: float | None = None
-    """A job that has not begun to run by then is given up."""
+    """Seconds after which a job that has not begun to run is given up."""
     aging: AgingPolicy = field(default_factory=AgingPolicy)
     max_rows: int = 16
-    """Rows of the denoiser's batch at most; two for each image with guidance."""
+    """Most rows of the denoiser's batch; an image with guidance takes two."""
     stuck_after_s: float = 600.0
-    """A device that has not finished a step for so long is taken for stuck."""
+    """Seconds without a finished step after which the device counts as unresponsive."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobResult:
-    """A job that ran: what came out, where its model was found, what it waited for."""
+    """A job that ran: its images, where its model was found, and the seconds that it waited."""
 
+    resolved: Resolved
     rendered: RenderResult
     savings: tuple[Fallback, ...]
-    """Which rungs of the ladder saved memory."""
+    """Memory fallbacks that were needed."""
     model_version: str
     found: Found
     queue_s: float
@@ -58,9 +65,9 @@ class JobResult:
 
 
 class Dispatcher:
-    """Runs jobs on one device. Those of one lane share steps; `schedule` decides who is next, and whose model comes meanwhile.
+    """Runs jobs on one device; `batch_policy` decides which is next, and whose model is brought while the device works.
 
-    A job waits for its files, which may take long and holds up nobody, then in line, then for its model, then for its turn.
+    A job waits for its files, which delays no other job, then in the queue, then for its model, then for its turn.
     """
 
     def __init__(
@@ -70,11 +77,15 @@ class Dispatcher:
         policy: DispatchPolicy | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
+        plan: PlanMemory | None = None,
     ) -> None:
+        """Begin with an empty queue; `plan` replaces the memory plan that is made from the shapes of a request."""
         self._pool = pool
         self._fallbacks = MemoryFallbacks(pool, engine)
+        self._plan = plan or self._fallbacks.plan
         self._policy = policy = policy or DispatchPolicy()
         self._clock = clock
+        self._accepted: list[AcceptedJob] = []
         self._queue = FairQueue(policy.aging, clock)
         self._throughput = ThroughputModel(policy.max_rows)
         self._idle = asyncio.Event()
@@ -84,97 +95,105 @@ class Dispatcher:
 
     @property
     def depth(self) -> int:
-        """Jobs that wait or run."""
-        return len(self._queue)
+        """Jobs that wait or run, those included whose files are being fetched."""
+        return len(self._accepted)
 
     @property
     def unresponsive_because(self) -> str | None:
-        """Why the device is taken for stuck; None while it works."""
+        """Reason for which the device counts as unresponsive; None while it works."""
         return self._watchdog.unresponsive.message if self._watchdog.unresponsive is not None else None
 
-    def in_line(self) -> Counter[ModelName]:
-        """How many jobs wait for each model, and hold no memory yet."""
-        return Counter(queued.request.model for queued in self._queue.all() if queued.state in ("fetching", "waiting"))
+    def waiting_by_model(self) -> Counter[ModelName]:
+        """Jobs that wait for each model and hold no memory yet."""
+        leasing = {queued.accepted for queued in self._queue.all() if queued.may_lease.is_set()}
+        return Counter(accepted.job.model for accepted in self._accepted if accepted not in leasing)
 
     def position(self, job_id: str) -> int | None:
-        """How many jobs are before a waiting one; None once it runs or has ended."""
+        """Number of jobs before a waiting one; None if it runs or has ended."""
         waiting = [queued.job.id for queued in self._queue.waiting()]
         return waiting.index(job_id) if job_id in waiting else None
 
     def plan(self, spec: ModelSpec, request: GenerationRequest) -> Plan:
-        """How much memory a request takes, and what it saves from the start.
+        """Plan the memory of a request: bytes, and the savings that it begins with.
 
         Raises:
             InsufficientMemory: it cannot fit into the budget.
         """
-        return self._fallbacks.plan(spec, request)
+        return self._plan(spec, request)
 
     def seconds(self, request: GenerationRequest) -> float | None:
-        """Seconds of the device that a request will take, waiting and loading apart; None where nothing is known."""
+        """Seconds of the device that a request will take, without waiting and loading; None if its model has not run yet."""
         return self._throughput.seconds(request)
 
     def wait_s(self) -> float:
-        """Seconds until a job that came now would run, as far as is known."""
+        """Estimated seconds until a job that came now would run."""
+        queued = {job.accepted: job for job in self._queue.all()}
         return sum(
-            (self._throughput.seconds(queued.request) or _USUAL_JOB_S) * (1 - queued.job.fraction)
-            for queued in self._queue.all()
+            (self._seconds_of(queued.get(accepted)) or _USUAL_JOB_S) * (1 - accepted.job.fraction)
+            for accepted in self._accepted
         )
 
-    async def run(self, job: Job, request: GenerationRequest, plan: Plan) -> JobResult:
-        """Run a request and wait for it. When the waiting task is cancelled, the job stops before its next step.
+    async def run(self, job: Job, resolve: Resolve) -> JobResult:
+        """Run a job and wait for it. If the waiting task is cancelled, the job stops before its next step.
 
         Args:
-            job: what its progress is noted in.
-            request: what to make.
-            plan: of `plan`; where the device runs out of memory, more is saved than it says.
+            job: receives the progress.
+            resolve: makes the request, after the files of the model have been fetched.
 
         Raises:
-            InsufficientMemory: the device ran out of memory whatever was saved.
-            QueueFull, TooManyRequests: too many jobs wait already, of all or of this client.
-            WaitedTooLong: it has waited as long as it may.
+            InvalidRequest: `resolve` refused it.
+            InsufficientMemory: it does not fit into the budget, or the device ran out of memory with all savings.
+            QueueFull, TooManyRequests: too many jobs wait, in all or of this client.
+            WaitedTooLong: it did not begin to run in time.
             EngineStuck: the device does not answer.
             ShuttingDown: the server is going down.
-            DiffusionError: whatever went wrong with this job, and with no other.
+            DiffusionError: every other failure of this job; other jobs are not affected.
         """
-        queued = self._admit(job, request, plan)
-        queued.work = work = asyncio.create_task(self._serve(queued), name=f"job {job.id}")
-        work.add_done_callback(lambda _: self._ended(queued))
+        self.refuse_if_full(job.client)
+        accepted = AcceptedJob(job=job)
+        self._accepted.append(accepted)
+        self._idle.clear()
+        accepted.work = work = asyncio.create_task(self._serve(accepted, resolve), name=f"job {job.id}")
+        work.add_done_callback(lambda _: self._ended(accepted))
         try:
-            job_result = await asyncio.shield(queued.outcome)
-            job.state = "finished"
-            return job_result
+            # Shielded: the work must see the cancellation as a stopped job, not in the middle of a call to the engine.
+            result = await asyncio.shield(accepted.outcome)
+            job.state = "done"
+            return result
         except DiffusionError:
             job.state = "failed"
             raise
         except asyncio.CancelledError:
-            job.state = "cancelled"
-            queued.stop(gone_away())
+            accepted.stop(gone_away())
+            # The lease must be back before the sender is told, unless the engine may never return.
             if self._watchdog.unresponsive is None:
                 await asyncio.wait([work])
+            job.state = "cancelled"
             raise
 
     def close(self) -> None:
         """Refuse new jobs from now on, and end those that still wait."""
         self._closing = True
-        for queued in self._queue.all():
-            if queued.state != "running":
-                queued.stop(going_down())
+        for accepted in tuple(self._accepted):
+            if not accepted.running:
+                accepted.stop(going_down())
 
     async def drain(self, grace_s: float) -> None:
         """Wait for running jobs; stop those that are not done after `grace_s` seconds. Call `close` first."""
         try:
             await asyncio.wait_for(self._idle.wait(), grace_s)
         except TimeoutError:
-            for queued in self._queue.all():
-                queued.stop(going_down())
+            for accepted in tuple(self._accepted):
+                accepted.stop(going_down())
             if self._watchdog.unresponsive is None:
                 await self._idle.wait()
 
     def check_device(self) -> None:
-        """Tell everybody who waits if the device has not moved for too long. Call it from time to time."""
+        """End all jobs if the device has finished no step for too long. Call it from time to time."""
+        # An idle device finishes no steps either: only a running job makes silence suspicious.
         if self._queue.running() and (unresponsive := self._watchdog.check()) is not None:
-            for queued in self._queue.all():
-                queued.give_up(unresponsive)
+            for accepted in tuple(self._accepted):
+                accepted.give_up(unresponsive)
 
     def refuse_if_full(self, client: str) -> None:
         """Refuse a job of a client if `run` would.
@@ -186,48 +205,39 @@ class Dispatcher:
             raise going_down()
         if self._watchdog.unresponsive is not None:
             raise self._watchdog.unresponsive.with_traceback(None)
-        policy, everybody = self._policy, self._queue.all()
-        waiting = len(everybody) - max(1, len(self._queue.running()))
+        policy = self._policy
+        # The device always works for one job, so the first of several does not wait, even before it runs.
+        waiting = len(self._accepted) - max(1, len(self._queue.running()))
         if waiting >= policy.max_waiting:
             raise QueueFull(waiting, retry_after_s=self._retry_after_s())
-        own = sum(queued.job.client == client for queued in everybody if queued.state != "running")
+        own = sum(accepted.job.client == client for accepted in self._accepted if not accepted.running)
         if policy.max_waiting_per_client is not None and own >= policy.max_waiting_per_client:
             raise TooManyRequests(own, retry_after_s=self._retry_after_s())
 
-    def _admit(self, job: Job, request: GenerationRequest, plan: Plan) -> QueuedJob:
-        self.refuse_if_full(job.client)
-        queued = QueuedJob(job=job, request=request, plan=plan, arrived_s=self._clock())
-        queued.at_once = self._at_once(request, plan)
-        self._queue.enter(queued)
-        self._idle.clear()
-        return queued
-
-    def _retry_after_s(self) -> int:
-        """When what waits now will have run, as far as is known."""
-        return max(1, round(self.wait_s()))
-
-    def _at_once(self, request: GenerationRequest, plan: Plan) -> int:
-        """How many of a request's images are made together: as many as pay and fit, one where bytes must not depend on it."""
-        if request.reproducible or plan.memory_savings.split_guidance:
-            return 1
-        paying = self._throughput.best_rows(lane_of(request)) // rows_an_image(request)
-        return max(1, min(len(request.seeds), paying, plan.room_nbytes // max(plan.step_nbytes, 1)))
-
-    async def _serve(self, queued: QueuedJob) -> JobResult:
-        job, request = queued.job, queued.request
-        begun = self._clock()
-        await self._pool.fetch(request.model, job.on_load)
-        fetched = self._advance(queued, "waiting")
-        with self._bounded_wait(queued):
-            await queued.may_lease.wait()
-            asked = self._clock()
-            needed, together = queued.reserved_nbytes
-            async with self._pool.lease(request.model, needed, job.on_load, together_nbytes=together) as lease:
-                leased = self._advance(queued, "ready")
-                await queued.may_run.wait()
-                started = self._clock()
-                attempt = await self._run(queued, lease)
+    async def _serve(self, accepted: AcceptedJob, resolve: Resolve) -> JobResult:
+        """Fetch, resolve, plan, queue, lease, run."""
+        job, begun = accepted.job, self._clock()
+        # Nothing is resolved before the files are there: they hold the defaults, so equal bodies make equal requests.
+        spec = await self._pool.fetch(job.model, job.on_load)
+        resolved = resolve(spec)
+        queued = self._enter(accepted, spec, resolved.request)
+        fetched = self._clock()
+        try:
+            with self._bounded_wait(accepted):
+                self._pump()
+                await queued.may_lease.wait()
+                asked = self._clock()
+                needed, together = queued.reserved_nbytes
+                async with self._pool.lease(job.model, needed, job.on_load, together_nbytes=together) as lease:
+                    queued.leased, leased = True, self._clock()
+                    self._pump()
+                    await queued.may_run.wait()
+                    started = self._clock()
+                    attempt = await self._run(queued, lease)
+        finally:
+            self._queue.leave(queued)
         return JobResult(
+            resolved=resolved,
             rendered=attempt.rendered,
             savings=attempt.savings,
             model_version=lease.spec.version,
@@ -236,10 +246,25 @@ class Dispatcher:
             load_s=fetched - begun + lease.load_s,
         )
 
+    def _enter(self, accepted: AcceptedJob, spec: ModelSpec, request: GenerationRequest) -> QueuedJob:
+        plan = self._plan(spec, request)
+        queued = QueuedJob(accepted=accepted, request=request, plan=plan, arrived_s=self._clock())
+        queued.at_once = self._images_at_once(request, plan)
+        accepted.job.state = "queued"
+        self._queue.enter(queued)
+        return queued
+
+    def _images_at_once(self, request: GenerationRequest, plan: Plan) -> int:
+        """Images of a request that are made together: as many as are worth it and fit."""
+        # One, if the bytes of an image must not depend on the size of the batch.
+        if request.reproducible or plan.memory_savings.split_guidance:
+            return 1
+        worthwhile = self._throughput.best_rows(lane_of(request)) // rows_an_image(request)
+        return max(1, min(len(request.seeds), worthwhile, plan.room_nbytes // max(plan.step_nbytes, 1)))
+
     async def _run(self, queued: QueuedJob, lease: Lease) -> FallbackResult:
         job = queued.job
         job.check()
-        job.state = "running"
         self._watchdog.heartbeat()
 
         def on_step(done: int, total: int) -> None:
@@ -259,16 +284,16 @@ class Dispatcher:
         return attempt
 
     @contextmanager
-    def _bounded_wait(self, queued: QueuedJob) -> Generator[None]:
-        """Give a job up that has not begun to run after the longest wait that is allowed."""
+    def _bounded_wait(self, accepted: AcceptedJob) -> Generator[None]:
+        """Give a job up if it has not begun to run after the longest wait that is allowed."""
         limit_s = self._policy.max_wait_s
         if limit_s is None:
             yield
             return
 
         def expire() -> None:
-            if queued.state != "running":
-                queued.stop(WaitedTooLong(limit_s, retry_after_s=self._retry_after_s()))
+            if not accepted.running:
+                accepted.stop(WaitedTooLong(limit_s, retry_after_s=self._retry_after_s()))
 
         timer = asyncio.get_running_loop().call_later(limit_s, expire)
         try:
@@ -276,50 +301,47 @@ class Dispatcher:
         finally:
             timer.cancel()
 
-    def _advance(self, queued: QueuedJob, state: TicketState) -> float:
-        """Note how far a ticket is, and see what follows from it. Returns the time."""
-        queued.state = state
-        self._pump()
-        return self._clock()
-
-    def _ended(self, queued: QueuedJob) -> None:
-        self._queue.leave(queued)
-        queued.publish_outcome()
-        if not len(self._queue):
+    def _ended(self, accepted: AcceptedJob) -> None:
+        self._accepted.remove(accepted)
+        accepted.publish_outcome()
+        if not self._accepted:
             self._idle.set()
         self._pump()
 
     def _pump(self) -> None:
-        """See who may run and whose model may come, now that something has changed."""
+        """Start jobs and allow leases, now that something has changed."""
         waiting = {str(number): queued for number, queued in enumerate(self._queue.waiting())}
-        room: dict[tuple[str, int, int], bool] = {}
-        queue = [self._candidate(key, queued, room) for key, queued in waiting.items()]
-        decision = decide(queue, self._batch(), self._throughput.best_rows)
+        fits: dict[tuple[str, int, int], bool] = {}
+        candidates = [self._candidate(key, queued, fits) for key, queued in waiting.items()]
+        decision = decide(candidates, self._batch(), self._throughput.best_rows)
         for key in decision.start:
             self._queue.started(waiting[key])
             waiting[key].may_run.set()
         for key in decision.lease:
-            waiting[key].state = "called"
+            waiting[key].job.state = "loading"
             waiting[key].may_lease.set()
-        left = [queued for queued in waiting.values() if queued.state != "running"]
-        self._pool.set_lookahead([queued.request.model for queued in left if queued.state == "waiting"])
+        left = [queued for queued in waiting.values() if not queued.accepted.running]
+        # Models that are wanted soon are evicted last; the pool itself knows of those that lease already.
+        self._pool.set_lookahead([queued.request.model for queued in left if not queued.may_lease.is_set()])
         for position, queued in enumerate(left):
             queued.report_position(position)
 
-    def _candidate(self, key: str, queued: QueuedJob, room: dict[tuple[str, int, int], bool]) -> Candidate:
+    def _candidate(self, key: str, queued: QueuedJob, fits: dict[tuple[str, int, int], bool]) -> Candidate:
         model, reserved = queued.request.model, queued.reserved_nbytes
         wanted = (model, *reserved)
-        if wanted not in room:
-            room[wanted] = queued.state == "waiting" and self._pool.can_admit(model, *reserved)
+        # Many requests want the same: the pool is asked once for each kind.
+        if wanted not in fits:
+            fits[wanted] = not queued.may_lease.is_set() and self._pool.can_admit(model, *reserved)
         return Candidate(
             key=key,
             lane=queued.lane,
             rows=queued.rows,
-            state="called" if queued.state == "called" else "ready" if queued.state == "ready" else "waiting",
+            may_lease=queued.may_lease.is_set(),
+            leased=queued.leased,
             alone=queued.alone,
             overdue=self._queue.overdue(queued),
             resident=self._pool.status(model).residency == "device",
-            fits=room[wanted],
+            fits=fits[wanted],
         )
 
     def _batch(self) -> Batch | None:
@@ -328,3 +350,10 @@ class Dispatcher:
             return None
         rows = sum(queued.rows for queued in running)
         return Batch(lane=running[0].lane, rows=rows, alone=any(queued.alone for queued in running))
+
+    def _seconds_of(self, queued: QueuedJob | None) -> float | None:
+        return self._throughput.seconds(queued.request) if queued is not None else None
+
+    def _retry_after_s(self) -> int:
+        """Estimated seconds until the jobs that wait now will have run."""
+        return max(1, round(self.wait_s()))

@@ -11,38 +11,39 @@ from ..requests.parameters import Priority
 from ..requests.progress import OnProgress, Preview, StepProgress
 from ..requests.rendering import RawImage
 
-JobState = Literal["waiting", "running", "finished", "failed", "cancelled"]
+JobState = Literal["queued", "loading", "running", "done", "failed", "cancelled"]
+"""Waits for its turn; waits for its model's files or for the model itself; is being made; has ended, in one of three ways."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Job:
-    """One accepted request: where it is, and the flag that stops it.
+    """Progress of one request, and the flag that stops it.
 
-    The event loop changes `state` and asks it to stop; the engine thread reads the flag between two steps.
+    The event loop changes `state` and sets the flag; the engine thread reads the flag between two steps.
     """
 
     id: str
     model: ModelName
     client: str = ""
-    """Who sent it: clients share the device fairly."""
+    """Sender; clients share the device fairly."""
     priority: Priority = "normal"
-    state: JobState = "waiting"
+    state: JobState = "loading"
     steps_done: int = 0
     steps_total: int = 0
     on_progress: OnProgress | None = None
     previews: bool = False
-    """Whether its sender wants to see unfinished images."""
+    """Whether `on_progress` receives unfinished images."""
     _stop: threading.Event = field(default_factory=threading.Event)
     _reason: DiffusionError | None = None
 
     @property
     def fraction(self) -> float:
-        """How much of its denoising is done, 0 to 1."""
+        """Share of its denoising that is done, 0 to 1."""
         return self.steps_done / self.steps_total if self.steps_total else 0.0
 
     @property
     def reason(self) -> DiffusionError:
-        """Why it was asked to stop."""
+        """Reason for which it was stopped."""
         return self._reason or Cancelled("The request was cancelled.")
 
     def stop(self, reason: DiffusionError) -> None:
@@ -52,22 +53,22 @@ class Job:
         self._stop.set()
 
     def check(self) -> None:
-        """Raise the reason for which the job was asked to stop, if it was."""
+        """Raise the reason for which the job was stopped, if it was."""
         if self._stop.is_set():
             raise self.reason
 
     def on_load(self, progress: LoadProgress) -> None:
-        """Pass on how far the load is."""
+        """Pass on the progress of a load."""
         if self.on_progress is not None:
             self.on_progress(progress)
 
     def on_preview(self, image: RawImage, done: int, total: int) -> None:
-        """Pass on what the unfinished image looks like."""
+        """Pass on an unfinished image."""
         if self.on_progress is not None:
             self.on_progress(Preview(image=image, done=done, total=total))
 
     def on_step(self, done: int, total: int) -> None:
-        """Note a finished step; raise if the job was asked to stop. Called from the engine thread."""
+        """Note a finished step; raise if the job was stopped. Called from the engine thread."""
         self.steps_done, self.steps_total = done, total
         if self.on_progress is not None:
             self.on_progress(StepProgress(done=done, total=total))
@@ -75,10 +76,10 @@ class Job:
 
 
 def gone_away() -> Cancelled:
-    """The reason for stopping a job whose client has left."""
+    """Make the reason for stopping a job whose client has left."""
     return Cancelled("The client went away before the image was done.")
 
 
 def going_down() -> ShuttingDown:
-    """The reason for stopping a job when the server ends."""
+    """Make the reason for stopping a job when the server ends."""
     return ShuttingDown("The server is shutting down. Send the request again to the next one.")

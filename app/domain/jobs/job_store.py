@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from ..dispatch.job import JobState
 from ..errors import Cancelled, ExpiredJob, IdempotencyConflict, QueueFull, UnknownJob
 from ..generator import Generated, ImageGenerator
 from ..models.spec import ModelName
@@ -17,7 +18,7 @@ from ..requests.progress import Preview, Progress
 from ..requests.rendering import ImageWriter
 from ..uncancellable import consume_exception
 from .previews import Previews
-from .tracked_job import TrackedJob, TrackedState
+from .tracked_job import TrackedJob
 
 _REMEMBERED = 10_000
 """Ids of jobs that have expired, so that they can be told from those that never were."""
@@ -44,7 +45,7 @@ class _Key:
     body: bytes
 
 
-class JobBoard:
+class JobStore:
     """All jobs that can be asked for. Event loop only."""
 
     def __init__(
@@ -56,7 +57,7 @@ class JobBoard:
         now: Callable[[], float] = time.time,
         on_ended: Callable[[TrackedJob], None] = lambda _job: None,
     ) -> None:
-        """Make an empty board.
+        """Make an empty store.
 
         Args:
             generator: makes the images.
@@ -75,12 +76,7 @@ class JobBoard:
         self._keys: dict[tuple[str, str], _Key] = {}
         self._expired: OrderedDict[str, None] = OrderedDict()
 
-    @property
-    def result_nbytes(self) -> int:
-        """Bytes of the images that are kept."""
-        return sum(job.nbytes for job in self._jobs.values())
-
-    def post(
+    async def post(
         self,
         model: str,
         parameters: GenerationParameters,
@@ -104,11 +100,14 @@ class JobBoard:
             IdempotencyConflict: the key came with another body before.
         """
         self._expire()
-        body = msgspec.msgpack.encode((model, parameters))
-        if key is not None and (known := self._known(client, key, body)) is not None:
+        body = msgspec.json.encode((model, parameters))  # JSON has room for numbers beyond 64 bits
+        if (known := self._known(client, key, body)) is None:
+            await self._generator.check(model, parameters)
+            # Looked for again, because another request with the same key may have come during the check.
+            known = self._known(client, key, body)
+        if known is not None:
             known.detached |= detached
             return known
-        self._generator.check(model, parameters, ())
         self._refuse_if_full(client)
         job = TrackedJob(
             id=uuid.uuid4().hex, model=ModelName(model), client=client, created=self._now(), detached=detached
@@ -129,7 +128,7 @@ class JobBoard:
         Raises:
             DiffusionError: as `post` and the job do.
         """
-        return await self.result(self.post(model, parameters, client=client, key=key, detached=False))
+        return await self.result(await self.post(model, parameters, client=client, key=key, detached=False))
 
     def get(self, job_id: str) -> TrackedJob:
         """The job of this id.
@@ -143,7 +142,7 @@ class JobBoard:
             return job
         raise ExpiredJob(job_id) if job_id in self._expired else UnknownJob(job_id)
 
-    def all(self, state: TrackedState | None = None) -> list[TrackedJob]:
+    def all(self, state: JobState | None = None) -> list[TrackedJob]:
         """Every job, or those in one state, the newest first."""
         self._expire()
         return [job for job in reversed(self._jobs.values()) if state in (None, job.state)]
@@ -224,11 +223,12 @@ class JobBoard:
         self._on_ended(job)
         self._expire()
 
-    def _known(self, client: str, key: str, body: bytes) -> TrackedJob | None:
-        known = self._keys.get((client, key))
+    def _known(self, client: str, key: str | None, body: bytes) -> TrackedJob | None:
+        known = self._keys.get((client, key)) if key is not None else None
         if known is None:
             return None
         if known.body != body:
+            assert key is not None
             raise IdempotencyConflict(key)
         return known.job
 

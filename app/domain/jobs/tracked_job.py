@@ -2,17 +2,14 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Literal
 
+from ..dispatch.job import JobState
 from ..errors import Cancelled, DiffusionError
 from ..generator import Generated
 from ..models.components import LoadProgress
 from ..models.spec import ModelName
 from ..requests.progress import Preview, Progress, QueueProgress, StepProgress
 from .event_log import EventLog
-
-TrackedState = Literal["queued", "loading", "running", "done", "failed", "cancelled"]
-
 
 _LOAD_PARTS = 100
 """Into so many a load is cut; no more of its events are worth telling."""
@@ -28,7 +25,7 @@ class TrackedJob:
     created: float
     """Seconds since the epoch, as are the others."""
     work: "asyncio.Task[Generated]" = field(init=False)
-    state: TrackedState = "queued"
+    state: JobState = "queued"
     started: float | None = None
     ended: float | None = None
     position: int | None = None

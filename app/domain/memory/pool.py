@@ -121,8 +121,10 @@ class ModelPool:
         async with self._held(name, tier, on_load) as lease:
             return lease.found
 
-    async def fetch(self, name: str, on_load: OnLoad | None = None) -> None:
-        """Make sure that a model's files are on disk; takes no memory, and no time for local files.
+    async def fetch(self, name: str, on_load: OnLoad | None = None) -> ModelSpec:
+        """Make sure that a model's files are on disk, and return its entry as they describe it.
+
+        Takes no memory, and no time for local files.
 
         Raises:
             UnknownModel, UnusableModel, DownloadFailed: as `lease` does.
@@ -134,6 +136,7 @@ class ModelPool:
         try:
             await self._loading.fetch(pooled)
             self._expect(pooled)
+            return pooled.spec
         finally:
             if on_load is not None and on_load in pooled.listeners:
                 pooled.listeners.remove(on_load)

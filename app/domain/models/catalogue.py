@@ -22,6 +22,14 @@ class Catalogue(Protocol):
         """
         ...
 
+    async def find(self, name: str) -> ModelSpec:
+        """The entry of this name as its files are now. What every request calls first.
+
+        Raises:
+            UnknownModel: with the names that exist.
+        """
+        ...
+
     def mark_unusable(self, name: ModelName, version: str, reason: str) -> None:
         """Remember that this version of the files turned out to be broken."""
         ...

@@ -171,5 +171,11 @@ class ModelSpec:
     unusable: str | None = None
     """Why the files cannot be used; None for a usable model."""
     builtin: bool = False
+    """Whether it ships with the package."""
     widths: Widths = SDXL_WIDTHS
     """As the component configs say."""
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether its files are there, so that traits and defaults are those of the files and no guess."""
+        return self.nbytes is not None

@@ -12,11 +12,7 @@ from .samplers import UnknownSampler, parse_sampler, spec_of, zero_snr_samplers
 from .source import FromNoise
 
 _STANDARD_STEPS = 25
-
-
 _STANDARD_GUIDANCE = 7.5
-
-
 _T = TypeVar("_T")
 
 
@@ -65,8 +61,28 @@ def resolve(parameters: GenerationParameters, spec: ModelSpec, limits: Limits, *
 
 
 def broken_limits(parameters: GenerationParameters, spec: ModelSpec, limits: Limits) -> list[FieldError]:
-    """Every field that asks for more than there is, or for a sampler that nobody knows; none where the request can run."""
+    """Find every field that breaks a limit or names an unknown sampler.
+
+    Before the files of the model are on disk, its defaults are a guess: then only what the client and the settings state is
+    checked.
+    """
     return [*_limit_errors(parameters, spec, limits), *_sampler_errors(_sampler_name(parameters, spec))]
+
+
+_Stated = tuple[int, int, int]
+"""Steps, width and height that are checked; 0 for a default that is not known yet."""
+
+
+def _stated(parameters: GenerationParameters, spec: ModelSpec) -> _Stated:
+    steps, (width, height) = _steps(parameters, spec), _size(parameters, spec)
+    if spec.on_disk:
+        return steps, width, height
+    overrides = spec.overrides
+    return (
+        parameters.num_inference_steps or overrides.num_inference_steps or 0,
+        parameters.width or overrides.width or 0,
+        parameters.height or overrides.height or 0,
+    )
 
 
 def _first(*values: _T | None) -> _T:
@@ -122,16 +138,17 @@ def _limit_errors(parameters: GenerationParameters, spec: ModelSpec, limits: Lim
             yield FieldError(
                 field=name, message=f"must be at most {limits.max_prompt_chars} characters long, got {len(text)}"
             )
-    steps = _steps(parameters, spec)
+    steps, width, height = _stated(parameters, spec)
     if steps > limits.max_steps:
         yield FieldError(field="num_inference_steps", message=f"must be at most {limits.max_steps}, got {steps}")
     if parameters.n > limits.max_n:
         yield FieldError(field="n", message=f"must be at most {limits.max_n}, got {parameters.n}")
     if parameters.seed is not None and parameters.seed > MAX_SEED - parameters.n + 1:
         yield FieldError(field="seed", message=f"must leave room for n images below 2**63, got {parameters.seed}")
-    width, height = _size(parameters, spec)
-    yield from _side_errors("width", width, limits)
-    yield from _side_errors("height", height, limits)
+    if width:
+        yield from _side_errors("width", width, limits)
+    if height:
+        yield from _side_errors("height", height, limits)
     if width * height > limits.max_pixels:
         yield FieldError(
             field="width",

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from ..validation import cut
+
 SigmaSchedule = Literal["default", "karras", "exponential", "beta"]
 
 _DEFAULT_ONLY: tuple[SigmaSchedule, ...] = ("default",)
@@ -195,6 +197,7 @@ _CHOICES: Mapping[str, SamplerChoice] = dict(_spellings())
 
 
 def _unknown(text: str) -> str:
+    text = cut(text)  # before it is compared: that takes time in proportion to its length
     close = difflib.get_close_matches(_key(text), _CHOICES, n=3)
     names = dict.fromkeys(repr(str(_CHOICES[key])) for key in close)
     hint = f" Did you mean {' or '.join(names)}?" if names else ""

@@ -1,5 +1,6 @@
 """The catalogue: local models and Hub repositories under one set of names."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -85,6 +86,10 @@ class ModelCatalogue:
             if claim is not None:
                 return self._spec(claim)
         raise UnknownModel(name, [spec.name for spec in self.list() if spec.unusable is None])
+
+    async def find(self, name: str) -> ModelSpec:
+        """The entry of this name as its files are now."""
+        return await asyncio.to_thread(self.get, name)
 
     def mark_unusable(self, name: ModelName, version: str, reason: str) -> None:
         """Remember that this version of a model's files turned out to be broken when they were loaded.

@@ -13,12 +13,12 @@ from litestar.params import JSONBody, QueryParameter, SkipValidation
 
 from ...domain.dispatch.job import gone_away
 from ...domain.dry_run import DryRun
-from ...domain.errors import FieldError
+from ...domain.errors import FieldError, InvalidRequest
 from ...domain.generator import Generated, ImageGenerator
-from ...domain.jobs.job_store import JobBoard
+from ...domain.jobs.job_store import JobStore
 from ...domain.requests.parameters import GenerationParameters, OutputFormat
 from ..http.accept import wanted_image
-from ..http.body import Posted, PostedDTO
+from ..http.body import JSONBodyDTO
 from ..http.clients import client_of
 from ..http.documented_errors import (
     BUSY,
@@ -45,7 +45,7 @@ from .views import MEDIA_TYPES, GenerateView, generate_view
 @post(
     "/generate/{model_name:str}",
     status_code=200,
-    dto=PostedDTO[GenerationParameters],
+    dto=JSONBodyDTO[GenerationParameters],
     return_dto=None,
     operation_class=GenerateOperation,
     summary="Make images",
@@ -76,9 +76,9 @@ from .views import MEDIA_TYPES, GenerateView, generate_view
 async def generate(
     request: Request[Any, Any, Any],
     model_name: ModelNameInPath,
-    data: JSONBody[Posted[GenerationParameters]],
+    data: JSONBody[GenerationParameters],
     image_generator: NamedDependency[SkipValidation[ImageGenerator]],
-    job_board: NamedDependency[SkipValidation[JobBoard]],
+    job_store: NamedDependency[SkipValidation[JobStore]],
     dry_runs: NamedDependency[SkipValidation[DryRun]],
     idempotency_key: IdempotencyKey = None,
     prefer: Prefer = "",
@@ -95,23 +95,23 @@ async def generate(
     When the client goes away, the work stops at the next step; with an `Idempotency-Key`, when the last one does that waits
     for it.
     """
-    parameters = data.value
+    parameters = data
     later = prefers_async(prefer) and not dry_run
     raw = None if later else wanted_image(request.headers.get("accept"), parameters.output_format)
     if raw is not None:
         parameters = msgspec.structs.replace(parameters, output_format=raw)
-    if wrong := [*data.errors, *_too_many_for_raw(parameters, raw)]:
-        image_generator.check(model_name, parameters, wrong)
+    if wrong := _too_many_for_raw(parameters, raw):
+        raise InvalidRequest(wrong)
     client = client_of(request)
     if dry_run:
         return Response(dry_run_view(await dry_runs.run(model_name, parameters, client)))
     if later:
-        job = job_board.post(model_name, parameters, client=client, key=idempotency_key)
+        job = await job_store.post(model_name, parameters, client=client, key=idempotency_key)
         return accepted(request, job, applied=True)
     if idempotency_key is None:
         work = image_generator.generate(model_name, parameters, job_id=request_id_of(request), client=client)
     else:
-        work = job_board.run(model_name, parameters, client=client, key=idempotency_key)
+        work = job_store.run(model_name, parameters, client=client, key=idempotency_key)
     generated = await _unless_gone(request, work)
     note_generation(request, generated)
     if raw is not None:

@@ -7,7 +7,8 @@ import msgspec
 from litestar import Request
 from msgspec import Meta
 
-from ...domain.jobs.tracked_job import TrackedJob, TrackedState
+from ...domain.dispatch.job import JobState
+from ...domain.jobs.tracked_job import TrackedJob
 from ..http.problems import Problem, problem_of
 from .views import GenerateView, ProgressView, generate_view, progress_view
 
@@ -18,7 +19,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     model: str
     state: Annotated[
-        TrackedState,
+        JobState,
         Meta(description="`queued`, `loading` its model, `running`; at the end `done`, `failed` or `cancelled`."),
     ]
     url: Annotated[str, Meta(description="Where it can be asked for.")]

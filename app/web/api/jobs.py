@@ -13,12 +13,12 @@ from litestar.openapi.spec import Example
 from litestar.params import HeaderParameter, JSONBody, PathParameter, QueryParameter, SkipValidation
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
-from ...domain.generator import ImageGenerator
+from ...domain.dispatch.job import JobState
 from ...domain.jobs.event_log import JobEvent
-from ...domain.jobs.job_store import JobBoard
-from ...domain.jobs.tracked_job import TrackedJob, TrackedState
+from ...domain.jobs.job_store import JobStore
+from ...domain.jobs.tracked_job import TrackedJob
 from ...domain.requests.parameters import GenerationParameters
-from ..http.body import Posted, PostedDTO
+from ..http.body import JSONBodyDTO
 from ..http.clients import client_of
 from ..http.documented_errors import (
     BUSY,
@@ -57,14 +57,14 @@ Prefer = Annotated[
 _JobId = Annotated[
     str, PathParameter(description="Id of a job.", examples=[Example(summary="an id", value="0f8fad5bd9cb469fa165")])
 ]
-_Board = NamedDependency[SkipValidation[JobBoard]]
+_Board = NamedDependency[SkipValidation[JobStore]]
 _GONE = {404: UNKNOWN_JOB, 410: EXPIRED}
 
 
 @post(
     "/jobs/{name:str}",
     status_code=202,
-    dto=PostedDTO[GenerationParameters],
+    dto=JSONBodyDTO[GenerationParameters],
     return_dto=None,
     operation_class=JobOperation,
     summary="Send a job",
@@ -85,16 +85,13 @@ _GONE = {404: UNKNOWN_JOB, 410: EXPIRED}
 async def send_job(
     request: Request[Any, Any, Any],
     name: ModelNameInPath,
-    data: JSONBody[Posted[GenerationParameters]],
-    image_generator: NamedDependency[SkipValidation[ImageGenerator]],
-    job_board: _Board,
+    data: JSONBody[GenerationParameters],
+    job_store: _Board,
     idempotency_key: IdempotencyKey = None,
     prefer: Prefer = "",
 ) -> Response[JobView]:
     """Make images, and answer at once. What is wrong with the request is said now, what goes wrong later by the job."""
-    if data.errors:
-        image_generator.check(name, data.value, data.errors)
-    job = job_board.post(name, data.value, client=client_of(request), key=idempotency_key)
+    job = await job_store.post(name, data, client=client_of(request), key=idempotency_key)
     return accepted(request, job, applied=prefers_async(prefer))
 
 
@@ -128,18 +125,18 @@ class JobsController(Controller):
     def list_jobs(
         self,
         request: Request[Any, Any, Any],
-        job_board: _Board,
+        job_store: _Board,
         in_state: Annotated[
-            TrackedState | None, QueryParameter(name="state", description="Only those in this state.")
+            JobState | None, QueryParameter(name="state", description="Only those in this state.")
         ] = None,
     ) -> list[JobView]:
         """Every job that has not expired, without its images."""
-        return [job_view(request, job) for job in job_board.all(in_state)]
+        return [job_view(request, job) for job in job_store.all(in_state)]
 
     @get("/{name:str}", summary="Show a job", response_description="The job.", responses=_GONE, sync_to_thread=False)
-    def show_job(self, request: Request[Any, Any, Any], name: _JobId, job_board: _Board) -> JobResultView:
+    def show_job(self, request: Request[Any, Any, Any], name: _JobId, job_store: _Board) -> JobResultView:
         """Its state and progress; once it is done, its images."""
-        return job_result_view(request, job_board.get(name))
+        return job_result_view(request, job_store.get(name))
 
     @delete(
         "/{name:str}",
@@ -148,9 +145,9 @@ class JobsController(Controller):
         response_description="The job as it ended.",
         responses={403: FOREIGN, **_GONE},
     )
-    async def cancel_job(self, request: Request[Any, Any, Any], name: _JobId, job_board: _Board) -> JobView:
+    async def cancel_job(self, request: Request[Any, Any, Any], name: _JobId, job_store: _Board) -> JobView:
         """End it before its next step; one that has ended is forgotten, with its images."""
-        return job_view(request, await job_board.cancel(name))
+        return job_view(request, await job_store.cancel(name))
 
     @get(
         "/{name:str}/events",
@@ -170,14 +167,14 @@ class JobsController(Controller):
         self,
         request: Request[Any, Any, Any],
         name: _JobId,
-        job_board: _Board,
+        job_store: _Board,
         keep_alive_s: NamedDependency[SkipValidation[float]],
         last_event_id: Annotated[
             int, HeaderParameter(name="Last-Event-ID", description="The last event that you know of.", ge=0)
         ] = 0,
     ) -> Response[Any]:
         """Server-sent events, from the first that is still known, or from the one after `Last-Event-ID`."""
-        job = job_board.get(name)
+        job = job_store.get(name)
         note_job(request, job)
         if job.over and not job.log.after(last_event_id):
             return Response(None, status_code=204)

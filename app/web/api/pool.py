@@ -91,10 +91,10 @@ class PoolController(Controller):
         recent_decisions: NamedDependency[SkipValidation[RecentDecisions]],
     ) -> PoolView:
         """Budgets, every component and model in memory, and what was loaded, moved and evicted lately, with the reasons."""
-        return pool_view(model_pool.report(), dispatcher.in_line(), recent_decisions())
+        return pool_view(model_pool.report(), dispatcher.waiting_by_model(), recent_decisions())
 
 
-def pool_view(report: PoolReport, in_line: Counter[ModelName], decisions: tuple[Decision, ...]) -> PoolView:
+def pool_view(report: PoolReport, waiting_by_model: Counter[ModelName], decisions: tuple[Decision, ...]) -> PoolView:
     """The books for the wire, and who waits in line for what is on them."""
     stats, budget = report.stats, report.budget
     return PoolView(
@@ -102,9 +102,9 @@ def pool_view(report: PoolReport, in_line: Counter[ModelName], decisions: tuple[
         host=BudgetView(limit_nbytes=budget.host_nbytes, weights_nbytes=stats.host_nbytes),
         reserved_nbytes=stats.reserved_nbytes,
         leases=stats.leases,
-        waiting=stats.waiting + in_line.total(),
+        waiting=stats.waiting + waiting_by_model.total(),
         components=[_component(component) for component in report.components],
-        models=[_model(name, status, in_line[name]) for name, status in report.models],
+        models=[_model(name, status, waiting_by_model[name]) for name, status in report.models],
         decisions=[_decision(decision) for decision in decisions],
     )
 
@@ -122,14 +122,14 @@ def _component(component: ComponentStatus) -> ComponentView:
     )
 
 
-def _model(name: str, status: ModelStatus, in_line: int) -> PooledModelView:
+def _model(name: str, status: ModelStatus, queued: int) -> PooledModelView:
     return PooledModelView(
         name=name,
         residency=status.residency,
         nbytes=status.nbytes,
         pinned=status.pinned,
         leases=status.leases - status.waiting,
-        waiting=status.waiting + in_line,
+        waiting=status.waiting + queued,
         loads=status.loads,
         found=dict(status.found),
         last_swap_ms=round(status.swap_s * 1000, 1),

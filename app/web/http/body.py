@@ -1,7 +1,6 @@
-"""The request body of a generation: msgspec decodes it, and every wrong field is kept, to be reported at once."""
+"""The JSON body of a request: msgspec decodes it; every wrong field is reported at once."""
 
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from litestar.dto import DTOConfig
@@ -11,49 +10,37 @@ from litestar.openapi.spec import Reference, Schema
 from litestar.typing import FieldDefinition
 
 from ...domain.errors import FieldError, InvalidRequest
-from ...domain.validation import convert_all, convert_rest
+from ...domain.validation import convert_all
 
 _READ_AS_JSON = frozenset({"", "application/json", "application/x-www-form-urlencoded"})
-"""The last is what `curl -d` claims of whatever it sends."""
+"""Media types that are read as JSON; `curl -d` calls every body a form."""
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Posted(Generic[T]):
-    """A body that was decoded, perhaps in part. Look at `errors` before you use it."""
-
-    value: T
-    """Without the fields that `errors` names."""
-    errors: tuple[FieldError, ...] = ()
-    """Every offending field, unknown ones included; limits are not checked yet."""
-
-
-class PostedDTO(MsgspecDTO[T]):
-    """Decodes a JSON body to `Posted[Struct]`, so that what is wrong can be reported with what breaks a limit."""
+class JSONBodyDTO(MsgspecDTO[T]):
+    """Decodes a JSON body to a Struct."""
 
     config = DTOConfig()
 
-    def decode_bytes(self, value: bytes) -> Posted[T]:
+    def decode_bytes(self, value: bytes) -> T:
         """Decode a body.
 
         Raises:
             HTTPException: 415, it claims to be something else than JSON.
-            InvalidRequest: it is no JSON object.
+            InvalidRequest: it is no JSON object, or fields of it are wrong.
         """
         self._check_media_type()
         try:
-            return Posted(value=msgspec.json.decode(value, type=self.model_type))
+            return msgspec.json.decode(value, type=self.model_type)
         except _UNREADABLE:
             pass  # the slow way finds everything that is wrong
-        parsed = _parsed(value)
-        body, errors = convert_all(parsed, self.model_type)
-        rest = body or convert_rest(parsed, self.model_type, errors)
-        if rest is None:
+        body, errors = convert_all(_parsed(value), self.model_type)
+        if body is None:
             raise InvalidRequest(errors)
-        return Posted(value=rest, errors=tuple(errors))
+        return body
 
     def _check_media_type(self) -> None:
         sent = self.asgi_connection.headers.get("content-type", "").split(";")[0].strip().lower()
@@ -70,7 +57,7 @@ class PostedDTO(MsgspecDTO[T]):
         handler_id: str,  # noqa: ARG003 - the signature of the class above
         schema_creator: Any,
     ) -> Reference | Schema:
-        """The Struct itself: nothing is renamed or left out."""
+        """Show the Struct itself: nothing is renamed or left out."""
         struct = FieldDefinition.from_annotation(cls.model_type, kwarg_definition=field_definition.kwarg_definition)
         return schema_creator.for_field_definition(struct)
 

@@ -23,7 +23,6 @@ from litestar_diffusion.domain.requests.resolution import resolve
 from litestar_diffusion.testing import FakeCatalogue, FakeEngine, model
 
 MODELS = [model(name) for name in "abc"]
-SPECS = {spec.name: spec for spec in MODELS}
 PLAN = Plan(memory_savings=NO_SAVINGS, activation_nbytes=1, step_nbytes=1)
 PATIENCE = AgingPolicy(max_overtaken=4, max_wait_s=1000)
 
@@ -43,7 +42,9 @@ class Bench:
         budget = Budget(device_nbytes=reservations * 100 + 64, host_nbytes=None)
         self.pool = ModelPool(FakeCatalogue(MODELS), self.engine, budget, clock=self.clock)
         policy = {"aging": PATIENCE, **policy}
-        self.dispatcher = Dispatcher(self.pool, self.engine, DispatchPolicy(**policy), clock=self.clock)
+        self.dispatcher = Dispatcher(
+            self.pool, self.engine, DispatchPolicy(**policy), clock=self.clock, plan=lambda *_: PLAN
+        )
         self.progress: list[Progress] = []
         self.tasks: list[asyncio.Task[Any]] = []
 
@@ -51,15 +52,16 @@ class Bench:
         """Ask for an image; its seed is its number."""
         number = len(self.tasks)
         body = GenerationParameters(**{"prompt": "x", "seed": number, "num_inference_steps": 3, **said})
-        request = resolve(body, SPECS[model(name).name], Limits(), random_seed=0).request
         job = Job(
             id=named or str(number),
-            model=request.model,
+            model=model(name).name,
             client=client,
             priority=body.priority,
             on_progress=self.progress.append,
         )
-        self.tasks.append(asyncio.create_task(self.dispatcher.run(job, request, PLAN)))
+        self.tasks.append(
+            asyncio.create_task(self.dispatcher.run(job, lambda spec: resolve(body, spec, Limits(), random_seed=0)))
+        )
         return self.tasks[-1]
 
     async def done(self) -> list[int]:
@@ -182,7 +184,7 @@ def test_the_next_model_is_brought_while_the_present_one_works() -> None:
         bench.send("b")
         await rounds(100)
         assert bench.engine.requests[0].model == "a"
-        assert bench.pool.status(SPECS[model("b").name].name).residency == "device"
+        assert bench.pool.status(model("b").name).residency == "device"
         bench.engine.gate.set()
         await bench.done()
 
@@ -228,12 +230,14 @@ def test_who_waits_in_line_is_counted_by_model() -> None:
             bench.send(name, reproducible=True)
         await rounds()
         report = dict(bench.pool.report().models)
-        counted = bench.dispatcher.in_line() + Counter({name: status.waiting for name, status in report.items()})
+        counted = bench.dispatcher.waiting_by_model() + Counter(
+            {name: status.waiting for name, status in report.items()}
+        )
         assert counted == {"b": 2}  # the second for "a" holds its lease already, and waits for its turn alone
         assert counted.keys() <= report.keys()
         bench.engine.gate.set()
         await bench.done()
-        assert not bench.dispatcher.in_line()
+        assert not bench.dispatcher.waiting_by_model()
 
     run(scenario)
 

@@ -28,15 +28,16 @@ class Bench:
     def __init__(self, max_waiting: int = 100) -> None:
         self.engine = FakeEngine()
         self.pool = ModelPool(FakeCatalogue([SPEC]), self.engine)
-        self.dispatcher = Dispatcher(self.pool, self.engine, DispatchPolicy(max_waiting=max_waiting))
+        self.dispatcher = Dispatcher(
+            self.pool, self.engine, DispatchPolicy(max_waiting=max_waiting), plan=lambda *_: PLAN
+        )
         self.done: list[str] = []
         self.jobs: dict[str, Job] = {}
 
     async def run(self, name: str, steps: int = 3, **said: Any) -> None:
         parameters = GenerationParameters(**{"prompt": "x", "num_inference_steps": steps, "reproducible": True, **said})
-        request = resolve(parameters, SPEC, Limits(), random_seed=0).request
         job = self.jobs[name] = Job(id=name, model=SPEC.name)
-        await self.dispatcher.run(job, request, PLAN)
+        await self.dispatcher.run(job, lambda spec: resolve(parameters, spec, Limits(), random_seed=0))
         self.done.append(name)
 
     def start(self, name: str, steps: int = 3, **said: Any) -> asyncio.Task[None]:

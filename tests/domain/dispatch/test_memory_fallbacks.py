@@ -16,7 +16,7 @@ from litestar_diffusion.domain.memory.budget import Budget
 from litestar_diffusion.domain.memory.plan import Plan, warnings
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.rendering import NO_SAVINGS, MemorySavings
-from litestar_diffusion.domain.requests.request import GenerationRequest
+from litestar_diffusion.domain.requests.request import GenerationRequest, Resolved
 from litestar_diffusion.domain.requests.resolution import resolve
 from litestar_diffusion.testing import model
 from tests.domain.simulation import Simulation, run, simulate
@@ -215,8 +215,9 @@ def test_a_task_that_is_cancelled_on_the_ladder_gives_its_lease_back_after_the_e
         sim = simulate()
         sim.engine.out_of_memory = at("decode")
         sim.engine.gate.clear()
-        dispatcher = Dispatcher(sim.pool, sim.engine, DispatchPolicy(max_waiting=1))
-        task = asyncio.create_task(dispatcher.run(Job(id="1", model=SPEC.name), request(), PLAN))
+        dispatcher = Dispatcher(sim.pool, sim.engine, DispatchPolicy(max_waiting=1), plan=lambda *_: PLAN)
+        job = Job(id="1", model=SPEC.name)
+        task = asyncio.create_task(dispatcher.run(job, lambda _: Resolved(request=request(), warnings=())))
         while not sim.engine.savings_levels:  # noqa: ASYNC110 - the engine has no event to wait for
             await asyncio.sleep(0)
         task.cancel()

@@ -22,7 +22,7 @@ from litestar_diffusion.domain.errors import (
     UnusableModel,
 )
 from litestar_diffusion.domain.generator import Generated
-from litestar_diffusion.domain.jobs.job_store import JobBoard, JobPolicy
+from litestar_diffusion.domain.jobs.job_store import JobPolicy, JobStore
 from litestar_diffusion.domain.jobs.tracked_job import TrackedJob
 from litestar_diffusion.domain.models.components import LoadProgress
 from litestar_diffusion.domain.models.spec import ModelName
@@ -67,7 +67,7 @@ class Bench:
         )
         self.pool, self.dispatcher = services.pool, services.dispatcher
         services.generator._writer = writer = writer or PillowImageWriter()
-        self.board = JobBoard(
+        self.jobs = JobStore(
             services.generator,
             writer,
             policy,
@@ -76,7 +76,7 @@ class Bench:
         )
 
     def kinds(self, job_id: str) -> list[str]:
-        return [event.kind for event in self.board.get(job_id).log.after(0)]
+        return [event.kind for event in self.jobs.get(job_id).log.after(0)]
 
 
 def run(scenario: Callable[[], Awaitable[Any]]) -> None:
@@ -94,9 +94,9 @@ async def rounds(count: int = 50) -> None:
 def test_a_job_tells_its_whole_life() -> None:
     async def scenario() -> None:
         bench = Bench()
-        job = bench.board.post("a", BODY)
+        job = await bench.jobs.post("a", BODY)
         assert job.state == "queued"
-        generated = await bench.board.result(job)
+        generated = await bench.jobs.result(job)
         await rounds()
         assert (job.state, job.result, job.steps_total) == ("done", generated, 3)
         kinds = bench.kinds(job.id)
@@ -109,19 +109,19 @@ def test_what_is_wrong_with_a_request_is_said_before_it_becomes_a_job() -> None:
     async def scenario() -> None:
         bench = Bench(max_waiting=0)
         with pytest.raises(UnknownModel):
-            bench.board.post("nope", BODY)
+            await bench.jobs.post("nope", BODY)
         with pytest.raises(InvalidRequest):
-            bench.board.post("a", GenerationParameters(prompt="x", n=99))
+            await bench.jobs.post("a", GenerationParameters(prompt="x", n=99))
         with pytest.raises(UnusableModel):
-            bench.board.post("broken", BODY)
+            await bench.jobs.post("broken", BODY)
         bench.engine.gate.clear()
-        first = bench.board.post("a", BODY)
+        first = await bench.jobs.post("a", BODY)
         await rounds()
         with pytest.raises(QueueFull):
-            bench.board.post("a", BODY)
-        assert bench.board.all() == [first]
+            await bench.jobs.post("a", BODY)
+        assert bench.jobs.all() == [first]
         bench.engine.gate.set()
-        await bench.board.result(first)
+        await bench.jobs.result(first)
 
     run(scenario)
 
@@ -130,15 +130,15 @@ def test_the_same_key_and_body_join_the_work_in_flight_and_get_its_answer_later(
     async def scenario() -> None:
         bench = Bench()
         bench.engine.gate.clear()
-        first = bench.board.post("a", BODY, client="me", key="k")
-        assert bench.board.post("a", BODY, client="me", key="k") is first
-        assert bench.board.post("a", BODY, client="you", key="k") is not first
+        first = await bench.jobs.post("a", BODY, client="me", key="k")
+        assert await bench.jobs.post("a", BODY, client="me", key="k") is first
+        assert await bench.jobs.post("a", BODY, client="you", key="k") is not first
         with pytest.raises(IdempotencyConflict):
-            bench.board.post("a", OTHER, client="me", key="k")
+            await bench.jobs.post("a", OTHER, client="me", key="k")
         bench.engine.gate.set()
-        generated = await bench.board.result(first)
-        again = bench.board.post("a", BODY, client="me", key="k")
-        assert await bench.board.result(again) is generated
+        generated = await bench.jobs.result(first)
+        again = await bench.jobs.post("a", BODY, client="me", key="k")
+        assert await bench.jobs.result(again) is generated
         assert len(bench.engine.requests) == 2
 
     run(scenario)
@@ -148,12 +148,12 @@ def test_a_key_whose_job_failed_may_be_used_again() -> None:
     async def scenario() -> None:
         bench = Bench()
         bench.engine.failures["generate"] = GenerationFailed("injected")
-        failed = bench.board.post("a", BODY, key="k")
+        failed = await bench.jobs.post("a", BODY, key="k")
         with pytest.raises(GenerationFailed):
-            await bench.board.result(failed)
+            await bench.jobs.result(failed)
         await rounds()
         assert (failed.state, bench.kinds(failed.id)[-1]) == ("failed", "failed")
-        assert len((await bench.board.result(bench.board.post("a", BODY, key="k"))).images) == 1
+        assert len((await bench.jobs.result(await bench.jobs.post("a", BODY, key="k"))).images) == 1
 
     run(scenario)
 
@@ -163,8 +163,8 @@ def test_work_ends_when_its_last_waiter_leaves_unless_it_is_detached(detached: b
     async def scenario() -> None:
         bench = Bench()
         bench.engine.gate.clear()
-        job = bench.board.post("a", BODY, key="k", detached=detached)
-        waiters = [asyncio.create_task(bench.board.result(job)) for _ in range(2)]
+        job = await bench.jobs.post("a", BODY, key="k", detached=detached)
+        waiters = [asyncio.create_task(bench.jobs.result(job)) for _ in range(2)]
         await rounds()
         waiters[0].cancel()
         await rounds()
@@ -183,19 +183,19 @@ def test_work_ends_when_its_last_waiter_leaves_unless_it_is_detached(detached: b
 def test_a_cancelled_job_ends_before_its_next_step_and_says_so() -> None:
     async def scenario() -> None:
         bench = Bench()
-        job = bench.board.post("a", GenerationParameters(prompt="x", num_inference_steps=100))
-        waiting = asyncio.create_task(bench.board.result(job))
+        job = await bench.jobs.post("a", GenerationParameters(prompt="x", num_inference_steps=100))
+        waiting = asyncio.create_task(bench.jobs.result(job))
         while job.steps_done < 2:  # noqa: ASYNC110 - the fake engine has no event for it
             await asyncio.sleep(0)
-        await bench.board.cancel(job.id)
+        await bench.jobs.cancel(job.id)
         await rounds()
         assert (job.state, bench.kinds(job.id)[-1]) == ("cancelled", "cancelled")
         assert job.steps_done < 20
         with pytest.raises(Cancelled):
             await waiting
-        await bench.board.cancel(job.id)  # now it is forgotten
+        await bench.jobs.cancel(job.id)  # now it is forgotten
         with pytest.raises(ExpiredJob):
-            bench.board.get(job.id)
+            bench.jobs.get(job.id)
 
     run(scenario)
 
@@ -207,17 +207,17 @@ def test_a_cancelled_job_ends_before_its_next_step_and_says_so() -> None:
 def test_finished_jobs_expire_and_are_told_from_those_that_never_were(policy: JobPolicy, kept: int) -> None:
     async def scenario() -> None:
         bench = Bench(policy)
-        jobs = [bench.board.post("a", BODY) for _ in range(4)]
-        await asyncio.gather(*(bench.board.result(job) for job in jobs))
+        jobs = [await bench.jobs.post("a", BODY) for _ in range(4)]
+        await asyncio.gather(*(bench.jobs.result(job) for job in jobs))
         await rounds()
         bench.now += 11
-        assert len(bench.board.all()) == kept
-        assert len(bench.board.all("done")) == kept
+        assert len(bench.jobs.all()) == kept
+        assert len(bench.jobs.all("done")) == kept
         for job in jobs[: 4 - kept]:
             with pytest.raises(ExpiredJob):
-                bench.board.get(job.id)
+                bench.jobs.get(job.id)
         with pytest.raises(UnknownJob):
-            bench.board.get("never")
+            bench.jobs.get("never")
 
     run(scenario)
 
@@ -225,8 +225,8 @@ def test_finished_jobs_expire_and_are_told_from_those_that_never_were(policy: Jo
 def test_previews_come_as_pictures_and_only_if_asked_for() -> None:
     async def scenario(previews: bool) -> None:
         bench = Bench(writer=InstantWriter())
-        job = bench.board.post("a", GenerationParameters(prompt="x", num_inference_steps=20, previews=previews))
-        await bench.board.result(job)
+        job = await bench.jobs.post("a", GenerationParameters(prompt="x", num_inference_steps=20, previews=previews))
+        await bench.jobs.result(job)
         found = [event for event in job.log.after(0) if event.kind == "preview"]
         assert bool(found) == previews
         assert all(event.data["media_type"] == "image/jpeg" for event in found)
@@ -241,13 +241,13 @@ def test_a_key_stands_for_new_work_as_soon_as_the_old_is_given_up() -> None:
     async def scenario(give_up: Callable[[Bench, TrackedJob, "asyncio.Task[Generated]"], Any]) -> None:
         bench = Bench()
         bench.engine.gate.clear()
-        waiter = asyncio.create_task(bench.board.run("a", BODY, key="k"))
+        waiter = asyncio.create_task(bench.jobs.run("a", BODY, key="k"))
         await rounds()
-        (first,) = bench.board.all()
+        (first,) = bench.jobs.all()
         ending = give_up(bench, first, waiter)
         await rounds()
         assert not first.over
-        retry = asyncio.create_task(bench.board.run("a", BODY, key="k"))
+        retry = asyncio.create_task(bench.jobs.run("a", BODY, key="k"))
         await rounds()
         bench.engine.gate.set()
         assert len((await retry).images) == 1
@@ -255,7 +255,7 @@ def test_a_key_stands_for_new_work_as_soon_as_the_old_is_given_up() -> None:
         await asyncio.gather(waiter, *([ending] if ending else []), return_exceptions=True)
 
     run(lambda: scenario(lambda _bench, _job, waiter: waiter.cancel() and None))
-    run(lambda: scenario(lambda bench, job, _waiter: asyncio.ensure_future(bench.board.cancel(job.id))))
+    run(lambda: scenario(lambda bench, job, _waiter: asyncio.ensure_future(bench.jobs.cancel(job.id))))
 
 
 @settings(max_examples=80, deadline=None)
@@ -268,9 +268,9 @@ def test_whoever_stays_gets_an_image_whoever_else_leaves(actions: list[tuple[str
         body = GenerationParameters(prompt="x", num_inference_steps=9, reproducible=True)
         for action, number in actions:
             if action == "join":
-                waiters.append(asyncio.create_task(bench.board.run("a", body, key="k")))
+                waiters.append(asyncio.create_task(bench.jobs.run("a", body, key="k")))
             elif action == "send":
-                sent.append(bench.board.post("a", body, key="k"))
+                sent.append(await bench.jobs.post("a", body, key="k"))
             elif action == "leave" and waiters:
                 waiters[number % len(waiters)].cancel()
             else:
@@ -279,10 +279,10 @@ def test_whoever_stays_gets_an_image_whoever_else_leaves(actions: list[tuple[str
         outcomes = await asyncio.gather(*waiters, return_exceptions=True)
         stayed = [outcome for waiter, outcome in zip(waiters, outcomes, strict=True) if waiter not in left]
         assert all(isinstance(outcome, Generated) for outcome in stayed), outcomes
-        assert all([(await bench.board.result(job)).images for job in sent]), "what was sent goes on without waiters"
+        assert all([(await bench.jobs.result(job)).images for job in sent]), "what was sent goes on without waiters"
         await rounds()
         assert (bench.dispatcher.depth, bench.pool.stats().leases) == (0, 0)
-        assert all(job.over and job.waiters == 0 for job in bench.board.all())
+        assert all(job.over and job.waiters == 0 for job in bench.jobs.all())
 
     run(scenario)
 
@@ -290,7 +290,7 @@ def test_whoever_stays_gets_an_image_whoever_else_leaves(actions: list[tuple[str
 def test_an_unforeseen_failure_is_told_as_such_and_keeps_its_cause_for_the_log() -> None:
     async def scenario() -> None:
         bench = Bench(writer=BrokenWriter())
-        job = bench.board.post("a", BODY)
+        job = await bench.jobs.post("a", BODY)
         await asyncio.wait([job.work])
         await rounds()
         assert (job.state, bench.ended) == ("failed", [job])
@@ -301,14 +301,19 @@ def test_an_unforeseen_failure_is_told_as_such_and_keeps_its_cause_for_the_log()
     run(scenario)
 
 
+def kept_nbytes(bench: Bench) -> int:
+    """Bytes of the images that are kept."""
+    return sum(job.nbytes for job in bench.jobs._jobs.values())
+
+
 def test_images_leave_memory_though_nobody_asks() -> None:
     async def scenario() -> None:
         bench = Bench(JobPolicy(keep_s=0.05))
-        bench.board._now = time.time  # its timers are the event loop's
-        job = bench.board.post("a", BODY)
-        await bench.board.result(job)
-        assert bench.board.result_nbytes > 0
-        while bench.board.result_nbytes:  # noqa: ASYNC110 - nothing may touch the board but its own timer
+        bench.jobs._now = time.time  # its timers are the event loop's
+        job = await bench.jobs.post("a", BODY)
+        await bench.jobs.result(job)
+        assert kept_nbytes(bench) > 0
+        while kept_nbytes(bench):  # noqa: ASYNC110 - nothing may touch the store but its own timer
             await asyncio.sleep(0.01)
 
     run(scenario)
@@ -318,9 +323,9 @@ def test_results_never_take_more_memory_than_they_may() -> None:
     async def scenario() -> None:
         bench = Bench(JobPolicy(max_result_nbytes=150), writer=InstantWriter())
         for _ in range(4):
-            await bench.board.result(bench.board.post("a", BODY))
+            await bench.jobs.result(await bench.jobs.post("a", BODY))
             await rounds()
-            assert 0 < bench.board.result_nbytes <= 150
+            assert 0 < kept_nbytes(bench) <= 150
 
     run(scenario)
 
@@ -336,12 +341,12 @@ def test_jobs_are_refused_while_the_engine_starts_too() -> None:
     async def scenario() -> None:
         bench = Bench(JobPolicy(max_unfinished=3), engine=StartingEngine())
         bench.engine.gate.clear()
-        jobs = [bench.board.post("a", BODY) for _ in range(3)]
+        jobs = [await bench.jobs.post("a", BODY) for _ in range(3)]
         with pytest.raises(QueueFull):
-            bench.board.post("a", BODY)
+            await bench.jobs.post("a", BODY)
         bench.engine.gate.set()
-        await asyncio.gather(*(bench.board.result(job) for job in jobs))
-        await bench.board.result(bench.board.post("a", BODY))
+        await asyncio.gather(*(bench.jobs.result(job) for job in jobs))
+        await bench.jobs.result(await bench.jobs.post("a", BODY))
 
     run(scenario)
 

@@ -28,6 +28,9 @@ name = "good"
 repo = "someone/sdxl"
 {DEFAULTS}
 [[models.hub]]
+name = "bare"
+repo = "someone/sdxl"
+[[models.hub]]
 name = "no-such-repository"
 repo = "someone/else"
 [[models.hub]]
@@ -147,3 +150,16 @@ def check_refused(answer: Any, *named: str) -> None:
 def test_a_hub_that_is_not_there_is_502_with_what_to_do(start: Callable[[str], Server]) -> None:
     server = start(f"http://127.0.0.1:{free_port()}")
     check_refused(ask(server, "good"), "someone/sdxl", "HF_ENDPOINT")
+
+
+def test_equal_bodies_make_equal_images_from_the_first_request_on(server: Server) -> None:
+    """The files hold the defaults, so a request is resolved after they were fetched."""
+    told = server.client.post("/generate/bare?dry_run=true", json=BODY).json()
+    assert any("has not been downloaded yet" in warning for warning in told["warnings"])
+    first, second = ask(server, "bare").json(), ask(server, "bare").json()
+    assert first["parameters"] == second["parameters"]
+    assert (first["parameters"]["width"], first["parameters"]["height"]) == (128, 128), "as its UNet was trained"
+    assert images_of(first) == images_of(second)
+    again = server.client.post("/generate/bare?dry_run=true", json=BODY).json()
+    assert again["parameters"] == first["parameters"]
+    assert again["warnings"] == []
