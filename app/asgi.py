@@ -1,16 +1,11 @@
 """The standalone application: the plugin, and the little that only a whole application may have."""
 
-import asyncio
-import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from types import FrameType
-from typing import Any
-
 from litestar import Litestar
 
+from .bootstrap import build
 from .infra.device.malloc import keep_freed_memory
 from .infra.telemetry.logging import adopt_library_loggers, configure_logging
+from .lifecycle import Services
 from .plugin import DiffusionConfig, DiffusionPlugin
 from .settings import ServerSettings, Settings, load_settings
 from .web.documentation import documentation_assets, openapi_config
@@ -34,18 +29,18 @@ def create_app(settings: Settings | None = None) -> Litestar:
     settings = settings or load_settings()
     keep_freed_memory()
     configure_logging(settings.log.format, settings.log.level)
-    plugin = DiffusionPlugin(DiffusionConfig(settings=settings))
+    plugin = DiffusionPlugin(DiffusionConfig(settings=settings, build=_build))
     app = Litestar(
         plugins=[plugin],
         route_handlers=[documentation_assets()],
         openapi_config=openapi_config(reached_at(settings.server), settings.models.default or "demo"),
         cors_config=cors_config(settings.server.allowed_origins),
         exception_handlers=exception_handlers(),
-        lifespan=[_ending_on_signal(plugin), _adopting_logs(plugin)],
         logging_config=None,
     )
     rules = OriginRules(allowed_origins=settings.server.allowed_origins, allowed_hosts=settings.server.allowed_hosts)
-    counted = RequestCounter(OriginCheck(app.asgi_handler, rules), plugin.services.metrics)
+    counted = RequestCounter(OriginCheck(app.asgi_handler, rules), plugin.metrics)
+    # Around the whole application, because middleware of Litestar does not see requests that match no route.
     app.asgi_handler = AccessLog(counted, log_prompts=settings.log.prompts)
     return app
 
@@ -56,65 +51,8 @@ def reached_at(server: ServerSettings) -> str:
     return f"http://[{host}]:{server.port}" if ":" in host else f"http://{host}:{server.port}"
 
 
-def _adopting_logs(plugin: DiffusionPlugin) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
-    """Libraries install log handlers of their own when they are imported, which the engine does in the background."""
-
-    async def adopt() -> None:
-        await plugin.services.engine.start()
-        adopt_library_loggers()
-
-    @asynccontextmanager
-    async def lifespan(_app: Litestar) -> AsyncIterator[None]:
-        adopting = asyncio.create_task(adopt())
-        try:
-            yield
-        finally:
-            adopting.cancel()
-            await asyncio.wait([adopting])
-
-    return lifespan
-
-
-def _ending_on_signal(plugin: DiffusionPlugin) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
-    """On Ctrl+C, stop accepting work at once; otherwise the server would first wait for every request that queues."""
-
-    @asynccontextmanager
-    async def lifespan(_app: Litestar) -> AsyncIterator[None]:
-        loop = asyncio.get_running_loop()
-        ending: list[asyncio.Task[None]] = []
-
-        def begin() -> None:
-            if not ending:
-                ending.append(asyncio.create_task(plugin.services.end()))
-
-        restore = _before_handlers(loop, begin)
-        try:
-            yield
-        finally:
-            restore()
-
-    return lifespan
-
-
-def _before_handlers(loop: asyncio.AbstractEventLoop, begin: Callable[[], None]) -> Callable[[], None]:
-    """Call `begin` in the loop before the server's own signal handlers run. Does nothing outside the main thread."""
-    previous: dict[int, Any] = {}
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(begin)
-        handler = previous[number]
-        if callable(handler):
-            handler(number, frame)
-
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            previous[number] = signal.getsignal(number)
-            signal.signal(number, handle)
-    except ValueError:  # not in the main thread: a test or somebody's own runner
-        previous.clear()
-
-    def restore() -> None:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-    return restore
+def _build(settings: Settings) -> Services:
+    services = build(settings)
+    # Libraries install log handlers of their own when they are imported, which the engine does as it starts.
+    services.on_engine_started = adopt_library_loggers
+    return services

@@ -12,12 +12,13 @@ from litestar.exceptions import ImproperlyConfiguredException
 from litestar.plugins import InitPlugin
 from litestar.types import ASGIApp, ControllerRouterHandler, Guard
 
-from .bootstrap import Services, build
+from .bootstrap import build
+from .lifecycle import Services
 from .settings import Settings
 from .version import VERSION
 from .web.api.generate import generate
 from .web.api.jobs import JobsController, send_job
-from .web.api.metrics import MetricsController
+from .web.api.metrics import Metrics, MetricsController
 from .web.api.models import ModelsController
 from .web.api.pool import PoolController
 from .web.api.service import ServiceController, ServiceFacts
@@ -60,7 +61,21 @@ class DiffusionPlugin(InitPlugin):
 
     def __init__(self, config: DiffusionConfig | None = None) -> None:
         self.config = config or DiffusionConfig()
-        self.services = self.config.build(self.config.settings)
+        self._services: Services | None = None
+
+    @property
+    def services(self) -> Services:
+        """The services of the lifespan that runs.
+
+        Raises:
+            RuntimeError: the application has not started, or has ended.
+        """
+        if self._services is None:
+            raise RuntimeError(
+                "Image generation is not running: its services live from the start of the application's lifespan to its "
+                "end. In tests, use the client as a context manager."
+            )
+        return self._services
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Plug in.
@@ -79,34 +94,43 @@ class DiffusionPlugin(InitPlugin):
         app_config.lifespan.append(self._lifespan)
         return app_config
 
+    async def end(self) -> None:
+        """Refuse new requests and finish or stop those that run, before the lifespan ends. May be called at any time."""
+        if self._services is not None:
+            await self._services.end()
+
     @asynccontextmanager
     async def _lifespan(self, _app: Litestar) -> AsyncIterator[None]:
-        async with self.services.running():
-            yield
+        # Built here and not before, so that the same application can be started again.
+        self._services = services = self.config.build(self.config.settings)
+        try:
+            async with services.running():
+                yield
+        finally:
+            self._services = None
 
     def _shared_dependencies(self) -> dict[str, Provide]:
-        services, config = self.services, self.config
         return {
-            config.pool_key: _provide(services.pool),
-            config.generator_key: _provide(services.generator),
+            self.config.pool_key: self._provide(lambda services: services.pool),
+            self.config.generator_key: self._provide(lambda services: services.generator),
         }
 
     def _router(self) -> Router:
-        services, config = self.services, self.config
+        config = self.config
         return Router(
             path=config.path,
             route_handlers=self._handlers(),
             dependencies={
-                "model_pool": _provide(services.pool),
-                "image_generator": _provide(services.generator),
-                "catalogue": _provide(services.catalogue),
-                "dry_runs": _provide(services.dry_runs),
-                "dispatcher": _provide(services.dispatcher),
-                "service_facts": _provide(self._facts()),
-                "metrics_source": _provide(services.metrics),
-                "job_store": _provide(services.job_store),
-                "keep_alive_s": _provide(config.settings.jobs.keep_alive_s),
-                "recent_decisions": _provide(services.history.recent),
+                "model_pool": self._provide(lambda services: services.pool),
+                "image_generator": self._provide(lambda services: services.generator),
+                "catalogue": self._provide(lambda services: services.catalogue),
+                "dry_runs": self._provide(lambda services: services.dry_runs),
+                "dispatcher": self._provide(lambda services: services.dispatcher),
+                "service_facts": self._provide(_facts),
+                "metrics_source": self._provide(lambda services: services.metrics),
+                "job_store": self._provide(lambda services: services.job_store),
+                "keep_alive_s": self._provide(lambda services: services.settings.jobs.keep_alive_s),
+                "recent_decisions": self._provide(lambda services: services.history.recent),
             },
             exception_handlers=exception_handlers(),
             guards=list(config.guards),
@@ -127,32 +151,35 @@ class DiffusionPlugin(InitPlugin):
         return [*handlers, MetricsController] if self.config.metrics else handlers
 
     def _middleware(self) -> list[Callable[[ASGIApp], ASGIApp]]:
-        """As functions, because Litestar copies deeply what it is given here, and services cannot be copied."""
-        metrics, origins = self.services.metrics, self.config.origins
+        """Middleware as functions, because Litestar copies deeply what it is given here."""
+        origins = self.config.origins
 
         def counted(app: ASGIApp) -> ASGIApp:
-            return RequestCounter(app, metrics)
+            return RequestCounter(app, self.metrics)
 
         def checked(app: ASGIApp) -> ASGIApp:
             return OriginCheck(app, origins) if origins is not None else app
 
         return [counted, checked]
 
-    def _facts(self) -> ServiceFacts:
-        services = self.services
-        return ServiceFacts(
-            version=VERSION,
-            default_model=services.settings.models.default,
-            documentation="/schema",
-            device=lambda: services.engine.device,
-            not_ready_because=services.not_ready_because,
-        )
+    def metrics(self) -> Metrics | None:
+        """The metrics of the lifespan that runs; None outside of one."""
+        return self._services.metrics if self._services is not None else None
+
+    def _provide(self, part: Callable[[Services], Any]) -> Provide:
+        """Make a dependency that is a part of the services of the lifespan that runs."""
+
+        def provide() -> Any:
+            return part(self.services)
+
+        return Provide(provide, sync_to_thread=False)
 
 
-def _provide(value: Any) -> Provide:
-    """A dependency that is always this one object."""
-
-    def provide() -> Any:
-        return value
-
-    return Provide(provide, sync_to_thread=False)
+def _facts(services: Services) -> ServiceFacts:
+    return ServiceFacts(
+        version=VERSION,
+        default_model=services.settings.models.default,
+        documentation="/schema",
+        device=lambda: services.engine.device,
+        not_ready_because=services.not_ready_because,
+    )

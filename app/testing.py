@@ -1,7 +1,9 @@
 """Public fakes: an engine without torch and a catalogue without files, for our tests and for yours.
 
-    services = fake_services(model("demo"), model("other"))
-    app = Litestar(plugins=[DiffusionPlugin(DiffusionConfig(build=lambda settings: services))])
+    def build(settings: Settings) -> Services:
+        return fake_services(model("demo"), model("other"), settings=settings)
+
+    app = Litestar(plugins=[DiffusionPlugin(DiffusionConfig(build=build))])
 
 The fake engine makes pictures of one colour that depends on the seed, in no time.
 """
@@ -11,22 +13,15 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from .bootstrap import Services, dispatch_policy, job_policy
-from .domain.dispatch.dispatcher import Dispatcher
+from .bootstrap import build
 from .domain.dispatch.lanes import lane_of
-from .domain.dry_run import DryRun
 from .domain.errors import OutOfMemory, UnknownModel
-from .domain.generator import LocalImageGenerator
-from .domain.jobs.job_store import JobStore
-from .domain.memory.budget import Budget
-from .domain.memory.pool import ModelPool
 from .domain.models.components import Component, ComponentId, LoadedModel, LoadProgress, OnLoad
 from .domain.models.spec import Checkpoint, ModelName, ModelSpec, ModelTraits
 from .domain.requests.inspection import Inspection, PromptFacts, SamplerFacts
 from .domain.requests.rendering import NO_SAVINGS, MemorySavings, OnPreview, OnStep, RawImage, RenderResult
 from .domain.requests.request import GenerationRequest
-from .infra.image_encoding import PillowImageWriter
-from .infra.telemetry.metrics import Metrics
+from .lifecycle import Services
 from .settings import Settings
 
 
@@ -56,6 +51,10 @@ class FakeCatalogue:
         if name not in self._specs:
             raise UnknownModel(name, sorted(self._specs))
         return self._specs[ModelName(name)]
+
+    async def refresh(self) -> Sequence[ModelSpec]:
+        """Every entry."""
+        return self.list()
 
     async def find(self, name: str) -> ModelSpec:
         """The entry of this name; UnknownModel if there is none."""
@@ -265,26 +264,12 @@ class FakeInspector:
 
 
 def fake_services(*specs: ModelSpec, settings: Settings | None = None, engine: FakeEngine | None = None) -> Services:
-    """Services around a fake engine and the given entries; everything else is real."""
-    settings = settings or Settings()
-    engine = engine or FakeEngine()
-    catalogue = FakeCatalogue(specs)
-    metrics = Metrics()
-    pool = ModelPool(catalogue, engine, Budget(), on_event=metrics.on_event)
-    dispatcher = Dispatcher(pool, engine, dispatch_policy(settings))
-    writer = PillowImageWriter()
-    generator = LocalImageGenerator(catalogue, dispatcher, writer, settings.limits, on_generated=metrics.on_generated)
-    metrics.watch(pool, dispatcher)
-    return Services(
-        settings=settings,
-        catalogue=catalogue,
-        engine=engine,
-        pool=pool,
-        dispatcher=dispatcher,
-        generator=generator,
-        job_store=JobStore(generator, writer, job_policy(settings)),
-        dry_runs=DryRun(catalogue, pool, dispatcher, engine, FakeInspector(), settings.limits),
-        metrics=metrics,
+    """Services around a fake engine and the given entries; everything else is real. Each lifespan needs its own."""
+    return build(
+        settings or Settings(),
+        engine=engine or FakeEngine(),
+        catalogue=FakeCatalogue(specs),
+        inspector=FakeInspector(),
     )
 
 

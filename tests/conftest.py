@@ -54,17 +54,19 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def launch(
-    folder: Path, environment: dict[str, str] | None = None, factory: str = "litestar_diffusion.asgi:create_app"
-) -> Server:
-    """Start uvicorn with an application factory in a folder, with only what `environment` adds."""
+def launch(folder: Path, environment: dict[str, str] | None = None, factory: str | None = None) -> Server:
+    """Start `litestar-diffusion serve`, or uvicorn with another application factory, in a folder."""
     port = free_port()
     log = folder / "server.log"
-    command = [sys.executable, "-m", "uvicorn", factory, "--factory"]
+    command = (
+        [sys.executable, "-m", "litestar_diffusion", "serve"]
+        if factory is None
+        else [sys.executable, "-m", "uvicorn", factory, "--factory", "--no-access-log"]
+    )
     begun = time.monotonic()
     with log.open("wb") as sink:
         process = subprocess.Popen(
-            [*command, "--port", str(port), "--no-access-log"],
+            [*command, "--port", str(port)],
             cwd=folder,
             stdout=sink,
             stderr=subprocess.STDOUT,
@@ -96,7 +98,7 @@ def start_server(tmp_path: Path) -> Iterator[StartServer]:
     """Starts servers of a test's own, which end with it."""
     started: list[Server] = []
 
-    def start(factory: str = "litestar_diffusion.asgi:create_app", **environment: str) -> Server:
+    def start(factory: str | None = None, **environment: str) -> Server:
         folder = tmp_path / f"server-{len(started)}"
         folder.mkdir()
         started.append(launch(folder, environment, factory))

@@ -1,5 +1,6 @@
 """`litestar-diffusion serve`."""
 
+import asyncio
 import errno
 import math
 import shlex
@@ -36,15 +37,27 @@ def _run(settings: Settings, listening: socket.socket) -> None:
     import uvicorn  # here, because `--help` need not wait for it
 
     from ..asgi import create_app
+    from ..plugin import DiffusionPlugin
+
+    app = create_app(settings)
+    plugin = app.plugins.get(DiffusionPlugin)
+
+    class Server(uvicorn.Server):
+        """Ends waiting requests when it is told to end; uvicorn alone would first wait until each of them has run."""
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            ending = asyncio.create_task(plugin.end())
+            await super().shutdown(sockets)
+            await ending
 
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=math.ceil(settings.server.shutdown_grace_s) + _GRACE_BEYOND_S,
     )
-    server = uvicorn.Server(config)
+    server = Server(config)
     server.run(sockets=[listening])
     if not server.started:
         raise Failure("The server could not start; the log says why.")

@@ -22,6 +22,10 @@ class Catalogue(Protocol):
         """
         ...
 
+    async def refresh(self) -> Sequence[ModelSpec]:
+        """Every entry, as the files are now."""
+        ...
+
     async def find(self, name: str) -> ModelSpec:
         """The entry of this name as its files are now. What every request calls first.
 

@@ -87,6 +87,10 @@ class ModelCatalogue:
                 return self._spec(claim)
         raise UnknownModel(name, [spec.name for spec in self.list() if spec.unusable is None])
 
+    async def refresh(self) -> Sequence[ModelSpec]:
+        """Every entry, as the files are now."""
+        return await asyncio.to_thread(self.list)
+
     async def find(self, name: str) -> ModelSpec:
         """The entry of this name as its files are now."""
         return await asyncio.to_thread(self.get, name)

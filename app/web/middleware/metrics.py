@@ -1,5 +1,7 @@
 """Counts requests and their duration for the metrics."""
 
+from collections.abc import Callable
+
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..api.metrics import Metrics
@@ -17,7 +19,8 @@ class RequestCounter:
     The standalone application has it around everything, an application that embeds the plugin around our routes alone.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Callable[[], Metrics | None]) -> None:
+        """Wrap an application; `metrics` are looked up at each request, because they live as long as a lifespan."""
         self._app = app
         self._metrics = metrics
 
@@ -40,4 +43,5 @@ class RequestCounter:
         finally:
             method = scope["method"] if scope["method"] in _METHODS else "other"
             route = str(scope.get("path_template") or "")
-            self._metrics.on_request(route=route, method=method, status=status, code=code_in(scope))
+            if (metrics := self._metrics()) is not None:
+                metrics.on_request(route=route, method=method, status=status, code=code_in(scope))

@@ -1,0 +1,176 @@
+"""The life of the services: start in the background, watch, drain."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from .domain.dispatch.dispatcher import Dispatcher
+from .domain.dry_run import DryRun
+from .domain.engine import Engine
+from .domain.errors import DiffusionError
+from .domain.generator import ImageGenerator
+from .domain.jobs.job_store import JobStore
+from .domain.memory.budget import Budget
+from .domain.memory.event_history import History
+from .domain.memory.pool import ModelPool
+from .domain.models.catalogue import Catalogue
+from .infra.device.host_memory import host_nbytes
+from .infra.telemetry.metrics import Metrics
+from .settings import MemorySettings, Settings
+
+_log = structlog.get_logger()
+
+_STARTING = "The engine is starting: torch is being imported."
+_SHUTTING_DOWN = "The server is shutting down."
+
+
+@dataclass(slots=True, kw_only=True)
+class Services:
+    """Everything that an application needs, wired. Made for one lifespan: `running` can be entered once."""
+
+    settings: Settings
+    catalogue: Catalogue
+    engine: Engine
+    pool: ModelPool
+    dispatcher: Dispatcher
+    generator: ImageGenerator
+    job_store: JobStore
+    dry_runs: DryRun
+    metrics: Metrics = field(default_factory=Metrics)
+    history: History = field(default_factory=History)
+    stop_downloads: Callable[[], None] = lambda: None
+    on_engine_started: Callable[[], None] = lambda: None
+    """Called once torch is imported."""
+    _starting: str | None = _STARTING
+    _failed: str | None = None
+    _ending: bool = False
+
+    def not_ready_because(self) -> str | None:
+        """Reason for which a request would have to wait now; None once the engine runs and the default model is loaded."""
+        if self._ending:
+            return _SHUTTING_DOWN
+        return self._failed or self._starting or self.dispatcher.unresponsive_because
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Start in the background, so that health is answered at once; at the end, finish or stop what runs."""
+        tasks = [
+            self._supervised(self._start(), "start engine"),
+            self._supervised(self._log_models(), "log models"),
+            self._supervised(self._unload_idle(), "unload idle models"),
+            self._supervised(self._watch_device(), "watch the device"),
+        ]
+        try:
+            yield
+        finally:
+            await self.end()
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            await self.pool.close()
+            await self.engine.stop()
+
+    async def end(self) -> None:
+        """Refuse new requests, end those that wait, give the running one its grace, then stop it. May be called twice."""
+        self._ending = True
+        self.dispatcher.close()
+        self.stop_downloads()
+        await self.dispatcher.drain(self.settings.server.shutdown_grace_s)
+
+    def _supervised(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
+        """Run in the background; a failure is logged and ends readiness, so that it is noticed."""
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._note_failure)
+        return task
+
+    def _note_failure(self, task: "asyncio.Task[None]") -> None:
+        if task.cancelled() or (failure := task.exception()) is None:
+            return
+        self._failed = f"The task {task.get_name()!r} has failed; the server's log says why. Restart the server."
+        _log.error("background_task_failed", task=task.get_name(), exc_info=failure)
+
+    async def _start(self) -> None:
+        try:
+            await self.engine.start()
+            self.on_engine_started()
+            self.pool.set_budget(_budget(self.settings.memory, self.engine))
+            self._pin()
+            default = self.settings.models.default
+            if default is not None:
+                self._starting = f"The default model, {default!r}, is being loaded."
+                await self._load(default)
+            self._starting = None
+            _log.info("ready", device=self.engine.device, default_model=default)
+            await self._preload()
+        except DiffusionError as error:
+            self._starting = error.message
+            _log.error("default_model_failed", code=error.code, reason=error.message)
+        except Exception:
+            self._starting = "The engine could not start; the server's log says why."
+            _log.exception("engine_failed")
+
+    async def _load(self, name: str) -> None:
+        await self.catalogue.find(name)
+        await self.pool.load(name)
+
+    def _pin(self) -> None:
+        for name in self.settings.models.pinned:
+            try:
+                self.pool.pin(name)
+            except DiffusionError as error:
+                _log.error(
+                    "pin_failed", code=error.code, reason=error.message, hint="see models.pinned in the settings"
+                )
+
+    async def _preload(self) -> None:
+        for name in self.settings.models.preload:
+            try:
+                await self._load(name)
+            except DiffusionError as error:
+                _log.error("preload_failed", model=name, code=error.code, reason=error.message)
+
+    async def _log_models(self) -> None:
+        """Say which models there are, once all their headers are read."""
+        specs = await self.catalogue.refresh()
+        default = self.settings.models.default
+        _log.info("models", usable=[spec.name for spec in specs if spec.unusable is None])
+        for spec in specs:
+            if spec.unusable is not None:
+                _log.warning("model_unusable", model=spec.name, reason=spec.unusable)
+        if default is not None and not any(spec.name == default and spec.unusable is None for spec in specs):
+            _log.warning("default_model_unusable", model=default, hint="see models.default in the settings")
+
+    async def _unload_idle(self) -> None:
+        """From time to time, free models that no request has used for `memory.idle_timeout_s` seconds."""
+        timeout_s = self.settings.memory.idle_timeout_s
+        while timeout_s:
+            await asyncio.sleep(min(timeout_s / 4, 30))
+            await self.pool.unload_idle(timeout_s)
+
+    async def _watch_device(self) -> None:
+        """From time to time, check that the device still finishes steps."""
+        noticed = None
+        while True:
+            await asyncio.sleep(min(self.settings.dispatch.stuck_after_s / 4, 10))
+            self.dispatcher.check_device()
+            if (reason := self.dispatcher.unresponsive_because) != noticed:
+                noticed = reason
+                _log.error("engine_stuck", reason=reason) if reason else _log.info("engine_recovered")
+
+
+def _budget(memory: MemorySettings, engine: Engine) -> Budget:
+    host = _nbytes(memory.host, host_nbytes())
+    if engine.shares_host_memory:
+        host = max(0, host - memory.device_reserve)
+        return Budget(device_nbytes=host, host_nbytes=host)
+    device = _nbytes(memory.device, engine.memory_nbytes()) - memory.device_reserve
+    return Budget(device_nbytes=max(0, device), host_nbytes=host)
+
+
+def _nbytes(setting: float, available_nbytes: int) -> int:
+    """A setting up to 1 is a fraction of what there is; a larger one counts bytes."""
+    return int(setting * available_nbytes) if setting <= 1 else int(setting)

@@ -1,0 +1,81 @@
+"""The life of the services: one lifespan each, and failures in the background that are noticed."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from litestar import Litestar
+from litestar.testing import AsyncTestClient, TestClient
+
+from litestar_diffusion import DiffusionConfig, DiffusionPlugin, Settings
+from litestar_diffusion.asgi import create_app
+from litestar_diffusion.settings import ModelsSettings
+from litestar_diffusion.testing import FakeEngine, fake_services, model
+
+BODY = {"prompt": "x", "seed": 7, "num_inference_steps": 1, "width": 64, "height": 64}
+
+
+def test_the_same_application_can_be_started_again() -> None:
+    app = Litestar(plugins=[DiffusionPlugin(DiffusionConfig(build=lambda _: fake_services(model("demo"))))])
+    images: list[Any] = []
+    for _ in range(2):
+        with TestClient(app) as client:
+            answer = client.post("/generate/demo", json=BODY)
+            assert answer.status_code == 200, answer.text
+            images.append(answer.json()["images"])
+    assert images[0] == images[1]
+
+
+def test_the_standalone_application_can_be_started_again_with_the_torch_engine() -> None:
+    app = create_app(Settings(models=ModelsSettings(directory=None, default=None, hub_enabled=False)))
+    images: list[Any] = []
+    for _ in range(2):
+        with TestClient(app) as client:
+            answer = client.post("/generate/demo", json=BODY)
+            assert answer.status_code == 200, answer.text
+            images.append(answer.json()["images"])
+            assert 'litestar_diffusion_images_total{model="demo"} 1.0' in client.get("/metrics").text, (
+                "of this lifespan"
+            )
+    assert images[0] == images[1]
+
+
+def test_outside_of_a_lifespan_there_are_no_services_and_the_error_says_so() -> None:
+    plugin = DiffusionPlugin(DiffusionConfig(build=lambda _: fake_services(model("demo"))))
+    with pytest.raises(RuntimeError, match="lifespan"):
+        _ = plugin.services
+    with TestClient(Litestar(plugins=[plugin])):
+        assert plugin.services.catalogue.get("demo").name == "demo"
+    with pytest.raises(RuntimeError, match="lifespan"):
+        _ = plugin.services
+
+
+def test_a_background_task_that_fails_ends_readiness_and_says_which() -> None:
+    async def main() -> None:
+        services = fake_services(model("demo"))
+
+        async def broken(_idle_s: float) -> None:
+            raise ZeroDivisionError
+
+        services.pool.unload_idle = broken  # type: ignore[method-assign]
+        services.settings = Settings(memory=type(services.settings.memory)(idle_timeout_s=0.001))
+        plugin = DiffusionPlugin(DiffusionConfig(build=lambda _: services))
+        async with AsyncTestClient(Litestar(plugins=[plugin])) as client:
+            while "unload idle models" not in (ready := (await client.get("/health/ready")).json())["detail"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            assert ready["status"] == "starting"
+            assert (await client.post("/generate/demo", json=BODY)).status_code == 200, "images can still be made"
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_ending_twice_and_ending_early_are_harmless() -> None:
+    async def main() -> None:
+        engine = FakeEngine()
+        services = fake_services(model("demo"), engine=engine)
+        async with services.running():
+            await services.end()
+            await services.end()
+        assert services.not_ready_because() == "The server is shutting down."
+
+    asyncio.run(main())
