@@ -16,12 +16,10 @@ from .bootstrap import build
 from .lifecycle import Services
 from .settings import Settings
 from .version import VERSION
-from .web.api.generate import generate
-from .web.api.jobs import JobsController, send_job
 from .web.api.metrics import Metrics, MetricsController
-from .web.api.models import ModelsController
-from .web.api.pool import PoolController
-from .web.api.service import ServiceController, ServiceFacts
+from .web.api.service import ServiceFacts
+from .web.dialects import DIALECTS
+from .web.generation_service import GenerationService
 from .web.http.problems import exception_handlers
 from .web.middleware.metrics import RequestCounter
 from .web.middleware.origin_check import OriginCheck
@@ -119,12 +117,12 @@ class DiffusionPlugin(InitPlugin):
         config = self.config
         return Router(
             path=config.path,
-            route_handlers=self._handlers(),
+            route_handlers=self._routers(),
             dependencies={
                 "model_pool": self._provide(lambda services: services.pool),
                 "image_generator": self._provide(lambda services: services.generator),
+                "generation": self._provide(_generation),
                 "catalogue": self._provide(lambda services: services.catalogue),
-                "dry_runs": self._provide(lambda services: services.dry_runs),
                 "dispatcher": self._provide(lambda services: services.dispatcher),
                 "service_facts": self._provide(_facts),
                 "metrics_source": self._provide(lambda services: services.metrics),
@@ -139,16 +137,16 @@ class DiffusionPlugin(InitPlugin):
             include_in_schema=config.include_in_schema,
         )
 
-    def _handlers(self) -> list[ControllerRouterHandler]:
-        handlers: list[ControllerRouterHandler] = [
-            generate,
-            send_job,
-            JobsController,
-            ModelsController,
-            PoolController,
-            ServiceController,
+    def _routers(self) -> list[ControllerRouterHandler]:
+        routers: list[ControllerRouterHandler] = [
+            Router(
+                path=dialect.path,
+                route_handlers=dialect.route_handlers,
+                exception_handlers=dialect.exception_handlers(),
+            )
+            for dialect in DIALECTS
         ]
-        return [*handlers, MetricsController] if self.config.metrics else handlers
+        return [*routers, MetricsController] if self.config.metrics else routers
 
     def _middleware(self) -> list[Callable[[ASGIApp], ASGIApp]]:
         """Middleware as functions, because Litestar copies deeply what it is given here."""
@@ -173,6 +171,10 @@ class DiffusionPlugin(InitPlugin):
             return part(self.services)
 
         return Provide(provide, sync_to_thread=False)
+
+
+def _generation(services: Services) -> GenerationService:
+    return GenerationService(generator=services.generator, jobs=services.job_store, dry_runs=services.dry_runs)
 
 
 def _facts(services: Services) -> ServiceFacts:

@@ -1,7 +1,5 @@
 """`POST /generate/{model_name}`."""
 
-import asyncio
-from collections.abc import Coroutine
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -11,15 +9,12 @@ from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody, QueryParameter, SkipValidation
 
-from ...domain.dispatch.job import gone_away
-from ...domain.dry_run import DryRun
 from ...domain.errors import FieldError, InvalidRequest
-from ...domain.generator import Generated, ImageGenerator
-from ...domain.jobs.job_store import JobStore
+from ...domain.generator import Generated
 from ...domain.requests.parameters import GenerationParameters, OutputFormat
+from ..generation_service import GenerationService
 from ..http.accept import wanted_image
 from ..http.body import JSONBodyDTO
-from ..http.clients import client_of
 from ..http.documented_errors import (
     BUSY,
     CONFLICT,
@@ -34,7 +29,6 @@ from ..http.documented_errors import (
     WRONG_FIELDS,
     ModelNameInPath,
 )
-from ..middleware.access_log import note_generation, request_id_of
 from .dry_run_view import DryRunView, dry_run_view
 from .generate_openapi import GenerateOperation
 from .job_views import JobView
@@ -77,9 +71,7 @@ async def generate(
     request: Request[Any, Any, Any],
     model_name: ModelNameInPath,
     data: JSONBody[GenerationParameters],
-    image_generator: NamedDependency[SkipValidation[ImageGenerator]],
-    job_store: NamedDependency[SkipValidation[JobStore]],
-    dry_runs: NamedDependency[SkipValidation[DryRun]],
+    generation: NamedDependency[SkipValidation[GenerationService]],
     idempotency_key: IdempotencyKey = None,
     prefer: Prefer = "",
     dry_run: Annotated[
@@ -92,28 +84,20 @@ async def generate(
 ) -> Response[Any]:
     """Make images with a model, loading it first if need be, and wait for them.
 
-    When the client goes away, the work stops at the next step; with an `Idempotency-Key`, when the last one does that waits
-    for it.
+    If the client goes away, the work stops at its next step; with an `Idempotency-Key`, once the last client that waits for it
+    has gone.
     """
-    parameters = data
     later = prefers_async(prefer) and not dry_run
-    raw = None if later else wanted_image(request.headers.get("accept"), parameters.output_format)
-    if raw is not None:
-        parameters = msgspec.structs.replace(parameters, output_format=raw)
+    raw = None if later else wanted_image(request.headers.get("accept"), data.output_format)
+    parameters = data if raw is None else msgspec.structs.replace(data, output_format=raw)
     if wrong := _too_many_for_raw(parameters, raw):
         raise InvalidRequest(wrong)
-    client = client_of(request)
     if dry_run:
-        return Response(dry_run_view(await dry_runs.run(model_name, parameters, client)))
+        return Response(dry_run_view(await generation.dry_run(request, model_name, parameters)))
     if later:
-        job = await job_store.post(model_name, parameters, client=client, key=idempotency_key)
+        job = await generation.send(request, model_name, parameters, idempotency_key=idempotency_key)
         return accepted(request, job, applied=True)
-    if idempotency_key is None:
-        work = image_generator.generate(model_name, parameters, job_id=request_id_of(request), client=client)
-    else:
-        work = job_store.run(model_name, parameters, client=client, key=idempotency_key)
-    generated = await _unless_gone(request, work)
-    note_generation(request, generated)
+    generated = await generation.generate(request, model_name, parameters, idempotency_key=idempotency_key)
     if raw is not None:
         return Response(generated.images[0].data, media_type=MEDIA_TYPES[raw], headers=_facts(generated))
     return Response(generate_view(generated))
@@ -124,26 +108,6 @@ def _too_many_for_raw(parameters: GenerationParameters, raw: OutputFormat | None
         return []
     message = f"must be 1 where the Accept header asks for a single image, got {parameters.n}; accept application/json"
     return [FieldError(field="n", message=message)]
-
-
-async def _unless_gone(request: Request[Any, Any, Any], generating: Coroutine[Any, Any, Generated]) -> Generated:
-    """Wait for the images, but no longer than the client does."""
-    work = asyncio.ensure_future(generating)
-    watch = asyncio.ensure_future(_disconnected(request))
-    try:
-        await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
-        if work.done():
-            return work.result()
-        raise gone_away()
-    finally:
-        watch.cancel()
-        work.cancel()
-        await asyncio.wait({work})
-
-
-async def _disconnected(request: Request[Any, Any, Any]) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 def _facts(generated: Generated) -> dict[str, str]:

@@ -18,8 +18,8 @@ from ...domain.jobs.event_log import JobEvent
 from ...domain.jobs.job_store import JobStore
 from ...domain.jobs.tracked_job import TrackedJob
 from ...domain.requests.parameters import GenerationParameters
+from ..generation_service import GenerationService
 from ..http.body import JSONBodyDTO
-from ..http.clients import client_of
 from ..http.documented_errors import (
     BUSY,
     CONFLICT,
@@ -57,7 +57,7 @@ Prefer = Annotated[
 _JobId = Annotated[
     str, PathParameter(description="Id of a job.", examples=[Example(summary="an id", value="0f8fad5bd9cb469fa165")])
 ]
-_Board = NamedDependency[SkipValidation[JobStore]]
+_Jobs = NamedDependency[SkipValidation[JobStore]]
 _GONE = {404: UNKNOWN_JOB, 410: EXPIRED}
 
 
@@ -86,12 +86,12 @@ async def send_job(
     request: Request[Any, Any, Any],
     name: ModelNameInPath,
     data: JSONBody[GenerationParameters],
-    job_store: _Board,
+    generation: NamedDependency[SkipValidation[GenerationService]],
     idempotency_key: IdempotencyKey = None,
     prefer: Prefer = "",
 ) -> Response[JobView]:
     """Make images, and answer at once. What is wrong with the request is said now, what goes wrong later by the job."""
-    job = await job_store.post(name, data, client=client_of(request), key=idempotency_key)
+    job = await generation.send(request, name, data, idempotency_key=idempotency_key)
     return accepted(request, job, applied=prefers_async(prefer))
 
 
@@ -108,7 +108,6 @@ def accepted(request: Request[Any, Any, Any], job: TrackedJob, *, applied: bool)
         job: which it became.
         applied: whether that is because the client preferred it.
     """
-    note_job(request, job)
     headers = {"location": job_url(request, job.id)}
     if applied:
         headers["preference-applied"] = "respond-async"
@@ -125,7 +124,7 @@ class JobsController(Controller):
     def list_jobs(
         self,
         request: Request[Any, Any, Any],
-        job_store: _Board,
+        job_store: _Jobs,
         in_state: Annotated[
             JobState | None, QueryParameter(name="state", description="Only those in this state.")
         ] = None,
@@ -134,7 +133,7 @@ class JobsController(Controller):
         return [job_view(request, job) for job in job_store.all(in_state)]
 
     @get("/{name:str}", summary="Show a job", response_description="The job.", responses=_GONE, sync_to_thread=False)
-    def show_job(self, request: Request[Any, Any, Any], name: _JobId, job_store: _Board) -> JobResultView:
+    def show_job(self, request: Request[Any, Any, Any], name: _JobId, job_store: _Jobs) -> JobResultView:
         """Its state and progress; once it is done, its images."""
         return job_result_view(request, job_store.get(name))
 
@@ -145,7 +144,7 @@ class JobsController(Controller):
         response_description="The job as it ended.",
         responses={403: FOREIGN, **_GONE},
     )
-    async def cancel_job(self, request: Request[Any, Any, Any], name: _JobId, job_store: _Board) -> JobView:
+    async def cancel_job(self, request: Request[Any, Any, Any], name: _JobId, job_store: _Jobs) -> JobView:
         """End it before its next step; one that has ended is forgotten, with its images."""
         return job_view(request, await job_store.cancel(name))
 
@@ -167,7 +166,7 @@ class JobsController(Controller):
         self,
         request: Request[Any, Any, Any],
         name: _JobId,
-        job_store: _Board,
+        job_store: _Jobs,
         keep_alive_s: NamedDependency[SkipValidation[float]],
         last_event_id: Annotated[
             int, HeaderParameter(name="Last-Event-ID", description="The last event that you know of.", ge=0)

@@ -1,0 +1,6 @@
+"""The dialects that the plugin mounts. To add one: a package beside `api`, and a line here."""
+
+from .api.dialect import NATIVE
+from .dialect import Dialect
+
+DIALECTS: tuple[Dialect, ...] = (NATIVE,)

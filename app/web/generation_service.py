@@ -1,0 +1,93 @@
+"""What every dialect does with a decoded request: who sent it, whether it is known already, whether its client is still there.
+
+A dialect is a package with a router, wire types and an error encoder: it decodes a body, calls this service, encodes the result.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from litestar import Request
+
+from ..domain.dispatch.job import gone_away
+from ..domain.dry_run import DryRun, DryRunResult
+from ..domain.generator import Generated, ImageGenerator
+from ..domain.jobs.job_store import JobStore
+from ..domain.jobs.tracked_job import TrackedJob
+from ..domain.requests.parameters import GenerationParameters
+from .http.clients import client_of
+from .middleware.access_log import note_generation, note_job, request_id_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationService:
+    """Runs requests for connections. All methods raise the errors of the domain; a dialect encodes them."""
+
+    generator: ImageGenerator
+    jobs: JobStore
+    dry_runs: DryRun
+
+    async def generate(
+        self,
+        request: Request[Any, Any, Any],
+        model: str,
+        parameters: GenerationParameters,
+        *,
+        idempotency_key: str | None = None,
+    ) -> Generated:
+        """Make images and wait for them, but no longer than the client does.
+
+        Args:
+            request: connection that waits.
+            model: name of a catalogue entry.
+            parameters: what to make.
+            idempotency_key: joins work of the same client with the same key and parameters.
+        """
+        client = client_of(request)
+        if idempotency_key is None:
+            work = self.generator.generate(model, parameters, job_id=request_id_of(request), client=client)
+        else:
+            work = self.jobs.run(model, parameters, client=client, key=idempotency_key)
+        generated = await _unless_gone(request, work)
+        note_generation(request, generated)
+        return generated
+
+    async def send(
+        self,
+        request: Request[Any, Any, Any],
+        model: str,
+        parameters: GenerationParameters,
+        *,
+        idempotency_key: str | None = None,
+    ) -> TrackedJob:
+        """Send a job on its way, or join the one of the same client with the same key and parameters."""
+        job = await self.jobs.post(model, parameters, client=client_of(request), key=idempotency_key)
+        note_job(request, job)
+        return job
+
+    async def dry_run(
+        self, request: Request[Any, Any, Any], model: str, parameters: GenerationParameters
+    ) -> DryRunResult:
+        """Tell what a request would do; nothing is loaded, queued or evicted."""
+        return await self.dry_runs.run(model, parameters, client_of(request))
+
+
+async def _unless_gone(request: Request[Any, Any, Any], generating: Coroutine[Any, Any, Generated]) -> Generated:
+    work = asyncio.ensure_future(generating)
+    watch = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            return work.result()
+        raise gone_away()
+    finally:
+        watch.cancel()
+        work.cancel()
+        # The work stops at its next step and gives its lease back; only then is the request over.
+        await asyncio.wait({work})
+
+
+async def _disconnected(request: Request[Any, Any, Any]) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
