@@ -21,10 +21,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.arguments import count
 from benchmarks.server import server
-from tests.load.clients import SHARED_PSNR_DB, Clients, Tally
+from tests.load.clients import Clients, Tally
 from tests.load.models import ONE_MODEL
 from tests.load.plans import Ask, storm_plan
 from tests.load.soak import FACTORY
+from tests.pictures import SHARED_PSNR
 
 _START_S = 120
 
@@ -73,9 +74,7 @@ def _add(table: Table, tally: Tally) -> None:
     table.add_row("answered, and compared", str(tally.compared))
     table.add_row("refused as injected", str(tally.refused.total()))
     table.add_row("clients that left", str(tally.left))
-    table.add_row(
-        f"least like (at least {SHARED_PSNR_DB:g} dB, equal if reproducible)", f"{tally.lowest_psnr_db:.1f} dB"
-    )
+    table.add_row(f"least like (at least {SHARED_PSNR:g} dB, equal if reproducible)", f"{tally.lowest_psnr_db:.1f} dB")
     table.add_row("wrong", str(len(tally.wrong)))
 
 

@@ -13,6 +13,12 @@ import httpx
 import pytest
 
 ROOT = Path(__file__).parents[1]
+DTYPE = os.environ.get("LITESTAR_DIFFUSION_TEST_DTYPE", "auto")
+"""Dtype of the models on every server that the tests start: `float32`, `bfloat16`, or what the engine chooses on this CPU."""
+SETTINGS = {
+    "LITESTAR_DIFFUSION__MODELS__HUB_ENABLED": "false",
+    "LITESTAR_DIFFUSION__MODELS__DTYPE": DTYPE,
+}
 START_S = 120.0
 
 
@@ -70,7 +76,7 @@ def launch(folder: Path, environment: dict[str, str] | None = None, factory: str
             cwd=folder,
             stdout=sink,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "LITESTAR_DIFFUSION__MODELS__HUB_ENABLED": "false", **(environment or {})},
+            env={**os.environ, **SETTINGS, **(environment or {})},
         )
     return Server(process=process, url=f"http://127.0.0.1:{port}", log=log, begun=begun)
 
@@ -91,6 +97,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
     finally:
         stop(running)
+
+
+@pytest.fixture(scope="session")
+def one_model(server: Server) -> dict[str, str]:
+    """Settings of a server with memory for one demo model and an image, in the dtype that the engine chose here."""
+    server.client.post("/models/demo/load").raise_for_status()
+    component = server.client.get("/pool").json()["components"][0]
+    told = server.client.post("/generate/demo?dry_run=true", json={"prompt": "x"}).json()["memory"]
+    nbytes = int(1.5 * told["weights_nbytes"]) + told["activation_nbytes"]
+    return {
+        "LITESTAR_DIFFUSION__MODELS__DEFAULT": "",
+        "LITESTAR_DIFFUSION__MODELS__DTYPE": component["dtype"],
+        "LITESTAR_DIFFUSION__MEMORY__HOST": str(nbytes),
+    }
 
 
 @pytest.fixture

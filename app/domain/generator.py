@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 
 from .dispatch.dispatcher import Dispatcher, JobResult
 from .dispatch.job import Job
+from .dispatch.lanes import rows_an_image
 from .errors import InvalidRequest, UnusableModel
 from .memory.ledger import Found
 from .memory.plan import Fallback, warnings
@@ -18,7 +19,7 @@ from .models.spec import ModelSpec
 from .requests.image_metadata import image_facts
 from .requests.parameters import GenerationParameters, Limits, OutputFormat
 from .requests.progress import OnProgress
-from .requests.rendering import ImageWriter, RawImage, StepTiming
+from .requests.rendering import ImageWriter, RawImage, RenderResult, StepTiming
 from .requests.request import GenerationRequest
 from .requests.resolution import broken_limits, resolve
 
@@ -206,9 +207,19 @@ class LocalImageGenerator:
     async def _write(
         self, request: GenerationRequest, job_result: JobResult, raw: RawImage, seed: int
     ) -> GeneratedImage:
-        facts = image_facts(request, seed=seed, model_version=job_result.model_version)
+        facts = image_facts(
+            request,
+            seed=seed,
+            model_version=job_result.model_version,
+            shared_steps=_shared_steps(request, job_result.rendered),
+        )
         data = await self._writer.write(raw, request.output_format, request.output_quality, facts)
         return GeneratedImage(seed=seed, data=data, width=raw.width, height=raw.height, format=request.output_format)
+
+
+def _shared_steps(request: GenerationRequest, rendered: RenderResult) -> bool:
+    """Whether any batch had more rows than one image of the request takes."""
+    return any(timing.rows > rows_an_image(request) for timing in rendered.step_timings)
 
 
 def _timings(job_result: JobResult, *, write_s: float, total_s: float) -> Timings:

@@ -2,20 +2,17 @@
 
 import asyncio
 import base64
-import io
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-import numpy as np
-from PIL import Image
+
+from tests.pictures import SHARED_PSNR, psnr
 
 from .plans import CODES, STATUS, Ask
 
-SHARED_PSNR_DB = 45.0
-"""Least PSNR between an image that shared steps with others and the same image made alone."""
 _ANSWER_S = 120.0
 
 
@@ -98,9 +95,9 @@ class Clients:
         if answer.status_code != 200:
             self.tally.refused[answer.json()["code"]] += 1
             return
-        likeness_db = min(_psnr_db(*pair) for pair in zip(_images(answer), self._alone[ask.key], strict=True))
+        likeness_db = min(psnr(*pair) for pair in zip(_images(answer), self._alone[ask.key], strict=True))
         self.tally.lowest_psnr_db = min(self.tally.lowest_psnr_db, likeness_db)
-        if likeness_db >= (float("inf") if ask.body.get("reproducible") else SHARED_PSNR_DB):
+        if likeness_db >= (float("inf") if ask.body.get("reproducible") else SHARED_PSNR):
             self.tally.compared += 1
         else:
             self.tally.wrong.append(f"{ask}: {likeness_db:.1f} dB from the image made alone")
@@ -117,9 +114,3 @@ class Clients:
 
 def _images(answer: httpx.Response) -> list[bytes]:
     return [base64.b64decode(image["image"]) for image in answer.json()["images"]]
-
-
-def _psnr_db(one: bytes, other: bytes) -> float:
-    first, second = (np.asarray(Image.open(io.BytesIO(data)), dtype=np.float64) for data in (one, other))
-    error = np.mean((first - second) ** 2)
-    return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))

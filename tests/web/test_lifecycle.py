@@ -6,8 +6,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import pytest
 
 from tests.conftest import Server, StartServer
+
+pytestmark = pytest.mark.dtype
 
 PROMPT = {"prompt": "a red circle on a blue background"}
 NOTHING_LOADED = {"LITESTAR_DIFFUSION__MODELS__DEFAULT": ""}

@@ -32,25 +32,36 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """Of this package."""
     model: str
     model_version: str
-    """Differs when the model's files or settings have changed since; the image may then, too."""
+    """Differs if the model's files or settings have changed since; the image may differ then, too."""
+    shared_steps: bool
+    """Whether denoising steps of the image were computed together with other images. If not, the request makes the same bytes
+    again, on the same machine; if so, the same picture up to rounding (PSNR of at least 39 dB; see docs/api.md)."""
     request: dict[str, str | int | float | bool]
     """Every parameter, resolved, for this image alone: `n` is 1 and `seed` is its own."""
 
 
-def image_facts(request: GenerationRequest, *, seed: int, model_version: str) -> dict[str, str]:
+def image_facts(request: GenerationRequest, *, seed: int, model_version: str, shared_steps: bool) -> dict[str, str]:
     """The texts that the image of this seed carries, by key."""
     return {
         PARAMETERS_KEY: parameters_text(request, seed),
-        RECEIPT_KEY: msgspec.json.encode(receipt(request, seed=seed, model_version=model_version)).decode(),
+        RECEIPT_KEY: msgspec.json.encode(
+            receipt(request, seed=seed, model_version=model_version, shared_steps=shared_steps)
+        ).decode(),
     }
 
 
-def receipt(request: GenerationRequest, *, seed: int, model_version: str) -> Receipt:
+def receipt(request: GenerationRequest, *, seed: int, model_version: str, shared_steps: bool) -> Receipt:
     """The receipt for the image of this seed."""
     body = msgspec.to_builtins(msgspec.structs.replace(resolved_parameters(request), seed=seed, n=1))
     if request.output_format == "png":
         del body["output_quality"]  # it has no effect, and would bring a warning
-    return Receipt(version=_version(), model=request.model, model_version=model_version, request=body)
+    return Receipt(
+        version=_version(),
+        model=request.model,
+        model_version=model_version,
+        shared_steps=shared_steps,
+        request=body,
+    )
 
 
 def parameters_text(request: GenerationRequest, seed: int) -> str:

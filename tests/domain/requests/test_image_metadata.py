@@ -148,6 +148,6 @@ def _request(
 
 
 def _receipt(request: GenerationRequest, seed: int) -> Receipt:
-    facts = image_facts(request, seed=seed, model_version="v7")
+    facts = image_facts(request, seed=seed, model_version="v7", shared_steps=False)
     assert list(facts) == [PARAMETERS_KEY, RECEIPT_KEY]
     return msgspec.json.decode(facts[RECEIPT_KEY], type=Receipt)

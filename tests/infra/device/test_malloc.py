@@ -8,7 +8,7 @@ import pytest
 SCRIPT = """
 import threading, torch
 from pathlib import Path
-from litestar_diffusion.infra.allocator import give_back_freed_memory, keep_freed_memory
+from litestar_diffusion.infra.device.malloc import give_back_freed_memory, keep_freed_memory
 
 def resident_nbytes():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096

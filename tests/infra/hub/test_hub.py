@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from litestar_diffusion.domain.errors import Cancelled, DownloadFailed
 from litestar_diffusion.domain.models.components import LoadProgress
 from litestar_diffusion.domain.models.spec import HubRepository
-from litestar_diffusion.infra import hub as hub_module
+from litestar_diffusion.infra.hub import fetcher as hub_module
 from litestar_diffusion.infra.hub.fetcher import HubFetcher
 from litestar_diffusion.infra.hub.snapshots import cached_snapshot, wanted_files
 from tests.conftest import free_port

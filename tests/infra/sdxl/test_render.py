@@ -155,7 +155,7 @@ socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = socket.c
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[3])!r})
 from tests.infra.sdxl.test_render import image_of, spec_of, ignore, MODELS
-from litestar_diffusion.infra.precision import Precision
+from litestar_diffusion.infra.device.precision import Precision
 from litestar_diffusion.infra.sdxl.load import load_model
 import torch
 model = load_model(spec_of(), MODELS / "demo.safetensors", Precision.of(torch.float32), ignore)

@@ -98,8 +98,8 @@ def test_a_load_leaves_torch_its_threads_in_a_process_where_nobody_has_asked_for
     script = """
 import torch
 from pathlib import Path
-from litestar_diffusion.domain.model import Checkpoint, ModelName, ModelSpec, ModelTraits
-from litestar_diffusion.infra.precision import Precision
+from litestar_diffusion.domain.models.spec import Checkpoint, ModelName, ModelSpec, ModelTraits
+from litestar_diffusion.infra.device.precision import Precision
 from litestar_diffusion.infra.sdxl.load import load_model
 models = Path("models")
 source = Checkpoint(path=models / "demo.safetensors", config=models / "demo.config")

@@ -7,9 +7,10 @@ import pytest
 from tests.conftest import Server, StartServer
 from tests.web.http.test_problems import check
 
+pytestmark = pytest.mark.dtype
+
 PROMPT = {"prompt": "a red circle on a blue background", "seed": 7, "num_inference_steps": 2}
 COLD = {"LITESTAR_DIFFUSION__MODELS__DEFAULT": ""}
-ONE_MODEL = {**COLD, "LITESTAR_DIFFUSION__MEMORY__HOST": "40000000"}
 
 
 def run(server: Server, model: str = "demo", **body: Any) -> dict[str, Any]:
@@ -34,9 +35,9 @@ def evicted(server: Server) -> list[tuple[str, int]]:
     ]
 
 
-def test_nothing_is_loaded_and_what_is_foretold_then_happens(start_server: StartServer) -> None:
+def test_nothing_is_loaded_and_what_is_told_then_happens(start_server: StartServer, one_model: dict[str, str]) -> None:
     """Memory holds one model: each request for the other evicts the one that is there."""
-    server = start_server(**ONE_MODEL)
+    server = start_server(**one_model)
     server.wait_until("/health/ready")
     before = server.client.get("/pool").json()
     told = run(server)
@@ -156,7 +157,8 @@ def test_a_broken_model_is_refused_with_its_reason(start_server: StartServer, tm
 
 
 def test_what_does_not_fit_is_refused_with_the_largest_size_that_would(start_server: StartServer) -> None:
-    server = start_server(**COLD, LITESTAR_DIFFUSION__MEMORY__HOST="100000000")
+    full = {**COLD, "LITESTAR_DIFFUSION__MODELS__DTYPE": "float32"}  # the sizes below are those of float32
+    server = start_server(**full, LITESTAR_DIFFUSION__MEMORY__HOST="100000000")
     server.wait_until("/health/ready")
     body = {**PROMPT, "width": 2048, "height": 2048}
     told, real = (

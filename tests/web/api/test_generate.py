@@ -9,6 +9,8 @@ import pytest
 from tests.conftest import Server
 from tests.pictures import SHARED_PSNR, images_of, opened, psnr, seen_in
 
+pytestmark = pytest.mark.dtype
+
 PROMPT = "a red circle on a blue background"
 
 
@@ -131,13 +133,30 @@ def test_one_file_cannot_hold_two_images(server: Server) -> None:
     assert answer.json()["errors"][0]["field"] == "n"
 
 
+def receipt_of(image: bytes) -> dict[str, Any]:
+    return json.loads(opened(image).info["litestar-diffusion"])
+
+
+def replayed(server: Server, receipt: dict[str, Any]) -> bytes:
+    return images_of(server.client.post(f"/generate/{receipt['model']}", json=receipt["request"]).json())[0]
+
+
 def test_the_receipt_in_a_png_makes_the_picture_again(server: Server) -> None:
-    first = images_of(generate(server, n=2, seed=11, sampler="DPM++ 2M Karras", negative_prompt="green"))[1]
-    texts = opened(first).info
-    assert texts["parameters"].startswith(PROMPT)
-    receipt = json.loads(texts["litestar-diffusion"])
-    again = server.client.post(f"/generate/{receipt['model']}", json=receipt["request"])
-    assert images_of(again.json()) == [first]
+    """To the last bit, if its steps were its own."""
+    said = {"n": 2, "seed": 11, "sampler": "DPM++ 2M Karras", "negative_prompt": "green", "reproducible": True}
+    image = images_of(generate(server, **said))[1]
+    assert opened(image).info["parameters"].startswith(PROMPT)
+    assert receipt_of(image)["shared_steps"] is False
+    assert replayed(server, receipt_of(image)) == image
+
+
+def test_the_receipt_of_an_image_that_shared_steps_says_so_and_makes_nearly_the_same(server: Server) -> None:
+    image = images_of(generate(server, n=2, seed=11, sampler="DPM++ 2M Karras", negative_prompt="green"))[1]
+    receipt = receipt_of(image)
+    assert receipt["shared_steps"] is True
+    again = replayed(server, receipt)
+    assert receipt_of(again)["shared_steps"] is False
+    assert psnr(again, image) >= SHARED_PSNR
 
 
 def test_guidance_and_the_negative_prompt_act(server: Server) -> None:

@@ -9,9 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.conftest import Server, StartServer
 from tests.pictures import images_of, opened, seen_in
+
+pytestmark = pytest.mark.dtype
 
 BODY = {"prompt": "a red circle on a blue background", "seed": 7, "reproducible": True}
 LONG = {**BODY, "num_inference_steps": 150}

@@ -2,10 +2,13 @@
 
 from typing import Any
 
+import pytest
+
 from tests.conftest import StartServer
 
+pytestmark = pytest.mark.dtype
+
 PROMPT = {"prompt": "a red circle on a blue background", "seed": 7, "num_inference_steps": 2}
-ONE_MODEL = {"LITESTAR_DIFFUSION__MODELS__DEFAULT": "", "LITESTAR_DIFFUSION__MEMORY__HOST": "40000000"}
 
 
 def image(server: Any, model: str) -> tuple[str, str]:
@@ -14,15 +17,21 @@ def image(server: Any, model: str) -> tuple[str, str]:
     return answer.json()["images"][0]["image"], answer.json()["residency"]
 
 
-def test_two_models_take_turns_in_memory_for_one_and_paint_the_same(start_server: StartServer) -> None:
-    server = start_server(**ONE_MODEL)
+def test_two_models_take_turns_in_memory_for_one_and_paint_the_same(
+    start_server: StartServer, one_model: dict[str, str]
+) -> None:
+    server = start_server(**one_model)
     server.wait_until("/health/ready")
     first = {model: image(server, model) for model in ("demo", "demo-vpred")}
     for _ in range(3):
         for model, (painted, _) in first.items():
             assert image(server, model) == (painted, "cold")
     pool = server.client.get("/pool").json()
-    assert pool["host"]["weights_nbytes"] <= pool["host"]["limit_nbytes"] == 40_000_000
+    assert (
+        pool["host"]["weights_nbytes"]
+        <= pool["host"]["limit_nbytes"]
+        == int(one_model["LITESTAR_DIFFUSION__MEMORY__HOST"])
+    )
     assert {one["name"]: one["loads"] for one in pool["models"]} == {"demo": 4, "demo-vpred": 4}
     assert {"unet", "vae", "text_encoder", "text_encoder_2"} == {one["name"] for one in pool["components"]}
     reasons = {one["facts"].get("reason") for one in pool["decisions"] if one["what"] == "model_unloaded"}
