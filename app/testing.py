@@ -42,23 +42,23 @@ class FakeCatalogue:
     def __init__(self, specs: Sequence[ModelSpec]) -> None:
         self._specs = {spec.name: spec for spec in specs}
 
-    def list(self) -> Sequence[ModelSpec]:
+    async def list(self) -> Sequence[ModelSpec]:
         """Every entry, in alphabetical order."""
         return [self._specs[name] for name in sorted(self._specs)]
 
+    async def refresh(self) -> Sequence[ModelSpec]:
+        """Every entry, in alphabetical order."""
+        return await self.list()
+
+    async def find(self, name: str, *, changed: bool = False) -> ModelSpec:  # noqa: ARG002 - the port's signature
+        """The entry of this name; UnknownModel if there is none."""
+        return self.get(name)
+
     def get(self, name: str) -> ModelSpec:
-        """The entry of this name; UnknownModel where there is none."""
+        """The entry of this name; UnknownModel if there is none."""
         if name not in self._specs:
             raise UnknownModel(name, sorted(self._specs))
         return self._specs[ModelName(name)]
-
-    async def refresh(self) -> Sequence[ModelSpec]:
-        """Every entry."""
-        return self.list()
-
-    async def find(self, name: str) -> ModelSpec:
-        """The entry of this name; UnknownModel if there is none."""
-        return self.get(name)
 
     def mark_unusable(self, name: ModelName, version: str, reason: str) -> None:
         """Remember the reason."""

@@ -23,8 +23,7 @@ def write_full_size(path: Path, seed: int, shared_seed: int | None = None) -> Pa
         seed: of the UNet's weights, and of everything else.
         shared_seed: of everything but the UNet, so that two files may share it.
     """
-    networks = [build_network(component, SHIPPED_CONFIGS) for component in COMPONENT_NAMES]
-    tensors = dict(original_tensors(*networks))
+    tensors = full_size_tensors()
     header, end = {}, 0
     for name, tensor in tensors.items():
         begin, end = end, end + tensor.numel() * 2
@@ -46,6 +45,12 @@ def write_full_size(path: Path, seed: int, shared_seed: int | None = None) -> Pa
                 file.write(memoryview(part.numpy()).cast("B"))
                 left -= len(part)
     return path
+
+
+def full_size_tensors() -> dict[str, torch.Tensor]:
+    """Every tensor of a checkpoint in the original key layout, on the meta device."""
+    networks = [build_network(component, SHIPPED_CONFIGS) for component in COMPONENT_NAMES]
+    return dict(original_tensors(*networks))
 
 
 def _noise(seed: int) -> torch.Tensor:

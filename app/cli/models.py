@@ -1,5 +1,6 @@
 """`litestar-diffusion models`."""
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def models(as_json: bool, settings_file: Path | None) -> None:
     """List the models that the server would offer, and why others are unusable."""
     from ..bootstrap import build  # here, because `--help` need not wait for it
 
-    specs = build(load_settings(settings_file)).catalogue.list()
+    specs = asyncio.run(build(load_settings(settings_file)).catalogue.refresh())
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode([_facts(spec) for spec in specs])))
     else:

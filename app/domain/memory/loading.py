@@ -75,7 +75,7 @@ class ModelLoading:
 
     async def _fetch(self, pooled: PooledModel) -> None:
         await self._failing_for_all(pooled, self._engine.fetch(pooled.spec, self._noting(pooled)))
-        spec = self._catalogue.get(pooled.spec.name)
+        spec = await self._catalogue.find(pooled.spec.name, changed=True)
         if spec.version == pooled.spec.version:
             pooled.spec = spec  # its size is known now
             if spec.unusable is not None:

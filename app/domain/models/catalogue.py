@@ -8,26 +8,30 @@ from .spec import ModelName, ModelSpec
 
 @runtime_checkable
 class Catalogue(Protocol):
-    """The models that exist. Synchronous, reads headers only, milliseconds; callable from any thread."""
+    """The models that exist. Files are read in threads; event loop only."""
 
-    def list(self) -> Sequence[ModelSpec]:
-        """Every entry, unusable ones included, in alphabetical order. Notices changes on disk."""
+    async def list(self) -> Sequence[ModelSpec]:
+        """Every entry, unusable ones included, in alphabetical order, as of the last look at the files."""
         ...
 
-    def get(self, name: str) -> ModelSpec:
-        """The entry of this name.
+    async def refresh(self) -> Sequence[ModelSpec]:
+        """Every entry, after a look at all files."""
+        ...
+
+    async def find(self, name: str, *, changed: bool = False) -> ModelSpec:
+        """The entry of this name, after a look at its files. Every request begins with it.
+
+        Args:
+            name: of the entry.
+            changed: whether its files have just been written, so that time stamps may not tell.
 
         Raises:
             UnknownModel: with the names that exist.
         """
         ...
 
-    async def refresh(self) -> Sequence[ModelSpec]:
-        """Every entry, as the files are now."""
-        ...
-
-    async def find(self, name: str) -> ModelSpec:
-        """The entry of this name as its files are now. What every request calls first.
+    def get(self, name: str) -> ModelSpec:
+        """The entry of this name, as of the last look at its files. Reads nothing.
 
         Raises:
             UnknownModel: with the names that exist.

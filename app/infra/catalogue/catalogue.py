@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,15 +11,18 @@ import structlog
 
 from ...domain.errors import UnknownModel
 from ...domain.models.spec import HubModel, ModelName, ModelOverrides, ModelSpec
-from .fingerprint import CatalogueEntry
+from .fingerprint import CatalogueEntry, settled_stamp
 from .hub_models import describe_repository
 from .local_models import describe
 from .scan import Candidate, find_candidates
 
 _log = structlog.get_logger()
 
+_BREATH_S = 0.0005
+"""Pause between two files of a scan, in seconds: the event loop gets the interpreter at once, otherwise only after 5 ms."""
 
-@dataclass(slots=True, kw_only=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Claim:
     """Something that wants to be listed under a name."""
 
@@ -26,17 +30,28 @@ class _Claim:
     origin: str
     """The path or the repository."""
     what: str
-    """In words for clients, who see no path of the server."""
+    """In words for clients, which see no path of the server."""
     describe: Callable[[], CatalogueEntry]
-    hides: list[str] = field(default_factory=list[str])
+    hides: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Snapshot:
+    """The models as they were at one moment. Never changed, only replaced."""
+
+    claims: Mapping[str, _Claim] = field(default_factory=dict[str, _Claim])
+    stamps: tuple[str | None, ...] = ()
+    """Of the folders, when their names were read."""
+    entries: Mapping[str, CatalogueEntry] = field(default_factory=dict[str, CatalogueEntry])
+    """By origin; none for a claim whose files have not been read yet."""
 
 
 class ModelCatalogue:
-    """Fulfils the `Catalogue` port, from any thread.
+    """Fulfils the `Catalogue` port. Files are read in worker threads only; the event loop sees the last snapshot.
 
-    Folders are looked through at every call; headers are read only where a file, its sidecar or its configs changed.
-    Where two models claim one name, the one in the earlier folder has it, and a local one before one on the Hub:
-    what is already here costs no download. The log and the evidence say whom it hides.
+    Headers are read only if a file, its sidecar or its configs changed. If two models claim one name, the one in the earlier
+    folder has it, and a local one before one on the Hub: a local model costs no download. The log and the evidence name the one
+    that is hidden.
     """
 
     def __init__(
@@ -62,60 +77,129 @@ class ModelCatalogue:
         self._overrides = overrides
         self._hub = tuple(hub)
         self._hub_cache = hub_cache
-        self._entries: dict[str, CatalogueEntry] = {}
+        self._snapshot = _Snapshot()
+        self._refreshing: asyncio.Task[None] | None = None
+        self._complete = False
         self._verdicts: dict[str, tuple[str, str]] = {}
         self._logged: set[tuple[str, ...]] = set()
-        self._lock = threading.Lock()
+        # Held for as long as a dict is copied, never while a file is read: the event loop takes it, too.
+        self._publishing = threading.Lock()
 
-    def list(self) -> Sequence[ModelSpec]:
-        """Every entry in alphabetical order, unusable ones included."""
-        with self._lock:
-            claims = self._claims()
-            kept = {claim.origin for claim in claims.values()}
-            self._entries = {origin: entry for origin, entry in self._entries.items() if origin in kept}
-            return [self._spec(claims[name]) for name in sorted(claims)]
+    async def list(self) -> Sequence[ModelSpec]:
+        """Every entry in alphabetical order, as of the last look at the files; waits for the first look."""
+        return self._listed() if self._complete else await self.refresh()
 
-    def get(self, name: str) -> ModelSpec:
-        """The entry of this name.
+    async def refresh(self) -> Sequence[ModelSpec]:
+        """Every entry in alphabetical order, after a look at all files. Calls at the same time share one look."""
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.create_task(asyncio.to_thread(self._look_at_all), name="refresh the catalogue")
+        await asyncio.shield(self._refreshing)
+        return self._listed()
+
+    async def find(self, name: str, *, changed: bool = False) -> ModelSpec:
+        """The entry of this name, after a look at its files.
+
+        Args:
+            name: of the entry.
+            changed: whether its files have just been written, so that time stamps may not tell.
 
         Raises:
             UnknownModel: with the usable names.
         """
-        with self._lock:
-            claim = self._claims().get(name)
-            if claim is not None:
-                return self._spec(claim)
-        raise UnknownModel(name, [spec.name for spec in self.list() if spec.unusable is None])
+        await asyncio.to_thread(self._look_at, name, changed)
+        return self.get(name)
 
-    async def refresh(self) -> Sequence[ModelSpec]:
-        """Every entry, as the files are now."""
-        return await asyncio.to_thread(self.list)
+    def get(self, name: str) -> ModelSpec:
+        """The entry of this name, as of the last look at its files.
 
-    async def find(self, name: str) -> ModelSpec:
-        """The entry of this name as its files are now."""
-        return await asyncio.to_thread(self.get, name)
+        Raises:
+            UnknownModel: with the usable names.
+        """
+        spec = self._spec(name)
+        if spec is None:
+            raise UnknownModel(name, [known for known in sorted(self._snapshot.claims) if self._may_be_usable(known)])
+        return spec
 
     def mark_unusable(self, name: ModelName, version: str, reason: str) -> None:
         """Remember that this version of a model's files turned out to be broken when they were loaded.
 
         It holds until the files change.
         """
-        with self._lock:
-            claim = self._claims().get(name)
-            if claim is not None and (entry := self._entry(claim)).spec.version == version:
-                self._verdicts[name] = (entry.stamp, reason)
+        spec, snapshot = self._spec(name), self._snapshot
+        if spec is not None and spec.version == version:
+            self._verdicts[name] = (snapshot.entries[snapshot.claims[name].origin].stamp, reason)
 
-    def _claims(self) -> dict[str, _Claim]:
-        """Who has which name. Reads no file."""
+    def _listed(self) -> Sequence[ModelSpec]:
+        return [spec for name in sorted(self._snapshot.claims) if (spec := self._spec(name)) is not None]
+
+    def _spec(self, name: str) -> ModelSpec | None:
+        snapshot = self._snapshot
+        claim = snapshot.claims.get(name)
+        entry = snapshot.entries.get(claim.origin) if claim is not None else None
+        if claim is None or entry is None:
+            return None
+        hidden = tuple(f"hides {what}, which has the same name" for what in claim.hides)
+        stamp, reason = self._verdicts.get(name, ("", ""))
+        unusable = reason if stamp == entry.stamp else entry.spec.unusable
+        return replace(entry.spec, evidence=(*entry.spec.evidence, *hidden), unusable=unusable)
+
+    def _may_be_usable(self, name: str) -> bool:
+        """Whether nothing speaks against a name; its files may not have been read yet."""
+        spec = self._spec(name)
+        return spec is None or spec.unusable is None
+
+    def _look_at_all(self) -> None:
+        """Worker thread. Files are described one by one, so that a find in another thread need not wait."""
+        self._read_names()
+        claims = self._snapshot.claims
+        for claim in claims.values():
+            self._read(claim, changed=False)
+            time.sleep(_BREATH_S)
+        kept = {claim.origin for claim in claims.values()}
+        with self._publishing:
+            entries = {origin: entry for origin, entry in self._snapshot.entries.items() if origin in kept}
+            self._snapshot = replace(self._snapshot, entries=entries)
+        self._complete = True
+
+    def _look_at(self, name: str, changed: bool) -> None:
+        """Worker thread. Look at one entry: a few stats if nothing has changed."""
+        claim = self._snapshot.claims.get(name)
+        if claim is not None and not self._names_may_have_changed():
+            if self._read(claim, changed=changed):
+                return
+            changed = False  # it has been described anew; that its files changed may mean that they are gone
+        self._read_names()
+        claim = self._snapshot.claims.get(name)
+        if claim is not None:
+            self._read(claim, changed=changed)
+
+    def _read(self, claim: _Claim, *, changed: bool) -> bool:
+        """Describe a claim anew if its files changed. Returns whether they are as they were."""
+        known = self._snapshot.entries.get(claim.origin)
+        if known is not None and not changed and known.up_to_date:
+            return True
+        entry = claim.describe()
+        with self._publishing:
+            self._snapshot = replace(self._snapshot, entries={**self._snapshot.entries, claim.origin: entry})
+        return False
+
+    def _names_may_have_changed(self) -> bool:
+        stamps = self._snapshot.stamps
+        return None in stamps or stamps != tuple(map(settled_stamp, self._directories))
+
+    def _read_names(self) -> None:
+        """Find out which model has which name. Reads folders, no files."""
+        stamps = tuple(map(settled_stamp, self._directories))  # before the names, so that a later change is noticed
         winners: dict[str, _Claim] = {}
-        for claim in self._all_claims():
+        for claim in self._claims():
             winner = winners.setdefault(claim.name, claim)
             if winner is not claim:
-                winner.hides.append(claim.what)
+                winners[claim.name] = replace(winner, hides=(*winner.hides, claim.what))
                 self._log_once("model_hidden", model=claim.name, hidden=claim.origin, by=winner.origin)
-        return winners
+        with self._publishing:
+            self._snapshot = replace(self._snapshot, claims=winners, stamps=stamps)
 
-    def _all_claims(self) -> Iterator[_Claim]:
+    def _claims(self) -> Iterator[_Claim]:
         """Strongest first."""
         for directory in self._directories:
             for candidate in self._candidates(directory):
@@ -148,19 +232,6 @@ class ModelCatalogue:
             what=f"the repository {model.repo} of the settings",
             describe=lambda: describe_repository(model, self._hub_cache),
         )
-
-    def _spec(self, claim: _Claim) -> ModelSpec:
-        entry = self._entry(claim)
-        hidden = tuple(f"hides {what}, which has the same name" for what in claim.hides)
-        spec = replace(entry.spec, evidence=(*entry.spec.evidence, *hidden))
-        stamp, reason = self._verdicts.get(claim.name, ("", ""))
-        return replace(spec, unusable=reason) if stamp == entry.stamp else spec
-
-    def _entry(self, claim: _Claim) -> CatalogueEntry:
-        known = self._entries.get(claim.origin)
-        if known is None or not known.up_to_date:
-            known = self._entries[claim.origin] = claim.describe()
-        return known
 
     def _log_once(self, event: str, **facts: object) -> None:
         key = (event, *(str(value) for value in facts.values()))

@@ -1,5 +1,6 @@
 """A catalogue entry together with the files that it was read from, so that a change of them is noticed."""
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -7,35 +8,49 @@ from pathlib import Path
 
 from ...domain.models.spec import ModelSpec
 
+_SETTLED_S = 2.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogueEntry:
-    """What is known of a model, and since when."""
+    """A model as its files described it."""
 
     spec: ModelSpec
     watched: Sequence[Path]
-    """Every file and folder whose change may change the entry, those that do not exist included."""
+    """Files and folders whose change may change the entry, those that do not exist included."""
     stamp: str
-    """Of the watched files, taken before they were read."""
+    """Digest of the watched files, taken before they were read."""
 
     @property
     def up_to_date(self) -> bool:
-        """Whether none of the files has changed since. Costs a stat each."""
+        """Whether none of the files has changed since; costs a stat for each."""
         return digest(*stamps(self.watched)) == self.stamp
 
 
 def stamps(paths: Iterable[Path]) -> list[str]:
-    """A line for each file that changes whenever the file does; nothing is read."""
+    """Make a line for each file that changes if the file does; nothing is read."""
     return [f"{path}:{_stamp(path)}" for path in paths]
 
 
 def digest(*lines: str) -> str:
-    """Sixteen letters that change whenever one of the lines does."""
+    """Make sixteen letters that change if one of the lines does."""
     return blake2b("\n".join(lines).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
 
+def settled_stamp(folder: Path) -> str | None:
+    """A text that changes with the names in a folder; None if it changed so lately that a further change might not show.
+
+    Time stamps advance in steps of some milliseconds, on some file systems of two seconds.
+    """
+    try:
+        lately = time.time() - folder.stat().st_mtime < _SETTLED_S
+    except OSError:
+        lately = False
+    return None if lately else _stamp(folder)
+
+
 def _stamp(path: Path) -> str:
-    """The permissions count too: a file that nobody could read may have become readable."""
+    """Permissions are part of it: a file that could not be read may have become readable."""
     try:
         stat = path.stat()
     except OSError:

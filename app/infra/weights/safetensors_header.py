@@ -2,6 +2,7 @@
 
 import math
 import stat
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,10 @@ _LENGTH_NBYTES = 8
 _MAX_HEADER_NBYTES = 32_000_000
 """A third of what the format allows, and fifty times the header of SDXL: a liar makes us read no more than this."""
 _MAX_NAME_CHARS = 80
+_METADATA = "__metadata__"
+_BREATH_S = 0.0001
+"""Pause between the steps of a check, each of which takes a millisecond. A scan of a thousand files would otherwise hold the
+interpreter for 5 ms (`sys.getswitchinterval`) each time that the event loop wants it."""
 _MAX_NUMBER = 2**63 - 1
 _Number = Annotated[int, Meta(ge=0, le=_MAX_NUMBER)]
 _ELEMENT_NBITS = {
@@ -39,26 +44,29 @@ _OTHER_FORMATS = (
 header may begin with the same bytes."""
 
 
-class _HeaderEntry(msgspec.Struct):
-    """Of a tensor, in the header."""
-
-    dtype: str
-    shape: list[_Number]
-    data_offsets: tuple[_Number, _Number]
-
-
 class BrokenFile(ValueError):
     """The file is not a whole, valid safetensors file; the message says why, and what to do."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TensorEntry:
+_UNSTATED = (-1, -1)
+
+
+class TensorEntry(msgspec.Struct, frozen=True, gc=False):
     """Where a tensor lies, without its data."""
 
-    dtype: str
-    shape: tuple[int, ...]
-    begin: int
-    end: int
+    dtype: str = ""
+    shape: tuple[_Number, ...] = _UNSTATED
+    data_offsets: tuple[_Number, _Number] = _UNSTATED
+
+    @property
+    def begin(self) -> int:
+        """Offset of its first byte among the weights."""
+        return self.data_offsets[0]
+
+    @property
+    def end(self) -> int:
+        """Offset after its last byte."""
+        return self.data_offsets[1]
 
     @property
     def nbytes(self) -> int:
@@ -67,8 +75,17 @@ class TensorEntry:
 
     @property
     def elements(self) -> int:
-        """How many numbers it holds."""
+        """Numbers that it holds."""
         return math.prod(self.shape)
+
+
+class _Metadata(msgspec.Struct):
+    """The one entry of a header that is no tensor."""
+
+    texts: dict[str, str] | None = msgspec.field(name=_METADATA, default=None)
+
+
+_TENSORS = msgspec.json.Decoder(dict[str, TensorEntry])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +120,7 @@ def read_header(path: Path) -> Header:
         raise BrokenFile("the server may not read it. Give it read permission.") from error
     except OSError as error:
         raise BrokenFile(f"it cannot be read: {error.strerror}.") from error
-    return _checked(_parsed(raw), size - _LENGTH_NBYTES - len(raw))
+    return _checked(*_parsed(raw), size - _LENGTH_NBYTES - len(raw))
 
 
 def _refuse_irregular(path: Path) -> None:
@@ -143,20 +160,26 @@ def _other_format(start: bytes, size: int) -> str:
     return f"its header is not JSON. It is no safetensors file, or it is damaged. {_AGAIN}"
 
 
-def _parsed(raw: bytes) -> dict[str, Any]:
+def _parsed(raw: bytes) -> tuple[dict[str, TensorEntry], dict[str, str]]:
+    """Decode a header. All tensors at once take a millisecond; one by one, they take ten, and tell which is wrong."""
     try:
-        return msgspec.json.decode(raw, type=dict[str, Any])
+        tensors = _TENSORS.decode(raw)
+        metadata = msgspec.json.decode(raw, type=_Metadata).texts or {}
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _parsed_one_by_one(raw)
+    tensors.pop(_METADATA, None)
+    if any(not entry.dtype or _UNSTATED in (entry.shape, entry.data_offsets) for entry in tensors.values()):
+        return _parsed_one_by_one(raw)
+    return tensors, metadata
+
+
+def _parsed_one_by_one(raw: bytes) -> tuple[dict[str, TensorEntry], dict[str, str]]:
+    try:
+        entries = msgspec.json.decode(raw, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BrokenFile(f"its header is not JSON. It is no safetensors file, or it is damaged. {_AGAIN}") from error
-
-
-def _checked(parsed: dict[str, Any], data_nbytes: int) -> Header:
-    metadata = _metadata(parsed.pop("__metadata__", None))
-    tensors = {name: _tensor(name, entry) for name, entry in parsed.items()}
-    if not tensors:
-        raise BrokenFile("its header names no tensors.")
-    _check_layout(tensors, data_nbytes)
-    return Header(tensors=tensors, metadata=metadata, nbytes=data_nbytes)
+    metadata = _metadata(entries.pop(_METADATA, None))
+    return {name: _entry(name, entry) for name, entry in entries.items()}, metadata
 
 
 def _metadata(raw: Any) -> dict[str, str]:
@@ -167,24 +190,41 @@ def _metadata(raw: Any) -> dict[str, str]:
         raise BrokenFile(f"the __metadata__ of its header is not a table of texts: {error}.") from error
 
 
-def _tensor(name: str, raw: Any) -> TensorEntry:
+def _entry(name: str, raw: Any) -> TensorEntry:
     try:
-        entry = msgspec.convert(raw, _HeaderEntry)
+        entry = msgspec.convert(raw, TensorEntry)
+        for field in ("dtype", "shape", "data_offsets"):
+            if field not in raw:
+                raise msgspec.ValidationError(f"Object missing required field `{field}`")
     except msgspec.ValidationError as error:
         raise BrokenFile(f"the header's entry of tensor {_short(name)} makes no sense: {error}. {_AGAIN}") from error
-    if entry.dtype not in _ELEMENT_NBITS:
-        raise BrokenFile(f"tensor {_short(name)} has the unknown dtype {_short(entry.dtype)}.")
-    begin, end = entry.data_offsets
-    given = (end - begin) * 8
-    if _nbits(entry.shape, _ELEMENT_NBITS[entry.dtype]) != given:
+    return entry
+
+
+def _checked(tensors: Mapping[str, TensorEntry], metadata: Mapping[str, str], data_nbytes: int) -> Header:
+    if not tensors:
+        raise BrokenFile("its header names no tensors.")
+    time.sleep(_BREATH_S)
+    for name, tensor in tensors.items():
+        _check_size(name, tensor)
+    time.sleep(_BREATH_S)
+    _check_layout(tensors, data_nbytes)
+    time.sleep(_BREATH_S)
+    return Header(tensors=tensors, metadata=metadata, nbytes=data_nbytes)
+
+
+def _check_size(name: str, tensor: TensorEntry) -> None:
+    element = _ELEMENT_NBITS.get(tensor.dtype)
+    if element is None:
+        raise BrokenFile(f"tensor {_short(name)} has the unknown dtype {_short(tensor.dtype)}.")
+    if _nbits(tensor.shape, element) != tensor.nbytes * 8:
         raise BrokenFile(
-            f"tensor {_short(name)} of dtype {entry.dtype} and shape {str(entry.shape)[:_MAX_NAME_CHARS]} does not fit into "
-            f"the {end - begin} bytes that the header gives it. {_AGAIN}"
+            f"tensor {_short(name)} of dtype {tensor.dtype} and shape {str(list(tensor.shape))[:_MAX_NAME_CHARS]} does not fit "
+            f"into the {tensor.nbytes} bytes that the header gives it. {_AGAIN}"
         )
-    return TensorEntry(dtype=entry.dtype, shape=tuple(entry.shape), begin=begin, end=end)
 
 
-def _nbits(shape: list[int], element: int) -> int:
+def _nbits(shape: tuple[int, ...], element: int) -> int:
     """The size of a tensor; too large a number as soon as it passes 64 bits, so that a liar costs no time."""
     total = element
     for side in shape:
@@ -197,7 +237,7 @@ def _nbits(shape: list[int], element: int) -> int:
 def _check_layout(tensors: Mapping[str, TensorEntry], data_nbytes: int) -> None:
     """Tensors must lie one after the other, without holes or overlaps, and fill the file."""
     expected = 0
-    for name, tensor in sorted(tensors.items(), key=lambda item: (item[1].begin, item[1].end)):
+    for name, tensor in sorted(tensors.items(), key=_offsets):
         if tensor.begin != expected:
             what = "overlaps another" if tensor.begin < expected else "leaves a hole before it"
             raise BrokenFile(f"tensor {_short(name)} {what} (offset {tensor.begin}, expected {expected}). {_AGAIN}")
@@ -208,6 +248,10 @@ def _check_layout(tensors: Mapping[str, TensorEntry], data_nbytes: int) -> None:
         )
     if expected < data_nbytes:
         raise BrokenFile(f"{data_nbytes - expected} bytes follow after its last tensor; it is damaged. {_AGAIN}")
+
+
+def _offsets(item: tuple[str, TensorEntry]) -> tuple[int, int]:
+    return item[1].data_offsets
 
 
 def _short(text: str) -> str:

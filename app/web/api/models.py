@@ -35,21 +35,20 @@ class ModelsController(Controller):
     path = "/models"
     tags = ("models",)
 
-    @get("/", summary="List models", response_description="In alphabetical order.", sync_to_thread=False)
-    def list_models(self, catalogue: _CataloguePort, model_pool: _Pool) -> list[ModelView]:
+    @get("/", summary="List models", response_description="In alphabetical order.")
+    async def list_models(self, catalogue: _CataloguePort, model_pool: _Pool) -> list[ModelView]:
         """Every model, unusable ones included, with the reason."""
-        return [model_view(spec, model_pool.status(spec.name)) for spec in catalogue.list()]
+        return [model_view(spec, model_pool.status(spec.name)) for spec in await catalogue.refresh()]
 
     @get(
         "/{name:str}",
         summary="Show a model",
         response_description="The model.",
         responses={400: WRONG_FIELDS, 404: UNKNOWN},
-        sync_to_thread=False,
     )
-    def show_model(self, name: ModelNameInPath, catalogue: _CataloguePort, model_pool: _Pool) -> ModelView:
+    async def show_model(self, name: ModelNameInPath, catalogue: _CataloguePort, model_pool: _Pool) -> ModelView:
         """One model: what it is, how that was found, where it is now, how far its load or download is."""
-        spec = catalogue.get(name)
+        spec = await catalogue.find(name)
         return model_view(spec, model_pool.status(spec.name))
 
     @post(
@@ -75,7 +74,7 @@ class ModelsController(Controller):
         ] = "device",
     ) -> LoadView:
         """Bring a model into memory now, and wait until it is there. A repository is downloaded first."""
-        return await _moved(catalogue.get(name), model_pool, lambda: model_pool.load(name, tier=tier))
+        return await _moved(await catalogue.find(name), model_pool, lambda: model_pool.load(name, tier=tier))
 
     @post(
         "/{name:str}/unload",
@@ -94,7 +93,7 @@ class ModelsController(Controller):
         ] = True,
     ) -> LoadView:
         """Free a model's memory, once the requests that use it are done."""
-        return await _moved(catalogue.get(name), model_pool, lambda: model_pool.unload(name, wait=wait))
+        return await _moved(await catalogue.find(name), model_pool, lambda: model_pool.unload(name, wait=wait))
 
     @post(
         "/{name:str}/pin",
@@ -105,7 +104,7 @@ class ModelsController(Controller):
     )
     async def pin_model(self, name: ModelNameInPath, catalogue: _CataloguePort, model_pool: _Pool) -> ModelView:
         """Never evict the model once it is in memory. It is not loaded by this."""
-        return _pinned(catalogue.get(name), model_pool, pinned=True)
+        return _pinned(await catalogue.find(name), model_pool, pinned=True)
 
     @post(
         "/{name:str}/unpin",
@@ -116,7 +115,7 @@ class ModelsController(Controller):
     )
     async def unpin_model(self, name: ModelNameInPath, catalogue: _CataloguePort, model_pool: _Pool) -> ModelView:
         """Allow the model to be evicted again."""
-        return _pinned(catalogue.get(name), model_pool, pinned=False)
+        return _pinned(await catalogue.find(name), model_pool, pinned=False)
 
 
 def _pinned(spec: ModelSpec, pool: ModelPool, *, pinned: bool) -> ModelView:

@@ -31,8 +31,8 @@ class ServiceController(Controller):
 
     tags = ("service",)
 
-    @get("/", summary="Service facts", response_description="The facts.", sync_to_thread=False)
-    def facts(
+    @get("/", summary="Service facts", response_description="The facts.")
+    async def facts(
         self,
         service_facts: NamedDependency[SkipValidation[ServiceFacts]],
         catalogue: NamedDependency[SkipValidation[Catalogue]],
@@ -40,7 +40,7 @@ class ServiceController(Controller):
         dispatcher: NamedDependency[SkipValidation[Dispatcher]],
     ) -> ServiceView:
         """What this is, which models there are, which are loaded."""
-        specs = catalogue.list()
+        specs = await catalogue.list()
         usable = [spec.name for spec in specs if spec.unusable is None]
         return ServiceView(
             service="litestar-diffusion",

@@ -1,5 +1,6 @@
 """The catalogue over real files: what is there, what changed, what is broken, and who wins."""
 
+import asyncio
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ from litestar_diffusion.domain.errors import UnknownModel
 from litestar_diffusion.domain.models.spec import MODEL_NAME_PATTERN, Checkpoint, HubModel, ModelOverrides, ModelSpec
 from litestar_diffusion.infra.catalogue import local_models as local
 from litestar_diffusion.infra.catalogue.catalogue import ModelCatalogue
+from tests.catalogues import everything, found
 from tests.headers import SDXL, sparse_file
 from tests.pipelines import put_pipeline
 
@@ -41,7 +43,7 @@ def catalogue(*directories: Path, **options: Any) -> ModelCatalogue:
 
 
 def reasons(known: ModelCatalogue) -> dict[str, str]:
-    return {str(spec.name): spec.unusable or "" for spec in known.list()}
+    return {str(spec.name): spec.unusable or "" for spec in everything(known)}
 
 
 def evidence(spec: ModelSpec) -> str:
@@ -49,7 +51,7 @@ def evidence(spec: ModelSpec) -> str:
 
 
 def test_a_full_size_checkpoint_is_a_model(models: Path) -> None:
-    spec = catalogue(put(models, "base").parent).get("base")
+    spec = found(catalogue(put(models, "base").parent), "base")
     assert spec.unusable is None
     assert spec.source == Checkpoint(path=models / "base.safetensors")
     assert spec.traits.size_px == 1024
@@ -59,7 +61,7 @@ def test_a_full_size_checkpoint_is_a_model(models: Path) -> None:
 
 def test_the_built_in_models_are_models_with_their_configs_and_defaults() -> None:
     known = catalogue(BUILTIN, builtin=BUILTIN)
-    demo, vpred = known.get("demo"), known.get("demo-vpred")
+    demo, vpred = found(known, "demo"), found(known, "demo-vpred")
     assert demo.unusable is None
     assert vpred.unusable is None
     assert demo.builtin
@@ -79,29 +81,29 @@ def test_without_its_config_a_small_model_is_refused_with_a_way_out(models: Path
 
 def test_added_replaced_and_removed_files_are_noticed(models: Path) -> None:
     known = catalogue(models)
-    assert known.list() == []
+    assert everything(known) == []
     path = put(models, "mine")
-    first = known.get("mine")
+    first = found(known, "mine")
     sparse_file(path, {**SDXL, "v_pred": ()})
-    second = known.get("mine")
+    second = found(known, "mine")
     assert second.version != first.version
     assert second.traits.prediction_type == "v_prediction"
     path.unlink()
     with pytest.raises(UnknownModel):
-        known.get("mine")
-    assert known.list() == []
+        found(known, "mine")
+    assert everything(known) == []
 
 
 def test_a_changed_sidecar_is_noticed(models: Path) -> None:
     known = catalogue(put(models, "mine").parent)
-    before = known.get("mine")
+    before = found(known, "mine")
     sidecar = models / "mine.toml"
     sidecar.write_text('prediction_type = "v_prediction"\n')
-    stated = known.get("mine")
+    stated = found(known, "mine")
     assert stated.version != before.version
     assert stated.traits.prediction_type == "v_prediction"
     sidecar.unlink()
-    assert known.get("mine") == before
+    assert found(known, "mine") == before
 
 
 def test_a_changed_config_is_noticed(models: Path) -> None:
@@ -110,11 +112,11 @@ def test_a_changed_config_is_noticed(models: Path) -> None:
     config.parent.mkdir(parents=True)
     config.write_text('{"sample_size": 96}')
     known = catalogue(models)
-    before = known.get("mine")
+    before = found(known, "mine")
     assert before.traits.size_px == 768
     config.write_text('{"sample_size": 64}')
     os.utime(config, ns=(0, 0))  # whatever the clock's resolution
-    after = known.get("mine")
+    after = found(known, "mine")
     assert after.traits.size_px == 512
     assert after.version != before.version
 
@@ -122,10 +124,10 @@ def test_a_changed_config_is_noticed(models: Path) -> None:
 def test_a_replaced_file_is_noticed_where_size_and_time_are_the_same(models: Path) -> None:
     path = put(models, "mine")
     known = catalogue(models)
-    before, stat = known.get("mine"), path.stat()
+    before, stat = found(known, "mine"), path.stat()
     put(models, "new").rename(path)
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert known.get("mine").version != before.version
+    assert found(known, "mine").version != before.version
 
 
 def test_a_file_that_does_not_change_is_read_once(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,23 +138,23 @@ def test_a_file_that_does_not_change_is_read_once(models: Path, monkeypatch: pyt
     monkeypatch.setattr(local, "read_header", lambda path: (read.append(path.name), read_header(path))[1])
     known = catalogue(models)
     for _ in range(3):
-        known.list()
-        known.get("one")
+        everything(known)
+        found(known, "one")
     assert sorted(read) == ["one.safetensors", "two.safetensors"]
 
 
 def test_settings_beat_the_sidecar_and_the_sidecar_beats_the_header(models: Path) -> None:
     sparse_file(models / "mine.safetensors", {**SDXL, "v_pred": ()})
     (models / "mine.toml").write_text('prediction_type = "epsilon"\nguidance_scale = 4.0\nnum_inference_steps = 9\n')
-    found = catalogue(models).get("mine")
-    assert found.traits.prediction_type == "epsilon"
-    assert "its sidecar 'mine.toml' says so" in evidence(found)
+    sidecar = found(catalogue(models), "mine")
+    assert sidecar.traits.prediction_type == "epsilon"
+    assert "its sidecar 'mine.toml' says so" in evidence(sidecar)
     stated = ModelOverrides(prediction_type="v_prediction", guidance_scale=6.0, dtype="float32")
-    spec = catalogue(models, overrides={"mine": stated}).get("mine")
+    spec = found(catalogue(models, overrides={"mine": stated}), "mine")
     assert spec.traits.prediction_type == "v_prediction"
     assert "the settings file says so" in spec.evidence[0]
     assert (spec.overrides.guidance_scale, spec.overrides.num_inference_steps, spec.dtype) == (6.0, 9, "float32")
-    assert spec.version != found.version
+    assert spec.version != sidecar.version
 
 
 def test_broken_files_stay_listed_with_the_reason_and_harm_no_other(models: Path) -> None:
@@ -198,7 +200,7 @@ def test_sidecars_configs_hidden_and_other_files_are_no_models(models: Path) -> 
     for name in ("a.config", "loras", ".cache"):
         (models / name).mkdir()
     (models / "a.config" / "model_index.json").touch()
-    assert catalogue(models).list() == []
+    assert everything(catalogue(models)) == []
 
 
 def test_a_link_is_a_model_under_its_own_name(models: Path, tmp_path: Path) -> None:
@@ -220,20 +222,20 @@ def test_names_that_cannot_stand_in_a_url_are_made_safe_always_in_the_same_way(
     models: Path, file_name: str, name: str
 ) -> None:
     put(models, file_name).with_suffix(".toml").write_text("num_inference_steps = 7\n")
-    [spec] = catalogue(models).list()
+    [spec] = everything(catalogue(models))
     assert spec.unusable is None
     assert re.fullmatch(name, spec.name)
     assert re.fullmatch(MODEL_NAME_PATTERN, spec.name)
     assert spec.overrides.num_inference_steps == 7
     assert "cannot stand in a URL" in evidence(spec)
-    assert catalogue(models).get(spec.name) == spec
+    assert found(catalogue(models), spec.name) == spec
 
 
 def test_names_that_are_no_text_can_be_listed_as_json(models: Path) -> None:
     path = models / os.fsdecode(b"bad-\xff\xfe.safetensors")
     path.touch()
     path.with_suffix(".toml").write_text("x = 1\n")
-    [spec] = catalogue(models).list()
+    [spec] = everything(catalogue(models))
     assert msgspec.json.encode([spec.name, spec.unusable, spec.evidence])
 
 
@@ -245,8 +247,8 @@ def test_the_earlier_folder_wins_a_name_and_it_shows(tmp_path: Path) -> None:
     (mine / "demo.safetensors").touch()
     known = catalogue(mine, builtin, builtin=builtin)
     with capture_logs() as logs:
-        [spec] = known.list()
-        known.list()
+        [spec] = everything(known)
+        everything(known)
     assert spec.source == Checkpoint(path=mine / "demo.safetensors")
     assert "empty" in (spec.unusable or "")
     assert not spec.builtin
@@ -258,7 +260,7 @@ def test_a_safetensors_file_wins_over_its_namesakes(models: Path) -> None:
     put(models, "same")
     (models / "same.ckpt").touch()
     put_pipeline(models / "same")
-    [spec] = catalogue(models).list()
+    [spec] = everything(catalogue(models))
     assert spec.unusable is None
     assert spec.source == Checkpoint(path=models / "same.safetensors")
     assert "'same.ckpt'" in evidence(spec)
@@ -267,7 +269,7 @@ def test_a_safetensors_file_wins_over_its_namesakes(models: Path) -> None:
 def test_a_local_model_wins_over_a_repository_and_costs_no_download(models: Path) -> None:
     put(models, "sdxl-turbo")
     hub = [HubModel(name="sdxl-turbo", repo="stabilityai/sdxl-turbo")]
-    [spec] = catalogue(models, hub=hub).list()
+    [spec] = everything(catalogue(models, hub=hub))
     assert isinstance(spec.source, Checkpoint)
     assert "hides the repository stabilityai/sdxl-turbo" in evidence(spec)
 
@@ -275,32 +277,32 @@ def test_a_local_model_wins_over_a_repository_and_costs_no_download(models: Path
 def test_folders_that_are_not_there_or_cannot_be_read_are_empty(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with capture_logs() as logs:
-        assert catalogue(tmp_path / "nothing", tmp_path / "file").list() == []
+        assert everything(catalogue(tmp_path / "nothing", tmp_path / "file")) == []
     assert [line["event"] for line in logs] == ["models_directory_unreadable"]
 
 
 def test_what_loading_found_broken_stays_so_until_the_file_changes(models: Path) -> None:
     path = put(models, "mine")
     known = catalogue(models)
-    spec = known.get("mine")
+    spec = found(known, "mine")
     known.mark_unusable(spec.name, "an earlier version", "it was another file")
-    assert known.get("mine").unusable is None
+    assert found(known, "mine").unusable is None
     known.mark_unusable(spec.name, spec.version, "a tensor is missing")
-    assert known.get("mine").unusable == "a tensor is missing"
+    assert found(known, "mine").unusable == "a tensor is missing"
     assert reasons(known) == {"mine": "a tensor is missing"}
     sparse_file(path, {**SDXL, "another": (4,)})
-    assert known.get("mine").unusable is None
+    assert found(known, "mine").unusable is None
 
 
 def test_hub_models_are_listed_without_a_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", refuse_to_connect)
     hub = [HubModel(name="sdxl-turbo", repo="stabilityai/sdxl-turbo"), HubModel(name="x", repo="a/b", zero_snr=True)]
     known = catalogue(hub=hub, hub_cache=tmp_path)
-    turbo = known.get("sdxl-turbo")
+    turbo = found(known, "sdxl-turbo")
     assert turbo.traits.few_step is not None
     assert (turbo.traits.few_step.steps, turbo.traits.size_px, turbo.nbytes) == (1, 512, None)
     assert "not been downloaded" in evidence(turbo)
-    assert known.get("x").traits.zero_snr
+    assert found(known, "x").traits.zero_snr
 
 
 def refuse_to_connect(*args: object) -> None:
@@ -310,21 +312,21 @@ def refuse_to_connect(*args: object) -> None:
 def test_a_hub_model_is_told_by_its_files_once_they_are_here_and_keeps_its_version(tmp_path: Path) -> None:
     """A new version would unload what has just been downloaded and loaded."""
     known = catalogue(hub=[HubModel(name="x", repo="a/b", variant="fp16", guidance_scale=2.0)], hub_cache=tmp_path)
-    before = known.get("x")
+    before = found(known, "x")
     snapshot = put_pipeline(tmp_path / "models--a--b" / "snapshots" / COMMIT, ".fp16")
     references = tmp_path / "models--a--b" / "refs"
     references.mkdir()
     (references / "main").write_text(COMMIT)
-    after = known.get("x")
+    after = found(known, "x")
     assert after.version == before.version
     assert after.traits.size_px == 128
     assert after.nbytes
     assert after.overrides.guidance_scale == 2.0
     with (snapshot / "unet" / "diffusion_pytorch_model.fp16.safetensors").open("r+b") as file:
         file.truncate(100)
-    assert "Delete a/b from the Hub's cache" in (known.get("x").unusable or "")
+    assert "Delete a/b from the Hub's cache" in (found(known, "x").unusable or "")
     shutil.rmtree(tmp_path / "models--a--b")
-    assert known.get("x") == before
+    assert found(known, "x") == before
 
 
 def test_a_hub_model_with_an_unknown_sampler_is_unusable_with_the_reason(tmp_path: Path) -> None:
@@ -335,30 +337,80 @@ def test_a_hub_model_with_an_unknown_sampler_is_unusable_with_the_reason(tmp_pat
 def test_an_unknown_name_lists_the_usable_ones(models: Path) -> None:
     put(models, "mine")
     (models / "empty.safetensors").touch()
+    known = catalogue(models)
+    everything(known)
     for name in ("nope", "../mine", "mine.safetensors", "", "MINE"):
         with pytest.raises(UnknownModel) as caught:
-            catalogue(models).get(name)
+            found(known, name)
         assert caught.value.available == ("mine",)
 
 
-def test_threads_may_ask_while_files_come_and_go(models: Path) -> None:
+def test_many_may_ask_while_files_come_and_go(models: Path) -> None:
     put(models, "steady")
     known = catalogue(models)
-    failures: list[BaseException] = []
 
-    def ask() -> None:
-        try:
-            for _ in range(40):
-                assert known.get("steady").unusable is None
-                assert "steady" in [spec.name for spec in known.list()]
-        except BaseException as error:
-            failures.append(error)
+    async def ask() -> None:
+        for _ in range(20):
+            assert (await known.find("steady")).unusable is None
+            assert "steady" in [spec.name for spec in await known.refresh()]
 
-    threads = [threading.Thread(target=ask) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for _ in range(40):
-        put(models, "fleeting").unlink()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    async def come_and_go() -> None:
+        for _ in range(20):
+            await asyncio.to_thread(lambda: put(models, "fleeting").unlink())
+
+    async def main() -> None:
+        await asyncio.gather(ask(), ask(), ask(), come_and_go())
+
+    asyncio.run(main())
+
+
+def test_the_event_loop_touches_no_file(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(models, "mine")
+    known = catalogue(models)
+    touched: list[str] = []
+    for module, name in ((os, "stat"), (os, "scandir"), (os, "open"), (Path, "stat"), (Path, "open")):
+        real = getattr(module, name)
+
+        def watched(*arguments: Any, name: str = name, real: Any = real, **options: Any) -> Any:
+            if threading.current_thread() is threading.main_thread():
+                touched.append(name)
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(module, name, watched)
+
+    async def main() -> None:
+        touched.clear()
+        await known.find("mine")
+        await known.refresh()
+        await known.list()
+        known.get("mine")
+        assert touched == []
+
+    asyncio.run(main())
+
+
+def test_a_file_is_found_before_the_first_look_at_all_files_is_complete(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(models, "slow")
+    held = threading.Event()
+    real = local.read_header
+
+    def slow(path: Path) -> Any:
+        if path.stem == "slow":
+            held.wait(30)
+        return real(path)
+
+    monkeypatch.setattr(local, "read_header", slow)
+    known = catalogue(models)
+
+    async def main() -> None:
+        looking = asyncio.create_task(known.refresh())
+        await asyncio.sleep(0)
+        put(models, "new")
+        assert (await asyncio.wait_for(known.find("new"), 10)).unusable is None
+        assert not looking.done()
+        held.set()
+        assert "slow" in [spec.name for spec in await looking]
+
+    asyncio.run(main())

@@ -1,7 +1,9 @@
 """Diffusers folders in the catalogue: whole ones are models, everything else stays listed with the reason."""
 
+import asyncio
 import json
 import math
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,7 @@ from litestar_diffusion.domain.models.spec import Folder
 from litestar_diffusion.infra.catalogue.catalogue import ModelCatalogue
 from litestar_diffusion.infra.sdxl.components import build_network
 from litestar_diffusion.infra.sdxl.key_conversion import component_weights
+from tests.catalogues import found
 from tests.headers import sparse_file
 from tests.pipelines import WEIGHTS, put_pipeline
 
@@ -33,19 +36,31 @@ def folder(tmp_path: Path) -> Path:
 
 
 def reason(known: ModelCatalogue) -> str:
-    return known.get("pipeline").unusable or ""
+    return found(known, "pipeline").unusable or ""
 
 
 def test_a_whole_folder_is_a_model_and_a_changed_config_is_noticed(known: ModelCatalogue, folder: Path) -> None:
-    spec = known.get("pipeline")
+    spec = found(known, "pipeline")
     assert spec.unusable is None
     assert spec.source == Folder(path=folder)
     assert spec.traits.size_px == 128
     assert spec.nbytes == 2 * sum(math.prod(shape) for shapes in WEIGHTS.values() for shape in shapes.values())
     (folder / "scheduler" / "scheduler_config.json").write_text('{"prediction_type": "v_prediction"}')
-    changed = known.get("pipeline")
+    changed = found(known, "pipeline")
     assert changed.traits.prediction_type == "v_prediction"
     assert changed.version != spec.version
+
+
+def test_files_that_were_just_written_are_read_anew_though_no_time_stamp_tells(
+    known: ModelCatalogue, folder: Path
+) -> None:
+    config = folder / "scheduler" / "scheduler_config.json"
+    config.write_text('{"prediction_type": "epsilon"}     ')
+    before, times = found(known, "pipeline"), config.stat()
+    config.write_text('{"prediction_type": "v_prediction"}')
+    os.utime(config, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert found(known, "pipeline") == before, "a file that changed within one tick of the clock looks like this"
+    assert asyncio.run(known.find("pipeline", changed=True)).traits.prediction_type == "v_prediction"
 
 
 def test_the_folder_that_the_networks_of_the_demo_are_saved_to_is_a_model(
@@ -61,11 +76,11 @@ def test_the_folder_that_the_networks_of_the_demo_are_saved_to_is_a_model(
 
 
 def test_a_replaced_file_of_weights_is_noticed(known: ModelCatalogue, folder: Path) -> None:
-    before = known.get("pipeline").version
+    before = found(known, "pipeline").version
     put_pipeline(folder.parent / "other" / "deeper")
     weights = "vae/diffusion_pytorch_model.safetensors"
     (folder.parent / "other" / "deeper" / weights).rename(folder / weights)
-    assert known.get("pipeline").version != before
+    assert found(known, "pipeline").version != before
 
 
 def test_fp16_files_serve_where_there_are_no_others(known: ModelCatalogue, tmp_path: Path) -> None:

@@ -41,9 +41,8 @@ class KeyTensor:
 
 def checkpoint_problems(shapes: Shapes, configs: ComponentConfigs) -> list[str]:
     """What is missing from a single file, or has another size than the configs say; empty when it fits."""
-    lacking: list[ComponentName] = [
-        name for name in COMPONENTS if not any(key.startswith(PREFIXES[name]) for key in shapes)
-    ]
+    names = "\n" + "\n".join(shapes)
+    lacking: list[ComponentName] = [name for name in COMPONENTS if f"\n{PREFIXES[name]}" not in names]
     problems = [f"it lacks its {TITLES[name]}" for name in lacking]
     for tensor in _key_tensors(configs):
         if tensor.component not in lacking:
