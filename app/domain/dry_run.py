@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from .dispatch.dispatcher import Dispatcher
 from .engine import Engine
 from .errors import UnusableModel
-from .generator import random_seed
 from .memory.eviction_preview import EvictionPreview
 from .memory.plan import Fallback, saved, warnings
 from .memory.pool import ModelPool
@@ -15,6 +14,7 @@ from .requests.inspection import Inspection, Inspector
 from .requests.parameters import GenerationParameters, Limits
 from .requests.request import GenerationRequest
 from .requests.resolution import resolve
+from .requests.seed import random_seed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,6 @@
 """The generator port: what controllers, the command line and embedding applications call to make images."""
 
 import asyncio
-import secrets
 import time
 import uuid
 from collections.abc import Callable
@@ -22,9 +21,7 @@ from .requests.progress import OnProgress
 from .requests.rendering import ImageWriter, RawImage, RenderResult, StepTiming
 from .requests.request import GenerationRequest
 from .requests.resolution import broken_limits, resolve
-
-_RANDOM_SEED_BITS = 32
-"""Short enough to be read aloud, and below the 2**53 that JSON clients can hold."""
+from .requests.seed import random_seed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,8 +230,3 @@ def _timings(job_result: JobResult, *, write_s: float, total_s: float) -> Timing
         write_s=write_s,
         total_s=total_s,
     )
-
-
-def random_seed() -> int:
-    """For a request that names none."""
-    return secrets.randbits(_RANDOM_SEED_BITS)
