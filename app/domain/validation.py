@@ -1,10 +1,11 @@
 """Converts untrusted data to a Struct and reports every wrong field at once, whereas msgspec stops at the first."""
 
 import difflib
+import reprlib
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import msgspec
@@ -13,12 +14,9 @@ from .errors import FieldError
 
 T = TypeVar("T", bound=msgspec.Struct)
 MAX_ERRORS = 20
-"""Fields that are reported; the others are counted."""
+"""Number of fields that are reported; the others are counted."""
 MAX_SHOWN_CHARS = 60
 """Characters of a name or value from outside that are compared or shown."""
-
-_Problem = tuple[str, Callable[[], str]]
-"""A field and its message; made only for what is shown, because looking for similar names takes time."""
 
 
 def convert_all(
@@ -32,13 +30,10 @@ def convert_all(
         strict: False lets text stand for numbers and booleans, as environment variables need.
         path: dotted prefix of the fields' paths.
     """
-    problems = _problems(raw, struct, strict, path)
-    errors = [FieldError(field=field, message=message()) for field, message in islice(problems, MAX_ERRORS)]
-    if errors:
-        left = sum(1 for _ in problems)
-        if left:
-            errors.append(FieldError(field=path or "body", message=f"and {left} more fields are wrong"))
-        return None, errors
+    report = _Report()
+    _check(raw, struct, strict, path, report)
+    if report.errors:
+        return None, report.all(path or "body")
     try:
         return msgspec.convert(raw, struct, strict=strict), []
     except msgspec.ValidationError as error:  # a rule that spans several fields
@@ -46,54 +41,80 @@ def convert_all(
 
 
 def cut(text: str) -> str:
-    """The beginning of a text from outside, short enough to be shown."""
+    """Shorten a text from outside to `MAX_SHOWN_CHARS`, so that it can be shown."""
     return text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}…"
 
 
-def _problems(raw: object, struct: type[msgspec.Struct], strict: bool, path: str) -> Iterator[_Problem]:
+@dataclass(slots=True)
+class _Report:
+    """The first `MAX_ERRORS` wrong fields, and the number of the others."""
+
+    errors: list[FieldError] = field(default_factory=list[FieldError])
+    others: int = 0
+
+    def add(self, path: str, message: Callable[[], str]) -> None:
+        """Report a field; its message is made only if it is shown, because looking for similar names takes time."""
+        if len(self.errors) < MAX_ERRORS:
+            self.errors.append(FieldError(field=path, message=message()))
+        else:
+            self.others += 1
+
+    def all(self, path: str) -> list[FieldError]:
+        """Every reported field, and at the end the number of the others, reported for `path`."""
+        if not self.others:
+            return self.errors
+        return [*self.errors, FieldError(field=path, message=f"and {self.others} more fields are wrong")]
+
+
+def _check(raw: object, struct: type[msgspec.Struct], strict: bool, path: str, report: _Report) -> None:
     if not isinstance(raw, Mapping):
-        shown = _shown(raw)
-        yield path or "body", lambda: f"must be an object with named fields, got {shown}"
+        report.add(path or "body", lambda: f"must be an object with named fields, got {_shown(raw)}")
         return
-    mapping = typing.cast("Mapping[str, Any]", raw)
+    mapping = typing.cast("Mapping[str, object]", raw)
     fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
-    for key in mapping:
-        if key not in fields:
-            name = cut(str(key))
-            yield _join(path, name), lambda name=name: _unknown(name, list(fields))
-    for name, field in fields.items():
+    _check_names(mapping, list(fields), path, report)
+    for name, declared in fields.items():
         where = _join(path, name)
-        if name not in mapping:
-            if field.required:
-                yield where, lambda: "is required"
-            continue
-        yield from _value_problems(mapping[name], field.type, strict, where)
+        if name in mapping:
+            _check_value(mapping[name], declared.type, strict, where, report)
+        elif declared.required:
+            report.add(where, lambda: "is required")
 
 
-def _value_problems(value: object, declared: Any, strict: bool, path: str) -> Iterator[_Problem]:
+def _check_names(mapping: Mapping[str, object], allowed: list[str], path: str, report: _Report) -> None:
+    known = frozenset(allowed)
+    unknown = [key for key in mapping if key not in known]
+    # Tens of thousands fit into one body: those that are not shown are counted at once, not one by one.
+    for key in unknown[:MAX_ERRORS]:
+        name = cut(str(key))
+        report.add(_join(path, name), lambda name=name: _unknown(name, allowed))
+    report.others += len(unknown[MAX_ERRORS:])
+
+
+def _check_value(value: object, declared: Any, strict: bool, path: str, report: _Report) -> None:
     if (nested := _struct_in(declared)) is not None and isinstance(value, Mapping):
-        yield from _problems(typing.cast("Mapping[str, object]", value), nested, strict, path)
-        return
-    if (item := _struct_item(declared)) is not None:
-        if isinstance(value, list):
-            for index, element in enumerate(typing.cast("list[object]", value)):
-                yield from _problems(element, item, strict, f"{path}[{index}]")
-            return
-        if isinstance(value, Mapping):
-            for key, element in typing.cast("Mapping[str, object]", value).items():
-                yield from _problems(element, item, strict, _join(path, cut(key)))
-            return
+        _check(typing.cast("Mapping[str, object]", value), nested, strict, path, report)
+    elif (item := _struct_item(declared)) is not None and isinstance(value, list):
+        for index, element in enumerate(typing.cast("list[object]", value)):
+            _check(element, item, strict, f"{path}[{index}]", report)
+    elif item is not None and isinstance(value, Mapping):
+        for key, element in typing.cast("Mapping[str, object]", value).items():
+            _check(element, item, strict, _join(path, cut(key)), report)
+    else:
+        _check_plain(value, declared, strict, path, report)
+
+
+def _check_plain(value: object, declared: Any, strict: bool, path: str, report: _Report) -> None:
     try:
         msgspec.convert(value, declared, strict=strict)
     except msgspec.ValidationError as error:
         choices = ", ".join(map(repr, _choices(declared)))
-        wanted = f"must be one of {choices}" if choices and isinstance(value, str) else _in_words(str(error))
-        message = f"{wanted}, got {_shown(value)}"
-        yield path, lambda: message
+        expected = f"must be one of {choices}" if choices and isinstance(value, str) else _in_words(str(error))
+        report.add(path, lambda: f"{expected}, got {_shown(value)}")
 
 
 def _choices(declared: Any) -> tuple[str, ...]:
-    """The words that a field may hold, if it holds one of a few words or None; empty for every other field."""
+    """Return the words that a field may hold; none if its type is no Literal of words, with or without None."""
     if typing.get_origin(declared) is typing.Annotated:
         return _choices(typing.get_args(declared)[0])
     if typing.get_origin(declared) is typing.Literal:
@@ -104,14 +125,14 @@ def _choices(declared: Any) -> tuple[str, ...]:
 
 
 def _struct_in(declared: Any) -> type[msgspec.Struct] | None:
-    """The Struct that a field holds, `X` or `X | None`; None for anything else."""
+    """Return the Struct that a field holds, `X` or `X | None`; None for other types."""
     options = typing.get_args(declared) if isinstance(declared, types.UnionType) else (declared,)
     structs = [option for option in options if isinstance(option, type) and issubclass(option, msgspec.Struct)]
     return structs[0] if len(structs) == 1 else None
 
 
 def _struct_item(declared: Any) -> type[msgspec.Struct] | None:
-    """The Struct that a list, tuple or string-keyed dict holds; None for anything else."""
+    """Return the Struct that a list, tuple or string-keyed dict holds; None for other types."""
     if typing.get_origin(declared) not in (list, tuple, dict):
         return None
     return next((s for arg in typing.get_args(declared) if (s := _struct_in(arg)) is not None), None)
@@ -124,13 +145,16 @@ def _unknown(key: str, allowed: list[str]) -> str:
 
 
 def _in_words(message: str) -> str:
-    """Msgspec's "Expected `int` >= 1 - at `$`" without the path, which the caller knows better."""
+    """Remove the path from msgspec's "Expected `int` >= 1 - at `$`"; the caller has the whole path."""
     text = message.split(" - at `", maxsplit=1)[0].replace("`", "")
     return text[:1].lower() + text[1:]
 
 
 def _shown(value: object) -> str:
-    return cut(repr(value))
+    # `repr` of a large list would hold the event loop for tens of milliseconds; this looks at its first few elements.
+    shortened = reprlib.Repr()
+    shortened.maxstring = shortened.maxlong = shortened.maxother = 4 * MAX_SHOWN_CHARS
+    return cut(shortened.repr(value))
 
 
 def _join(path: str, name: str) -> str:

@@ -35,6 +35,29 @@ def test_thousands_of_wrong_fields_are_counted_and_a_few_are_named() -> None:
     assert max(len(error.field) for error in errors) <= 61, "long names are cut"
 
 
+class Loud:
+    """Counts how often it is shown."""
+
+    shown = 0
+
+    def __repr__(self) -> str:
+        Loud.shown += 1
+        return "Loud"
+
+
+def test_of_a_long_list_in_the_wrong_place_only_the_first_elements_are_looked_at() -> None:
+    _, errors = convert_all({"prompt": [Loud() for _ in range(10_000)]}, GenerationParameters)
+    assert errors[0].message.startswith("expected str, got array, got [Loud, Loud,")
+    assert Loud.shown < 20
+
+
+@pytest.mark.parametrize("field", ["width", "height", "n", "num_inference_steps"])
+def test_a_number_whose_product_is_too_long_to_be_shown_is_refused_when_decoded(field: str) -> None:
+    _, errors = convert_all({"prompt": "x", field: 10**4200}, GenerationParameters)
+    assert [error.field for error in errors] == [field]
+    assert len(errors[0].message) < 200
+
+
 @pytest.mark.parametrize("field", ["sampler", "priority", "output_format", "prompt_3"])
 def test_a_long_value_or_name_from_outside_is_cut_before_it_is_shown(field: str) -> None:
     body, errors = convert_all({"prompt": "x", field: "x" * 900_000}, GenerationParameters)

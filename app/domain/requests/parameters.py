@@ -15,6 +15,9 @@ Priority = Literal["low", "normal", "high"]
 
 
 MAX_SEED = 2**63 - 1
+_MAX_COUNT = 2**31 - 1
+"""Larger numbers are refused when a body is decoded, so that no product of two is too long to be shown; `Limits` has the
+limits that matter."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,9 +52,9 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         Annotated[str, Meta(description="Negative prompt for the second text encoder; `negative_prompt` when absent.")]
         | None
     ) = None
-    num_inference_steps: Annotated[int, Meta(ge=1, description="Denoising steps. Default: the model's own.")] | None = (
-        None
-    )
+    num_inference_steps: (
+        Annotated[int, Meta(ge=1, le=_MAX_COUNT, description="Denoising steps. Default: the model's own.")] | None
+    ) = None
     guidance_scale: (
         Annotated[
             Guidance,
@@ -66,17 +69,21 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         ]
         | None
     ) = None
-    width: Annotated[int, Meta(ge=1, description="In pixels, a multiple of 8. Default: the model's own.")] | None = None
-    height: Annotated[int, Meta(ge=1, description="In pixels, a multiple of 8. Default: the model's own.")] | None = (
-        None
-    )
+    width: (
+        Annotated[int, Meta(ge=1, le=_MAX_COUNT, description="In pixels, a multiple of 8. Default: the model's own.")]
+        | None
+    ) = None
+    height: (
+        Annotated[int, Meta(ge=1, le=_MAX_COUNT, description="In pixels, a multiple of 8. Default: the model's own.")]
+        | None
+    ) = None
     seed: (
         Annotated[
             int, Meta(ge=-1, le=MAX_SEED, description="Image i uses seed + i. Absent or -1: random, and reported.")
         ]
         | None
     ) = None
-    n: Annotated[int, Meta(ge=1, description="How many images.")] = 1
+    n: Annotated[int, Meta(ge=1, le=_MAX_COUNT, description="How many images.")] = 1
     sampler: (
         Annotated[str, Meta(description="The sampler under any common name, such as `euler_a` or `DPM++ 2M Karras`.")]
         | None
