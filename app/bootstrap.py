@@ -93,7 +93,6 @@ def _engine(settings: Settings, fetcher: HubFetcher) -> TorchEngine:
         dtype=settings.models.dtype,
         threads=settings.device.threads,
         fetch=fetcher,
-        read_by=settings.models.read,
         prompt_cache_nbytes=settings.memory.prompt_cache,
     )
 

@@ -52,9 +52,6 @@ class ModelsSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Models that are loaded at start besides the default one, in this order."""
     pinned: tuple[str, ...] = ()
     """Models that are never evicted once they are in memory."""
-    read: Literal["auto", "plain", "mmap"] = "auto"
-    """How weights are read: mapped, which is many times slower on network disks and ends the process where a file is cut short
-    meanwhile; by plain reads; or `auto`: mapped where the disk is local and the system keeps the file whole, otherwise plain."""
     dtype: DtypeName = "auto"
     """`auto`: bfloat16 where the device has it natively, float16 on other GPUs, float32 on other CPUs."""
     hub_enabled: bool = True

@@ -20,7 +20,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from arguments import checkpoint, count
 from rich.console import Console
@@ -28,7 +28,7 @@ from rich.table import Table
 
 _DTYPES = ("bfloat16", "float16", "float32")
 _LEFT_NBYTES = 1 << 30
-"""Of free memory that nobody takes, so that the file's pages stay in the cache."""
+"""Free memory that is left alone, so that the file's pages stay in the cache, in bytes."""
 
 
 def main() -> None:
@@ -95,7 +95,7 @@ def _warm(file: Path) -> None:
 
 
 class _Peak:
-    """The most memory that the process held, pages of mapped files counted, sampled every 20 ms."""
+    """Largest resident set of the process, including the pages of mapped files, sampled every 20 ms."""
 
     def __enter__(self) -> "_Peak":
         self.nbytes = 0
@@ -114,7 +114,7 @@ class _Peak:
             self.nbytes = max(self.nbytes, pages * mmap.PAGESIZE)
 
 
-def _ours(file: Path, dtype: str, read_by: Literal["auto", "plain"] = "auto") -> dict[str, Any]:
+def _ours(file: Path, dtype: str) -> dict[str, Any]:
     import torch
 
     from litestar_diffusion.domain.models.spec import Checkpoint, ModelName, ModelSpec, ModelTraits
@@ -127,7 +127,7 @@ def _ours(file: Path, dtype: str, read_by: Literal["auto", "plain"] = "auto") ->
     _have_memory(file, dtype)
     gc.freeze()  # as the engine does, here for every loader: what was imported is not looked through in the middle of a load
     with _Peak() as peak:
-        loading, precision = Loading(read_by=read_by), Precision.of(getattr(torch, dtype))
+        loading, precision = Loading(), Precision.of(getattr(torch, dtype))
         for _ in range(2):
             begun = time.perf_counter()
             model = load_model(spec, file, precision, lambda _: None, loading)
@@ -135,10 +135,6 @@ def _ours(file: Path, dtype: str, read_by: Literal["auto", "plain"] = "auto") ->
             loading.store.release(model.components, reuse=True)
             del model
     return {"seconds": seconds, "peak_nbytes": peak.nbytes}
-
-
-def _plain(file: Path, dtype: str) -> dict[str, Any]:
-    return _ours(file, dtype, "plain")
 
 
 def _diffusers(file: Path, dtype: str) -> dict[str, Any]:
@@ -206,7 +202,7 @@ def _touch(memory: mmap.mmap) -> float:
     return time.perf_counter() - begun
 
 
-_MEASURES = {"pages": _pages, "ours": _ours, "ours, plain": _plain, "diffusers": _diffusers}
+_MEASURES = {"pages": _pages, "ours": _ours, "diffusers": _diffusers}
 
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 
 from ..weights.component_store import ComponentStore
-from ..weights.parallel_copy import ReadBy
 from .upcast_layers import Widener
 
 
@@ -13,7 +12,6 @@ class Loading:
 
     store: ComponentStore = field(default_factory=ComponentStore)
     """Shares what is in memory already."""
-    read_by: ReadBy = "auto"
     widener: Widener = field(default_factory=Widener)
     """For the models that are kept in fewer bits than they are computed in."""
     prompt_cache_nbytes: int = 64 * 1024**2

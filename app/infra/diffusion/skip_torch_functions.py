@@ -13,8 +13,8 @@ INITIALIZERS: Collection[Callable[..., Any]] = (
     torch.nn.init.uniform_,
 )
 """Random values for weights. On the meta device there is nothing to fill, and torch takes longest to find that out."""
-COPIES: Collection[Callable[..., Any]] = (torch.Tensor.clone,)
-"""Of tensors that are read from files later."""
+COPIES: Collection[Callable[..., Any]] = (torch.Tensor.clone, torch.Tensor.contiguous)
+"""Copies of tensors, which leave views if they are skipped; whoever reads them from files brings them into their layout."""
 
 
 class Skipping(TorchFunctionMode):

@@ -26,7 +26,6 @@ from ..device.timer import Stopwatch
 from ..device.transfer import Mover
 from ..diffusion.load_context import Loading
 from ..weights.component_store import ComponentStore
-from ..weights.parallel_copy import ReadBy
 from ..weights.safetensors_header import BrokenFile
 from .family import FAMILIES, Family
 from .step_loop import Stepper, Work
@@ -57,7 +56,6 @@ class Runtime:
         dtype: DtypeName,
         threads: int,
         fetch: FetchRepository,
-        read_by: ReadBy = "auto",
         prompt_cache_nbytes: int = 64 * 1024**2,
     ) -> None:
         self.device = choose_device(device)
@@ -67,7 +65,7 @@ class Runtime:
         self._dtype: DtypeName = dtype
         self._fetch = fetch
         self._store = ComponentStore()
-        self._loading = Loading(store=self._store, read_by=read_by, prompt_cache_nbytes=prompt_cache_nbytes)
+        self._loading = Loading(store=self._store, prompt_cache_nbytes=prompt_cache_nbytes)
         self._mover = Mover(self.device)
         self._snapshots: dict[HubRepository, Path] = {}
         self._weights: dict[Path, tuple[str, FileWeights]] = {}

@@ -6,7 +6,7 @@ import gc
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
@@ -33,7 +33,6 @@ class TorchEngine:
         dtype: DtypeName,
         threads: int,
         fetch: "FetchRepository",
-        read_by: Literal["auto", "plain", "mmap"] = "auto",
         prompt_cache_nbytes: int = 64 * 1024**2,
     ) -> None:
         self._options: dict[str, Any] = {
@@ -41,7 +40,6 @@ class TorchEngine:
             "dtype": dtype,
             "threads": threads,
             "fetch": fetch,
-            "read_by": read_by,
             "prompt_cache_nbytes": prompt_cache_nbytes,
         }
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")

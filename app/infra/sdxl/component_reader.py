@@ -21,8 +21,8 @@ from ..diffusion.load_context import Loading
 from ..diffusion.upcast_layers import widened
 from ..weights.arena import HostArena, Layout, aligned, lay_out
 from ..weights.component_store import Network
-from ..weights.parallel_copy import Filler, Filling
-from ..weights.safetensors_file import MappedFile
+from ..weights.parallel_copy import ParallelCopier, PendingCopies
+from ..weights.safetensors_file import SafetensorsFile, find_stored
 from ..weights.safetensors_header import BrokenFile
 from ..weights.weight_files import weight_files
 from .components import build_network, read_config
@@ -36,7 +36,7 @@ class _Found:
     """What will be read of a component, and the memory that it will go to."""
 
     key: tuple[str, ...]
-    files: list[MappedFile]
+    files: list[SafetensorsFile]
     tensors: dict[str, Tensor]
     arena: HostArena
 
@@ -45,7 +45,7 @@ class _Found:
 class _Started:
     key: tuple[str, ...]
     network: Network
-    filling: Filling
+    copies: PendingCopies
 
 
 class ComponentReader:
@@ -71,9 +71,9 @@ class ComponentReader:
         self._widener = loading.widener
         self._store = loading.store
         self._progress = _Progress(spec, on_load)
-        self._filler = Filler(loading.read_by)
+        self._copier = ParallelCopier()
         self._open = ExitStack()
-        self._files_open: dict[Path, MappedFile] = {}
+        self._files_open: dict[Path, SafetensorsFile] = {}
         self._found: dict[str, _Found] = {}
         self._started: dict[str, _Started] = {}
         self._taken: dict[str, Network] = {}
@@ -82,7 +82,7 @@ class ComponentReader:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._filler.stop()
+        self._copier.stop()
         self._open.close()
         if error is not None:
             self._store.release((network.facts for network in self._taken.values()), reuse=False)
@@ -117,7 +117,7 @@ class ComponentReader:
         """
         if component not in self._taken:
             started = self._started.pop(component)
-            started.filling.finish(self._progress.add)
+            started.copies.finish(self._progress.add)
             self._taken[component] = self._store.add(started.key, started.network)
         return self._taken[component]
 
@@ -145,20 +145,20 @@ class ComponentReader:
         opened = [self._opened(path) for path in component_files(self._spec, self._files, component)]
         tensors = self._tensors(component, opened)
         arena = self._store.arena(self._told_nbytes(tensors.values()))
-        self._filler.prepare(arena.buffer)
+        self._copier.prefault(arena.buffer)
         return _Found(self._key(component), opened, tensors, arena)
 
-    def _opened(self, path: Path) -> MappedFile:
+    def _opened(self, path: Path) -> SafetensorsFile:
         """A file, opened once for all components that are in it."""
         if path not in self._files_open:
-            self._files_open[path] = self._open.enter_context(closing(MappedFile(path)))
+            self._files_open[path] = self._open.enter_context(closing(SafetensorsFile(path)))
         return self._files_open[path]
 
     @property
     def _dtype_name(self) -> str:
         return str(self._precision.kept).removeprefix("torch.")
 
-    def _tensors(self, component: str, opened: list[MappedFile]) -> dict[str, Tensor]:
+    def _tensors(self, component: str, opened: list[SafetensorsFile]) -> dict[str, Tensor]:
         """Those of the files that may belong to a component."""
         prefix = PREFIXES[component] if isinstance(self._spec.source, Checkpoint) else ""
         return {name: tensor for file in opened for name, tensor in file.tensors().items() if name.startswith(prefix)}
@@ -183,14 +183,14 @@ class ComponentReader:
         layout, arena = self._layout(module), found.arena
         if not layout.fits(arena.nbytes):
             arena = self._store.arena(layout.nbytes)
-        filling = self._filler.start(
-            found.files, ((slot.view(arena.buffer), sources[name]) for name, slot in layout.slots.items())
+        copies = self._copier.start(
+            (slot.view(arena.buffer), find_stored(found.files, sources[name])) for name, slot in layout.slots.items()
         )
         facts = Component(id=ComponentId(""), name=component, nbytes=arena.nbytes, dtype=self._dtype_name)
         config = read_config(self._configs, f"{component}/config.json")
         network = Network(facts, module.eval(), arena, layout, _buffers(module), config)
         network.point_to(arena.buffer)
-        return _Started(found.key, network, filling)
+        return _Started(found.key, network, copies)
 
     def _layout(self, module: nn.Module) -> Layout:
         """Where its weights go; large ones may be kept in fewer bits than they are computed in."""

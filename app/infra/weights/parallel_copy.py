@@ -1,42 +1,43 @@
-"""Fills tensors from files: in parallel, cast and laid out on the way, straight into place."""
+"""Copies tensors from files into place with several threads: each is read, cast and laid out on the way."""
 
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from .prefault import PrefaultBuffer, leave_pages, prefault
-from .safetensors_file import MappedFile, Place, bytes_of
+from .prefault import PrefaultBuffer
+from .safetensors_file import StoredTensor, bytes_of
 
-ReadBy = Literal["auto", "plain", "mmap"]
-"""Through a mapping, by plain reads, or `auto`: through a mapping where the file is held."""
 _THREADS = min(8, os.cpu_count() or 1)
 _CHUNK = 1 << 22
-"""Elements that are read and cast at once: enough that threads rarely meet at the interpreter's lock, where each waits for a
-wake-up that takes as long as casting 2**17 of them."""
+"""Elements read and cast at a time. Between two calls a thread waits for the interpreter's lock, and waking up takes as long as
+casting 2**17 elements, so smaller chunks would spend their time on waiting."""
 _BATCH_NBYTES = 1 << 24
-"""Tensors are handed to a thread in batches of at least so much."""
+"""Least size of the batches of tensors that a thread takes."""
 _TILE = 1 << 16
-"""Elements that are cast at once, by way of float32, within what is cast in one call: so few stay in a core's own cache."""
+"""Elements cast at a time by way of float32, inside one call: few enough to stay in a core's own cache."""
 _FEW = 1 << 12
-"""Elements that are cast one at a time before a second call would have begun."""
+"""Elements up to which torch's slow cast costs less than a second call."""
 
 
-class Filling:
-    """Tensors that are being filled."""
+Pair = tuple[Tensor, StoredTensor]
+"""A destination in memory and its source, of equal shapes; dtypes and strides may differ. The destination is dense."""
+
+
+class PendingCopies:
+    """Copies that were started and are not awaited yet."""
 
     def __init__(self, nbytes: dict[Future[None], int]) -> None:
         self._nbytes = nbytes
 
     def finish(self, on_bytes: Callable[[int], None]) -> None:
-        """Wait until all are full.
+        """Wait until every destination is full.
 
         Args:
-            on_bytes: hears, in this thread, how many more bytes are in place.
+            on_bytes: called in this thread with the bytes that were added, after each batch.
 
         Raises:
             OSError: a file cannot be read to its end.
@@ -46,80 +47,59 @@ class Filling:
             on_bytes(self._nbytes[future])
 
 
-Pair = tuple[Tensor, Tensor]
-"""A destination and its source, of equal shapes; dtypes and strides may differ. Both are dense."""
+class ParallelCopier:
+    """Threads that copy tensors from files into place, until they are stopped."""
 
-
-class Filler:
-    """Copies tensors of mapped files to where they are wanted, by threads of its own, until it is stopped."""
-
-    def __init__(self, read_by: ReadBy) -> None:
-        self._read_by: ReadBy = read_by
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="reader", initializer=_work_alone)
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="reader", initializer=_use_one_torch_thread)
         self._scratch = _Scratch()
-        self._threads_of_others = torch.get_num_threads()
+        self._torch_threads = torch.get_num_threads()
 
-    def prepare(self, room: Tensor) -> None:
-        """Have the pages of memory that will be filled.
+    def prefault(self, memory: Tensor) -> None:
+        """Begin to populate the pages of memory that will be filled.
 
-        That needs no interpreter's lock, which the thread that builds the networks holds meanwhile.
+        Populating needs no interpreter lock, so it goes on while another thread builds the networks in Python.
         """
-        pages = PrefaultBuffer(room)
+        pages = PrefaultBuffer(memory)
         for _ in range(_THREADS):
             self._threads.submit(pages.prefault)
 
-    def start(self, files: Sequence[MappedFile], pairs: Iterable[Pair]) -> Filling:
-        """Begin to copy each source to its destination; after what was started before.
+    def start(self, pairs: Iterable[Pair]) -> PendingCopies:
+        """Begin to copy each source to its destination, after everything that was started before.
 
         Args:
-            files: that the sources are views of; open until the filling is finished.
-            pairs: in the order in which they are wanted.
+            pairs: in the order in which they are wanted; the files stay open until the copies are finished.
         """
-        if self._read_by == "auto":
-            for file in files:
-                file.hold()
-        return Filling({self._threads.submit(self._copy_all, files, some): _nbytes(some) for some in _batches(pairs)})
+        return PendingCopies({self._threads.submit(self._copy_all, batch): _nbytes(batch) for batch in _batches(pairs)})
 
     def stop(self) -> None:
-        """Leave out what has not begun, and wait for the rest."""
+        """Drop what has not begun, and wait for the rest."""
         self._threads.shutdown(wait=True, cancel_futures=True)
-        torch.set_num_threads(self._threads_of_others)  # threads to come take the number that was set last
+        # New threads of the process begin with the number that was set last, in whichever thread: the readers set 1.
+        torch.set_num_threads(self._torch_threads)
 
-    def _copy_all(self, files: Sequence[MappedFile], pairs: Sequence[Pair]) -> None:
-        for wanted, source in pairs:
-            self._copy(files, wanted, source)
+    def _copy_all(self, pairs: Sequence[Pair]) -> None:
+        for wanted, stored in pairs:
+            self._copy(wanted, stored)
 
-    def _copy(self, files: Sequence[MappedFile], wanted: Tensor, source: Tensor) -> None:
-        place = next((at for file in files if (at := file.place_of(source)) is not None), None)
-        if place is None:
-            self._cast_all(wanted, source)
-        elif self._read_by == "mmap" or (self._read_by == "auto" and place.file.is_held):
-            prefault(source, of_file=True)
-            self._cast_all(wanted, source)
-            leave_pages(source)
+    def _copy(self, wanted: Tensor, stored: StoredTensor) -> None:
+        if not stored.is_contiguous:
+            self._cast(wanted, stored.read())  # a transposed projection; small
+        elif wanted.dtype == stored.dtype and wanted.is_contiguous():
+            stored.read_into(bytes_of(wanted))
         else:
-            self._read(place, wanted, source)
+            self._copy_chunks(wanted, stored)
 
-    def _read(self, place: Place, wanted: Tensor, source: Tensor) -> None:
-        """Copy without the mapping, which only tells where the source lies."""
-        if not source.is_contiguous():
-            raw = torch.empty_like(source)
-            place.read_into(bytes_of(raw.as_strided((raw.numel(),), (1,))))
-            self._cast_all(wanted, raw)
-        elif wanted.dtype == source.dtype and wanted.is_contiguous():
-            place.read_into(bytes_of(wanted))
-        else:
-            for to, part in _chunks(wanted, source):
-                raw, room = self._scratch.raw(part)
-                place.read_into(room)
-                self._cast(to, raw)
-
-    def _cast_all(self, wanted: Tensor, source: Tensor) -> None:
-        for to, part in _chunks(wanted, source):
-            self._cast(to, part)
+    def _copy_chunks(self, wanted: Tensor, stored: StoredTensor) -> None:
+        skip = 0
+        for part in _chunks(wanted):
+            values, memory = self._scratch.raw(part.shape, stored.dtype)
+            stored.read_into(memory, skip)
+            self._cast(part, values)
+            skip += len(memory)
 
     def _cast(self, wanted: Tensor, source: Tensor) -> None:
-        """Copy with a change of dtype and layout, one after the other, which is faster than both at once."""
+        """Copy with a change of dtype and layout; torch is faster in two calls, dtype first, than in one."""
         values = source
         if values.dtype != wanted.dtype and not wanted.is_contiguous():
             values = self._scratch.like(source, wanted.dtype)
@@ -130,9 +110,9 @@ class Filler:
             wanted.copy_(values)
 
     def _cast_by_float32(self, wanted: Tensor, source: Tensor) -> None:
-        """Between the two 16-bit kinds torch casts one number at a time; by way of float32 it is several times as fast.
+        """Cast between the two 16-bit dtypes by way of float32, which holds every number of both.
 
-        Both steps for all tiles are one call, which takes them in order: between two the interpreter's lock would be waited for.
+        torch casts directly one number at a time; both steps together take a fraction of that.
         """
         if len(source) <= _FEW:
             wanted.copy_(source)
@@ -140,16 +120,16 @@ class Filler:
         tile = self._scratch.like(source[:_TILE], torch.float32)
         whole, rest = divmod(len(source), _TILE)
         tiles = [tile] * whole + ([tile[:rest]] if rest else [])
-        # The only call that takes many copies.
+        # All copies in one call, which makes them in order: between two calls the thread would wait for the interpreter's lock.
         torch._foreach_copy_(  # pyright: ignore[reportPrivateImportUsage]
             _alternately(tiles, wanted.split(_TILE)), _alternately(source.split(_TILE), tiles)
         )
 
 
-def _work_alone() -> None:
-    """Have torch work in this thread alone for this thread: the readers share the cores already.
+def _use_one_torch_thread() -> None:
+    """Keep torch's work of this thread in this thread, because the readers share the cores already.
 
-    OpenMP counts threads for each thread that asks; each of the readers would have as many as there are cores for itself.
+    OpenMP counts for each calling thread: every reader would start as many threads as there are cores.
     """
     torch.set_num_threads(1)
 
@@ -160,21 +140,22 @@ class _Scratch(threading.local):
     def __init__(self) -> None:
         self._buffers: dict[torch.dtype, Tensor] = {}
         self._raw = torch.empty(0, dtype=torch.uint8)
-        self._room = bytes_of(self._raw)
+        self._memory = bytes_of(self._raw)
 
     def like(self, tensor: Tensor, dtype: torch.dtype) -> Tensor:
-        """A contiguous tensor of that shape, valid until the next call with the same dtype."""
+        """A contiguous tensor of the same shape, valid until the next call with the same dtype."""
         buffer = self._buffers.get(dtype)
         if buffer is None or buffer.numel() < tensor.numel():
             buffer = self._buffers[dtype] = torch.empty(tensor.numel(), dtype=dtype)
         return buffer[: tensor.numel()].view(tensor.shape)
 
-    def raw(self, tensor: Tensor) -> tuple[Tensor, memoryview]:
-        """A contiguous tensor of that shape and dtype, and its bytes; valid until the next call."""
-        if len(self._raw) < tensor.nbytes:
-            self._raw = torch.empty(tensor.nbytes, dtype=torch.uint8)
-            self._room = bytes_of(self._raw)
-        return self._raw[: tensor.nbytes].view(tensor.dtype).view(tensor.shape), self._room[: tensor.nbytes]
+    def raw(self, shape: torch.Size, dtype: torch.dtype) -> tuple[Tensor, memoryview]:
+        """A contiguous tensor and its bytes, both valid until the next call."""
+        nbytes = shape.numel() * dtype.itemsize
+        if len(self._raw) < nbytes:
+            self._raw = torch.empty(nbytes, dtype=torch.uint8)
+            self._memory = bytes_of(self._raw)
+        return self._raw[:nbytes].view(dtype).view(shape), self._memory[:nbytes]
 
 
 def _alternately(one: Iterable[Tensor], other: Iterable[Tensor]) -> list[Tensor]:
@@ -198,11 +179,9 @@ def _nbytes(pairs: Sequence[Pair]) -> int:
     return sum(wanted.nbytes for wanted, _ in pairs)
 
 
-def _chunks(wanted: Tensor, source: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Both tensors in matching parts of about `_CHUNK` elements, in the order of the source's memory."""
-    if wanted.is_contiguous() and source.is_contiguous():
-        wanted, source = wanted.view(-1), source.view(-1)
-    if wanted.numel() <= _CHUNK:
-        return iter([(wanted, source)])
+def _chunks(wanted: Tensor) -> Iterable[Tensor]:
+    """Parts of about `_CHUNK` elements, in the order in which a contiguous tensor of that shape has them."""
+    if wanted.is_contiguous():
+        return wanted.view(-1).split(_CHUNK)
     rows = max(1, _CHUNK * len(wanted) // wanted.numel())
-    return zip(wanted.split(rows), source.split(rows), strict=True)
+    return wanted.split(rows)

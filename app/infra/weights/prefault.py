@@ -1,4 +1,4 @@
-"""Pages of memory that are wanted at once, without the interpreter's lock: `mmap.madvise` would hold it for seconds."""
+"""Populates pages of memory without the interpreter's lock, which `mmap.madvise` would hold for seconds."""
 
 import ctypes
 import mmap
@@ -10,21 +10,20 @@ from functools import cache
 
 from torch import Tensor
 
-_MADV_DONTNEED = 4
-_MADV_POPULATE_READ = 22
 _MADV_POPULATE_WRITE = 23
-"""Of Linux 5.14 and later; `mmap` names neither."""
+"""Advice of Linux 5.14 and later, which the module `mmap` does not name."""
 _PIECE_NBYTES = 1 << 23, 1 << 25
-"""The least and the most of which pages are had at once."""
+"""Smallest and largest range populated per call, in bytes."""
 _PIECE_S = 0.005
-"""A piece that took less is followed by a larger one, because between two the thread may wait as long for the interpreter's lock;
-one that took more by the smallest, because as long as it takes, whoever else wants memory from the system waits."""
+"""Time of a call, in seconds, up to which the next range is twice as large, because between two calls the thread may wait for the
+interpreter's lock as long as that. After a longer call the next range is the smallest, because other threads that ask the system
+for memory wait until a call returns."""
 
 
 class PrefaultBuffer:
-    """Memory whose pages are had by as many threads as call `have_pages`, each of them a piece at a time.
+    """Memory whose pages several threads populate together, each a range at a time.
 
-    A virtual machine's host may supply 0.3 GB a second or 7, so the size of a piece follows what the last one took.
+    The host of a virtual machine may supply 0.3 GB a second or 7, so the size of a range follows the time of the last call.
     """
 
     def __init__(self, memory: Tensor) -> None:
@@ -32,7 +31,7 @@ class PrefaultBuffer:
         self._lock = threading.Lock()
 
     def prefault(self) -> None:
-        """Return when no piece is left, or when the system cannot be asked."""
+        """Populate range after range, until none is left or the system cannot be asked."""
         nbytes, most = _PIECE_NBYTES
         while len(piece := self._next(nbytes)):
             begun = time.thread_time()
@@ -47,34 +46,25 @@ class PrefaultBuffer:
         return piece
 
 
-def prefault(tensor: Tensor, *, of_file: bool = False) -> bool:
-    """Have the pages that a dense tensor lies in. One that comes in the middle of a read or a cast costs twice as much.
+def prefault(tensor: Tensor) -> bool:
+    """Populate the pages of a dense tensor. A page fault in the middle of a read or a cast costs twice as much.
 
     Args:
-        tensor: in memory that was mapped; what shares its first and last page comes along.
-        of_file: they are only read, from a mapped file.
+        tensor: in memory that was mapped; its first and its last page are populated whole.
 
     Returns:
-        Whether the system could be asked for them; otherwise they come when they are touched.
+        Whether the system supports it. If not, pages are populated by their first use.
     """
-    return _advised(tensor, _MADV_POPULATE_READ if of_file else _MADV_POPULATE_WRITE)
-
-
-def leave_pages(tensor: Tensor) -> None:
-    """Give back the pages of a mapped file that a tensor lies in; they stay in the system's cache. Not for other memory."""
-    _advised(tensor, _MADV_DONTNEED)
-
-
-def _advised(tensor: Tensor, advice: int) -> bool:
     advise = _madvise()
     if advise is None or not tensor.nbytes:
         return False
     begin = tensor.data_ptr() & -mmap.PAGESIZE
-    return advise(begin, tensor.data_ptr() + tensor.nbytes - begin, advice) == 0
+    return advise(begin, tensor.data_ptr() + tensor.nbytes - begin, _MADV_POPULATE_WRITE) == 0
 
 
 @cache
 def _madvise() -> Callable[[int, int, int], int] | None:
+    # ctypes releases the interpreter's lock during a call.
     if sys.platform != "linux":
         return None
     advise = ctypes.CDLL(None).madvise

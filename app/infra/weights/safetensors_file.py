@@ -1,15 +1,15 @@
-"""The tensors of a safetensors file without reading it: views of the mapped file, which know where they lie in it."""
+"""The tensors of an open safetensors file: shapes that conversion may rename, cut and transpose before a byte is read."""
 
-import mmap
 import os
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 
-from .hold import hold, is_held, let_go
-from .safetensors_header import BrokenFile, read_header
+from .safetensors_header import BrokenFile, TensorEntry, open_safetensors
 
 _DTYPES = {
     "F64": torch.float64,
@@ -27,79 +27,116 @@ _DTYPES = {
 }
 
 
-class MappedFile:
-    """An open file. Its tensors are valid until `close`, and touch no byte of it before they are read."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredTensor:
+    """The place of a tensor in an open file."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._header = read_header(path)
-        self.descriptor = os.open(path, os.O_RDONLY)
-        size = os.fstat(self.descriptor).st_size
-        # ACCESS_COPY, because torch wants a writable buffer; nothing is ever written to it.
-        self._whole = torch.frombuffer(mmap.mmap(self.descriptor, size, access=mmap.ACCESS_COPY), dtype=torch.uint8)
-        ends = [tensor.end for tensor in self._header.tensors.values()]
-        self._data_begin = size - max(ends, default=0)
-        self._tensors: dict[str, Tensor] = {}
+    file: BinaryIO
+    offset: int
+    """Position of the first element in the file, in bytes."""
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    """Distance of neighbours along each axis in the file, in elements."""
+    dtype: torch.dtype
+    is_contiguous: bool
+    """Whether the elements follow each other in the file in the order of the shape."""
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Every tensor by its name in the file.
+    def read_into(self, memory: memoryview, skip: int = 0) -> None:
+        """Fill memory with the tensor's bytes, by positional reads, which many threads may make at once.
+
+        Args:
+            memory: what to fill.
+            skip: bytes of the tensor to leave out before.
 
         Raises:
-            BrokenFile: one has a dtype that torch does not have.
+            OSError: the file ends before the memory is full.
+        """
+        at = self.offset + skip
+        while memory:
+            count = os.preadv(self.file.fileno(), [memory], at)
+            if count == 0:
+                raise OSError(f"{Path(self.file.name).name} ended early while it was being read, after {at} bytes")
+            memory, at = memory[count:], at + count
+
+    def read(self) -> Tensor:
+        """Read the tensor, with the strides that it has in the file.
+
+        Raises:
+            OSError: the file ends before the tensor does.
+        """
+        span = 1 + sum((size - 1) * step for size, step in zip(self.shape, self.stride, strict=True))
+        values = torch.empty(span if 0 not in self.shape else 0, dtype=self.dtype)
+        self.read_into(bytes_of(values))
+        return values.as_strided(self.shape, self.stride)
+
+
+class SafetensorsFile:
+    """An open file, and a tensor on the meta device for each tensor in it.
+
+    Nothing of the file is mapped: another process may cut it short at any time, and touching a mapped page that is gone ends
+    the process (SIGBUS). Views of the meta tensors know where they lie, and an operation that wants values fails.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the file and read its header.
+
+        Raises:
+            BrokenFile: the file cannot be opened, or is not a whole, valid safetensors file.
+        """
+        self._file, self._header = open_safetensors(path)
+        self._tensors: dict[str, Tensor] = {}
+        self._offsets: dict[torch.UntypedStorage, int] = {}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor by its name in the file, on the meta device.
+
+        Raises:
+            BrokenFile: a tensor has a dtype that torch does not have.
         """
         if not self._tensors:
-            self._tensors = {name: self._tensor(name) for name in self._header.tensors}
+            self._tensors = {name: self._tensor(name, entry) for name, entry in self._header.tensors.items()}
         return self._tensors
 
-    def place_of(self, tensor: Tensor) -> "Place | None":
-        """Where the bytes of a dense tensor begin in the file; None where they are not in it."""
-        offset = tensor.data_ptr() - self._whole.data_ptr()
-        return Place(self, offset) if 0 <= offset <= len(self._whole) - tensor.nbytes else None
-
-    def hold(self) -> None:
-        """Keep it from being cut short until it is closed, where the system can."""
-        hold(self.descriptor, self.path)
-
-    @property
-    def is_held(self) -> bool:
-        """Whether its tensors may be read through the mapping without fear."""
-        return is_held(self.descriptor)
+    def find(self, view: Tensor) -> StoredTensor | None:
+        """The place of a view of one of the tensors; None for any other tensor."""
+        begin = self._offsets.get(view.untyped_storage())
+        if begin is None:
+            return None
+        return StoredTensor(
+            file=self._file,
+            offset=begin + int(view.storage_offset()) * view.itemsize,
+            shape=tuple(view.shape),
+            stride=view.stride(),
+            dtype=view.dtype,
+            is_contiguous=view.is_contiguous(),
+        )
 
     def close(self) -> None:
-        """Close the file; the mapping goes with the last tensor."""
-        let_go(self.descriptor)
-        os.close(self.descriptor)
+        """Close the file; nothing can be read from then on."""
+        self._file.close()
 
-    def _tensor(self, name: str) -> Tensor:
-        entry = self._header.tensors[name]
+    def _tensor(self, name: str, entry: TensorEntry) -> Tensor:
         dtype = _DTYPES.get(entry.dtype)
         if dtype is None:
             raise BrokenFile(f"its tensor {name} has dtype {entry.dtype}, which cannot be used here.")
-        begin = self._data_begin + entry.begin
-        raw = self._whole[begin : begin + entry.nbytes]
-        if begin % dtype.itemsize:
-            raw = raw.clone()  # a file with an odd header: torch cannot view unaligned bytes
-        return raw.view(dtype).view(entry.shape)
+        # A storage for each: offsets in a common one would be multiples of the element size, which no file guarantees.
+        tensor = torch.empty(entry.shape, dtype=dtype, device="meta")
+        self._offsets[tensor.untyped_storage()] = self._header.data_begin + entry.begin
+        return tensor
 
 
-class Place:
-    """A place in an open file, which moves on with what is read from it."""
+def find_stored(files: Iterable[SafetensorsFile], view: Tensor) -> StoredTensor:
+    """The place of a view of a tensor of one of the files.
 
-    def __init__(self, file: MappedFile, offset: int) -> None:
-        self.file = file
-        self._offset = offset
-
-    def read_into(self, room: memoryview) -> None:
-        """Fill bytes with those that come next, without the mapping: network disks map slowly.
-
-        Raises:
-            OSError: the file ends before all are there.
-        """
-        while room:
-            count = os.preadv(self.file.descriptor, [room], self._offset)
-            if count == 0:
-                raise OSError(f"{self.file.path.name} ended early while it was being read")
-            room, self._offset = room[count:], self._offset + count
+    Raises:
+        ValueError: the tensor is a view of none: its values were computed.
+    """
+    for file in files:
+        if (stored := file.find(view)) is not None:
+            return stored
+    raise ValueError(
+        f"a tensor of shape {list(view.shape)} was computed from the files' tensors instead of being a view of one"
+    )
 
 
 def bytes_of(tensor: Tensor) -> memoryview:

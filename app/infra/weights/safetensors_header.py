@@ -1,9 +1,11 @@
-"""Reads and checks the header of a safetensors file: milliseconds for any size, no tensor is touched."""
+"""Reads and checks the header of a safetensors file: milliseconds for a file of any size, because no tensor is read."""
 
 import math
+import os
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -13,7 +15,7 @@ from msgspec import Meta
 
 _LENGTH_NBYTES = 8
 _MAX_HEADER_NBYTES = 32_000_000
-"""A third of what the format allows, and fifty times the header of SDXL: a liar makes us read no more than this."""
+"""Largest header that is read: a third of what the format allows, and fifty times that of a checkpoint with 2,600 tensors."""
 _MAX_NAME_CHARS = 80
 _METADATA = "__metadata__"
 _BREATH_S = 0.0001
@@ -40,19 +42,19 @@ _OTHER_FORMATS = (
     (b"GGUF", "it is a GGUF file. Look for a safetensors version of the model."),
     (b"<", "it is a web page, not a model: the download was answered with a page, often one that asks to log in."),
 )
-"""How files begin that are given the wrong name. Asked only of files that are no safetensors file: the length of a
-header may begin with the same bytes."""
+"""First bytes of other formats, and what to say of them. Compared only after a file turned out to be no safetensors file: the
+length of a header may begin with the same bytes."""
 
 
 class BrokenFile(ValueError):
-    """The file is not a whole, valid safetensors file; the message says why, and what to do."""
+    """The file is not a whole, valid safetensors file; the message says what is wrong, and what to do."""
 
 
 _UNSTATED = (-1, -1)
 
 
 class TensorEntry(msgspec.Struct, frozen=True, gc=False):
-    """Where a tensor lies, without its data."""
+    """The place of a tensor in a file."""
 
     dtype: str = ""
     shape: tuple[_Number, ...] = _UNSTATED
@@ -60,22 +62,22 @@ class TensorEntry(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def begin(self) -> int:
-        """Offset of its first byte among the weights."""
+        """Offset of the first byte from the end of the header."""
         return self.data_offsets[0]
 
     @property
     def end(self) -> int:
-        """Offset after its last byte."""
+        """Offset of the byte after the last one."""
         return self.data_offsets[1]
 
     @property
     def nbytes(self) -> int:
-        """Its size in the file."""
+        """Size in the file."""
         return self.end - self.begin
 
     @property
     def elements(self) -> int:
-        """Numbers that it holds."""
+        """Number of elements."""
         return math.prod(self.shape)
 
 
@@ -94,12 +96,14 @@ class Header:
 
     tensors: Mapping[str, TensorEntry]
     metadata: Mapping[str, str]
+    data_begin: int
+    """Position of the first byte after the header; the tensors' offsets count from there."""
     nbytes: int
-    """Of the weights."""
+    """Size of all tensors."""
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Tensor names and shapes."""
+        """The shape of each tensor by its name."""
         return {name: tensor.shape for name, tensor in self.tensors.items()}
 
 
@@ -107,24 +111,44 @@ def read_header(path: Path) -> Header:
     """Read the header of a file and check it against the file's size.
 
     Raises:
-        BrokenFile: whatever is wrong with the file, or it cannot be opened.
+        BrokenFile: the file cannot be opened, or is not a whole, valid safetensors file.
     """
-    try:
+    file, header = open_safetensors(path)
+    file.close()
+    return header
+
+
+def open_safetensors(path: Path) -> tuple[BinaryIO, Header]:
+    """Open a file and read its header. The caller closes the file.
+
+    Raises:
+        BrokenFile: the file cannot be opened, or is not a whole, valid safetensors file.
+    """
+    with _reasons_named(), ExitStack() as opened:
         _refuse_irregular(path)
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            raw = _raw_header(file, size)
+        file = opened.enter_context(path.open("rb"))
+        size = file.seek(0, os.SEEK_END)
+        raw = _raw_header(file, size)
+        header = _checked(*_parsed(raw), data_begin=_LENGTH_NBYTES + len(raw), size=size)
+        opened.pop_all()
+        return file, header
+
+
+@contextmanager
+def _reasons_named() -> Iterator[None]:
+    """Turn the system's errors into BrokenFile, with the next step."""
+    try:
+        yield
     except FileNotFoundError as error:
         raise BrokenFile("there is no such file, or it is a link to a file that is gone.") from error
     except PermissionError as error:
         raise BrokenFile("the server may not read it. Give it read permission.") from error
     except OSError as error:
         raise BrokenFile(f"it cannot be read: {error.strerror}.") from error
-    return _checked(*_parsed(raw), size - _LENGTH_NBYTES - len(raw))
 
 
 def _refuse_irregular(path: Path) -> None:
-    """A named pipe would block whoever opens it, for ever."""
+    """Raise BrokenFile for anything but a file; opening a named pipe would block for ever."""
     mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
         raise BrokenFile("it is a directory, not a file. A diffusers folder needs a model_index.json.")
@@ -183,7 +207,7 @@ def _parsed_one_by_one(raw: bytes) -> tuple[dict[str, TensorEntry], dict[str, st
 
 
 def _metadata(raw: Any) -> dict[str, str]:
-    """Text to text, as the format demands; loading would fail on anything else."""
+    """The metadata, which the format restricts to texts; loaders fail on anything else."""
     try:
         return msgspec.convert(raw, dict[str, str] | None) or {}
     except msgspec.ValidationError as error:
@@ -201,16 +225,16 @@ def _entry(name: str, raw: Any) -> TensorEntry:
     return entry
 
 
-def _checked(tensors: Mapping[str, TensorEntry], metadata: Mapping[str, str], data_nbytes: int) -> Header:
+def _checked(tensors: Mapping[str, TensorEntry], metadata: Mapping[str, str], *, data_begin: int, size: int) -> Header:
     if not tensors:
         raise BrokenFile("its header names no tensors.")
     time.sleep(_BREATH_S)
     for name, tensor in tensors.items():
         _check_size(name, tensor)
     time.sleep(_BREATH_S)
-    _check_layout(tensors, data_nbytes)
+    _check_layout(tensors, size - data_begin)
     time.sleep(_BREATH_S)
-    return Header(tensors=tensors, metadata=metadata, nbytes=data_nbytes)
+    return Header(tensors=tensors, metadata=metadata, data_begin=data_begin, nbytes=size - data_begin)
 
 
 def _check_size(name: str, tensor: TensorEntry) -> None:
@@ -225,7 +249,7 @@ def _check_size(name: str, tensor: TensorEntry) -> None:
 
 
 def _nbits(shape: tuple[int, ...], element: int) -> int:
-    """The size of a tensor; too large a number as soon as it passes 64 bits, so that a liar costs no time."""
+    """The size of a tensor in bits; stops at the first product beyond 63 bits, so that a made-up shape costs no time."""
     total = element
     for side in shape:
         total *= side
@@ -235,7 +259,7 @@ def _nbits(shape: tuple[int, ...], element: int) -> int:
 
 
 def _check_layout(tensors: Mapping[str, TensorEntry], data_nbytes: int) -> None:
-    """Tensors must lie one after the other, without holes or overlaps, and fill the file."""
+    """Raise BrokenFile unless the tensors lie one after the other, without holes or overlaps, and fill the file."""
     expected = 0
     for name, tensor in sorted(tensors.items(), key=_offsets):
         if tensor.begin != expected:

@@ -19,7 +19,6 @@ from litestar_diffusion.infra.diffusion.load_context import Loading
 from litestar_diffusion.infra.sdxl.components import SdxlModel
 from litestar_diffusion.infra.sdxl.load import load_model, weight_summary
 from litestar_diffusion.infra.weights.component_store import ComponentStore
-from litestar_diffusion.infra.weights.parallel_copy import ReadBy
 from tests.pipelines import put_demo_pipeline
 
 MODELS = Path(__file__).parents[3] / "models"
@@ -35,7 +34,6 @@ def load(
     path: Path,
     store: ComponentStore | None = None,
     dtype: torch.dtype = torch.float32,
-    read_by: ReadBy = "auto",
     version: str = "1",
 ) -> SdxlModel:
     return load_model(
@@ -43,7 +41,7 @@ def load(
         path,
         Precision.of(dtype),
         lambda _: None,
-        Loading(store=store or ComponentStore(), read_by=read_by),
+        Loading(store=store or ComponentStore()),
     )
 
 
@@ -59,11 +57,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("read_by", ["auto", "plain", "mmap"])
 @pytest.mark.parametrize("source", ["file", "folder"])
-def test_the_weights_are_those_that_diffusers_loads(
-    dtype: torch.dtype, read_by: ReadBy, source: str, folder: Path
-) -> None:
+def test_the_weights_are_those_that_diffusers_loads(dtype: torch.dtype, source: str, folder: Path) -> None:
     path = MODELS / "demo.safetensors" if source == "file" else folder
     theirs: Any = StableDiffusionXLPipeline.from_single_file(
         MODELS / "demo.safetensors",
@@ -72,7 +67,7 @@ def test_the_weights_are_those_that_diffusers_loads(
         torch_dtype=dtype,
         add_watermarker=False,
     )
-    ours = load(path, dtype=dtype, read_by=read_by)
+    ours = load(path, dtype=dtype)
     compared = 0
     for name in NETWORKS:
         expected = {

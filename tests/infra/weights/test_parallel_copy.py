@@ -1,4 +1,4 @@
-"""Tensors from files, larger than what is read at once, in every dtype and layout; and the interpreter free meanwhile."""
+"""Tensors from files, larger than what is read at once, in every dtype and layout."""
 
 import os
 import subprocess
@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 
 from litestar_diffusion.infra.weights.arena import HostArena, lay_out
-from litestar_diffusion.infra.weights.parallel_copy import Filler, ReadBy
-from litestar_diffusion.infra.weights.safetensors_file import MappedFile
+from litestar_diffusion.infra.weights.parallel_copy import ParallelCopier
+from litestar_diffusion.infra.weights.safetensors_file import SafetensorsFile, find_stored
 
 SHAPES = {
     "flat": (3 * 2**19 + 7,),
@@ -25,11 +25,10 @@ SHAPES = {
 DTYPES = [torch.float16, torch.bfloat16, torch.float32]
 
 
-@pytest.mark.parametrize("read_by", ["auto", "plain", "mmap"])
 @pytest.mark.parametrize("wanted", DTYPES)
 @pytest.mark.parametrize("stored", DTYPES)
 def test_large_tensors_arrive_whole_in_every_dtype_and_layout(
-    stored: torch.dtype, wanted: torch.dtype, read_by: ReadBy, tmp_path: Path
+    stored: torch.dtype, wanted: torch.dtype, tmp_path: Path
 ) -> None:
     generator = torch.Generator().manual_seed(1)
     tensors = {name: torch.randn(shape, generator=generator).to(stored) for name, shape in SHAPES.items()}
@@ -38,28 +37,28 @@ def test_large_tensors_arrive_whole_in_every_dtype_and_layout(
         [(name, tensor.mT if name == "linear" else tensor) for name, tensor in tensors.items()], lambda _: wanted
     )
     arena = HostArena(layout.nbytes)
-    filler = Filler(read_by)
+    copier = ParallelCopier()
     told: list[int] = []
-    with closing(MappedFile(tmp_path / "some.safetensors")) as file:
-        sources = file.tensors() | {"linear": file.tensors()["linear"].mT}
-        pairs = [(slot.view(arena.buffer), sources[name]) for name, slot in layout.slots.items()]
-        filler.start([file], pairs).finish(told.append)
-        filler.stop()
-        for name, (filled, source) in zip(layout.slots, pairs, strict=True):
-            assert torch.equal(filled, source.to(wanted)), name
-        assert sum(told) == sum(filled.nbytes for filled, _ in pairs)
+    with closing(SafetensorsFile(tmp_path / "some.safetensors")) as file:
+        views = file.tensors() | {"linear": file.tensors()["linear"].mT}
+        pairs = [(slot.view(arena.buffer), find_stored([file], views[name])) for name, slot in layout.slots.items()]
+        copier.start(pairs).finish(told.append)
+        copier.stop()
+    for name, (filled, _) in zip(layout.slots, pairs, strict=True):
+        source = tensors[name].mT if name == "linear" else tensors[name]
+        assert torch.equal(filled, source.to(wanted)), name
+    assert sum(told) == sum(filled.nbytes for filled, _ in pairs)
 
 
-def test_a_file_cut_short_while_it_is_read_is_told(tmp_path: Path) -> None:
-    """By plain reads; a mapped file that shrinks would kill the process."""
+def test_a_file_that_is_cut_short_before_it_is_read_is_an_error(tmp_path: Path) -> None:
     save_file({"one": torch.ones(1 << 20)}, tmp_path / "some.safetensors")
-    filler = Filler("plain")
-    with closing(MappedFile(tmp_path / "some.safetensors")) as file:
-        source = file.tensors()["one"]
+    copier = ParallelCopier()
+    with closing(SafetensorsFile(tmp_path / "some.safetensors")) as file:
+        stored = find_stored([file], file.tensors()["one"])
         os.truncate(tmp_path / "some.safetensors", 1 << 20)
-        with pytest.raises(OSError, match="ended early"):
-            filler.start([file], [(torch.empty(1 << 20), source)]).finish(lambda _: None)
-    filler.stop()
+        with pytest.raises(OSError, match=f"some.safetensors ended early.* after {1 << 20} bytes"):
+            copier.start([(torch.empty(1 << 20), stored)]).finish(lambda _: None)
+        copier.stop()
 
 
 def test_an_arena_has_no_pages_before_they_are_touched() -> None:
@@ -81,19 +80,19 @@ def test_readers_work_in_their_own_threads_alone_and_leave_others_as_many_as_bef
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        filler, tasks = Filler("plain"), len(list(Path("/proc/self/task").iterdir()))
-        with closing(MappedFile(tmp_path / "some.safetensors")) as file:
+        copier, tasks = ParallelCopier(), len(list(Path("/proc/self/task").iterdir()))
+        with closing(SafetensorsFile(tmp_path / "some.safetensors")) as file:
             wanted = torch.empty(1 << 20, dtype=torch.bfloat16)
-            filler.start([file], [(wanted, file.tensors()["one"])]).finish(lambda _: None)
+            copier.start([(wanted, find_stored([file], file.tensors()["one"]))]).finish(lambda _: None)
         assert len(list(Path("/proc/self/task").iterdir())) - tasks <= 1, "one reader for one tensor"
-        filler.stop()
+        copier.stop()
         with ThreadPoolExecutor(1) as later:
             assert later.submit(torch.get_num_threads).result() == torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
 
 
-def test_a_load_leaves_torch_its_threads_in_a_process_where_nobody_has_asked_for_them_yet() -> None:
+def test_a_load_as_the_first_work_of_a_process_leaves_torch_its_threads() -> None:
     """Torch counts for each thread when it is first asked there, and by then the readers had set theirs."""
     script = """
 import torch
