@@ -98,7 +98,7 @@ class Services:
             await self.engine.start()
             self.on_engine_started()
             self.pool.set_budget(_budget(self.settings.memory, self.engine))
-            self._pin()
+            await self._pin()
             default = self.settings.models.default
             if default is not None:
                 self._starting = f"The default model, {default!r}, is being loaded."
@@ -117,9 +117,10 @@ class Services:
         await self.catalogue.find(name)
         await self.pool.load(name)
 
-    def _pin(self) -> None:
+    async def _pin(self) -> None:
         for name in self.settings.models.pinned:
             try:
+                await self.catalogue.find(name)
                 self.pool.pin(name)
             except DiffusionError as error:
                 _log.error(

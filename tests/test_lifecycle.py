@@ -9,6 +9,7 @@ from litestar.testing import AsyncTestClient, TestClient
 
 from litestar_diffusion import DiffusionConfig, DiffusionPlugin, Settings
 from litestar_diffusion.asgi import create_app
+from litestar_diffusion.bootstrap import build
 from litestar_diffusion.settings import ModelsSettings
 from litestar_diffusion.testing import FakeEngine, fake_services, model
 
@@ -79,3 +80,17 @@ def test_ending_twice_and_ending_early_are_harmless() -> None:
         assert services.not_ready_because() == "The server is shutting down."
 
     asyncio.run(main())
+
+
+def test_a_pinned_model_is_pinned_although_no_request_has_looked_for_it_yet() -> None:
+    """The first look at the files may still be going on when the engine starts."""
+
+    async def main() -> None:
+        settings = Settings(models=ModelsSettings(directory=None, default=None, pinned=("demo",), hub_enabled=False))
+        services = build(settings, engine=FakeEngine())
+        async with services.running():
+            while services.not_ready_because() is not None:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+            assert services.pool.status("demo").pinned
+
+    asyncio.run(asyncio.wait_for(main(), 30))

@@ -1,57 +1,31 @@
-"""The catalogue: local models and Hub repositories under one set of names."""
+"""The catalogue: local models and Hub repositories under one set of names. Files are read in worker threads only."""
 
 import asyncio
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-import structlog
+from weakref import WeakValueDictionary
 
 from ...domain.errors import UnknownModel
 from ...domain.models.spec import HubModel, ModelName, ModelOverrides, ModelSpec
-from .fingerprint import CatalogueEntry, settled_stamp
-from .hub_models import describe_repository
-from .local_models import describe
-from .scan import Candidate, find_candidates
-
-_log = structlog.get_logger()
-
-_BREATH_S = 0.0005
-"""Pause between two files of a scan, in seconds: the event loop gets the interpreter at once, otherwise only after 5 ms."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Claim:
-    """Something that wants to be listed under a name."""
-
-    name: str
-    origin: str
-    """The path or the repository."""
-    what: str
-    """In words for clients, which see no path of the server."""
-    describe: Callable[[], CatalogueEntry]
-    hides: tuple[str, ...] = ()
+from .fingerprint import CatalogueEntry
+from .sources import Claim, ModelSources, Names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Snapshot:
-    """The models as they were at one moment. Never changed, only replaced."""
+    """The models at one moment. Replaced as a whole, by the event loop alone, so that no reader needs a lock."""
 
-    claims: Mapping[str, _Claim] = field(default_factory=dict[str, _Claim])
-    stamps: tuple[str | None, ...] = ()
-    """Of the folders, when their names were read."""
+    names: Names = field(default_factory=lambda: Names(claims={}, stamps=(None,)))
     entries: Mapping[str, CatalogueEntry] = field(default_factory=dict[str, CatalogueEntry])
-    """By origin; none for a claim whose files have not been read yet."""
+    """Entries by origin; none for a claim whose files have not been read yet."""
 
 
 class ModelCatalogue:
-    """Fulfils the `Catalogue` port. Files are read in worker threads only; the event loop sees the last snapshot.
+    """Fulfils the `Catalogue` port. Event loop only.
 
-    Headers are read only if a file, its sidecar or its configs changed. If two models claim one name, the one in the earlier
-    folder has it, and a local one before one on the Hub: a local model costs no download. The log and the evidence name the one
-    that is hidden.
+    Headers are read only if a file, its sidecar or its configs changed, and one by one, so that requests are answered in between
+    and a shutdown waits for one file at most.
     """
 
     def __init__(
@@ -63,27 +37,25 @@ class ModelCatalogue:
         hub: Sequence[HubModel],
         hub_cache: Path | None = None,
     ) -> None:
-        """Build a catalogue; nothing is read yet.
+        """Build a catalogue without reading a file.
 
         Args:
-            directories: folders of local models, in the order in which they win names. Missing ones are empty.
-            builtin: which of the folders ships with the package.
+            directories: folders of local models; the earlier one wins a name. Missing folders are empty.
+            builtin: the one of the folders that ships with the package.
             overrides: the settings' `[models.local.<name>]`.
             hub: the settings' `[[models.hub]]`.
-            hub_cache: where snapshots are; None: huggingface_hub's own folder.
+            hub_cache: folder of downloaded repositories; None: huggingface_hub's own.
         """
-        self._directories = tuple(directories)
-        self._builtin = builtin
-        self._overrides = overrides
-        self._hub = tuple(hub)
-        self._hub_cache = hub_cache
+        self._sources = ModelSources(
+            directories=directories, builtin=builtin, overrides=overrides, hub=hub, hub_cache=hub_cache
+        )
         self._snapshot = _Snapshot()
-        self._refreshing: asyncio.Task[None] | None = None
         self._complete = False
+        self._refreshing: asyncio.Task[None] | None = None
+        self._naming = asyncio.Lock()
+        self._name_reads_begun = self._name_reads_published = 0
+        self._describing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._verdicts: dict[str, tuple[str, str]] = {}
-        self._logged: set[tuple[str, ...]] = set()
-        # Held for as long as a dict is copied, never while a file is read: the event loop takes it, too.
-        self._publishing = threading.Lock()
 
     async def list(self) -> Sequence[ModelSpec]:
         """Every entry in alphabetical order, as of the last look at the files; waits for the first look."""
@@ -92,12 +64,12 @@ class ModelCatalogue:
     async def refresh(self) -> Sequence[ModelSpec]:
         """Every entry in alphabetical order, after a look at all files. Calls at the same time share one look."""
         if self._refreshing is None or self._refreshing.done():
-            self._refreshing = asyncio.create_task(asyncio.to_thread(self._look_at_all), name="refresh the catalogue")
-        await asyncio.shield(self._refreshing)
+            self._refreshing = asyncio.create_task(self._look_at_all(), name="refresh the catalogue")
+        await asyncio.shield(self._refreshing)  # a client that leaves must not end the look for the others
         return self._listed()
 
     async def find(self, name: str, *, changed: bool = False) -> ModelSpec:
-        """The entry of this name, after a look at its files.
+        """The entry of this name, after a look at its files: a few stats if nothing has changed.
 
         Args:
             name: of the entry.
@@ -106,7 +78,14 @@ class ModelCatalogue:
         Raises:
             UnknownModel: with the usable names.
         """
-        await asyncio.to_thread(self._look_at, name, changed)
+        snapshot = self._snapshot
+        claim = snapshot.names.claims.get(name)
+        entry = snapshot.entries.get(claim.origin) if claim is not None else None
+        if changed or entry is None or not await asyncio.to_thread(self._is_current, snapshot.names, entry):
+            await self._read_names()
+            claim = self._snapshot.names.claims.get(name)
+            if claim is not None:
+                await self._describe(claim, changed=changed)
         return self.get(name)
 
     def get(self, name: str) -> ModelSpec:
@@ -117,7 +96,9 @@ class ModelCatalogue:
         """
         spec = self._spec(name)
         if spec is None:
-            raise UnknownModel(name, [known for known in sorted(self._snapshot.claims) if self._may_be_usable(known)])
+            raise UnknownModel(
+                name, [known for known in sorted(self._snapshot.names.claims) if self._may_be_usable(known)]
+            )
         return spec
 
     def mark_unusable(self, name: ModelName, version: str, reason: str) -> None:
@@ -127,114 +108,72 @@ class ModelCatalogue:
         """
         spec, snapshot = self._spec(name), self._snapshot
         if spec is not None and spec.version == version:
-            self._verdicts[name] = (snapshot.entries[snapshot.claims[name].origin].stamp, reason)
+            self._verdicts[name] = (snapshot.entries[snapshot.names.claims[name].origin].stamp, reason)
 
     def _listed(self) -> Sequence[ModelSpec]:
-        return [spec for name in sorted(self._snapshot.claims) if (spec := self._spec(name)) is not None]
+        return [spec for name in sorted(self._snapshot.names.claims) if (spec := self._spec(name)) is not None]
 
     def _spec(self, name: str) -> ModelSpec | None:
         snapshot = self._snapshot
-        claim = snapshot.claims.get(name)
+        claim = snapshot.names.claims.get(name)
         entry = snapshot.entries.get(claim.origin) if claim is not None else None
         if claim is None or entry is None:
             return None
-        hidden = tuple(f"hides {what}, which has the same name" for what in claim.hides)
         stamp, reason = self._verdicts.get(name, ("", ""))
         unusable = reason if stamp == entry.stamp else entry.spec.unusable
+        if not claim.hides and unusable == entry.spec.unusable:
+            return entry.spec  # nearly always: a list of a thousand must not hold the event loop
+        hidden = tuple(f"hides {title}, which has the same name" for title in claim.hides)
         return replace(entry.spec, evidence=(*entry.spec.evidence, *hidden), unusable=unusable)
 
     def _may_be_usable(self, name: str) -> bool:
-        """Whether nothing speaks against a name; its files may not have been read yet."""
+        """Whether no reason against a name is known; its files may not have been read yet."""
         spec = self._spec(name)
         return spec is None or spec.unusable is None
 
-    def _look_at_all(self) -> None:
-        """Worker thread. Files are described one by one, so that a find in another thread need not wait."""
-        self._read_names()
-        claims = self._snapshot.claims
-        for claim in claims.values():
-            self._read(claim, changed=False)
-            time.sleep(_BREATH_S)
-        kept = {claim.origin for claim in claims.values()}
-        with self._publishing:
-            entries = {origin: entry for origin, entry in self._snapshot.entries.items() if origin in kept}
-            self._snapshot = replace(self._snapshot, entries=entries)
+    async def _look_at_all(self) -> None:
+        await self._read_names()
+        for claim in await asyncio.to_thread(_outdated, self._snapshot):
+            await self._describe(claim)
+        self._drop_gone()
         self._complete = True
 
-    def _look_at(self, name: str, changed: bool) -> None:
-        """Worker thread. Look at one entry: a few stats if nothing has changed."""
-        claim = self._snapshot.claims.get(name)
-        if claim is not None and not self._names_may_have_changed():
-            if self._read(claim, changed=changed):
+    async def _read_names(self) -> None:
+        """Read the names anew; calls that wait for the same read share it."""
+        enough = self._name_reads_begun + 1  # a read that has begun already may have missed what the caller knows of
+        async with self._naming:
+            if self._name_reads_published >= enough:
                 return
-            changed = False  # it has been described anew; that its files changed may mean that they are gone
-        self._read_names()
-        claim = self._snapshot.claims.get(name)
-        if claim is not None:
-            self._read(claim, changed=changed)
+            self._name_reads_begun += 1
+            names = await asyncio.to_thread(self._sources.names)
+            self._snapshot = replace(self._snapshot, names=names)
+            self._name_reads_published = self._name_reads_begun
 
-    def _read(self, claim: _Claim, *, changed: bool) -> bool:
-        """Describe a claim anew if its files changed. Returns whether they are as they were."""
-        known = self._snapshot.entries.get(claim.origin)
-        if known is not None and not changed and known.up_to_date:
-            return True
-        entry = claim.describe()
-        with self._publishing:
-            self._snapshot = replace(self._snapshot, entries={**self._snapshot.entries, claim.origin: entry})
-        return False
+    async def _describe(self, claim: Claim, *, changed: bool = False) -> None:
+        """Read a claim's files if they have changed, or if `changed`; calls for the same claim wait for each other."""
+        lock = self._describing.setdefault(claim.origin, asyncio.Lock())
+        async with lock:
+            known = None if changed else self._snapshot.entries.get(claim.origin)
+            entry = await asyncio.to_thread(_described, claim, known)
+            if entry is not known:
+                self._snapshot = replace(self._snapshot, entries={**self._snapshot.entries, claim.origin: entry})
 
-    def _names_may_have_changed(self) -> bool:
-        stamps = self._snapshot.stamps
-        return None in stamps or stamps != tuple(map(settled_stamp, self._directories))
+    def _drop_gone(self) -> None:
+        origins = {claim.origin for claim in self._snapshot.names.claims.values()}
+        entries = {origin: entry for origin, entry in self._snapshot.entries.items() if origin in origins}
+        self._snapshot = replace(self._snapshot, entries=entries)
 
-    def _read_names(self) -> None:
-        """Find out which model has which name. Reads folders, no files."""
-        stamps = tuple(map(settled_stamp, self._directories))  # before the names, so that a later change is noticed
-        winners: dict[str, _Claim] = {}
-        for claim in self._claims():
-            winner = winners.setdefault(claim.name, claim)
-            if winner is not claim:
-                winners[claim.name] = replace(winner, hides=(*winner.hides, claim.what))
-                self._log_once("model_hidden", model=claim.name, hidden=claim.origin, by=winner.origin)
-        with self._publishing:
-            self._snapshot = replace(self._snapshot, claims=winners, stamps=stamps)
+    def _is_current(self, names: Names, entry: CatalogueEntry) -> bool:
+        """Worker thread."""
+        return not self._sources.may_have_changed(names) and entry.up_to_date
 
-    def _claims(self) -> Iterator[_Claim]:
-        """Strongest first."""
-        for directory in self._directories:
-            for candidate in self._candidates(directory):
-                yield self._local_claim(candidate, builtin=directory == self._builtin)
-        for model in self._hub:
-            yield self._hub_claim(model)
 
-    def _candidates(self, directory: Path) -> Sequence[Candidate]:
-        try:
-            return find_candidates(directory)
-        except FileNotFoundError:
-            return ()
-        except OSError as error:
-            self._log_once("models_directory_unreadable", directory=str(directory), reason=error.strerror)
-            return ()
+def _outdated(snapshot: _Snapshot) -> Iterable[Claim]:
+    """Worker thread. The claims whose files have to be read."""
+    known = ((claim, snapshot.entries.get(claim.origin)) for claim in snapshot.names.claims.values())
+    return [claim for claim, entry in known if entry is None or not entry.up_to_date]
 
-    def _local_claim(self, candidate: Candidate, *, builtin: bool) -> _Claim:
-        stated = self._overrides.get(candidate.name, ModelOverrides())
-        return _Claim(
-            name=candidate.name,
-            origin=str(candidate.path),
-            what=f"{candidate.path.name!r} in the folder {candidate.path.parent.name!r}",
-            describe=lambda: describe(candidate, stated, builtin=builtin),
-        )
 
-    def _hub_claim(self, model: HubModel) -> _Claim:
-        return _Claim(
-            name=model.name,
-            origin=f"hub:{model.name}",
-            what=f"the repository {model.repo} of the settings",
-            describe=lambda: describe_repository(model, self._hub_cache),
-        )
-
-    def _log_once(self, event: str, **facts: object) -> None:
-        key = (event, *(str(value) for value in facts.values()))
-        if key not in self._logged:
-            self._logged.add(key)
-            _log.warning(event, **facts)
+def _described(claim: Claim, known: CatalogueEntry | None) -> CatalogueEntry:
+    """Worker thread. The known entry if it is up to date, else a new one."""
+    return known if known is not None and known.up_to_date else claim.describe()

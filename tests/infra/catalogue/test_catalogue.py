@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 from litestar_diffusion.domain.errors import UnknownModel
 from litestar_diffusion.domain.models.spec import MODEL_NAME_PATTERN, Checkpoint, HubModel, ModelOverrides, ModelSpec
 from litestar_diffusion.infra.catalogue import local_models as local
+from litestar_diffusion.infra.catalogue import sources
 from litestar_diffusion.infra.catalogue.catalogue import ModelCatalogue
 from tests.catalogues import everything, found
 from tests.headers import SDXL, sparse_file
@@ -414,3 +415,61 @@ def test_a_file_is_found_before_the_first_look_at_all_files_is_complete(
         assert "slow" in [spec.name for spec in await looking]
 
     asyncio.run(main())
+
+
+def test_concurrent_requests_for_new_names_share_one_look_through_the_folders(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that runs when a request arrives may have missed its file; all later requests share the next one."""
+    looks: list[int] = []
+    real = sources.find_candidates
+    monkeypatch.setattr(sources, "find_candidates", lambda folder: (looks.append(1), real(folder))[1])
+    known = catalogue(models)
+
+    async def main() -> None:
+        looking = asyncio.create_task(known.refresh())
+        await asyncio.sleep(0)
+        put(models, "new")
+        specs = await asyncio.gather(*(known.find("new") for _ in range(50)), looking)
+        assert all(spec.name == "new" for spec in specs[:50])
+        assert len(looks) == 2
+
+    asyncio.run(main())
+
+
+def test_concurrent_requests_for_a_changed_model_read_its_header_once(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(models, "mine")
+    known = catalogue(models)
+    before = found(known, "mine").version
+    sparse_file(models / "mine.safetensors", {**SDXL, "v_pred": ()})
+    read: list[Path] = []
+    real = local.read_header
+    monkeypatch.setattr(local, "read_header", lambda path: (read.append(path), real(path))[1])
+
+    async def main() -> None:
+        specs = await asyncio.gather(*(known.find("mine") for _ in range(50)))
+        assert {spec.version == before for spec in specs} == {False}
+        assert len(read) == 1
+
+    asyncio.run(main())
+
+
+def test_a_look_at_all_files_ends_with_the_event_loop(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is told to end while it reads its headers waits for one file, not for all."""
+    read: list[Path] = []
+    begun = threading.Event()
+    real = local.read_header
+    monkeypatch.setattr(local, "read_header", lambda path: (read.append(path), begun.set(), real(path))[2])
+    for index in range(20):
+        put(models, f"m{index}")
+    known = catalogue(models)
+
+    async def main() -> None:
+        looking = asyncio.create_task(known.refresh())
+        await asyncio.to_thread(begun.wait, 30)
+        assert not looking.done()
+
+    asyncio.run(main())
+    assert len(read) < 20
