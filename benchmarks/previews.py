@@ -3,6 +3,7 @@
 The model is one of `models/`, by name; the side is in pixels. Prints medians of single runs, taken in turns.
 """
 
+import asyncio
 import statistics
 import sys
 import time
@@ -27,7 +28,7 @@ MODELS = Path(__file__).parents[1] / "models"
 
 def main(name: str = "demo", side_px: int = 128, repeats: int = 100) -> None:
     """Print a line for each part, and the ratio."""
-    spec = ModelCatalogue(directories=[MODELS], overrides={}, hub=()).get(name)
+    spec = asyncio.run(ModelCatalogue(directories=[MODELS], overrides={}, hub=()).find(name))
     model = load_model(spec, MODELS / f"{name}.safetensors", Precision.of(torch.float32), lambda _: None)
     parameters = GenerationParameters(prompt="a red circle on a blue background", width=side_px, height=side_px, seed=1)
     request = resolve(parameters, spec, Limits(), random_seed=0).request

@@ -53,7 +53,7 @@ class Engine(Protocol):
         """Read the weights from disk into host memory; what is in memory already is shared. Needs `fetch` first.
 
         Raises:
-            UnusableModel: the files are broken or not SDXL.
+            UnusableModel: the files are broken, or of no family that is served.
             LoadFailed: anything else.
         """
         ...

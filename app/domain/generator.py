@@ -11,6 +11,7 @@ from .dispatch.dispatcher import Dispatcher, JobResult
 from .dispatch.job import Job
 from .dispatch.lanes import rows_an_image
 from .errors import InvalidRequest, UnusableModel
+from .families.registry import family_named
 from .memory.ledger import Found
 from .memory.plan import Fallback, warnings
 from .models.catalogue import Catalogue
@@ -207,8 +208,9 @@ class LocalImageGenerator:
         facts = image_facts(
             request,
             seed=seed,
-            model_version=job_result.model_version,
+            model_version=job_result.spec.version,
             shared_steps=_shared_steps(request, job_result.rendered),
+            clip_skip_base=family_named(job_result.spec.traits.family).clip_skip_base,
         )
         data = await self._writer.write(raw, request.output_format, request.output_quality, facts)
         return GeneratedImage(seed=seed, data=data, width=raw.width, height=raw.height, format=request.output_format)

@@ -58,7 +58,8 @@ class JobResult:
     rendered: RenderResult
     savings: tuple[Fallback, ...]
     """Memory fallbacks that were needed."""
-    model_version: str
+    spec: ModelSpec
+    """Entry of the model that it ran with."""
     found: Found
     queue_s: float
     load_s: float
@@ -240,7 +241,7 @@ class Dispatcher:
             resolved=resolved,
             rendered=attempt.rendered,
             savings=attempt.savings,
-            model_version=lease.spec.version,
+            spec=lease.spec,
             found=lease.found,
             queue_s=asked - fetched + lease.wait_s + started - leased,
             load_s=fetched - begun + lease.load_s,

@@ -18,7 +18,6 @@ _WORDS: tuple[tuple[FewStepKind, re.Pattern[str]], ...] = (
 )
 _STEPS = re.compile(r"(?<!\d)([1-9]\d?) ?steps?(?![a-z])")
 _CAMEL_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_TURBO_ORIGINAL = re.compile(r"(?<![a-z])sd ?xl ?turbo")
 _DESCRIPTIONS = ("modelspec.title", "modelspec.architecture", "modelspec.tags")
 
 
@@ -28,8 +27,8 @@ class FewStepReading:
 
     few_step: FewStep | None
     evidence: str
-    original_turbo: bool = False
-    """Whether it is SDXL-Turbo itself, made for 512 pixels, rather than a fine-tune after its example."""
+    words: str = ""
+    """Text that says so, in lower case with one space between words."""
 
 
 def read_few_step(metadata: Mapping[str, str], name: str) -> FewStepReading:
@@ -43,7 +42,7 @@ def read_few_step(metadata: Mapping[str, str], name: str) -> FewStepReading:
             return FewStepReading(
                 few_step=FewStep(kind=kind, steps=steps),
                 evidence=f"few-step ({kind}, {steps} step{'s' if steps > 1 else ''}): {origin} says {text[:100]!r}",
-                original_turbo=_TURBO_ORIGINAL.search(plain) is not None,
+                words=plain,
             )
     return FewStepReading(
         few_step=None,

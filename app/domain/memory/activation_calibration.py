@@ -29,7 +29,7 @@ class ActivationCalibration:
     A peak above the expectation counts at once, one below it slowly. An out-of-memory raises the margin, so that the next
     request reserves more; a margin only takes what there is, and refuses nobody, because a device that was full for a
     moment says nothing about a model. Where nothing can be observed (a CPU), predictions stand; they are scaled by the
-    widths of the model's networks, so that a small model is not charged what SDXL needs.
+    widths of the model's networks, so that a small model is not charged what a large one needs.
     """
 
     def __init__(self) -> None:

@@ -35,11 +35,11 @@ class HubRepository:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """One `.safetensors` file in the original SDXL key layout."""
+    """One `.safetensors` file that holds all networks of a model."""
 
     path: Path
     config: Path | None = None
-    """Folder whose component configs replace the shipped SDXL ones."""
+    """Folder whose component configs replace those that ship with the family."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,8 @@ class FewStep(msgspec.Struct, frozen=True, kw_only=True):
 class ModelTraits(msgspec.Struct, frozen=True, kw_only=True):
     """What a checkpoint is, and how each of these facts was found."""
 
-    family: Literal["sdxl"] = "sdxl"
+    family: str = ""
+    """Name of its family; empty if no family has recognised it."""
     kind: ModelKind = "base"
     prediction_type: PredictionType = "epsilon"
     zero_snr: bool = False
@@ -70,21 +71,6 @@ class ModelTraits(msgspec.Struct, frozen=True, kw_only=True):
     few_step: FewStep | None = None
     size_px: int = 1024
     """The side of the square that the model was trained on."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Widths:
-    """How wide the networks are where activations peak, in channels; SDXL's own by default. Bytes are proportional."""
-
-    unet: int = 320
-    """Of the UNet's first block, which works at the latent's full size."""
-    prompt: int = 10 * 640 + 60 * 1280
-    """Of all its cross-attention layers together, which keep the keys and values of a prompt from step to step."""
-    vae: int = 256
-    """Of the VAE's second block, which the decoder enlarges to the picture's full size."""
-
-
-SDXL_WIDTHS = Widths()
 
 
 _Factor = Annotated[float, Meta(ge=-100, le=100)]
@@ -102,19 +88,6 @@ class PreviewFactors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     bias: _Colour = (0.0, 0.0, 0.0)
 
 
-SDXL_PREVIEW = PreviewFactors(
-    factors=(
-        (0.3651, 0.4232, 0.4341),
-        (-0.2533, -0.0042, 0.1068),
-        (0.1076, 0.1111, -0.0362),
-        (-0.3165, -0.2492, -0.2188),
-    ),
-    bias=(0.1084, -0.0175, -0.0011),
-)
-"""For SDXL's own VAE: numbers of the field, published as `latent_rgb_factors` and `latent_rgb_factors_bias` of the class
-`SDXL` in ComfyUI's comfy/latent_formats.py. For another VAE they can be fitted; see training/preview_factors.py."""
-
-
 class ModelOverrides(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a person states about a model, in its sidecar or in the settings; unset means: as detected.
 
@@ -128,7 +101,7 @@ class ModelOverrides(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """`false` for a model whose name only sounds like one."""
     dtype: DtypeName | None = None
     config: str | None = None
-    """For a checkpoint: a folder beside it, by name, whose component configs replace the shipped SDXL ones."""
+    """For a checkpoint: a folder beside it, by name, whose component configs replace those that ship."""
     sampler: str | None = None
     timestep_spacing: TimestepSpacing | None = None
     num_inference_steps: Steps | None = None
@@ -139,7 +112,7 @@ class ModelOverrides(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     height: SizePx | None = None
     clip_skip: Annotated[int, Meta(ge=0, le=10)] | None = None
     preview: PreviewFactors | None = None
-    """For a VAE of its own: how its latents become the colours of a preview. SDXL's where nothing is said."""
+    """For a VAE of its own: how its latents become the colours of a preview. The family's if absent."""
 
 
 class HubModel(ModelOverrides, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -172,8 +145,8 @@ class ModelSpec:
     """Why the files cannot be used; None for a usable model."""
     builtin: bool = False
     """Whether it ships with the package."""
-    widths: Widths = SDXL_WIDTHS
-    """As the component configs say."""
+    networks: object = None
+    """Sizes of its networks, as its family's memory estimate needs them; None: the family's usual ones."""
 
     @property
     def on_disk(self) -> bool:

@@ -21,8 +21,6 @@ _SCHEDULE_LABELS: dict[SigmaSchedule, str] = {
     "exponential": "Exponential",
     "beta": "Beta",
 }
-_SDXL_CLIP_SKIP = 2
-"""The web UI counts layers from the end, from 1; SDXL's normal one is the last but one."""
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,10 +38,20 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """Every parameter, resolved, for this image alone: `n` is 1 and `seed` is its own."""
 
 
-def image_facts(request: GenerationRequest, *, seed: int, model_version: str, shared_steps: bool) -> dict[str, str]:
-    """The texts that the image of this seed carries, by key."""
+def image_facts(
+    request: GenerationRequest, *, seed: int, model_version: str, shared_steps: bool, clip_skip_base: int
+) -> dict[str, str]:
+    """Make the texts that the image of a seed carries, by key.
+
+    Args:
+        request: that made it.
+        seed: of the image.
+        model_version: of the model's files and settings.
+        shared_steps: whether its steps were computed together with other images.
+        clip_skip_base: number of the layer that `clip_skip` 0 means, as the web UI counts.
+    """
     return {
-        PARAMETERS_KEY: parameters_text(request, seed),
+        PARAMETERS_KEY: parameters_text(request, seed, clip_skip_base),
         RECEIPT_KEY: msgspec.json.encode(
             receipt(request, seed=seed, model_version=model_version, shared_steps=shared_steps)
         ).decode(),
@@ -64,16 +72,16 @@ def receipt(request: GenerationRequest, *, seed: int, model_version: str, shared
     )
 
 
-def parameters_text(request: GenerationRequest, seed: int) -> str:
-    """The prompt, the negative prompt and a line of settings, as AUTOMATIC1111's web UI writes them."""
+def parameters_text(request: GenerationRequest, seed: int, clip_skip_base: int) -> str:
+    """Write the prompt, the negative prompt and a line of settings as AUTOMATIC1111's web UI does."""
     lines = [request.prompt]
     if request.negative_prompt:
         lines.append(f"Negative prompt: {request.negative_prompt}")
-    lines.append(", ".join(f"{name}: {value}" for name, value in _settings(request, seed)))
+    lines.append(", ".join(f"{name}: {value}" for name, value in _settings(request, seed, clip_skip_base)))
     return "\n".join(lines)
 
 
-def _settings(request: GenerationRequest, seed: int) -> Iterator[tuple[str, str]]:
+def _settings(request: GenerationRequest, seed: int, clip_skip_base: int) -> Iterator[tuple[str, str]]:
     yield "Steps", str(request.num_inference_steps)
     yield "Sampler", spec_of(request.sampler).label
     yield "Schedule type", _SCHEDULE_LABELS[request.sampler.sigmas]
@@ -82,7 +90,7 @@ def _settings(request: GenerationRequest, seed: int) -> Iterator[tuple[str, str]
     yield "Size", f"{request.width}x{request.height}"
     yield "Model", request.model
     if request.clip_skip:
-        yield "Clip skip", str(request.clip_skip + _SDXL_CLIP_SKIP)
+        yield "Clip skip", str(request.clip_skip + clip_skip_base)
     if request.guidance_rescale:
         yield "Guidance rescale", f"{request.guidance_rescale:g}"
     if not request.prompt_weighting:

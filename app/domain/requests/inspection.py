@@ -52,7 +52,7 @@ class Inspector(Protocol):
     """Reads requests as the engine would; needs no device and no weights."""
 
     async def inspect(self, spec: ModelSpec, request: GenerationRequest) -> Inspection:
-        """Tokenize the prompts and build the sampler, in a worker thread. SDXL's own configs stand in for missing ones.
+        """Tokenize the prompts and build the sampler, in a worker thread. The family's own configs stand in for missing ones.
 
         Raises:
             LoadFailed: the model's configs or tokenizers cannot be read.

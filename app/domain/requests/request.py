@@ -8,9 +8,6 @@ from .parameters import OutputFormat
 from .samplers import SamplerChoice
 from .source import Source
 
-LATENT_SCALE = 8
-"""Pixels of an image for each element of its latent; sizes are multiples of it."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationRequest:

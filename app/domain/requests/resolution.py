@@ -4,15 +4,15 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 from ..errors import FieldError, InvalidRequest
+from ..families.family import Defaults, Family
+from ..families.registry import family_named
 from ..models.assets import AssetSet
-from ..models.spec import ModelSpec, ModelTraits, TimestepSpacing
+from ..models.spec import ModelSpec, ModelTraits
 from .parameters import MAX_SEED, GenerationParameters, Limits
-from .request import LATENT_SCALE, GenerationRequest, Resolved
+from .request import GenerationRequest, Resolved
 from .samplers import UnknownSampler, parse_sampler, spec_of, zero_snr_samplers
 from .source import FromNoise
 
-_STANDARD_STEPS = 25
-_STANDARD_GUIDANCE = 7.5
 _T = TypeVar("_T")
 
 
@@ -30,11 +30,11 @@ def resolve(parameters: GenerationParameters, spec: ModelSpec, limits: Limits, *
     """
     if errors := broken_limits(parameters, spec, limits):
         raise InvalidRequest(errors)
-    defaults = spec.overrides
+    stated, usual = spec.overrides, _defaults(spec)
     width, height = _size(parameters, spec)
     base_seed = random_seed if parameters.seed in (None, -1) else parameters.seed
     assert base_seed is not None
-    negative_prompt = _first(parameters.negative_prompt, defaults.negative_prompt, "")
+    negative_prompt = _first(parameters.negative_prompt, stated.negative_prompt, "")
     request = GenerationRequest(
         assets=AssetSet(spec.name),
         source=FromNoise(),
@@ -43,14 +43,14 @@ def resolve(parameters: GenerationParameters, spec: ModelSpec, limits: Limits, *
         negative_prompt=negative_prompt,
         negative_prompt_2=_first(parameters.negative_prompt_2, negative_prompt),
         num_inference_steps=_steps(parameters, spec),
-        guidance_scale=_first(parameters.guidance_scale, defaults.guidance_scale, _guidance_of(spec.traits)),
-        guidance_rescale=_first(parameters.guidance_rescale, defaults.guidance_rescale, 0.0),
+        guidance_scale=_first(parameters.guidance_scale, stated.guidance_scale, usual.guidance_scale),
+        guidance_rescale=_first(parameters.guidance_rescale, stated.guidance_rescale, 0.0),
         width=width,
         height=height,
         seeds=tuple(base_seed + index for index in range(parameters.n)),
         sampler=parse_sampler(_sampler_name(parameters, spec)),
-        timestep_spacing=defaults.timestep_spacing or _spacing_of(spec.traits),
-        clip_skip=_first(parameters.clip_skip, defaults.clip_skip, 0),
+        timestep_spacing=stated.timestep_spacing or usual.timestep_spacing,
+        clip_skip=_first(parameters.clip_skip, stated.clip_skip, 0),
         reproducible=_first(parameters.reproducible, limits.reproducible),
         long_prompts=_first(parameters.long_prompts, limits.long_prompts),
         prompt_weighting=_first(parameters.prompt_weighting, limits.prompt_weighting),
@@ -92,28 +92,16 @@ def _first(*values: _T | None) -> _T:
     return found
 
 
+def _defaults(spec: ModelSpec) -> Defaults:
+    return family_named(spec.traits.family).defaults(spec.traits)
+
+
 def _steps(parameters: GenerationParameters, spec: ModelSpec) -> int:
-    few_step = spec.traits.few_step
-    own = few_step.steps if few_step else _STANDARD_STEPS
-    return _first(parameters.num_inference_steps, spec.overrides.num_inference_steps, own)
-
-
-def _guidance_of(traits: ModelTraits) -> float:
-    return 0.0 if traits.few_step else _STANDARD_GUIDANCE
+    return _first(parameters.num_inference_steps, spec.overrides.num_inference_steps, _defaults(spec).steps)
 
 
 def _sampler_name(parameters: GenerationParameters, spec: ModelSpec) -> str:
-    return _first(parameters.sampler, spec.overrides.sampler, _sampler_of(spec.traits))
-
-
-def _sampler_of(traits: ModelTraits) -> str:
-    if traits.few_step is None:
-        return "euler"
-    return {"lcm": "lcm", "dmd2": "lcm", "turbo": "euler_a"}.get(traits.few_step.kind, "euler")
-
-
-def _spacing_of(traits: ModelTraits) -> TimestepSpacing | None:
-    return "trailing" if traits.few_step or traits.zero_snr else None
+    return _first(parameters.sampler, spec.overrides.sampler, _defaults(spec).sampler)
 
 
 def _size(parameters: GenerationParameters, spec: ModelSpec) -> tuple[int, int]:
@@ -145,10 +133,11 @@ def _limit_errors(parameters: GenerationParameters, spec: ModelSpec, limits: Lim
         yield FieldError(field="n", message=f"must be at most {limits.max_n}, got {parameters.n}")
     if parameters.seed is not None and parameters.seed > MAX_SEED - parameters.n + 1:
         yield FieldError(field="seed", message=f"must leave room for n images below 2**63, got {parameters.seed}")
+    family = family_named(spec.traits.family)
     if width:
-        yield from _side_errors("width", width, limits)
+        yield from _side_errors("width", width, family, limits)
     if height:
-        yield from _side_errors("height", height, limits)
+        yield from _side_errors("height", height, family, limits)
     if width * height > limits.max_pixels:
         yield FieldError(
             field="width",
@@ -156,13 +145,14 @@ def _limit_errors(parameters: GenerationParameters, spec: ModelSpec, limits: Lim
         )
 
 
-def _side_errors(name: str, side_px: int, limits: Limits) -> Iterator[FieldError]:
-    if side_px % LATENT_SCALE:
-        below = max(side_px // LATENT_SCALE * LATENT_SCALE, limits.min_side_px)
+def _side_errors(name: str, side_px: int, family: Family, limits: Limits) -> Iterator[FieldError]:
+    multiple = family.size_multiple_px
+    if side_px % multiple:
+        below = max(side_px // multiple * multiple, limits.min_side_px)
         yield FieldError(
             field=name,
-            message=f"SDXL sizes are multiples of {LATENT_SCALE}: {side_px} is not; "
-            f"the nearest are {below} and {below + LATENT_SCALE}",
+            message=f"{family.title} sizes are multiples of {multiple}: {side_px} is not; "
+            f"the nearest are {below} and {below + multiple}",
         )
     elif not limits.min_side_px <= side_px <= limits.max_side_px:
         yield FieldError(

@@ -6,9 +6,9 @@ from pathlib import Path
 import msgspec
 
 from ...domain.errors import InvalidSettings
-from ...domain.families.sdxl.detection import NotServable, Reading, apply_overrides, read_names
+from ...domain.families.reading import NotServable, Reading, apply_overrides
 from ...domain.models.spec import HubModel, HubRepository, ModelName, ModelOverrides, ModelSpec, ModelTraits
-from ..hub.snapshots import cached_snapshot, repository_folder
+from ..hub.snapshots import assumed_family, cached_snapshot, repository_folder
 from ..weights.safetensors_header import BrokenFile
 from .diffusers_folder import read_folder, watched_files
 from .fingerprint import CatalogueEntry, digest, stamps
@@ -52,11 +52,11 @@ def _described(spec: ModelSpec, model: HubModel, snapshot: Path | None) -> Model
     except BrokenFile as error:
         return replace(spec, unusable=f"a downloaded file is broken: {error} Delete {model.repo} from the Hub's cache.")
     reading = apply_overrides(reading, model, "the settings file")
-    return replace(spec, traits=reading.traits, evidence=reading.evidence, widths=reading.widths, nbytes=nbytes)
+    return replace(spec, traits=reading.traits, evidence=reading.evidence, networks=reading.networks, nbytes=nbytes)
 
 
 def _read(model: HubModel, snapshot: Path | None) -> tuple[Reading, int | None]:
     if snapshot is None:
-        return read_names(model.repo, model.name), None
+        return assumed_family().assume((model.repo, model.name)), None
     found = read_folder(snapshot, model.variant, model.repo, model.name)
     return found.reading, found.nbytes

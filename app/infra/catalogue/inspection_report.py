@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ...domain.errors import InvalidRequest, UnusableModel
-from ...domain.families.sdxl.key_tensors import COMPONENTS, PREFIXES, TITLES
+from ...domain.families.family import Family
+from ...domain.families.registry import family_named
 from ...domain.models.spec import Checkpoint, ModelOverrides, ModelSpec
 from ...domain.requests.parameters import GenerationParameters, Limits
 from ...domain.requests.request import GenerationRequest
@@ -38,34 +39,38 @@ def _lines(spec: ModelSpec, path: Path) -> Iterator[str]:
     for line in spec.evidence:
         yield f"  - {line}"
     yield ""
-    yield from _checkpoint(spec.source) if isinstance(spec.source, Checkpoint) else _folder(path)
+    family = family_named(spec.traits.family)
+    yield from _checkpoint(spec.source, family) if isinstance(spec.source, Checkpoint) else _folder(path, family)
     yield ""
     yield from _defaults(spec)
 
 
-def _checkpoint(source: Checkpoint) -> Iterator[str]:
+def _checkpoint(source: Checkpoint, family: Family) -> Iterator[str]:
     header = read_header(source.path)
-    yield from _components(_by_component(header.tensors))
-    configs = source.config.name if source.config is not None else "those of SDXL base 1.0, which ship with the server"
+    yield from _components(_by_component(header.tensors, family))
+    configs = (
+        source.config.name if source.config is not None else f"those of {family.title}, which ship with the server"
+    )
     yield f"Component configs: {configs}"
     yield from _metadata(header.metadata)
 
 
-def _folder(path: Path) -> Iterator[str]:
+def _folder(path: Path, family: Family) -> Iterator[str]:
     headers = read_folder(path, None, path.name).headers
     yield from _components(
         {
-            TITLES[name]: [tensor for header in headers[name] for tensor in header.tensors.values()]
-            for name in COMPONENTS
+            title: [tensor for header in headers[name] for tensor in header.tensors.values()]
+            for name, title in family.components.items()
         }
     )
 
 
-def _by_component(tensors: Mapping[str, TensorEntry]) -> dict[str, list[TensorEntry]]:
-    """The tensors of a single file under the titles of their components; what belongs to none comes last."""
-    found: dict[str, list[TensorEntry]] = {TITLES[name]: [] for name in COMPONENTS}
+def _by_component(tensors: Mapping[str, TensorEntry], family: Family) -> dict[str, list[TensorEntry]]:
+    """Group the tensors of a single file by the titles of their components; those of none come last."""
+    found: dict[str, list[TensorEntry]] = {title: [] for title in family.components.values()}
     for key, tensor in tensors.items():
-        title = next((TITLES[name] for name in COMPONENTS if key.startswith(PREFIXES[name])), "other tensors")
+        component = family.component_of(key)
+        title = "other tensors" if component is None else family.components[component]
         found.setdefault(title, []).append(tensor)
     return found
 

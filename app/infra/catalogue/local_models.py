@@ -7,11 +7,11 @@ from pathlib import Path
 import msgspec
 
 from ...domain.errors import InvalidSettings
-from ...domain.families.sdxl.configs import ComponentConfigs
-from ...domain.families.sdxl.detection import NotServable, Reading, apply_overrides, read_checkpoint
+from ...domain.families.reading import CheckpointFile, NotServable, Reading, apply_overrides
+from ...domain.families.registry import read_checkpoint
 from ...domain.models.spec import Checkpoint, Folder, ModelOverrides, ModelSource, ModelSpec, ModelTraits
 from ..weights.safetensors_header import BrokenFile, read_header
-from .component_configs import config_files, read_component_configs
+from .component_configs import config_files, config_reader
 from .diffusers_folder import read_folder, watched_files
 from .fingerprint import CatalogueEntry, digest, stamps
 from .scan import Candidate
@@ -105,7 +105,7 @@ def _described(candidate: Candidate, spec: ModelSpec, stated: _Stated) -> ModelS
     reading = apply_overrides(reading, stated.sidecar, f"its sidecar {candidate.sidecar.name!r}")
     reading = apply_overrides(reading, stated.settings, "the settings file")
     evidence = (*reading.evidence, *_renamed(candidate))
-    return replace(spec, traits=reading.traits, evidence=evidence, widths=reading.widths, nbytes=nbytes)
+    return replace(spec, traits=reading.traits, evidence=evidence, networks=reading.networks, nbytes=nbytes)
 
 
 def _read(candidate: Candidate, config: Path | None) -> tuple[Reading, int]:
@@ -113,8 +113,13 @@ def _read(candidate: Candidate, config: Path | None) -> tuple[Reading, int]:
         found = read_folder(candidate.path, None, candidate.stem)
         return found.reading, found.nbytes
     header = read_header(candidate.path)
-    configs = read_component_configs(config) if config is not None else ComponentConfigs()
-    return read_checkpoint(header.shapes, header.metadata, candidate.stem, configs), header.nbytes
+    file = CheckpointFile(
+        shapes=header.shapes,
+        metadata=header.metadata,
+        name=candidate.stem,
+        read_config=config_reader(config),
+    )
+    return read_checkpoint(file), header.nbytes
 
 
 def _renamed(candidate: Candidate) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """How many CPU threads a request runs on."""
 
-from ...domain.requests.request import LATENT_SCALE, GenerationRequest
+from ...domain.families.latents import LATENT_SCALE
+from ...domain.requests.request import GenerationRequest
 
 _WORTH_IT = 10**11
 """Multiplications a step from which more than one thread pays. Below, threads wait for each other more than they work: on two

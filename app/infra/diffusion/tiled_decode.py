@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ...domain.requests.request import LATENT_SCALE
+from ...domain.families.latents import LATENT_SCALE
 
 Decoder = Callable[[Tensor], Tensor]
 """Latents, 1 x c x h x w, to pixels, 1 x 3 x 8h x 8w."""

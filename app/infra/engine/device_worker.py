@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ...domain.errors import DiffusionError, GenerationFailed, LoadFailed, OutOfMemory, UnusableModel
-from ...domain.families.sdxl.detection import NotServable
+from ...domain.families.reading import NotServable
 from ...domain.models.components import Component, ComponentId, LoadedModel, OnLoad
 from ...domain.models.spec import DtypeName, HubRepository, ModelSpec
 from ...domain.requests.rendering import MemorySavings, OnPreview, OnStep, RenderResult
@@ -27,7 +27,7 @@ from ..device.transfer import Mover
 from ..diffusion.load_context import Loading
 from ..weights.component_store import ComponentStore
 from ..weights.safetensors_header import BrokenFile
-from .family import FAMILIES, Family
+from .family import FamilyRuntime, runtime_of
 from .step_loop import Stepper, Work
 
 _THREADS = torch.get_num_threads()
@@ -41,7 +41,7 @@ FetchRepository = Callable[[HubRepository, OnLoad], Path]
 class TorchModel:
     """A model in memory, as the pool holds it."""
 
-    family: Family
+    family: FamilyRuntime
     networks: Any
     components: tuple[Component, ...]
 
@@ -98,7 +98,7 @@ class Runtime:
 
     def load(self, spec: ModelSpec, on_load: OnLoad) -> TorchModel:
         """Read the weights into host memory; what is in memory already is shared."""
-        files, family = self._files(spec), FAMILIES[spec.traits.family]
+        files, family = self._files(spec), runtime_of(spec)
         try:
             precision, _ = self._precision_and_nbytes(spec)
             give_back_freed_memory()
@@ -192,7 +192,7 @@ class Runtime:
 
     @staticmethod
     def _element_nbytes(model: TorchModel) -> int:
-        return getattr(torch, model.components[0].dtype).itemsize
+        return max((getattr(torch, part.dtype).itemsize for part in model.components), default=4)
 
     def _dtype_name(self, spec: ModelSpec | None) -> DtypeName:
         return self._dtype if spec is None or spec.dtype == "auto" else spec.dtype
@@ -208,7 +208,7 @@ class Runtime:
         files = self._files(spec)
         version, weights = self._weights.get(files, (None, None))
         if weights is None or version != spec.version:
-            weights = FAMILIES[spec.traits.family].weights(spec, files)
+            weights = runtime_of(spec).weight_summary(spec, files)
             self._weights[files] = spec.version, weights
         precision = precision_of(self._dtype_name(spec), self.device, weights)
         return precision, precision.nbytes(weights)

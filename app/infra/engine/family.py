@@ -1,10 +1,11 @@
-"""Families of models: what differs between them stands behind these functions. Adding one adds a line here."""
+"""What the engine asks of a family: how its models are loaded, stepped and inspected."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from ...domain.families.registry import family_named, imported
 from ...domain.models.components import OnLoad
 from ...domain.models.spec import ModelSpec
 from ...domain.requests.inspection import Inspection
@@ -12,9 +13,6 @@ from ...domain.requests.rendering import MemorySavings, RawImage
 from ...domain.requests.request import GenerationRequest
 from ..device.precision import FileWeights, Precision
 from ..diffusion.load_context import Loading
-from ..sdxl.inspect import SdxlInspector
-from ..sdxl.load import load_model, weight_summary
-from ..sdxl.run import SdxlBatchedForward, SdxlRun
 
 
 class Run(Protocol):
@@ -86,27 +84,21 @@ class BatchedForward(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
-    """How models of one family are loaded and run. What `load` returns lists its `components`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamilyRuntime:
+    """How models of one family are loaded and run. The object that `load` returns lists its `components`."""
 
     load: Callable[[ModelSpec, Path, Precision, OnLoad, Loading], Any]
-    """From an entry and its files."""
-    weights: Callable[[ModelSpec, Path], FileWeights]
-    """What the files say of the weights that `load` would read."""
+    """Loads a model from its entry and its files."""
+    weight_summary: Callable[[ModelSpec, Path], FileWeights]
+    """Sums up the weights that `load` would read, from headers alone."""
     begin: Callable[[Any, GenerationRequest, MemorySavings, int], Run]
-    """From a model, a request, what is to be saved, and how many images go through the denoiser at once."""
+    """Begins a request on a model, with the savings of memory and the number of images that are denoised together."""
     batched_forward: Callable[[], BatchedForward]
     inspector: Callable[[ModelSpec, Path | None], Callable[[GenerationRequest], Inspection]]
-    """From an entry and its files, None where they are not on disk: what reads requests without any weights."""
+    """Makes a reader of requests from an entry and its files, None if they are not on disk; no weights are read."""
 
 
-FAMILIES = {
-    "sdxl": Family(
-        load=load_model,
-        weights=weight_summary,
-        begin=SdxlRun,
-        batched_forward=SdxlBatchedForward,
-        inspector=SdxlInspector,
-    )
-}
+def runtime_of(spec: ModelSpec) -> FamilyRuntime:
+    """Import the runtime of a model's family."""
+    return imported(family_named(spec.traits.family).runtime)

@@ -46,9 +46,9 @@ class ConfigInspector:
         files = self._snapshot(source) if isinstance(source, HubRepository) else source.path
         key = (spec.name, spec.version, files)
         if key not in self._opened:
-            from .family import FAMILIES  # here, because it imports torch
+            from .family import runtime_of  # here, because it imports torch
 
-            self._opened[key] = FAMILIES[spec.traits.family].inspector(spec, files)
+            self._opened[key] = runtime_of(spec).inspector(spec, files)
             while len(self._opened) > _KEPT:
                 self._opened.popitem(last=False)
         self._opened.move_to_end(key)

@@ -13,7 +13,7 @@ from ...domain.requests.request import GenerationRequest
 from ..device.out_of_memory import without_frames
 from ..device.peak_memory import Peak
 from ..device.timer import Lap, Stopwatch
-from .family import BatchedForward, Family, Run
+from .family import BatchedForward, FamilyRuntime, Run
 
 _PREVIEW_EVERY_S = 0.25
 """Nobody sees more pictures a second than that, and steps may be much shorter."""
@@ -23,7 +23,7 @@ _PREVIEW_EVERY_S = 0.25
 class Work:
     """One request on the engine."""
 
-    family: Family
+    family: FamilyRuntime
     networks: Any
     weights: int
     """Numbers in the model's weights."""

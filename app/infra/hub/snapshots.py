@@ -5,21 +5,9 @@ from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 
 from ...domain.errors import DownloadFailed
+from ...domain.families.family import Family
+from ...domain.families.registry import families
 from ...domain.models.spec import HubRepository
-
-_COMPONENTS = ("unet", "vae", "text_encoder", "text_encoder_2")
-
-
-_REQUIRED = (
-    "model_index.json",
-    "scheduler/scheduler_config.json",
-    *(f"{component}/config.json" for component in _COMPONENTS),
-)
-"""What diffusers itself cannot do without; a snapshot that lacks one of them is unfinished."""
-
-
-_TOKENIZER_FILE = re.compile(r"tokenizer(?:_2)?/[^/]+\.(?:json|txt)")
-
 
 _WEIGHTS = re.compile(
     r"(?:diffusion_pytorch_model|model)(?:\.(?P<variant>[^.]+?))?(?:-\d{5}-of-(?P<parts>\d{5}))?\.safetensors"
@@ -27,6 +15,11 @@ _WEIGHTS = re.compile(
 
 
 _INDEX = re.compile(r"(?:diffusion_pytorch_model|model)\.safetensors\.index(?:\.(?P<variant>[^.]+))?\.json")
+
+
+def assumed_family() -> Family:
+    """The family of repositories, which must be known before a file is downloaded: the first of the registry."""
+    return families()[0]
 
 
 def cached_snapshot(source: HubRepository, cache: Path | None) -> Path | None:
@@ -39,11 +32,12 @@ def cached_snapshot(source: HubRepository, cache: Path | None) -> Path | None:
     reference = repository / "refs" / revision
     commit = reference.read_text(encoding="utf-8").strip() if reference.is_file() else revision
     folder = repository / "snapshots" / commit
-    if not all((folder / name).is_file() for name in _REQUIRED):
+    family = assumed_family()
+    if not all((folder / name).is_file() for name in family.config_files):
         return None
     complete = all(
         _weights([file.name for file in (folder / component).iterdir() if file.is_file()], source.variant)
-        for component in _COMPONENTS
+        for component in family.components
     )
     return folder if complete else None
 
@@ -54,13 +48,13 @@ def wanted_files(names: Iterable[str], source: HubRepository) -> list[str]:
     Raises:
         DownloadFailed: a component has no such weights.
     """
-    names = list(names)
-    wanted = [name for name in names if name in _REQUIRED or _TOKENIZER_FILE.fullmatch(name)]
-    for component in _COMPONENTS:
+    names, family = list(names), assumed_family()
+    wanted = [name for name in names if name in family.config_files] + family.tokenizer_files(names)
+    for component in family.components:
         inside = [PurePosixPath(name).name for name in names if str(PurePosixPath(name).parent) == component]
         chosen = _weights(inside, source.variant)
         if not chosen:
-            raise DownloadFailed(_no_weights(source, component, inside))
+            raise DownloadFailed(_no_weights(source, family, component, inside))
         wanted += [f"{component}/{name}" for name in chosen]
     return wanted
 
@@ -80,15 +74,15 @@ def _weights(names: Collection[str], variant: str | None) -> list[str]:
     return []
 
 
-def _no_weights(source: HubRepository, component: str, names: Iterable[str]) -> str:
+def _no_weights(source: HubRepository, family: Family, component: str, names: Iterable[str]) -> str:
     offered = {match["variant"] for name in names if (match := _WEIGHTS.fullmatch(name))}
     if offered:
         variants = ", ".join(sorted(repr(variant) for variant in offered if variant is not None))
         missing = f"variant {source.variant!r}" if source.variant else "plain weights"
         return f"{source.repo} has no {missing} of its {component}. Set `variant` to one that it offers: {variants}."
     return (
-        f"{source.repo} has no .safetensors weights of its {component}. It must be an SDXL repository in the diffusers "
-        "layout; pickled weights (.bin, .ckpt) are never downloaded: convert them."
+        f"{source.repo} has no .safetensors weights of its {component}. It must be a repository of {family.title} in the "
+        "diffusers layout; pickled weights (.bin, .ckpt) are never downloaded: convert them."
     )
 
 

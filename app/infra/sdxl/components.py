@@ -12,8 +12,9 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from ...domain.families.sdxl.preview_factors import SDXL_PREVIEW
 from ...domain.models.components import Component
-from ...domain.models.spec import SDXL_PREVIEW, ModelTraits, PreviewFactors
+from ...domain.models.spec import ModelTraits, PreviewFactors
 from ..diffusion.fast_layers import make_lean
 from ..diffusion.phase_upsampling import upsample_by_phases
 from ..diffusion.prompt_cache import PromptCache

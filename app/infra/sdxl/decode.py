@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ...domain.errors import NotFinite
-from ...domain.memory.activation_estimate import tile_px
+from ...domain.families.latents import LATENT_SCALE
+from ...domain.families.sdxl.activations import tile_px
 from ...domain.requests.rendering import RawImage
-from ...domain.requests.request import LATENT_SCALE
 from ..diffusion.tiled_decode import decode_in_tiles
 from .components import SdxlModel
 

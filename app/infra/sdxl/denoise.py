@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...domain.families.latents import LATENT_SCALE
 from ...domain.models.spec import PredictionType
-from ...domain.requests.request import LATENT_SCALE, GenerationRequest
+from ...domain.requests.request import GenerationRequest
 from ..diffusion.latent_preview import denoised, signal_at
 from ..diffusion.prompt_kv_cache import PromptStates
 from ..diffusion.samplers import build_sampler, start, step_arguments

@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
+from ...domain.families.sdxl.preview_factors import SDXL_PREVIEW
 from ...domain.models.components import OnLoad
-from ...domain.models.spec import SDXL_PREVIEW, Checkpoint, ModelSpec, ModelTraits
+from ...domain.models.spec import Checkpoint, ModelSpec, ModelTraits
 from ..device.precision import FileWeights, Precision
 from ..diffusion.load_context import Loading
 from ..diffusion.prompt_cache import PromptCache

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from ...domain.families.sdxl.detection import NotServable
+from ...domain.families.reading import NotServable
 
 PICKLES = frozenset({".ckpt", ".pt", ".pth", ".bin", ".pkl"})
 _STEMS = ("diffusion_pytorch_model", "model")

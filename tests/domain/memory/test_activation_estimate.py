@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from litestar_diffusion.domain.families.sdxl.widths import SDXL_WIDTHS, Widths
 from litestar_diffusion.domain.memory.activation_calibration import ActivationCalibration
-from litestar_diffusion.domain.memory.activation_estimate import Demand, activation_nbytes, largest_size
-from litestar_diffusion.domain.models.spec import Widths
+from litestar_diffusion.domain.memory.activation_estimate import Demand, largest_size
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.rendering import NO_SAVINGS, MemorySavings
 from litestar_diffusion.domain.requests.request import GenerationRequest
@@ -24,6 +24,16 @@ SIDES = st.integers(8, 512).map(lambda eighth: eighth * 8)
 def request(width: int = 1024, height: int = 1024, guidance_scale: float = 7.5) -> GenerationRequest:
     said = GenerationParameters(prompt="x", guidance_scale=guidance_scale)
     return replace(resolve(said, SPEC, Limits(), random_seed=0).request, width=width, height=height)
+
+
+def activation_nbytes(
+    asked: GenerationRequest,
+    element_nbytes: int,
+    memory_savings: MemorySavings = NO_SAVINGS,
+    widths: Widths = SDXL_WIDTHS,
+) -> int:
+    spec = replace(SPEC, networks=widths)
+    return Demand(spec=spec, request=asked, element_nbytes=element_nbytes).predicted_nbytes(memory_savings)
 
 
 def demand(width: int = 1024, height: int = 1024) -> Demand:

@@ -91,7 +91,7 @@ def test_the_parameters_text_is_the_web_uis() -> None:
         guidance_scale=7.5,
         seed=0,
     )
-    first, second, third, settings = parameters_text(request, 0).split("\n")
+    first, second, third, settings = parameters_text(request, 0, 2).split("\n")
     assert (first, second, third) == ("a red circle", "on blue", "Negative prompt: text, blur")
     assert settings.startswith(
         "Steps: 25, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, Seed: 0, Size: 768x1024, Model: demo, "
@@ -100,15 +100,15 @@ def test_the_parameters_text_is_the_web_uis() -> None:
 
 
 def test_without_a_negative_prompt_there_is_no_line_for_it() -> None:
-    assert parameters_text(_request(negative_prompt=""), 1).count("\n") == 1
+    assert parameters_text(_request(negative_prompt=""), 1, 2).count("\n") == 1
 
 
 @pytest.mark.parametrize("fmt", ["png", "jpeg", "webp"])
 def test_the_web_uis_parser_reads_the_settings(fmt: OutputFormat) -> None:
     """Its pattern for one `name: value`, where a quoted value may hold commas and colons."""
     request = _request(prompt_2='say "hi", twice: \u732b', clip_skip=1, output_format=fmt)
-    queue = parameters_text(request, 5).split("\n")[-1]
-    pairs = dict(re.findall(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)', queue))
+    line = parameters_text(request, 5, 2).split("\n")[-1]
+    pairs = dict(re.findall(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)', line))
     assert pairs["Seed"] == "5"
     assert pairs["Clip skip"] == "3"
     assert msgspec.json.decode(pairs["Prompt 2"]) == 'say "hi", twice: \u732b'
@@ -117,8 +117,8 @@ def test_the_web_uis_parser_reads_the_settings(fmt: OutputFormat) -> None:
 
 def test_brackets_that_are_text_are_told_as_the_web_ui_tells_it() -> None:
     request = _request("a (red) circle")
-    assert "Emphasis" not in parameters_text(request, 1)
-    assert "Emphasis: None" in parameters_text(replace(request, prompt_weighting=False), 1)
+    assert "Emphasis" not in parameters_text(request, 1, 2)
+    assert "Emphasis: None" in parameters_text(replace(request, prompt_weighting=False), 1, 2)
 
 
 def _request(
@@ -148,6 +148,6 @@ def _request(
 
 
 def _receipt(request: GenerationRequest, seed: int) -> Receipt:
-    facts = image_facts(request, seed=seed, model_version="v7", shared_steps=False)
+    facts = image_facts(request, seed=seed, model_version="v7", shared_steps=False, clip_skip_base=2)
     assert list(facts) == [PARAMETERS_KEY, RECEIPT_KEY]
     return msgspec.json.decode(facts[RECEIPT_KEY], type=Receipt)

@@ -5,11 +5,17 @@ from pathlib import Path
 import pytest
 from diffusers.models.attention import BasicTransformerBlock
 
+from litestar_diffusion.domain.families.reading import NotServable
+from litestar_diffusion.domain.families.sdxl import configs
 from litestar_diffusion.domain.families.sdxl.configs import ComponentConfigs
-from litestar_diffusion.domain.families.sdxl.detection import NotServable
 from litestar_diffusion.domain.families.sdxl.key_tensors import COMPONENTS, ComponentName, component_problems
-from litestar_diffusion.infra.catalogue.component_configs import read_component_configs
+from litestar_diffusion.infra.catalogue.component_configs import config_reader
 from litestar_diffusion.infra.sdxl.components import SHIPPED_CONFIGS, build_network
+
+
+def read_component_configs(folder: Path) -> ComponentConfigs:
+    return configs.read_component_configs(config_reader(folder))
+
 
 MODELS = Path(__file__).parents[3] / "models"
 

@@ -13,7 +13,8 @@ import torch
 
 from litestar_diffusion.domain.dispatch.memory_fallbacks import FallbackResult, MemoryFallbacks
 from litestar_diffusion.domain.errors import Cancelled, GenerationFailed, InsufficientMemory, OutOfMemory
-from litestar_diffusion.domain.memory.activation_estimate import activation_nbytes, tile_px
+from litestar_diffusion.domain.families.sdxl.activations import tile_px
+from litestar_diffusion.domain.memory.activation_estimate import Demand
 from litestar_diffusion.domain.memory.budget import Budget
 from litestar_diffusion.domain.memory.pool import ModelPool
 from litestar_diffusion.domain.models.spec import ModelSpec
@@ -252,5 +253,6 @@ def test_the_peak_on_a_gpu_is_observed() -> None:
     spec: ModelSpec = spec_of()
     observed = asyncio.run(scenario()).activation_nbytes
     assert observed is not None
-    predicted = activation_nbytes(request(spec, width=1024, height=1024), 4, NO_SAVINGS, spec.widths)
+    asked = request(spec, width=1024, height=1024)
+    predicted = Demand(spec=spec, request=asked, element_nbytes=4).predicted_nbytes(NO_SAVINGS)
     assert predicted / 2 < observed < predicted * 2

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from litestar_diffusion.domain.models.spec import SDXL_PREVIEW, ModelSpec, PreviewFactors
+from litestar_diffusion.domain.families.sdxl.preview_factors import SDXL_PREVIEW
+from litestar_diffusion.domain.models.spec import ModelSpec, PreviewFactors
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.rendering import RawImage
 from litestar_diffusion.domain.requests.request import GenerationRequest
@@ -31,6 +32,7 @@ from litestar_diffusion.infra.sdxl.decode import decode
 from litestar_diffusion.infra.sdxl.denoise import Forward, ImageDenoise
 from litestar_diffusion.infra.sdxl.load import load_model
 from litestar_diffusion.infra.sdxl.text import encode
+from tests.catalogues import found
 from training.drawing import draw
 from training.reading import Reading, read_picture
 from training.scenes import held_out_scenes
@@ -42,7 +44,7 @@ CLOSE = 9.0
 
 
 def spec_of(name: str) -> ModelSpec:
-    return ModelCatalogue(directories=[MODELS], overrides={}, hub=(), hub_cache=MODELS / "none").get(name)
+    return found(ModelCatalogue(directories=[MODELS], overrides={}, hub=(), hub_cache=MODELS / "none"), name)
 
 
 @pytest.fixture(scope="module", params=["demo", "demo-vpred"])

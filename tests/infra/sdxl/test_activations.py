@@ -7,13 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from litestar_diffusion.domain.memory.activation_estimate import activation_nbytes, step_nbytes
-from litestar_diffusion.domain.models.spec import Widths
-from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
-from litestar_diffusion.domain.requests.resolution import resolve
+from litestar_diffusion.domain.families.family import ImageShape
+from litestar_diffusion.domain.families.sdxl.activations import activation_nbytes, step_nbytes
+from litestar_diffusion.domain.families.sdxl.widths import Widths
 from litestar_diffusion.infra.diffusion.prompt_kv_cache import PromptStates
 from litestar_diffusion.infra.sdxl.components import SHIPPED_CONFIGS, build_network
-from litestar_diffusion.testing import model
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 SIDES_PX = [512, 768, 1024]
@@ -21,8 +19,7 @@ SIDES_PX = [512, 768, 1024]
 
 def predicted(of: Callable[..., int], side_px: int) -> int:
     """For one row in a 16-bit dtype."""
-    said = GenerationParameters(prompt="x", guidance_scale=1.0, width=side_px, height=side_px)
-    return of(resolve(said, model("a"), Limits(), random_seed=0).request, 2)
+    return of(ImageShape(width_px=side_px, height_px=side_px, guided=False, element_nbytes=2))
 
 
 def observed(work: Callable[[], object]) -> int:
@@ -91,7 +88,5 @@ def test_the_keys_and_values_that_are_kept_are_counted_exactly(rows: int) -> Non
     states = PromptStates()
     denoise(build_network("unet", SHIPPED_CONFIGS).to(torch.bfloat16), 512, rows, states)
     none, wide = Widths(prompt=0), Widths()
-    counted = predicted(
-        lambda asked, size: step_nbytes(asked, size, widths=wide) - step_nbytes(asked, size, widths=none), 512
-    )
+    counted = predicted(lambda shape: step_nbytes(shape, wide) - step_nbytes(shape, none), 512)
     assert states.nbytes == rows * counted

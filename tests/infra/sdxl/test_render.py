@@ -35,7 +35,9 @@ def ignore(*_: Any) -> None:
 
 def spec_of(name: str = "demo", **stated: Any) -> ModelSpec:
     overrides = {name: ModelOverrides(**stated)}
-    return ModelCatalogue(directories=[MODELS], overrides=overrides, hub=(), hub_cache=MODELS / "none").get(name)
+    return asyncio.run(
+        ModelCatalogue(directories=[MODELS], overrides=overrides, hub=(), hub_cache=MODELS / "none").find(name)
+    )
 
 
 def request(spec: ModelSpec, **parameters: Any) -> GenerationRequest:
@@ -154,6 +156,7 @@ def refuse(*arguments, **options):
 socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = socket.create_connection = refuse
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[3])!r})
+from tests.catalogues import found
 from tests.infra.sdxl.test_render import image_of, spec_of, ignore, MODELS
 from litestar_diffusion.infra.device.precision import Precision
 from litestar_diffusion.infra.sdxl.load import load_model

@@ -1,11 +1,12 @@
 """What the configs of a model's components say, as far as a header can be checked against it; SDXL's own by default."""
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec import Meta
 
-from ...models.spec import Widths
+from ..reading import NotServable, ReadConfig
+from .widths import Widths
 
 
 class UnetConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,3 +95,30 @@ class ComponentConfigs(msgspec.Struct, frozen=True, kw_only=True):
             prompt=self.unet.prompt_channels,
             vae=vae[min(1, len(vae) - 1)],
         )
+
+
+_T = TypeVar("_T", bound=msgspec.Struct)
+_SHIPPED = ComponentConfigs()
+
+
+def read_component_configs(read: ReadConfig) -> ComponentConfigs:
+    """Read the configs of all components; SDXL's own for those that are absent.
+
+    Raises:
+        NotServable: one of them is not as it should be.
+    """
+    return ComponentConfigs(
+        unet=_read(read, "unet/config.json", UnetConfig) or _SHIPPED.unet,
+        vae=_read(read, "vae/config.json", VaeConfig) or _SHIPPED.vae,
+        text_encoder=_read(read, "text_encoder/config.json", TextEncoderConfig) or _SHIPPED.text_encoder,
+        text_encoder_2=_read(read, "text_encoder_2/config.json", TextEncoderConfig) or _SHIPPED.text_encoder_2,
+        sampler=_read(read, "scheduler/scheduler_config.json", SamplerConfig) or _SHIPPED.sampler,
+    )
+
+
+def _read(read: ReadConfig, name: str, struct: type[_T]) -> _T | None:
+    content = read(name)
+    try:
+        return None if content is None else msgspec.json.decode(content, type=struct)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise NotServable(f"{name} is not as it should be: {error}.") from error

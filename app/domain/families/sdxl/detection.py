@@ -3,19 +3,18 @@
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 
-import msgspec
+from ...models.spec import ModelTraits, PredictionType
+from ..distillation import FewStepReading, read_few_step
+from ..latents import LATENT_SCALE
+from ..reading import PREDICTION_TITLES, DiffusersFolder, NotServable, Reading, Shapes
+from .configs import ComponentConfigs, SamplerConfig, read_component_configs
+from .key_tensors import COMPONENTS, TITLES, checkpoint_problems, component_problems, join_problems
+from .unsupported import lookalike, unsupported_variant
 
-from ...models.spec import SDXL_WIDTHS, FewStep, ModelOverrides, ModelTraits, PredictionType, Widths
-from ..distillation import USUAL_STEPS, FewStepReading, read_few_step
-from ..unsupported import lookalike, unsupported_variant
-from .configs import ComponentConfigs, SamplerConfig
-from .key_tensors import Shapes, checkpoint_problems, join_problems
-
+NAME = "sdxl"
 _SIZE_PX = 1024
 _TURBO_SIZE_PX = 512
-_LATENT_SCALE = 8
 _SIZE_STEP_PX = 64
 _PREDICTIONS: dict[str, PredictionType] = {
     "epsilon": "epsilon",
@@ -26,26 +25,14 @@ _PREDICTIONS: dict[str, PredictionType] = {
     "v_pred": "v_prediction",
     "vpred": "v_prediction",
 }
-_TITLES: dict[PredictionType, str] = {"epsilon": "epsilon prediction", "v_prediction": "v-prediction"}
 _ZERO_SNR_KEYS = ("modelspec.zero_terminal_snr", "ss_zero_terminal_snr")
+_TURBO_ORIGINAL = re.compile(r"(?<![a-z])sd ?xl ?turbo")
+"""SDXL-Turbo itself, made for 512 pixels, rather than a fine-tune after its example."""
 _SAYS_V = re.compile(r"(?<![a-z])v[ _-]?pred", re.IGNORECASE)
 
 
-class NotServable(ValueError):
-    """The files are of something else than an SDXL base model; the message says what, and what to do."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """Traits, and how each was found, in words."""
-
-    traits: ModelTraits
-    evidence: tuple[str, ...]
-    widths: Widths = SDXL_WIDTHS
-
-
-def read_checkpoint(shapes: Shapes, metadata: Mapping[str, str], name: str, configs: ComponentConfigs) -> Reading:
-    """The traits of a single-file checkpoint.
+def read_header(shapes: Shapes, metadata: Mapping[str, str], name: str, configs: ComponentConfigs) -> Reading:
+    """Read the traits of a single-file checkpoint.
 
     Args:
         shapes: every tensor of the header.
@@ -62,10 +49,10 @@ def read_checkpoint(shapes: Shapes, metadata: Mapping[str, str], name: str, conf
 
 
 def read_pipeline(pipeline: str, configs: ComponentConfigs, *names: str) -> Reading:
-    """The traits of a diffusers folder.
+    """Read the traits of a pipeline.
 
     Args:
-        pipeline: the class that its `model_index.json` names.
+        pipeline: class that its `model_index.json` names.
         configs: of its components.
         names: what it is called, most telling first.
 
@@ -73,35 +60,32 @@ def read_pipeline(pipeline: str, configs: ComponentConfigs, *names: str) -> Read
         NotServable: it is not an SDXL text-to-image pipeline.
     """
     _refuse_other_pipelines(pipeline, configs)
-    few_step = _few_step_of_names(names)
-    return _reading(f"SDXL base: model_index.json describes a {pipeline}", {}, {}, few_step, configs, " ".join(names))
+    kind = f"SDXL base: model_index.json describes a {pipeline}"
+    return _reading(kind, {}, {}, _few_step_of_names(names), configs, " ".join(names))
+
+
+def read_folder(folder: DiffusersFolder) -> Reading:
+    """Read the traits of a diffusers folder.
+
+    Raises:
+        NotServable: it is not an SDXL text-to-image pipeline, or parts of it are missing or have the wrong size.
+    """
+    configs = read_component_configs(folder.read_config)
+    reading = read_pipeline(folder.pipeline, configs, *folder.names)
+    _refuse_left_out(folder)
+    for component in COMPONENTS:
+        problems = component_problems(component, folder.read_shapes(component), configs)
+        if problems:
+            raise NotServable(
+                f"its {TITLES[component]} does not fit {component}/config.json: {join_problems(problems)}."
+            )
+    return reading
 
 
 def read_names(*names: str) -> Reading:
-    """What the names of a repository suggest that has not been downloaded yet."""
+    """Guess the traits of a repository that has not been downloaded yet from its names."""
     guessed = "SDXL base, by assumption: it has not been downloaded yet, so only its name is known"
     return _reading(guessed, {}, {}, _few_step_of_names(names), ComponentConfigs(), " ".join(names))
-
-
-def apply_overrides(reading: Reading, overrides: ModelOverrides, origin: str) -> Reading:
-    """Traits as a person states them; `origin` says where, for the evidence."""
-    stated: dict[str, object] = {}
-    evidence: list[str] = []
-    if overrides.prediction_type is not None:
-        stated["prediction_type"] = overrides.prediction_type
-        evidence.append(f"{_TITLES[overrides.prediction_type]}: {origin} says so")
-    if overrides.zero_snr is not None:
-        stated["zero_snr"] = overrides.zero_snr
-        evidence.append(f"{'' if overrides.zero_snr else 'no '}zero terminal SNR: {origin} says so")
-    if overrides.few_step is not None:
-        stated["few_step"] = _stated_few_step(overrides, reading.traits.few_step)
-        evidence.append(
-            f"{f'few-step ({overrides.few_step})' if overrides.few_step else 'not few-step'}: {origin} says so"
-        )
-    if not stated:
-        return reading
-    traits = msgspec.structs.replace(reading.traits, **stated)
-    return replace(reading, traits=traits, evidence=(*evidence, *reading.evidence))
 
 
 def _refuse_unfit(shapes: Shapes, configs: ComponentConfigs) -> None:
@@ -136,6 +120,21 @@ def _refuse_other_pipelines(pipeline: str, configs: ComponentConfigs) -> None:
         raise NotServable("its UNet takes the guidance scale as an input (an LCM model); that is not served.")
 
 
+def _refuse_left_out(folder: DiffusersFolder) -> None:
+    if folder.parts.get("text_encoder_2") is not None and _is_left_out(folder, "text_encoder"):
+        raise NotServable("this is the SDXL refiner, which only reworks finished images. Use an SDXL base model.")
+    for component in COMPONENTS:
+        if _is_left_out(folder, component):
+            raise NotServable(f"its model_index.json leaves out the {TITLES[component]}.")
+        if folder.read_config(f"{component}/config.json") is None:
+            raise NotServable(f"{component}/config.json is missing. Download the whole folder.")
+
+
+def _is_left_out(folder: DiffusersFolder, component: str) -> bool:
+    part = folder.parts.get(component)
+    return part is None or None in part
+
+
 def _reading(
     kind: str,
     shapes: Shapes,
@@ -147,9 +146,15 @@ def _reading(
     prediction, how_predicted = _prediction_type(shapes, metadata, configs.sampler)
     zero_snr, how_zero = _zero_snr(shapes, metadata, configs.sampler)
     size_px, how_size = _size_px(metadata, few_step, configs)
-    traits = ModelTraits(prediction_type=prediction, zero_snr=zero_snr, few_step=few_step.few_step, size_px=size_px)
+    traits = ModelTraits(
+        family=NAME,
+        prediction_type=prediction,
+        zero_snr=zero_snr,
+        few_step=few_step.few_step,
+        size_px=size_px,
+    )
     evidence = (kind, how_predicted, how_zero, few_step.evidence, how_size, *_doubts(prediction, name))
-    return Reading(traits=traits, evidence=evidence, widths=configs.widths)
+    return Reading(traits=traits, evidence=evidence, networks=configs.widths)
 
 
 def _prediction_type(shapes: Shapes, metadata: Mapping[str, str], sampler: SamplerConfig) -> tuple[PredictionType, str]:
@@ -158,7 +163,7 @@ def _prediction_type(shapes: Shapes, metadata: Mapping[str, str], sampler: Sampl
     stated = metadata.get("modelspec.prediction_type", "").lower()
     if stated in _PREDICTIONS:
         found = _PREDICTIONS[stated]
-        return found, f"{_TITLES[found]}: modelspec.prediction_type is {stated!r}"
+        return found, f"{PREDICTION_TITLES[found]}: modelspec.prediction_type is {stated!r}"
     if sampler.prediction_type is None:
         return "epsilon", "epsilon prediction: nothing says otherwise (no key v_pred, no modelspec.prediction_type)"
     if sampler.prediction_type not in _PREDICTIONS:
@@ -166,7 +171,7 @@ def _prediction_type(shapes: Shapes, metadata: Mapping[str, str], sampler: Sampl
             f"its scheduler_config.json says that it predicts {sampler.prediction_type!r}; that is not served."
         )
     found = _PREDICTIONS[sampler.prediction_type]
-    return found, f"{_TITLES[found]}: its scheduler_config.json says so"
+    return found, f"{PREDICTION_TITLES[found]}: its scheduler_config.json says so"
 
 
 def _zero_snr(shapes: Shapes, metadata: Mapping[str, str], sampler: SamplerConfig) -> tuple[bool, str]:
@@ -182,14 +187,14 @@ def _zero_snr(shapes: Shapes, metadata: Mapping[str, str], sampler: SamplerConfi
 
 def _size_px(metadata: Mapping[str, str], few_step: FewStepReading, configs: ComponentConfigs) -> tuple[int, str]:
     if configs.unet.sample_size is not None:
-        size_px = configs.unet.sample_size * _LATENT_SCALE
+        size_px = configs.unet.sample_size * LATENT_SCALE
         return size_px, f"{size_px} pixels: its unet/config.json says so"
     resolution = re.fullmatch(r"(\d{2,5})x(\d{2,5})", metadata.get("modelspec.resolution", ""))
     if resolution is not None:
         side = math.sqrt(int(resolution[1]) * int(resolution[2]))
         size_px = max(round(side / _SIZE_STEP_PX), 1) * _SIZE_STEP_PX
         return size_px, f"{size_px} pixels: modelspec.resolution is {resolution[0]}"
-    if few_step.original_turbo:
+    if _TURBO_ORIGINAL.search(few_step.words):
         return _TURBO_SIZE_PX, f"{_TURBO_SIZE_PX} pixels, as SDXL-Turbo itself"
     return _SIZE_PX, f"{_SIZE_PX} pixels, as SDXL"
 
@@ -205,13 +210,3 @@ def _doubts(prediction: PredictionType, name: str) -> Iterator[str]:
 def _few_step_of_names(names: tuple[str, ...]) -> FewStepReading:
     readings = [read_few_step({}, name) for name in names]
     return next((reading for reading in readings if reading.few_step is not None), readings[0])
-
-
-def _stated_few_step(overrides: ModelOverrides, found: FewStep | None) -> FewStep | None:
-    """The kind that a person states; its steps too, or else those of the name, or else the usual ones."""
-    if not overrides.few_step:
-        return None
-    named = found.steps if found is not None and found.kind == overrides.few_step else None
-    return FewStep(
-        kind=overrides.few_step, steps=overrides.num_inference_steps or named or USUAL_STEPS[overrides.few_step]
-    )

@@ -1,13 +1,11 @@
 """The tensors by which a header is checked: one or a few for each size that the component configs promise."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from ..reading import Shapes
 from .configs import ComponentConfigs, TextEncoderConfig, UnetConfig, VaeConfig
-
-Shapes = Mapping[str, tuple[int, ...]]
-"""Tensor names and shapes."""
 
 ComponentName = Literal["unet", "vae", "text_encoder", "text_encoder_2"]
 COMPONENTS: tuple[ComponentName, ...] = ("unet", "vae", "text_encoder", "text_encoder_2")

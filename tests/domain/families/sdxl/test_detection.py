@@ -2,6 +2,7 @@
 
 import pytest
 
+from litestar_diffusion.domain.families.reading import NotServable, Reading, apply_overrides
 from litestar_diffusion.domain.families.sdxl.configs import (
     ComponentConfigs,
     SamplerConfig,
@@ -9,14 +10,7 @@ from litestar_diffusion.domain.families.sdxl.configs import (
     UnetConfig,
     VaeConfig,
 )
-from litestar_diffusion.domain.families.sdxl.detection import (
-    NotServable,
-    Reading,
-    apply_overrides,
-    read_checkpoint,
-    read_names,
-    read_pipeline,
-)
+from litestar_diffusion.domain.families.sdxl.detection import read_header, read_names, read_pipeline
 from litestar_diffusion.domain.models.spec import FewStep, ModelOverrides
 from tests.headers import SDXL, Shapes
 
@@ -28,7 +22,7 @@ def reading(
     extra: Shapes | None = None, name: str = "model", configs: ComponentConfigs = BASE, **metadata: str
 ) -> Reading:
     stated = {key.replace("__", "."): value for key, value in metadata.items()}
-    return read_checkpoint({**SDXL, **(extra or {})}, stated, name, configs)
+    return read_header({**SDXL, **(extra or {})}, stated, name, configs)
 
 
 def test_a_plain_checkpoint() -> None:
@@ -40,8 +34,8 @@ def test_v_prediction_and_zero_snr_by_their_keys() -> None:
     found = reading({"v_pred": (), "ztsnr": ()})
     assert found.traits.prediction_type == "v_prediction"
     assert found.traits.zero_snr
-    assert any("the key v_pred" in queue for queue in found.evidence)
-    assert any("the key ztsnr" in queue for queue in found.evidence)
+    assert any("the key v_pred" in line for line in found.evidence)
+    assert any("the key ztsnr" in line for line in found.evidence)
 
 
 @pytest.mark.parametrize("spelling", ["v", "v_prediction", "V-Prediction"])
@@ -66,8 +60,8 @@ def test_the_header_beats_the_config_beside_the_file_and_the_config_beats_silenc
 def test_a_name_alone_makes_no_v_prediction_but_raises_a_doubt() -> None:
     found = reading(name="noobaiXL_vPred10")
     assert found.traits.prediction_type == "epsilon"
-    assert any("prediction_type" in queue and "sidecar" in queue for queue in found.evidence)
-    assert not any("sidecar" in queue for queue in reading(name="vprecise").evidence)
+    assert any("prediction_type" in line and "sidecar" in line for line in found.evidence)
+    assert not any("sidecar" in line for line in reading(name="vprecise").evidence)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +119,7 @@ def test_what_a_person_states_beats_what_is_found_and_the_evidence_says_so() -> 
         found, ModelOverrides(prediction_type="epsilon", zero_snr=False, few_step=False), "the sidecar"
     )
     assert (stated.traits.prediction_type, stated.traits.zero_snr, stated.traits.few_step) == ("epsilon", False, None)
-    assert all("the sidecar says so" in queue for queue in stated.evidence[:3])
+    assert all("the sidecar says so" in line for line in stated.evidence[:3])
 
 
 @pytest.mark.parametrize(
@@ -176,7 +170,7 @@ def test_nothing_stated_changes_nothing() -> None:
 )
 def test_what_is_not_sdxl_base_is_recognised(shapes: Shapes, what: str) -> None:
     with pytest.raises(NotServable, match=what):
-        read_checkpoint(shapes, {}, "model", BASE)
+        read_header(shapes, {}, "model", BASE)
 
 
 @pytest.mark.parametrize(
@@ -190,15 +184,15 @@ def test_what_is_not_sdxl_base_is_recognised(shapes: Shapes, what: str) -> None:
 def test_missing_parts_are_named(prefix: str, what: str) -> None:
     shapes = {key: shape for key, shape in SDXL.items() if not key.startswith(prefix)}
     with pytest.raises(NotServable, match=f"it lacks its {what}. Use a full SDXL checkpoint"):
-        read_checkpoint(shapes, {}, "model", BASE)
+        read_header(shapes, {}, "model", BASE)
 
 
 @pytest.mark.parametrize("key", SDXL)
 def test_wrong_shapes_and_missing_tensors_are_named(key: str) -> None:
     with pytest.raises(NotServable, match=r"is needed.*<name>\.config"):
-        read_checkpoint({**SDXL, key: (7,) * len(SDXL[key])}, {}, "model", BASE)
+        read_header({**SDXL, key: (7,) * len(SDXL[key])}, {}, "model", BASE)
     with pytest.raises(NotServable, match="is missing"):
-        read_checkpoint({name: shape for name, shape in SDXL.items() if name != key}, {}, "model", BASE)
+        read_header({name: shape for name, shape in SDXL.items() if name != key}, {}, "model", BASE)
 
 
 def test_stray_tensors_do_not_hide_a_whole_model() -> None:
@@ -236,11 +230,11 @@ def test_a_small_variant_fits_its_own_configs_alone() -> None:
         "conditioner.embedders.1.model.positional_embedding": (77, 96),
         "conditioner.embedders.1.model.transformer.resblocks.1.mlp.c_fc.weight": (384, 96),
     }
-    assert read_checkpoint(shapes, {}, "small", small).traits.size_px == 128
+    assert read_header(shapes, {}, "small", small).traits.size_px == 128
     with pytest.raises(NotServable):
-        read_checkpoint(shapes, {}, "small", BASE)
+        read_header(shapes, {}, "small", BASE)
     with pytest.raises(NotServable):
-        read_checkpoint(SDXL, {}, "large", small)
+        read_header(SDXL, {}, "large", small)
 
 
 def test_a_folder_is_told_by_its_configs() -> None:

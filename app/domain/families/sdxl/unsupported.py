@@ -1,9 +1,10 @@
-"""Recognises by tensor names what people put into a models folder by mistake, so that the refusal can say what it is."""
+"""Recognises, by tensor names, files that are put into a models folder by mistake, so that the refusal can say what they are."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .sdxl.key_tensors import PREFIXES, Shapes
+from ..reading import Shapes
+from .key_tensors import PREFIXES
 
 _UNET = PREFIXES["unet"]
 _FIRST_CONVOLUTION = f"{_UNET}input_blocks.0.0.weight"

@@ -1,0 +1,80 @@
+"""SDXL as a family."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+from ...models.spec import ModelTraits
+from ..family import Defaults, ImageShape
+from ..latents import LATENT_SCALE
+from ..reading import CheckpointFile, DiffusersFolder, Reading
+from . import activations, detection
+from .configs import read_component_configs
+from .key_tensors import COMPONENTS, PREFIXES, TITLES
+from .widths import SDXL_WIDTHS, Widths
+
+_STEPS = 25
+_GUIDANCE = 7.5
+_FEW_STEP_SAMPLERS = {"lcm": "lcm", "dmd2": "lcm", "turbo": "euler_a"}
+_TOKENIZER_FILE = re.compile(r"tokenizer(?:_2)?/[^/]+\.(?:json|txt)")
+
+
+class SdxlFamily:
+    """Fulfils `Family`."""
+
+    name = detection.NAME
+    title = "SDXL"
+    runtime = "litestar_diffusion.infra.sdxl.runtime:SDXL"
+    components: Mapping[str, str] = {name: TITLES[name] for name in COMPONENTS}
+    config_files = (
+        "model_index.json",
+        "scheduler/scheduler_config.json",
+        *(f"{component}/config.json" for component in COMPONENTS),
+    )
+    size_multiple_px = LATENT_SCALE
+    clip_skip_base = 2  # the web UI counts from 1, from the end; SDXL's usual layer is the last but one
+
+    def read_checkpoint(self, file: CheckpointFile) -> Reading:
+        """Recognise a single file; see `Family`."""
+        configs = read_component_configs(file.read_config)
+        return detection.read_header(file.shapes, file.metadata, file.name, configs)
+
+    def read_folder(self, folder: DiffusersFolder) -> Reading:
+        """Recognise a folder; see `Family`."""
+        return detection.read_folder(folder)
+
+    def assume(self, names: tuple[str, ...]) -> Reading:
+        """Guess the traits of a repository that has not been downloaded."""
+        return detection.read_names(*names)
+
+    def component_of(self, tensor: str) -> str | None:
+        """Component that a tensor of a single file belongs to."""
+        return next((name for name in COMPONENTS if tensor.startswith(PREFIXES[name])), None)
+
+    def tokenizer_files(self, names: Iterable[str]) -> list[str]:
+        """Vocabularies and merges of both tokenizers."""
+        return [name for name in names if _TOKENIZER_FILE.fullmatch(name)]
+
+    def defaults(self, traits: ModelTraits) -> Defaults:
+        """Default parameters: few steps without guidance for a distilled model."""
+        few_step = traits.few_step
+        return Defaults(
+            steps=few_step.steps if few_step else _STEPS,
+            guidance_scale=0.0 if few_step else _GUIDANCE,
+            sampler=_FEW_STEP_SAMPLERS.get(few_step.kind, "euler") if few_step else "euler",
+            timestep_spacing="trailing" if few_step or traits.zero_snr else None,
+        )
+
+    def activation_nbytes(self, shape: ImageShape, networks: object) -> int:
+        """Peak bytes beside the weights while one image is made."""
+        return activations.activation_nbytes(shape, _widths(networks))
+
+    def step_nbytes(self, shape: ImageShape, networks: object) -> int:
+        """Peak bytes beside the weights while one image is denoised."""
+        return activations.step_nbytes(shape, _widths(networks))
+
+
+def _widths(networks: object) -> Widths:
+    return networks if isinstance(networks, Widths) else SDXL_WIDTHS
+
+
+SDXL = SdxlFamily()
