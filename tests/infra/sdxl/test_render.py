@@ -35,9 +35,8 @@ def ignore(*_: Any) -> None:
 
 def spec_of(name: str = "demo", **stated: Any) -> ModelSpec:
     overrides = {name: ModelOverrides(**stated)}
-    return asyncio.run(
-        ModelCatalogue(directories=[MODELS], overrides=overrides, hub=(), hub_cache=MODELS / "none").find(name)
-    )
+    known = ModelCatalogue(directories=[MODELS], overrides=overrides, hub=(), hub_cache=MODELS / "none")
+    return found(known, name)
 
 
 def request(spec: ModelSpec, **parameters: Any) -> GenerationRequest:
