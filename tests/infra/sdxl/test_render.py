@@ -25,6 +25,7 @@ from litestar_diffusion.infra.sdxl import decode as decoding
 from litestar_diffusion.infra.sdxl.components import SdxlModel
 from litestar_diffusion.infra.sdxl.load import load_model
 from litestar_diffusion.infra.sdxl.render import render
+from tests.catalogues import found
 
 MODELS = Path(__file__).parents[3] / "models"
 
