@@ -4,26 +4,26 @@
     ├── InvalidRequest            the client's parameters are wrong; carries every offending field
     ├── UnknownModel              no catalogue entry has this name
     ├── UnusableModel             the entry exists, its files cannot be used
-    ├── LoadFailed                the files looked right, loading them failed
-    │   └── DownloadFailed        the Hub did not deliver
-    ├── InsufficientMemory        it does not fit into the budget, now or ever
-    ├── OutOfMemory               the device ran out of memory at work; the ladder of `ladder` takes it from there
-    ├── QueueFull                 too many requests wait already
-    ├── TooManyRequests           too many requests of one client wait already
-    ├── WaitedTooLong             it did not begin to run in time
-    ├── EngineStuck               the device has stopped moving
+    ├── LoadFailed                loading failed, although the files are valid
+    │   └── DownloadFailed        the Hub did not deliver the files
+    ├── InsufficientMemory        the request does not fit into the memory budget
+    ├── OutOfMemory               the device ran out of memory while it worked; handled by `dispatch.memory_fallbacks`
+    ├── QueueFull                 too many requests are waiting
+    ├── TooManyRequests           too many requests of one client are waiting
+    ├── WaitedTooLong             the request did not begin to run in time
+    ├── EngineStuck               the device has finished no step for too long
     ├── UnknownJob                no job has this id
-    ├── ExpiredJob                the job ended too long ago
-    ├── IdempotencyConflict       the key came with another body before
-    ├── ModelInUse                the operation must wait until running requests are done
-    ├── GenerationFailed          the engine failed while making the image
-    │   └── NotFinite             the image held NaN or Inf, in full precision too
-    ├── Cancelled                 nobody waits for the result any more
-    ├── ShuttingDown              the server is going down
+    ├── ExpiredJob                the job is no longer kept
+    ├── IdempotencyConflict       the idempotency key was sent before with another body
+    ├── ModelInUse                the operation must wait until running requests have ended
+    ├── GenerationFailed          the engine failed to make the image
+    │   └── NotFinite             the image holds NaN or Inf, in float32 too
+    ├── Cancelled                 the client cancelled the request, or disconnected
+    ├── ShuttingDown              the server is shutting down
     └── InvalidSettings           settings.toml, a sidecar or the environment is wrong
 
-Every error has a stable `code` for programs, a `title` for people, and a message that says what to do next.
-HTTP statuses are not known here: the web layer owns the one table that maps errors to them.
+Every error has a stable `code` for programs, a `title` for people, and a message that names the limit, its setting and the
+next step. HTTP statuses are not known here: the table in `web.http.problems` maps errors to them.
 """
 
 from collections.abc import Sequence
@@ -33,19 +33,19 @@ import msgspec
 
 
 class FieldError(msgspec.Struct, frozen=True, kw_only=True):
-    """One offending value: where it stands, what is wrong with it, what is allowed."""
+    """One offending field of a request or a settings file."""
 
     field: str
     """Dotted path, such as `width` or `server.port`."""
     message: str
-    """What is allowed, in words."""
+    """Allowed values, and the value that was sent."""
 
     def __str__(self) -> str:
         return f"{self.field}: {self.message}"
 
 
 class DiffusionError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base class of every error that this package raises on purpose."""
 
     code: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "Internal error"
@@ -56,7 +56,7 @@ class DiffusionError(Exception):
 
 
 class InvalidRequest(DiffusionError):
-    """The parameters are wrong; `errors` names every one of them."""
+    """The parameters are wrong; `errors` names every offending field."""
 
     code = "invalid_request"
     title = "The request is not valid"
@@ -67,13 +67,13 @@ class InvalidRequest(DiffusionError):
 
 
 class UnknownModel(DiffusionError):
-    """No model has this name; `available` lists those that exist."""
+    """No model has this name; `available` lists the names that exist."""
 
     code = "unknown_model"
     title = "There is no such model"
 
     def __init__(self, name: str, available: Sequence[str]) -> None:
-        names = ", ".join(available) or "none at all"
+        names = ", ".join(available) or "none"
         super().__init__(f"There is no model named {name!r}. Available: {names}.")
         self.name = name
         self.available = tuple(available)
@@ -92,21 +92,21 @@ class UnusableModel(DiffusionError):
 
 
 class LoadFailed(DiffusionError):
-    """Loading failed for a reason that does not lie in the files."""
+    """Loading failed for a reason other than the content of the files."""
 
     code = "load_failed"
     title = "The model could not be loaded"
 
 
 class DownloadFailed(LoadFailed):
-    """The Hub did not deliver: no network, no such repository, no permission, no space."""
+    """The Hub did not deliver: no network, no such repository, no permission, or no disk space."""
 
     code = "download_failed"
     title = "The model could not be downloaded"
 
 
 class InsufficientMemory(DiffusionError):
-    """The request does not fit into memory; `largest_size`, in pixels, is what would, in the same shape."""
+    """The request does not fit into memory; `largest_size` is the largest size of the same shape that would."""
 
     code = "insufficient_memory"
     title = "Not enough memory"
@@ -124,13 +124,13 @@ class InsufficientMemory(DiffusionError):
         self.needed_nbytes = needed_nbytes
         self.available_nbytes = available_nbytes
         self.largest_size = largest_size
-        """Width and height; None where no size fits, or where the size is not to blame."""
+        """Width and height in pixels; None if no size fits, or if the size is not the cause."""
         self.savings = tuple(savings)
-        """What was tried to save memory; see `ladder`."""
+        """Memory fallbacks that were tried."""
 
 
 class OutOfMemory(DiffusionError):
-    """The device ran out of memory at work. Never reaches a client: see `ladder`."""
+    """The device ran out of memory while it worked. Never reaches a client: see `dispatch.memory_fallbacks`."""
 
     code = "out_of_memory"
     title = "The device ran out of memory"
@@ -140,7 +140,7 @@ class OutOfMemory(DiffusionError):
         self.stage = stage
         """`place`, `encode`, `denoise` or `decode`."""
         self.free_nbytes = free_nbytes
-        """Bytes that the device had left beside the weights, where it tells."""
+        """Bytes that the device had left beside the weights; None if it does not report them."""
 
 
 class QueueFull(DiffusionError):
@@ -149,21 +149,25 @@ class QueueFull(DiffusionError):
     code = "queue_full"
     title = "Too many requests are waiting"
 
-    def __init__(self, waiting: int, retry_after_s: int) -> None:
-        super().__init__(f"{waiting} requests are waiting already. Try again in about {retry_after_s} seconds.")
+    def __init__(
+        self, count: int, retry_after_s: int, *, state: str = "waiting", setting: str = "limits.max_waiting"
+    ) -> None:
+        super().__init__(
+            f"The server has {_requests(count, state)}, its limit ({setting}). Try again in about {retry_after_s} seconds."
+        )
         self.retry_after_s = retry_after_s
 
 
 class TooManyRequests(DiffusionError):
-    """One client has as many requests waiting as it may; try again after `retry_after_s` seconds."""
+    """One client has the most requests waiting that it may have; try again after `retry_after_s` seconds."""
 
     code = "too_many_requests"
     title = "You have too many requests waiting"
 
     def __init__(self, waiting: int, retry_after_s: int) -> None:
         super().__init__(
-            f"{waiting} requests of yours are waiting already, as many as a client may have here. Try again in about "
-            f"{retry_after_s} seconds."
+            f"You have {_requests(waiting, 'waiting')}, the limit per client (limits.max_waiting_per_client). "
+            f"Try again in about {retry_after_s} seconds."
         )
         self.retry_after_s = retry_after_s
 
@@ -176,22 +180,22 @@ class WaitedTooLong(DiffusionError):
 
     def __init__(self, waited_s: float, retry_after_s: int) -> None:
         super().__init__(
-            f"The request waited for {waited_s:g} seconds, the longest that is allowed here, and did not begin to run. "
+            f"The request waited for {waited_s:g} seconds, the limit (limits.max_wait_s), and did not begin to run. "
             f"Try again in about {retry_after_s} seconds."
         )
         self.retry_after_s = retry_after_s
 
 
 class EngineStuck(DiffusionError):
-    """The device has not finished a step for very long; the server cannot tell whether it ever will."""
+    """The device has finished no step for too long; it may or may not continue."""
 
     code = "engine_stuck"
     title = "The device does not answer"
 
-    def __init__(self, silent_s: float) -> None:
+    def __init__(self, silent_s: float, limit_s: float) -> None:
         super().__init__(
-            f"The device has not finished a step for {silent_s:.0f} seconds. Nothing was tried again; restart the server if "
-            "/health/ready does not recover."
+            f"The device has finished no step for {silent_s:.0f} seconds; the limit is {limit_s:g} (dispatch.stuck_after_s). "
+            "Wait until /health/ready answers 200, or restart the server; then send the request again."
         )
 
 
@@ -203,65 +207,65 @@ class UnknownJob(DiffusionError):
 
     def __init__(self, job_id: str) -> None:
         super().__init__(
-            f"There is no job {job_id!r}, and there was none since the server started. GET /jobs lists them."
+            f"There is no job {job_id!r}, and there has been none since the server started. GET /jobs lists all jobs."
         )
 
 
 class ExpiredJob(DiffusionError):
-    """There was such a job; it ended too long ago, or was removed."""
+    """The job existed, but is no longer kept: it ended too long ago, was displaced by newer jobs, or was removed."""
 
     code = "expired_job"
     title = "The job has expired"
 
     def __init__(self, job_id: str) -> None:
         super().__init__(
-            f"The job {job_id!r} has expired: finished jobs are kept for a while only, see [jobs] in the server's settings. "
-            "Send the request again."
+            f"The job {job_id!r} was removed: finished jobs are kept for a limited time (jobs.keep_s, jobs.max_finished, "
+            "jobs.max_result_bytes). Send the request again."
         )
 
 
 class IdempotencyConflict(DiffusionError):
-    """An idempotency key came with another body before."""
+    """An idempotency key was sent before with another model or body."""
 
     code = "idempotency_conflict"
     title = "This key was used for another request"
 
     def __init__(self, key: str) -> None:
         super().__init__(
-            f"The Idempotency-Key {key!r} came with another model or body before. Use a new key for a new request."
+            f"The Idempotency-Key {key!r} was sent before with another model or body. Use a new key for a new request."
         )
 
 
 class ModelInUse(DiffusionError):
-    """A request is using the model."""
+    """Running requests use the model."""
 
     code = "model_in_use"
     title = "The model is in use"
 
 
 class GenerationFailed(DiffusionError):
-    """The engine failed while making the image; the model is unharmed."""
+    """The engine failed to make the image; the model is unchanged."""
 
     code = "generation_failed"
     title = "The image could not be made"
 
 
 class NotFinite(GenerationFailed):
-    """The decoded image holds NaN or Inf in full precision too."""
+    """The decoded image holds NaN or Inf, in float32 too."""
 
     code = "not_finite"
     title = "The image is not a number"
 
 
 class Cancelled(DiffusionError):
-    """The request was cancelled: its client went away, or somebody asked for it."""
+    """The client cancelled the request, or disconnected."""
 
     code = "cancelled"
     title = "The request was cancelled"
 
 
 class ShuttingDown(DiffusionError):
-    """The server is going down and finishes no more work."""
+    """The server is shutting down and begins no more work."""
 
     code = "shutting_down"
     title = "The server is shutting down"
@@ -278,3 +282,7 @@ class InvalidSettings(DiffusionError):
         super().__init__(f"{origin} is not valid:\n{lines}")
         self.origin = origin
         self.errors = tuple(errors)
+
+
+def _requests(count: int, state: str) -> str:
+    return f"{count} {state} request" + ("" if count == 1 else "s")

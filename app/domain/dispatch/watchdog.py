@@ -1,4 +1,4 @@
-"""Whether the device still moves: it must finish a step from time to time while anything runs."""
+"""Detects a device that no longer finishes steps although work runs on it."""
 
 from collections.abc import Callable
 
@@ -6,10 +6,10 @@ from ..errors import EngineStuck
 
 
 class Watchdog:
-    """Noted by the engine's thread, read by the event loop."""
+    """Compares the time since the last heartbeat with a limit. The engine thread sends heartbeats; the event loop checks."""
 
     def __init__(self, clock: Callable[[], float], stuck_after_s: float) -> None:
-        """Begin with a sign of life; after `stuck_after_s` seconds without another the device is taken for stuck."""
+        """Begin with a heartbeat; after `stuck_after_s` seconds without another the device counts as unresponsive."""
         self._clock = clock
         self._stuck_after_s = stuck_after_s
         self._last_s = clock()
@@ -17,18 +17,19 @@ class Watchdog:
 
     @property
     def unresponsive(self) -> EngineStuck | None:
-        """Why the device is taken for stuck; None while it moves."""
+        """Error that names the silence; None while the device answers."""
         return self._unresponsive
 
     def heartbeat(self) -> None:
-        """A step was finished, or something new has begun. Any thread; whatever was stuck has come free."""
+        """Note that a step was finished or that work begins; an unresponsive device has recovered. Any thread."""
         self._last_s = self._clock()
         self._unresponsive = None
 
     def check(self) -> EngineStuck | None:
-        """Call it while something runs: the failure, when it is noticed."""
+        """Return the error if the device has just become unresponsive, None otherwise. Call it only while work runs."""
         silent_s = self._clock() - self._last_s
+        # Reported once: the caller ends all jobs on it.
         if self._unresponsive is not None or silent_s < self._stuck_after_s:
             return None
-        self._unresponsive = EngineStuck(silent_s)
+        self._unresponsive = EngineStuck(silent_s, self._stuck_after_s)
         return self._unresponsive

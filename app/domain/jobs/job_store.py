@@ -1,4 +1,4 @@
-"""Jobs that outlive the request that sent them: their states, events and results, and who joins which by idempotency key."""
+"""The store of jobs: starts them, joins requests with the same idempotency key, keeps finished jobs for a limited time."""
 
 import asyncio
 import time
@@ -21,22 +21,24 @@ from .previews import Previews
 from .tracked_job import TrackedJob
 
 _REMEMBERED = 10_000
-"""Ids of jobs that have expired, so that they can be told from those that never were."""
+"""Ids of expired jobs that are kept, so that they are not reported as unknown."""
 _SOONEST_S = 0.01
-"""The clocks of jobs and of timers may differ a little."""
+"""Shortest time until the next expiry, in seconds, because the clocks of jobs and of timers may differ a little."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobPolicy:
-    """How long finished jobs are kept, and how many may be unfinished."""
+    """Limits of unfinished and of finished jobs."""
 
     max_unfinished: int | None = None
-    """Those included that the dispatcher does not know yet, because the engine is still starting."""
-
+    """Unfinished jobs before the next one is refused; None for no limit. The dispatcher does not count a job before its model was
+    looked up, so its own limit is not enough."""
     keep_s: float = 600.0
+    """Seconds for which a finished job is kept."""
     max_finished: int = 100
+    """Finished jobs that are kept."""
     max_result_nbytes: int = 512 * 1024**2
-    """Of all results together."""
+    """Bytes of the images of all finished jobs that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class _Key:
 
 
 class JobStore:
-    """All jobs that can be asked for. Event loop only."""
+    """All jobs that clients can look up. Event loop only."""
 
     def __init__(
         self,
@@ -57,14 +59,14 @@ class JobStore:
         now: Callable[[], float] = time.time,
         on_ended: Callable[[TrackedJob], None] = lambda _job: None,
     ) -> None:
-        """Make an empty store.
+        """Make a store without jobs.
 
         Args:
             generator: makes the images.
             writer: encodes previews.
-            policy: how long finished jobs are kept.
-            now: seconds since the epoch.
-            on_ended: hears of every job that has ended, and returns at once.
+            policy: limits of unfinished and of finished jobs.
+            now: clock, in seconds since the epoch.
+            on_ended: receives every job that has ended; must return at once.
         """
         self._generator = generator
         self._writer = writer
@@ -85,25 +87,25 @@ class JobStore:
         key: str | None = None,
         detached: bool = True,
     ) -> TrackedJob:
-        """Send a job on its way, or join the one that was sent with the same key.
+        """Start a job, or join the one that was started with the same key.
 
         Args:
             model: name of a catalogue entry.
             parameters: what to make.
-            client: who asks; keys of different clients do not meet.
-            key: of the client's choice; the same key and body mean the same job, unless that one has failed.
-            detached: whether it goes on when nobody waits for it.
+            client: name of the sender; each client has its own keys.
+            key: idempotency key; the same key and body join the same job, unless that has failed or was cancelled.
+            detached: whether it continues without a waiting client.
 
         Raises:
-            UnknownModel, InvalidRequest: nothing was begun.
-            QueueFull, TooManyRequests, ShuttingDown, EngineStuck: it would have to wait behind too many.
-            IdempotencyConflict: the key came with another body before.
+            UnknownModel, UnusableModel, InvalidRequest: no job was started.
+            QueueFull, TooManyRequests, ShuttingDown, EngineStuck: no job was started.
+            IdempotencyConflict: the key was sent before with another model or body.
         """
         self._expire()
-        body = msgspec.json.encode((model, parameters))  # JSON has room for numbers beyond 64 bits
+        body = msgspec.json.encode((model, parameters))  # msgpack fails on integers beyond 64 bits
         if (known := self._known(client, key, body)) is None:
             await self._generator.check(model, parameters)
-            # Looked for again, because another request with the same key may have come during the check.
+            # Looked up again, because another request with the same key may have started a job during the check.
             known = self._known(client, key, body)
         if known is not None:
             known.detached |= detached
@@ -121,21 +123,21 @@ class JobStore:
     async def run(
         self, model: str, parameters: GenerationParameters, *, client: str = "", key: str | None = None
     ) -> Generated:
-        """Send a job, or join the one of the same key, and wait for it; it ends when its last waiter is cancelled.
-
-        Nothing comes between joining and waiting, so nobody joins work that is being given up.
+        """Start a job, or join the one of the same key, and wait for it; it ends if its last waiter is cancelled.
 
         Raises:
             DiffusionError: as `post` and the job do.
         """
+        # `post` returns and `result` counts the waiter without a suspension between them: otherwise the last waiter of a joined
+        # job could be cancelled in between, and end the job that was joined.
         return await self.result(await self.post(model, parameters, client=client, key=key, detached=False))
 
     def get(self, job_id: str) -> TrackedJob:
-        """The job of this id.
+        """Return the job with this id.
 
         Raises:
-            ExpiredJob: it ended too long ago.
-            UnknownJob: there was none.
+            ExpiredJob: it is no longer kept.
+            UnknownJob: no job had this id.
         """
         self._expire()
         if (job := self._jobs.get(job_id)) is not None:
@@ -143,12 +145,12 @@ class JobStore:
         raise ExpiredJob(job_id) if job_id in self._expired else UnknownJob(job_id)
 
     def all(self, state: JobState | None = None) -> list[TrackedJob]:
-        """Every job, or those in one state, the newest first."""
+        """Return all jobs, or those in one state, the newest first."""
         self._expire()
         return [job for job in reversed(self._jobs.values()) if state in (None, job.state)]
 
     async def cancel(self, job_id: str) -> TrackedJob:
-        """End a job before its next step, and wait for that; forget one that has ended.
+        """End a job before its next step, and wait for its end; remove one that has ended.
 
         Raises:
             ExpiredJob, UnknownJob: as `get` does.
@@ -162,7 +164,7 @@ class JobStore:
         return job
 
     async def result(self, job: TrackedJob) -> Generated:
-        """Wait for a job. When the last who waits is cancelled, a job that is not detached ends before its next step.
+        """Wait for a job. If its last waiter is cancelled, a job that is not detached ends before its next step.
 
         Raises:
             DiffusionError: as the job did.
@@ -180,7 +182,8 @@ class JobStore:
                 self._stop(job)
 
     def _stop(self, job: TrackedJob) -> None:
-        """End a job before its next step. Whoever sends its key from now on means new work, not what is ending."""
+        """End a job before its next step."""
+        # A request that sends its key from now on starts a new job, instead of joining one that is being cancelled.
         self._drop_key(job)
         job.work.cancel()
 
@@ -188,7 +191,12 @@ class JobStore:
         self._generator.refuse_if_full(client)
         unfinished = sum(not job.over for job in self._jobs.values())
         if self._policy.max_unfinished is not None and unfinished >= self._policy.max_unfinished:
-            raise QueueFull(unfinished, retry_after_s=unfinished)
+            raise QueueFull(
+                unfinished,
+                retry_after_s=unfinished,
+                state="unfinished",
+                setting="limits.max_waiting + dispatch.max_rows",
+            )
 
     def _begin(self, job: TrackedJob, parameters: GenerationParameters) -> None:
         loop, previews = asyncio.get_running_loop(), Previews(job, self._writer)
@@ -219,7 +227,7 @@ class JobStore:
     def _ended(self, job: TrackedJob, work: "asyncio.Task[Generated]") -> None:
         job.end(work, self._now())
         if job.result is None:
-            self._drop_key(job)  # a client that tries again means it
+            self._drop_key(job)  # a request that is sent again starts a new job, instead of getting the old error
         self._on_ended(job)
         self._expire()
 
@@ -244,7 +252,7 @@ class JobStore:
         self._expire_later()
 
     def _expire_later(self) -> None:
-        """See to it that images leave memory though nobody asks for anything any more."""
+        """Set a timer for the next expiry, so that images are freed even if no request comes."""
         ends = [job.ended for job in self._jobs.values() if job.ended is not None]
         if ends and self._expiry is None:
             wait_s = min(ends) + self._policy.keep_s - self._now()

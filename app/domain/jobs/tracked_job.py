@@ -1,4 +1,4 @@
-"""A job that can be asked for: by its id, by its events, by an idempotency key."""
+"""A job that clients can look up by its id or join by its idempotency key."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -12,18 +12,18 @@ from ..requests.progress import Preview, Progress, QueueProgress, StepProgress
 from .event_log import EventLog
 
 _LOAD_PARTS = 100
-"""Into so many a load is cut; no more of its events are worth telling."""
+"""Parts of a load that get an event each, for each of its phases."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class TrackedJob:
-    """What is known of one job. Changes in the event loop only."""
+    """State, progress, events and outcome of one job. Event loop only."""
 
     id: str
     model: ModelName
     client: str
     created: float
-    """Seconds since the epoch, as are the others."""
+    """Time of acceptance, in seconds since the epoch, as are the other times."""
     work: "asyncio.Task[Generated]" = field(init=False)
     state: JobState = "queued"
     started: float | None = None
@@ -32,13 +32,13 @@ class TrackedJob:
     steps_done: int = 0
     steps_total: int = 0
     stepped: float | None = None
-    """When its last step was done."""
+    """Time of its last step."""
     loading: LoadProgress | None = None
     result: Generated | None = None
     failure: DiffusionError | None = None
     log: EventLog = field(default_factory=EventLog)
     detached: bool = True
-    """Whether it goes on when nobody waits for it."""
+    """Whether it continues without a waiting client."""
     waiters: int = 0
 
     @property
@@ -48,11 +48,11 @@ class TrackedJob:
 
     @property
     def nbytes(self) -> int:
-        """Of the images that it holds."""
+        """Bytes of its images."""
         return sum(len(image.data) for image in self.result.images) if self.result is not None else 0
 
     def note(self, progress: Progress, now: float) -> None:
-        """Note how far it is."""
+        """Take over a report of progress; ignored after the end."""
         if self.over:
             return
         match progress:
@@ -64,11 +64,11 @@ class TrackedJob:
             case StepProgress(done=done, total=total):
                 self._note_step(done, total, now)
             case Preview():
-                pass  # it is encoded first; see `Previews`
+                pass  # `Previews` encodes it first, and adds the event
 
     def _note_load(self, progress: LoadProgress) -> None:
-        told, self.loading = self.loading, progress
-        if self.state == "loading" and told is not None and _part(told) == _part(progress):
+        before, self.loading = self.loading, progress
+        if self.state == "loading" and before is not None and _part(before) == _part(progress):
             return
         self.state = "loading"
         self.log.add(
@@ -82,7 +82,7 @@ class TrackedJob:
         self.log.add("step", done=done, total=total)
 
     def end(self, work: "asyncio.Task[Generated]", now: float) -> None:
-        """Note how it ended."""
+        """Take over the outcome of its work."""
         self.ended, self.position, self.loading = now, None, None
         failure = Cancelled("The job was cancelled.") if work.cancelled() else work.exception()
         if failure is None:
@@ -93,11 +93,11 @@ class TrackedJob:
             self.log.add("cancelled")
         else:
             self.state = "failed"
-            self.failure = failure if isinstance(failure, DiffusionError) else _unforeseen(failure)
+            self.failure = failure if isinstance(failure, DiffusionError) else _unexpected(failure)
             self.log.add("failed", code=self.failure.code, detail=self.failure.message)
 
     def remaining_s(self, now: float) -> float | None:
-        """Seconds until it is done, by its own pace so far; None before it has one."""
+        """Estimate the seconds until it is done from its own steps; None before its first step and after its end."""
         if self.started is None or self.stepped is None or not self.steps_done or self.over:
             return None
         left_s = (self.stepped - self.started) / self.steps_done * (self.steps_total - self.steps_done)
@@ -105,15 +105,13 @@ class TrackedJob:
 
 
 def _part(progress: LoadProgress) -> tuple[str, int]:
-    """How far a load is, coarsely; its end is a part of its own."""
+    """Return the phase of a load and the part of it that is done; the end of a phase is a part of its own."""
     total = max(progress.total_nbytes, 1)
     return progress.phase, progress.done_nbytes * _LOAD_PARTS // total
 
 
-def _unforeseen(failure: BaseException) -> DiffusionError:
-    """What clients hear of a defect of ours; what it was stays its cause, for the log."""
-    error = DiffusionError(
-        "The server failed in a way that nobody foresaw. Its log has the details under this job's id."
-    )
+def _unexpected(failure: BaseException) -> DiffusionError:
+    """Make the error that clients see instead of an unexpected one; its cause is the original, for the log."""
+    error = DiffusionError("An unexpected error ended the job. The server's log has the details under its id.")
     error.__cause__ = failure
     return error

@@ -75,28 +75,28 @@ NOT_DOWNLOADED = problem(
 BUSY = problem(
     "Too many requests wait, memory does not suffice, or the server is going down.",
     errors.QueueFull,
-    "64 requests are waiting already. Try again in about 90 seconds.",
+    "The server has 64 waiting requests, its limit (limits.max_waiting). Try again in about 90 seconds.",
 )
 TOO_MANY = problem(
     "This client has as many requests waiting as it may.",
     errors.TooManyRequests,
-    "4 requests of yours are waiting already, as many as a client may have here. Try again in about 20 seconds.",
+    "You have 4 waiting requests, the limit per client (limits.max_waiting_per_client). Try again in about 20 seconds.",
 )
 CONFLICT = problem(
     "The `Idempotency-Key` came with another model or body before.",
     errors.IdempotencyConflict,
-    "The Idempotency-Key 'abc' came with another model or body before. Use a new key for a new request.",
+    "The Idempotency-Key 'abc' was sent before with another model or body. Use a new key for a new request.",
 )
 UNKNOWN_JOB = problem(
     "No job has this id.",
     errors.UnknownJob,
-    "There is no job 'x', and there was none since the server started. GET /jobs lists them.",
+    "There is no job 'x', and there has been none since the server started. GET /jobs lists all jobs.",
 )
 EXPIRED = problem(
     "There was such a job; it ended too long ago, or was removed.",
     errors.ExpiredJob,
-    "The job 'x' has expired: finished jobs are kept for a while only, see [jobs] in the server's settings. Send the request "
-    "again.",
+    "The job 'x' was removed: finished jobs are kept for a limited time (jobs.keep_s, jobs.max_finished, "
+    "jobs.max_result_bytes). Send the request again.",
 )
 FOREIGN = _documented(
     "A web page of another origin sent this, and the server's settings do not list that origin.",

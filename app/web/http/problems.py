@@ -174,7 +174,7 @@ def _on_unexpected(request: Request[Any, Any, Any], error: Exception) -> Respons
         title="Internal error",
         status=500,
         code="internal_error",
-        detail="The server failed in a way that nobody foresaw. Its log has the details under this request's id.",
+        detail="An unexpected error ended the request. The server's log has the details under its id.",
         instance=_request_id(request),
     )
     return problem_response(request, problem)
