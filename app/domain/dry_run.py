@@ -1,4 +1,4 @@
-"""What a request would do, without doing it: nothing is loaded, queued or evicted."""
+"""Dry run: tells what a request would do; nothing is loaded, queued or evicted."""
 
 from dataclasses import dataclass
 
@@ -19,45 +19,45 @@ from .requests.seed import random_seed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """How long a request would take, in seconds, as far as is known from those before it; None where nothing is."""
+    """Seconds that a request would take, estimated from earlier requests; None if there are none to estimate from."""
 
     wait_s: float
-    """For the requests before it."""
+    """Seconds that the requests before it take."""
     load_s: float | None
     run_s: float | None
 
     @property
     def total_s(self) -> float | None:
-        """All of it."""
+        """Sum of the three; None if one is unknown."""
         return None if self.load_s is None or self.run_s is None else self.wait_s + self.load_s + self.run_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DryRunResult:
-    """What would happen to a request that came now."""
+    """The resolved request, its memory plan and its estimated times, if it came now."""
 
     spec: ModelSpec
     request: GenerationRequest
     inspection: Inspection
     weights_nbytes: int | None
-    """Of host memory, and again of the device's where that is another; None before its files are on disk."""
+    """Bytes of the model's weights in host memory, and again in device memory if that is separate; None before the download."""
     activation_nbytes: int
-    """Predicted, and corrected by what was observed; of images that are made one at a time."""
+    """Predicted bytes of activations for one image at a time, corrected by observed peaks."""
     available_nbytes: int | None
-    """What the budget leaves to weights and activations together; None before the files are on disk."""
+    """Bytes of the budget for weights and activations together; None before the download."""
     savings: tuple[Fallback, ...]
-    """What it would save from the start, because memory is short."""
+    """Memory fallbacks that it would begin with, because memory is short."""
     eviction_preview: EvictionPreview
     download: bool
     """Whether the model's files would be downloaded first."""
     before: int
-    """Requests that wait or run now."""
+    """Number of requests that wait or run now."""
     estimate: Estimate
     warnings: tuple[str, ...]
 
 
 class DryRun:
-    """Goes through everything that a request goes through before the first byte of it is moved."""
+    """Performs the steps of a request up to its memory plan, without fetching the files."""
 
     def __init__(
         self,
@@ -76,11 +76,11 @@ class DryRun:
         self._limits = limits
 
     async def run(self, model: str, parameters: GenerationParameters, client: str = "") -> DryRunResult:
-        """What `ImageGenerator.generate` would do with these parameters now. Starts the engine, as that would.
+        """Report what `ImageGenerator.generate` would do with these parameters now. Starts the engine, as that does.
 
         Raises:
-            DiffusionError: what the request would fail with, a full queue included, as far as that can be told beforehand:
-                that the device runs out of memory cannot.
+            DiffusionError: the error with which the request would fail, if that is known before it runs. A full queue is; a
+                device that runs out of memory is not.
         """
         spec = await self._catalogue.find(model)
         if spec.unusable is not None:
@@ -110,7 +110,7 @@ class DryRun:
         )
 
     def _estimate(self, spec: ModelSpec, request: GenerationRequest, eviction_preview: EvictionPreview) -> Estimate:
-        """A model that has to come takes as long as it did the last time."""
+        """Estimate the times; a model that must be loaded takes as long as its last load."""
         status = self._pool.status(spec.name)
         known = status.swap_s if status.swap_nbytes else None
         return Estimate(
@@ -121,9 +121,10 @@ class DryRun:
 
 
 def _not_on_disk(spec: ModelSpec) -> tuple[str, ...]:
-    """Without the files, defaults are guessed from the repository's name."""
+    """Return a warning if the files are missing: defaults are then guessed from the name of the repository."""
     if spec.on_disk:
         return ()
     return (
-        f"Model {spec.name!r} has not been downloaded yet: parameters that you leave out may change with its files.",
+        f"Model {spec.name!r} has not been downloaded yet: the defaults of parameters that you leave out may change after the "
+        "download.",
     )

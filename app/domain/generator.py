@@ -1,4 +1,4 @@
-"""The generator port: what controllers, the command line and embedding applications call to make images."""
+"""The generator port, which controllers, the command line and embedding applications call, and its local implementation."""
 
 import asyncio
 import time
@@ -27,7 +27,7 @@ from .requests.seed import random_seed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratedImage:
-    """One encoded picture and the seed that alone gives it again."""
+    """One encoded image, and the seed that makes the same image in a request of its own."""
 
     seed: int
     data: bytes
@@ -38,7 +38,7 @@ class GeneratedImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
-    """Where the time of a request went, in seconds."""
+    """Seconds of each stage of a request."""
 
     queue_s: float
     load_s: float
@@ -51,24 +51,24 @@ class Timings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generated:
-    """A finished request."""
+    """A finished request: its images, timings and warnings."""
 
     id: str
     request: GenerationRequest
     images: tuple[GeneratedImage, ...]
     timings: Timings
     found: Found
-    """Where the request found its model: `hot`, `warm` or `cold`."""
+    """Residency in which the request found its model: `hot`, `warm` or `cold`."""
     step_timings: tuple[StepTiming, ...]
-    """Its steps, by the rows of the batch that they shared."""
+    """Its steps and their seconds, by rows of the batch."""
     savings: tuple[Fallback, ...]
-    """Which rungs of the ladder saved memory; none where there was enough."""
+    """Memory fallbacks that were needed; empty if memory was enough."""
     warnings: tuple[str, ...]
 
 
 @runtime_checkable
 class ImageGenerator(Protocol):
-    """Makes images; behind it is this process's dispatcher, or a cluster's."""
+    """Makes images, with the dispatcher of this process or of a cluster."""
 
     async def generate(
         self,
@@ -85,9 +85,9 @@ class ImageGenerator(Protocol):
         Args:
             model: name of a catalogue entry.
             parameters: what to make.
-            job_id: shows up in logs; made if absent.
-            client: sender; clients share the device fairly.
-            on_progress: receives places in the queue, loading and steps, from other threads.
+            job_id: id of the job in logs; made if absent.
+            client: name of the sender; clients share the device fairly.
+            on_progress: receives positions in the queue, loading and steps; called from other threads.
             previews: whether it receives unfinished images too.
 
         Raises:
@@ -96,7 +96,7 @@ class ImageGenerator(Protocol):
         ...
 
     async def check(self, model: str, parameters: GenerationParameters) -> None:
-        """Refuse a request for what can be told without the files of its model.
+        """Check everything about a request that can be checked without the files of its model.
 
         Args:
             model: name of a catalogue entry.
@@ -104,13 +104,13 @@ class ImageGenerator(Protocol):
 
         Raises:
             UnknownModel: no such entry.
-            UnusableModel: the entry is known to be broken.
+            UnusableModel: the files of the entry cannot be used.
             InvalidRequest: with every field that breaks a limit.
         """
         ...
 
     def refuse_if_full(self, client: str) -> None:
-        """Refuse a request before anything is done for it, if it would have to wait behind too many.
+        """Raise the error with which `generate` would refuse a request of a client now, because too many wait.
 
         Raises:
             QueueFull, TooManyRequests, ShuttingDown, EngineStuck: as `generate` does.
@@ -119,7 +119,7 @@ class ImageGenerator(Protocol):
 
 
 class LocalImageGenerator:
-    """Fulfils `ImageGenerator` with this process's dispatcher: checks, runs, encodes."""
+    """Implements `ImageGenerator` with the dispatcher of this process: checks, runs, encodes."""
 
     def __init__(
         self,
@@ -131,7 +131,7 @@ class LocalImageGenerator:
         clock: Callable[[], float] = time.monotonic,
         on_generated: Callable[[Generated], None] = lambda _generated: None,
     ) -> None:
-        """Build it; `on_generated` receives every finished request and must return at once."""
+        """Make a generator; `on_generated` receives every finished request and must return at once."""
         self._on_generated = on_generated
         self._catalogue = catalogue
         self._dispatcher = dispatcher
@@ -152,6 +152,7 @@ class LocalImageGenerator:
         """Make images and wait for them; see `ImageGenerator.generate`."""
         begun = self._clock()
         spec = await self._checked(model, parameters)
+        # Drawn here, because `resolve` is a pure function.
         chosen_seed = random_seed()
         job = Job(
             id=job_id or uuid.uuid4().hex,
@@ -187,11 +188,11 @@ class LocalImageGenerator:
         return generated
 
     def refuse_if_full(self, client: str) -> None:
-        """Refuse a request that would have to wait behind too many; see `ImageGenerator.refuse_if_full`."""
+        """Raise if too many requests wait; see `ImageGenerator.refuse_if_full`."""
         self._dispatcher.refuse_if_full(client)
 
     async def check(self, model: str, parameters: GenerationParameters) -> None:
-        """Refuse a request for what can be told without files; see `ImageGenerator.check`."""
+        """Check a request without files; see `ImageGenerator.check`."""
         await self._checked(model, parameters)
 
     async def _checked(self, model: str, parameters: GenerationParameters) -> ModelSpec:
@@ -217,7 +218,7 @@ class LocalImageGenerator:
 
 
 def _shared_steps(request: GenerationRequest, rendered: RenderResult) -> bool:
-    """Whether any batch had more rows than one image of the request takes."""
+    """Return whether an image shared a step: a batch had more rows than one image takes."""
     return any(timing.rows > rows_an_image(request) for timing in rendered.step_timings)
 
 

@@ -1,4 +1,4 @@
-"""Work that must run to its end whatever becomes of those who wait for it."""
+"""Work that must run to its end even if the task that waits for it is cancelled."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -8,10 +8,10 @@ _T = TypeVar("_T")
 
 
 async def run_to_completion(work: Coroutine[Any, Any, _T]) -> _T:
-    """Await work of the engine that must not be abandoned half-way.
+    """Await work that must not be cancelled, and return its result.
 
-    When the waiting task is cancelled, the work is first awaited to its end, so that what it moved is on the books; then
-    the cancellation goes on its way.
+    If the waiting task is cancelled, the cancellation is raised only after the work has ended, so that the ledger has counted
+    the bytes that it moved.
     """
     task = asyncio.ensure_future(work)
     try:
@@ -19,13 +19,13 @@ async def run_to_completion(work: Coroutine[Any, Any, _T]) -> _T:
     except asyncio.CancelledError:
         if not task.done():
             await _ended(task)
-        if not task.cancelled():
-            task.exception()
+        # The cancellation hides the outcome of the work; asyncio would report its error as never retrieved.
+        consume_exception(task)
         raise
 
 
 async def _ended(task: asyncio.Task[Any]) -> None:
-    """Wait for a task through any number of further cancellations."""
+    """Wait for a task and ignore cancellations of the waiting task."""
     while not task.done():
         try:
             await asyncio.wait([task])
@@ -34,6 +34,6 @@ async def _ended(task: asyncio.Task[Any]) -> None:
 
 
 def consume_exception(task: asyncio.Future[Any]) -> None:
-    """For `add_done_callback`: a shared task may fail after everybody who waited for it has gone."""
+    """Mark the error of a task as seen, because it may fail after its last waiter has left. For `add_done_callback`."""
     if not task.cancelled():
         task.exception()

@@ -1,1 +1,1 @@
-"""Which waiting request runs next on the device, and in which batch."""
+"""Decides which waiting request runs next on the device and in which batch, and runs it."""

@@ -1,4 +1,4 @@
-"""A job from its acceptance to its end: the task that serves it, and the outcome that its sender waits for."""
+"""A job from its acceptance to its end: the task that serves it, and the outcome that its client waits for."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -11,34 +11,34 @@ from .job import Job
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class AcceptedJob:
-    """Counts against the limits on waiting jobs, also while its files are fetched. Event loop only."""
+    """A job that counts against the limits on waiting jobs, also while its files are fetched. Event loop only."""
 
     job: Job
     running: bool = False
-    """Whether the engine works on it; true until the work has ended, also after its sender was answered."""
+    """Whether the engine works on it; true until the work has ended, also if its client was answered before."""
     work: "asyncio.Task[Any] | None" = None
     outcome: "asyncio.Future[Any]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    """Apart from `work`, so that the sender can be answered while an unresponsive engine keeps the work from ending."""
+    """Separate from `work`, so that the client gets an answer even if an unresponsive engine never ends the work."""
 
     def __post_init__(self) -> None:
-        """Silence the outcome of a job whose sender has left."""
+        """Keep asyncio from reporting the error of a job whose client has disconnected."""
         self.outcome.add_done_callback(consume_exception)
 
     def stop(self, reason: DiffusionError) -> None:
-        """End it: before its next step if it runs, at once otherwise."""
+        """End the job: before its next step if it runs, at once otherwise."""
         self.job.stop(reason)
-        # Work of the engine is never abandoned half-way: a running job ends by the flag that its steps look at.
+        # A running job is not cancelled, because work of the engine must run to its end: its next step checks the flag.
         if not self.running and self.work is not None:
             self.work.cancel()
 
     def give_up(self, reason: DiffusionError) -> None:
-        """End it, and answer its sender now, even if the engine never returns."""
+        """End the job, and answer its client now, even if the engine never returns."""
         self.stop(reason)
         if not self.outcome.done():
             self.outcome.set_exception(reason.with_traceback(None))
 
     def publish_outcome(self) -> None:
-        """Answer its sender with the end of the work."""
+        """Answer the client with the result or the error of the work."""
         assert self.work is not None
         if self.outcome.done():
             return

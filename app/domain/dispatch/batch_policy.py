@@ -1,8 +1,8 @@
-"""Which request runs next: a pure function of the queue, of the running batch, and of where the models are.
+"""Decides which request runs next: a pure function of the queue, the running batch and the residency of the models.
 
-Requests of one lane share steps, so each that can join the running batch does. Otherwise the first request whose model is
-on the device goes before those whose model must be brought there; the model of the first of these is brought while the device
-works. No request overtakes one that is overdue (`fair_queue.AgingPolicy`).
+Requests of one lane share steps, so each request that can join the running batch does. Otherwise the first request whose model
+is on the device runs before those whose model must be loaded; the model of the first of these is loaded while the device works.
+No request overtakes one that is overdue (`fair_queue.AgingPolicy`).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -13,22 +13,22 @@ from .lanes import Lane
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """One waiting request, as far as it matters for the decision."""
+    """One waiting request: what the decision depends on."""
 
     key: str
     lane: Lane
     rows: int
     may_lease: bool = False
-    """Whether it was allowed to lease its model."""
+    """Whether it may lease its model."""
     leased: bool = False
-    """Whether it has its lease."""
+    """Whether it holds its lease."""
     alone: bool = False
-    """Whether it must share no step."""
+    """Whether it shares no step with another request."""
     overdue: bool = False
     resident: bool = True
     """Whether its model is on the device."""
     fits: bool = True
-    """Whether its lease would be granted now without evicting what other requests wait for."""
+    """Whether its lease would be granted now without evicting a model that other requests wait for."""
 
     @property
     def leasing(self) -> bool:
@@ -38,7 +38,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """The requests that run."""
+    """The running batch; `alone` means that no request may join it."""
 
     lane: Lane
     rows: int
@@ -47,7 +47,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Keys of requests that begin to run, and of those that may lease their model."""
+    """Keys of the requests that begin to run, and of those that may lease their model from now on."""
 
     start: list[str] = field(default_factory=list[str])
     lease: list[str] = field(default_factory=list[str])
@@ -62,21 +62,23 @@ def decide(queue: Sequence[Candidate], running: Batch | None, max_rows: Callable
         max_rows: rows of the largest batch of a lane that is worth running.
     """
     start: list[Candidate] = []
-    # An idle device takes the first request that has its lease: it decides which lane runs.
+    # An idle device runs the first request that holds its lease; its lane is the lane of the batch.
     if running is None:
         first = next((candidate for candidate in queue if candidate.leased), None)
         if first is not None:
             start.append(first)
             running = Batch(lane=first.lane, rows=first.rows, alone=first.alone)
     rest = [candidate for candidate in queue if candidate not in start]
+    # No request holds a lease, so none can run: only leases can be allowed.
     if running is None:
         return Decision(lease=_keys(_leased_in_advance(rest, None)))
-    # Requests of that lane which have their lease join at the next step, as far as the batch has rows left.
+    # Requests of that lane that hold their lease join at the next step, while the batch has rows left.
     free_rows = 0 if running.alone else max_rows(running.lane) - running.rows
     joining = _joining(rest, running, free_rows, lambda candidate: candidate.leased)
-    # Rows are kept for those of the lane that wait for a lease already: they will join in a moment.
+    # Rows are kept for requests of the lane that wait for their lease: they will join soon.
     free_rows -= sum(candidate.rows for candidate in joining)
     free_rows -= sum(c.rows for c in rest if _can_join(c, running) and c.leasing)
+    # The others of the lane may lease if their lease evicts nothing that is needed: they join as soon as they hold it.
     leasing = _joining([c for c in rest if c.fits], running, free_rows, lambda candidate: not candidate.may_lease)
     others = [candidate for candidate in rest if candidate not in joining and candidate not in leasing]
     return Decision(start=_keys([*start, *joining]), lease=_keys([*leasing, *_leased_in_advance(others, running)]))
@@ -93,7 +95,7 @@ def _can_join(candidate: Candidate, running: Batch) -> bool:
 def _joining(
     queue: Iterable[Candidate], running: Batch, free_rows: int, eligible: Callable[[Candidate], bool]
 ) -> list[Candidate]:
-    """The eligible requests that can join the batch without overtaking one that is overdue."""
+    """Return the eligible requests that can join the batch without overtaking one that is overdue."""
     joining: list[Candidate] = []
     for candidate in queue:
         if _can_join(candidate, running):
@@ -101,34 +103,34 @@ def _joining(
                 joining.append(candidate)
                 free_rows -= candidate.rows
         elif candidate.overdue and not candidate.leasing:
-            # From here on every request of the lane would overtake it. One that waits for its lease cannot run yet, so it
-            # loses nothing if others join until then.
+            # Every later request of the lane would overtake it. An overdue request that waits for its lease does not count,
+            # because it cannot run yet: it loses nothing if others join until then.
             break
     return joining
 
 
 def _leased_in_advance(rest: Sequence[Candidate], running: Batch | None) -> list[Candidate]:
-    """The requests that lease their model although they cannot run yet.
+    """Return the requests that may lease their model although they cannot run yet.
 
-    One whose model is on the device, so that the device never waits for a lease; and one whose model is not, so that it is
-    brought while the device works.
+    One whose model is on the device, so that the device never waits for a lease; and one whose model is not, so that its model
+    is loaded while the device works.
     """
     lease: list[Candidate] = []
     pending = [candidate for candidate in rest if candidate.may_lease]
     queued = [candidate for candidate in rest if not candidate.may_lease]
-    # Nothing behind the first overdue request is looked at: it must not be overtaken.
+    # Requests behind the first overdue one may not lease, because they would overtake it.
     stop = next((index + 1 for index, candidate in enumerate(queued) if candidate.overdue), len(queued))
     eligible = queued[:stop]
     hot = next((candidate for candidate in eligible if candidate.resident), None)
-    # One lease in advance is enough, unless a request that came later stands before the one that holds it, by its priority
-    # or its client.
+    # One lease in advance is enough, unless a later request was put before the one that holds it, because of its priority or
+    # its client.
     if hot is not None and not any(c in pending and c.resident for c in rest[: rest.index(hot)]):
         lease.append(hot)
     cold = next((candidate for candidate in eligible if not candidate.resident), None)
-    # One model is brought at a time: two would compete for the disk and the bus.
+    # One model is loaded at a time: two would compete for the disk and the bus.
     if cold is not None and all(candidate.resident for candidate in pending):
         only_work = hot is None and not pending and (running is None or cold.lane != running.lane)
-        # It may evict models that other requests wait for only if it is overdue or there is nothing else to do.
+        # It may evict models that other requests wait for only if it is overdue or the device has no other work.
         if cold.fits or cold.overdue or only_work:
             lease.append(cold)
     return lease

@@ -1,4 +1,4 @@
-"""The dispatcher: a bounded queue before one device, batches that requests join at any step, cancellation, a clean end."""
+"""The dispatcher of one device: bounded queue, batches that requests join at any step, cancellation, shutdown."""
 
 import asyncio
 import time
@@ -25,34 +25,34 @@ from .throughput import ThroughputModel
 from .watchdog import Watchdog
 
 _USUAL_JOB_S = 5.0
-"""Assumed length of a job whose model has not made an image yet, in seconds."""
+"""Assumed seconds of a job whose model has not made an image yet."""
 
 Resolve = Callable[[ModelSpec], Resolved]
-"""Makes the request of a job from the entry of its model, once its files are on disk; raises InvalidRequest."""
+"""Resolves the request of a job with the entry of its model, whose files are on disk; raises InvalidRequest."""
 PlanMemory = Callable[[ModelSpec, GenerationRequest], Plan]
 """Plans the memory of a request; raises InsufficientMemory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatchPolicy:
-    """The rules of the queue."""
+    """Limits of the queue, of the batch and of silence."""
 
     max_waiting: int = 64
     """Jobs that may wait before the next one is refused."""
     max_waiting_per_client: int | None = None
-    """Jobs of one client that may wait before its next one is refused."""
+    """Jobs of one client that may wait before its next one is refused; None for no limit."""
     max_wait_s: float | None = None
-    """Seconds after which a job that has not begun to run is given up."""
+    """Seconds after which a job that has not begun to run fails; None for no limit."""
     aging: AgingPolicy = field(default_factory=AgingPolicy)
     max_rows: int = 16
-    """Most rows of the denoiser's batch; an image with guidance takes two."""
+    """Rows of the largest batch of the denoiser; an image with guidance takes two."""
     stuck_after_s: float = 600.0
     """Seconds without a finished step after which the device counts as unresponsive."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobResult:
-    """A job that ran: its images, where its model was found, and the seconds that it waited."""
+    """A job that ran: its images, the residency in which it found its model, and the seconds that it waited."""
 
     resolved: Resolved
     rendered: RenderResult
@@ -66,9 +66,10 @@ class JobResult:
 
 
 class Dispatcher:
-    """Runs jobs on one device; `batch_policy` decides which is next, and whose model is brought while the device works.
+    """Runs jobs on one device; `batch_policy` decides which is next, and which model is loaded while the device works.
 
-    A job waits for its files, which delays no other job, then in the queue, then for its model, then for its turn.
+    A job waits for the files of its model, which delays no other job, then in the queue, then for its lease, then for its turn.
+    Event loop only.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Dispatcher:
         clock: Callable[[], float] = time.monotonic,
         plan: PlanMemory | None = None,
     ) -> None:
-        """Begin with an empty queue; `plan` replaces the memory plan that is made from the shapes of a request."""
+        """Make a dispatcher with an empty queue; `plan` replaces the memory plan that is made from the shapes of a request."""
         self._pool = pool
         self._fallbacks = MemoryFallbacks(pool, engine)
         self._plan = plan or self._fallbacks.plan
@@ -96,21 +97,21 @@ class Dispatcher:
 
     @property
     def depth(self) -> int:
-        """Jobs that wait or run, those included whose files are being fetched."""
+        """Number of jobs that wait or run, including those whose files are being fetched."""
         return len(self._accepted)
 
     @property
     def unresponsive_because(self) -> str | None:
-        """Reason for which the device counts as unresponsive; None while it works."""
+        """Reason for which the device counts as unresponsive; None while it answers."""
         return self._watchdog.unresponsive.message if self._watchdog.unresponsive is not None else None
 
     def waiting_by_model(self) -> Counter[ModelName]:
-        """Jobs that wait for each model and hold no memory yet."""
+        """Count the jobs that wait for each model and hold no memory yet."""
         leasing = {queued.accepted for queued in self._queue.all() if queued.may_lease.is_set()}
         return Counter(accepted.job.model for accepted in self._accepted if accepted not in leasing)
 
     def position(self, job_id: str) -> int | None:
-        """Number of jobs before a waiting one; None if it runs or has ended."""
+        """Return the number of jobs before a waiting one; None if it runs, has ended, or is not in the queue yet."""
         waiting = [queued.job.id for queued in self._queue.waiting()]
         return waiting.index(job_id) if job_id in waiting else None
 
@@ -123,11 +124,11 @@ class Dispatcher:
         return self._plan(spec, request)
 
     def seconds(self, request: GenerationRequest) -> float | None:
-        """Seconds of the device that a request will take, without waiting and loading; None if its model has not run yet."""
+        """Estimate the seconds of the device that a request takes, without waiting and loading; None before its model has run."""
         return self._throughput.seconds(request)
 
     def wait_s(self) -> float:
-        """Estimated seconds until a job that came now would run."""
+        """Estimate the seconds that a job would wait if it came now."""
         queued = {job.accepted: job for job in self._queue.all()}
         return sum(
             (self._seconds_of(queued.get(accepted)) or _USUAL_JOB_S) * (1 - accepted.job.fraction)
@@ -166,7 +167,7 @@ class Dispatcher:
             raise
         except asyncio.CancelledError:
             accepted.stop(gone_away())
-            # The lease must be back before the sender is told, unless the engine may never return.
+            # The lease must be returned before the client is answered, unless the engine may never return it.
             if self._watchdog.unresponsive is None:
                 await asyncio.wait([work])
             job.state = "cancelled"
@@ -190,14 +191,14 @@ class Dispatcher:
                 await self._idle.wait()
 
     def check_device(self) -> None:
-        """End all jobs if the device has finished no step for too long. Call it from time to time."""
+        """End all jobs if the device has finished no step for too long. Call it periodically."""
         # An idle device finishes no steps either: only a running job makes silence suspicious.
         if self._queue.running() and (unresponsive := self._watchdog.check()) is not None:
             for accepted in tuple(self._accepted):
                 accepted.give_up(unresponsive)
 
     def refuse_if_full(self, client: str) -> None:
-        """Refuse a job of a client if `run` would.
+        """Raise the error with which `run` would refuse a job of a client now.
 
         Raises:
             QueueFull, TooManyRequests, ShuttingDown, EngineStuck: as `run` does.
@@ -218,7 +219,7 @@ class Dispatcher:
     async def _serve(self, accepted: AcceptedJob, resolve: Resolve) -> JobResult:
         """Fetch, resolve, plan, queue, lease, run."""
         job, begun = accepted.job, self._clock()
-        # Nothing is resolved before the files are there: they hold the defaults, so equal bodies make equal requests.
+        # The files hold the model's defaults, so a request is resolved after the fetch: equal bodies make equal requests.
         spec = await self._pool.fetch(job.model, job.on_load)
         resolved = resolve(spec)
         queued = self._enter(accepted, spec, resolved.request)
@@ -256,8 +257,8 @@ class Dispatcher:
         return queued
 
     def _images_at_once(self, request: GenerationRequest, plan: Plan) -> int:
-        """Images of a request that are made together: as many as are worth it and fit."""
-        # One, if the bytes of an image must not depend on the size of the batch.
+        """Return the number of images that are made together: limited by throughput and by memory."""
+        # The bytes of a reproducible image must not depend on the batch size. Split guidance runs a single row at a time.
         if request.reproducible or plan.memory_savings.split_guidance:
             return 1
         worthwhile = self._throughput.best_rows(lane_of(request)) // rows_an_image(request)
@@ -286,7 +287,7 @@ class Dispatcher:
 
     @contextmanager
     def _bounded_wait(self, accepted: AcceptedJob) -> Generator[None]:
-        """Give a job up if it has not begun to run after the longest wait that is allowed."""
+        """Fail a job if it has not begun to run after the longest wait that is allowed."""
         limit_s = self._policy.max_wait_s
         if limit_s is None:
             yield
@@ -310,7 +311,7 @@ class Dispatcher:
         self._pump()
 
     def _pump(self) -> None:
-        """Start jobs and allow leases, now that something has changed."""
+        """Start jobs and allow leases; called after each change of the queue."""
         waiting = {str(number): queued for number, queued in enumerate(self._queue.waiting())}
         fits: dict[tuple[str, int, int], bool] = {}
         candidates = [self._candidate(key, queued, fits) for key, queued in waiting.items()]
@@ -322,7 +323,7 @@ class Dispatcher:
             waiting[key].job.state = "loading"
             waiting[key].may_lease.set()
         left = [queued for queued in waiting.values() if not queued.accepted.running]
-        # Models that are wanted soon are evicted last; the pool itself knows of those that lease already.
+        # Models that waiting jobs need are evicted last; the pool knows the models of jobs that may lease already.
         self._pool.set_lookahead([queued.request.model for queued in left if not queued.may_lease.is_set()])
         for position, queued in enumerate(left):
             queued.report_position(position)
@@ -330,7 +331,7 @@ class Dispatcher:
     def _candidate(self, key: str, queued: QueuedJob, fits: dict[tuple[str, int, int], bool]) -> Candidate:
         model, reserved = queued.request.model, queued.reserved_nbytes
         wanted = (model, *reserved)
-        # Many requests want the same: the pool is asked once for each kind.
+        # The answer of the pool is cached, because a long queue often wants the same model and bytes many times.
         if wanted not in fits:
             fits[wanted] = not queued.may_lease.is_set() and self._pool.can_admit(model, *reserved)
         return Candidate(
@@ -356,5 +357,5 @@ class Dispatcher:
         return self._throughput.seconds(queued.request) if queued is not None else None
 
     def _retry_after_s(self) -> int:
-        """Estimated seconds until the jobs that wait now will have run."""
+        """Estimate the seconds after which a refused client should try again."""
         return max(1, round(self.wait_s()))

@@ -2,10 +2,10 @@
 
 Between clients it is start-time fair queueing (Goyal, Vin and Cheng 1996, "Start-time fair queuing"): each request gets a virtual
 start, the virtual time at which its client's earlier work would be done, and the smallest virtual start is served first. Virtual
-time is the virtual start of the request that was started last. A client alone is served in order of arrival; several clients get
-equal shares of the device, however many requests one of them sends.
+time is the virtual start of the request that was started last. A single client is served in order of arrival; several clients
+get equal shares of the device, however many requests one of them sends.
 
-A request that was overtaken too often, or has waited too long, goes before all others, so no request starves.
+A request that was overtaken too often, or has waited too long, is served before all others, so no request starves.
 """
 
 import asyncio
@@ -27,17 +27,17 @@ _OVERDUE_RANK = 0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgingPolicy:
-    """How far a request may fall behind those that came after it."""
+    """How long a request can be delayed by those that arrived after it."""
 
     max_overtaken: int = 8
-    """Later requests that may be served before it."""
+    """Later requests that may be served before one."""
     max_wait_s: float = 30.0
-    """Seconds after which no later request overtakes it, and priorities no longer count."""
+    """Seconds of waiting after which no later request is served before one; priorities no longer count."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class QueuedJob:
-    """A job whose request is resolved and planned: its place in the queue."""
+    """A job in the queue: its request is resolved, and its memory is planned."""
 
     accepted: AcceptedJob
     request: GenerationRequest
@@ -50,46 +50,46 @@ class QueuedJob:
     overtaken: int = 0
     """Later requests that were served before it."""
     leased: bool = False
-    """Whether it has the lease of its model."""
+    """Whether it holds the lease of its model."""
     may_lease: asyncio.Event = field(default_factory=asyncio.Event)
     may_run: asyncio.Event = field(default_factory=asyncio.Event)
     reported_position: int | None = None
 
     @property
     def job(self) -> Job:
-        """Its progress and its flag."""
+        """The job's progress and the flag that stops it."""
         return self.accepted.job
 
     @property
     def lane(self) -> Lane:
-        """The requests that it can share steps with."""
+        """Lane of its request."""
         return lane_of(self.request)
 
     @property
     def alone(self) -> bool:
-        """Whether it must share no step with another request."""
+        """Whether it shares no step with another request."""
         return self.request.reproducible or self.plan.memory_savings.split_guidance
 
     @property
     def rows(self) -> int:
-        """Rows that it adds to the denoiser's batch."""
+        """Rows of the denoiser's batch that it takes."""
         return rows_an_image(self.request) * self.at_once
 
     @property
     def reserved_nbytes(self) -> tuple[int, int]:
-        """Bytes that its lease reserves beside the weights, and how many of them add up with those that share its steps."""
+        """Bytes that its lease reserves beside the weights, and the part that adds up over requests in one batch."""
         together = self.plan.step_nbytes * self.at_once
         return max(self.plan.activation_nbytes, together), together
 
     def report_position(self, position: int) -> None:
-        """Tell its sender how many requests are before it, if that has changed."""
+        """Report the number of requests before it to its client, if that has changed."""
         if position != self.reported_position and self.job.on_progress is not None:
             self.reported_position = position
             self.job.on_progress(QueueProgress(position=position))
 
 
 class FairQueue:
-    """The jobs that wait in it or run. Event loop only."""
+    """The resolved jobs that wait or run, in the order in which they are served. Event loop only."""
 
     def __init__(self, aging: AgingPolicy, clock: Callable[[], float]) -> None:
         self._aging = aging
@@ -110,28 +110,28 @@ class FairQueue:
     def leave(self, queued: QueuedJob) -> None:
         """Remove a job that has ended."""
         self._jobs.remove(queued)
-        # A client whose work lies in the past has no claim on the future: forgetting it keeps the dict small.
+        # A finish time in the past no longer delays its client, so it can be forgotten; this keeps the dict small.
         self._finish = {client: finish for client, finish in self._finish.items() if finish > self._virtual_s}
 
     def all(self) -> list[QueuedJob]:
-        """Every job, in order of arrival."""
+        """Return every job, in order of arrival."""
         return list(self._jobs)
 
     def running(self) -> list[QueuedJob]:
-        """The jobs that run."""
+        """Return the jobs that run."""
         return [queued for queued in self._jobs if queued.accepted.running]
 
     def waiting(self) -> list[QueuedJob]:
-        """The jobs that do not run yet, the next one first."""
+        """Return the jobs that do not run yet, the next one first."""
         return sorted((queued for queued in self._jobs if not queued.accepted.running), key=self._order)
 
     def overdue(self, queued: QueuedJob) -> bool:
-        """Whether no later request may be served before it any more."""
+        """Return whether no later request may be served before a job."""
         waited_s = self._clock() - queued.arrived_s
         return queued.overtaken >= self._aging.max_overtaken or waited_s >= self._aging.max_wait_s
 
     def started(self, queued: QueuedJob) -> None:
-        """Note that a job runs from now on, and that those before it have been overtaken."""
+        """Note that a job runs from now on, and that the waiting jobs before it were overtaken."""
         place = self._order(queued)
         for other in self._jobs:
             if not other.accepted.running and self._order(other) < place:

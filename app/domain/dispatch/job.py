@@ -12,7 +12,7 @@ from ..requests.progress import OnProgress, Preview, StepProgress
 from ..requests.rendering import RawImage
 
 JobState = Literal["queued", "loading", "running", "done", "failed", "cancelled"]
-"""Waits for its turn; waits for its model's files or for the model itself; is being made; has ended, in one of three ways."""
+"""Waits for its turn; waits for the files of its model or for the model; runs; has ended, in one of three ways."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -25,20 +25,20 @@ class Job:
     id: str
     model: ModelName
     client: str = ""
-    """Sender; clients share the device fairly."""
+    """Name of the sender; clients share the device fairly."""
     priority: Priority = "normal"
     state: JobState = "loading"
     steps_done: int = 0
     steps_total: int = 0
     on_progress: OnProgress | None = None
     previews: bool = False
-    """Whether `on_progress` receives unfinished images."""
+    """Whether `on_progress` receives unfinished images too."""
     _stop: threading.Event = field(default_factory=threading.Event)
     _reason: DiffusionError | None = None
 
     @property
     def fraction(self) -> float:
-        """Share of its denoising that is done, 0 to 1."""
+        """Part of its steps that is done, 0 to 1."""
         return self.steps_done / self.steps_total if self.steps_total else 0.0
 
     @property
@@ -76,10 +76,10 @@ class Job:
 
 
 def gone_away() -> Cancelled:
-    """Make the reason for stopping a job whose client has left."""
-    return Cancelled("The client went away before the image was done.")
+    """Make the reason for stopping a job whose client has disconnected."""
+    return Cancelled("The client disconnected before the image was finished.")
 
 
 def going_down() -> ShuttingDown:
-    """Make the reason for stopping a job when the server ends."""
-    return ShuttingDown("The server is shutting down. Send the request again to the next one.")
+    """Make the reason for stopping a job when the server shuts down."""
+    return ShuttingDown("The server is shutting down. Send the request again after its restart.")

@@ -1,4 +1,4 @@
-"""Lanes: requests that can share one forward of the denoiser, and how much of the batch each takes."""
+"""Lanes: requests that can share one forward of the denoiser, and the rows of the batch that each takes."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from ..requests.request import GenerationRequest
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """Same assets, same latent size. Steps, step counts, guidance, samplers and seeds may differ."""
+    """Requests with the same assets and latent size; their steps, guidance, samplers and seeds may differ."""
 
     assets: AssetSet
     width: int
@@ -16,16 +16,16 @@ class Lane:
 
 
 def lane_of(request: GenerationRequest) -> Lane:
-    """The lane of a request."""
+    """Return the lane of a request."""
     return Lane(request.assets, request.width, request.height)
 
 
 def rows_an_image(request: GenerationRequest) -> int:
-    """Rows of the denoiser's batch that one image takes: two with guidance, one without."""
+    """Return the rows of the denoiser's batch that one image takes: two with guidance, one without."""
     return 2 if request.guided else 1
 
 
 def work_of(request: GenerationRequest) -> int:
-    """The size of a request in pixels that go through the denoiser; requests of one model take time in proportion."""
+    """Return the size of a request, in pixels that the denoiser processes; its time is in proportion to it."""
     pixels = request.width * request.height
     return request.num_inference_steps * len(request.seeds) * rows_an_image(request) * pixels

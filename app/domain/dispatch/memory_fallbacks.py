@@ -1,12 +1,12 @@
-"""The ladder that a request climbs when memory runs out: each rung saves some, and costs something else.
+"""Memory fallbacks: what a request gives up, one after the other, when the device runs out of memory.
 
-    drop_idle        frees the device copies of models that nobody uses; they have to come back later
-    one_by_one       makes the images of a request one after the other: slower where making them together paid
-    tiled_decode     decodes the picture in tiles: slower, and the picture changes a little
+    drop_idle        frees the device copies of models that no request uses; they must be brought back later
+    one_by_one       makes the images of a request one after the other: slower, if making them together was faster
+    tiled_decode     decodes the image in tiles: slower, and it changes the image a little
     split_guidance   runs the two rows of guidance one after the other: slower
 
-A rung that cannot help the stage that failed is passed over. After each rung the request starts again from its seeds, so
-it makes the same image. Past the last rung the answer is InsufficientMemory, with the largest size that would fit.
+A fallback that cannot help the stage that failed is skipped. After each fallback the request starts again from its seeds, so
+it makes the same image. After the last one it fails with InsufficientMemory, which names the largest size that would fit.
 """
 
 from collections.abc import Callable, Coroutine
@@ -27,14 +27,14 @@ from ..requests.request import GenerationRequest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FallbackResult:
-    """A request that ran, and the rungs that it took, in order."""
+    """A request that ran, and the fallbacks that it needed, in order."""
 
     rendered: RenderResult
     savings: tuple[Fallback, ...]
 
 
 class MemoryFallbacks:
-    """Runs requests on one engine within the memory that there is, and learns what they need. Event loop only."""
+    """Runs requests on one engine within the memory budget, and learns how much memory they need. Event loop only."""
 
     def __init__(self, pool: ModelPool, engine: Engine, calibration: ActivationCalibration | None = None) -> None:
         self._pool = pool
@@ -42,10 +42,12 @@ class MemoryFallbacks:
         self._calibration = calibration or ActivationCalibration()
 
     def plan(self, spec: ModelSpec, request: GenerationRequest) -> Plan:
-        """The least frugal way that fits into the budget beside the weights. Call after the engine has started.
+        """Plan the fewest memory savings with which a request fits into the budget beside the weights.
+
+        Call it after the engine has started.
 
         Raises:
-            InsufficientMemory: none does.
+            InsufficientMemory: it does not fit with all savings.
         """
         demand = self._demand(spec, request)
         weights = self._engine.weights_nbytes(spec)
@@ -61,6 +63,7 @@ class MemoryFallbacks:
                     step_nbytes=min(step, nbytes),
                     room_nbytes=room,
                 )
+        # The last chance: it fits by the expected bytes, without the safety margin, so it gets all the memory that is left.
         if self._calibration.expected_nbytes(demand, memory_savings) <= room:
             return Plan(memory_savings=memory_savings, activation_nbytes=room, step_nbytes=room, room_nbytes=room)
         raise self._shortage(demand, weights, available)
@@ -76,19 +79,19 @@ class MemoryFallbacks:
         check: Callable[[], None] = lambda: None,
         on_preview: OnPreview | None = None,
     ) -> FallbackResult:
-        """Make the images of a request, saving as much memory as it takes.
+        """Make the images of a request, with as many fallbacks as it needs.
 
         Args:
-            lease: of the model.
+            lease: lease of the model.
             request: what to make.
-            on_step: as for `Engine.generate`; begins anew after each rung.
-            begin: what is saved from the start.
-            at_once: how many of the images are made together.
-            check: raises if nobody waits for the result any more; called before each rung.
+            on_step: as for `Engine.generate`; counts from 0 again after each fallback.
+            begin: memory savings from the start.
+            at_once: images that are made together.
+            check: raises if the job was stopped; called before each fallback.
             on_preview: as for `Engine.generate`.
 
         Raises:
-            InsufficientMemory: all that helps has been tried.
+            InsufficientMemory: all fallbacks that can help were tried.
             DiffusionError: as `Engine.generate` does.
         """
         demand, memory_savings = self._demand(lease.spec, request), begin
@@ -111,7 +114,7 @@ class MemoryFallbacks:
     async def _next(
         self, stage: str, request: GenerationRequest, taken: tuple[Fallback, ...], at_once: int
     ) -> Fallback | None:
-        """The first rung that has not been taken and can help the stage that failed."""
+        """Return the first fallback that was not taken yet and can help the stage that failed; None if there is none."""
         if "drop_idle" not in taken and await self._pool.drop_idle():
             return "drop_idle"
         if stage == "denoise" and at_once > 1:
@@ -127,6 +130,7 @@ class MemoryFallbacks:
     ) -> InsufficientMemory:
         weights = sum({part.id: part.nbytes for part in lease.model.components}.values())
         available = available_nbytes(self._pool.report(), self._limit_nbytes(), lease.spec.name, idle_leave=False)
+        # The device may have less than the budget: other processes use it too.
         if failure.free_nbytes is not None:
             available = min(available, weights + failure.free_nbytes)
         return self._shortage(demand, weights, available, savings=savings, failed=True)
@@ -148,14 +152,17 @@ class MemoryFallbacks:
         return Demand(spec=spec, request=request, element_nbytes=self._engine.element_nbytes(spec))
 
     def _limit_nbytes(self) -> int:
-        """The device's budget; all of its memory where there is none."""
+        """Return the device's budget in bytes; all of its memory if there is no budget."""
         budget = self._pool.report().budget
         limits = [budget.device_nbytes, budget.host_nbytes if self._engine.shares_host_memory else None]
         return min((limit for limit in limits if limit is not None), default=self._engine.memory_nbytes())
 
 
 async def _attempt(work: Coroutine[Any, Any, RenderResult]) -> RenderResult | OutOfMemory:
-    """The failure is returned, so that what follows runs outside the handler, where no traceback keeps anything alive."""
+    """Return the images or the failure.
+
+    The failure is returned, not raised, because its traceback would keep the tensors of the attempt alive in the handler.
+    """
     try:
         return await work
     except OutOfMemory as failure:

@@ -1,4 +1,4 @@
-"""What was observed of the device's speed: how large a batch pays, and how long a request will take. Event loop only."""
+"""Learns the device's speed: the batch size that is worth running, and the seconds that a request takes. Event loop only."""
 
 from dataclasses import dataclass, field
 
@@ -8,27 +8,27 @@ from ..requests.request import GenerationRequest
 from .lanes import Lane, lane_of, rows_an_image, work_of
 
 WORTH = 1.05
-"""A larger batch pays if it does at least so many times the rows a second of the best smaller one."""
+"""Factor in rows a second by which a larger batch must beat the best smaller one to be worth running."""
 FIRST_ROWS = 4
-"""As many rows are tried before anything is known: two requests with guidance."""
+"""Rows that are tried before anything is known: two images with guidance."""
 _WEIGHT = 0.3
-"""Of a new observation."""
+"""Weight of a new observation in the running average."""
 _TRY_AGAIN = 500
-"""So many steps after a larger batch was found not to pay it is tried again: the machine may have been busy."""
+"""Steps after which a batch size is measured again: the machine may have been busy when it was found too slow."""
 
 
 @dataclass(slots=True)
-class _Seen:
+class _Measured:
     seconds: float
-    """A step."""
+    """Seconds a step, as a running average."""
     at: int
-    """The lane's count of steps when this was last seen."""
+    """The lane's count of steps at the latest measurement."""
 
 
 @dataclass(slots=True)
 class _LaneStatistics:
     steps: int = 0
-    by_rows: dict[int, _Seen] = field(default_factory=dict[int, _Seen])
+    by_rows: dict[int, _Measured] = field(default_factory=dict[int, _Measured])
 
     def note(self, timing: StepTiming) -> None:
         self.steps += timing.steps
@@ -36,27 +36,28 @@ class _LaneStatistics:
         known = self.by_rows.get(timing.rows)
         if known is not None:
             seconds = known.seconds + (seconds - known.seconds) * _WEIGHT
-        self.by_rows[timing.rows] = _Seen(seconds, self.steps)
+        self.by_rows[timing.rows] = _Measured(seconds, self.steps)
 
     def fresh(self, rows: int) -> bool:
         return self.steps - self.by_rows[rows].at <= _TRY_AGAIN
 
 
 class ThroughputModel:
-    """Learns from requests that ran."""
+    """Seconds a step by lane and batch size, and seconds a unit of work by model; learned from requests that ran."""
 
     def __init__(self, max_rows: int) -> None:
-        """Know nothing yet; batches never grow beyond `max_rows` rows."""
+        """Begin without measurements; batches never grow beyond `max_rows` rows."""
         self._max_rows = max_rows
         self._lanes: dict[Lane, _LaneStatistics] = {}
         self._seconds_a_unit: dict[ModelName, float] = {}
 
     def note(self, request: GenerationRequest, rendered: RenderResult) -> None:
-        """Learn from a request that ran: its steps by the rows of the batch, and its own share of the device's time."""
+        """Learn from a request that ran: the seconds of its steps, and its own share of the device's time."""
         lane_statistics = self._lanes.setdefault(lane_of(request), _LaneStatistics())
         for timing in rendered.step_timings:
             lane_statistics.note(timing)
         own = rows_an_image(request)
+        # A step that was shared counts for the request by its part of the rows.
         shares = (
             sum(timing.seconds * min(1.0, own / timing.rows) for timing in rendered.step_timings) or rendered.denoise_s
         )
@@ -65,7 +66,10 @@ class ThroughputModel:
         self._seconds_a_unit[request.model] = known + (unit - known) * _WEIGHT
 
     def best_rows(self, lane: Lane) -> int:
-        """The largest batch of a lane that is worth running; twice the best known while growing has paid so far."""
+        """Return the rows of the largest batch of a lane that is worth running.
+
+        It is twice the best measured size if no larger one was measured, so it grows until a larger batch is not worth running.
+        """
         lane_statistics = self._lanes.get(lane)
         if lane_statistics is None or not lane_statistics.by_rows:
             return min(FIRST_ROWS, self._max_rows)
@@ -80,6 +84,6 @@ class ThroughputModel:
         return min(max(grown, FIRST_ROWS if len(tried) == 1 else 1), self._max_rows)
 
     def seconds(self, request: GenerationRequest) -> float | None:
-        """Seconds of the device that a request will take, loading apart; None before its model has made an image."""
+        """Return the seconds of the device that a request will take, without loading; None before its model has made an image."""
         unit = self._seconds_a_unit.get(request.model)
         return None if unit is None else unit * work_of(request)

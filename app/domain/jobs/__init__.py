@@ -1,1 +1,1 @@
-"""Jobs that outlive the request that sent them: states, events, results."""
+"""Jobs that outlive the HTTP request that sent them: states, events, results."""

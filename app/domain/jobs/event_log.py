@@ -1,4 +1,4 @@
-"""What happened to one job, for any number of listeners, each at its own speed. Event loop only."""
+"""The event log of one job, read by any number of listeners, each at its own speed. Event loop only."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
@@ -9,24 +9,24 @@ EventKind = Literal["queued", "loading", "step", "preview", "done", "failed", "c
 
 _LAST: frozenset[EventKind] = frozenset({"done", "failed", "cancelled"})
 _KEPT = 256
-"""Events of a job, at most: older steps, places and bytes are forgotten first, as newer ones say all that they did."""
+"""Events that are kept of a job; the oldest are dropped first, because newer ones supersede them."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobEvent:
-    """One thing that happened."""
+    """One event of a job."""
 
     id: int
-    """Counts up from 1, without a gap until something is forgotten."""
+    """Number of the event, from 1; consecutive except for dropped events."""
     kind: EventKind
     data: Mapping[str, Any]
-    """Ready for JSON."""
+    """Details of the event, ready for JSON."""
 
 
 class EventLog:
-    """Grows until the job ends.
+    """Events of a job, from the first to the one that ends it.
 
-    Whoever listens reads from here whenever it can, so a slow listener delays nobody and misses only what has been forgotten.
+    A listener reads from here at its own speed, so a slow one delays no other, and misses only events that were dropped.
     """
 
     def __init__(self) -> None:
@@ -36,11 +36,11 @@ class EventLog:
 
     @property
     def ended(self) -> bool:
-        """Whether the last event is there."""
+        """Whether the event that ends the job was added."""
         return bool(self._events) and self._events[-1].kind in _LAST
 
     def add(self, kind: EventKind, **data: Any) -> None:
-        """Note what happened; nothing more after the last event. Only the latest preview is kept."""
+        """Add an event, unless the job has ended. Only the latest preview is kept."""
         if self.ended:
             return
         if kind == "preview":
@@ -49,19 +49,20 @@ class EventLog:
         self._next_id += 1
         if len(self._events) > _KEPT:
             del self._events[0]
+        # Each event wakes the present listeners and is replaced, so no listener has to reset it for the others.
         self._grown.set()
         self._grown = asyncio.Event()
 
     def after(self, event_id: int) -> list[JobEvent]:
-        """What is known of the events after this one, in order."""
+        """Return the kept events after this one, in order."""
         return [event for event in self._events if event.id > event_id]
 
     async def follow(self, after_id: int = 0, *, idle_s: float | None = None) -> AsyncGenerator[JobEvent | None]:
-        """The events after one, those that are there and those to come, until the last.
+        """Yield the events after one, past and future, until the one that ends the job.
 
         Args:
-            after_id: the last one that the listener knows.
-            idle_s: yields None after so many seconds without an event.
+            after_id: id of the last event that the listener knows.
+            idle_s: seconds without an event after which None is yielded; None for never.
         """
         while True:
             grown, fresh = self._grown, self.after(after_id)
@@ -69,7 +70,7 @@ class EventLog:
                 after_id = event.id
                 yield event
             if fresh:
-                continue  # more may have come while the listener was busy
+                continue  # more events may have been added while the listener handled these
             if self.ended:
                 return
             if not await _set_within(grown, idle_s):

@@ -11,7 +11,7 @@ _PREVIEW_QUALITY = 70
 
 
 class Previews:
-    """Encodes the unfinished images of one job, and drops those that come faster than that. Event loop only."""
+    """Encodes the unfinished images of one job; drops those that arrive while another is encoded. Event loop only."""
 
     def __init__(self, job: TrackedJob, writer: ImageWriter) -> None:
         self._job = job
@@ -19,7 +19,7 @@ class Previews:
         self._writing: asyncio.Task[None] | None = None
 
     def show(self, preview: Preview) -> None:
-        """Put a preview into the job's log, once it is encoded."""
+        """Encode a preview and add it to the job's log, unless another is being encoded."""
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write(preview.image, preview.done, preview.total))
 
