@@ -4,8 +4,9 @@ from pathlib import Path
 
 import structlog
 
-from .domain.dispatch.dispatcher import Dispatcher, DispatchPolicy
+from .domain.dispatch.dispatcher import Dispatcher
 from .domain.dispatch.fair_queue import AgingPolicy
+from .domain.dispatch.policy import DispatchPolicy
 from .domain.dry_run import DryRun
 from .domain.engine import Engine
 from .domain.generator import LocalImageGenerator

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from .dispatch.dispatcher import Dispatcher, JobResult
+from .dispatch.accepted_job import JobResult
+from .dispatch.dispatcher import Dispatcher
 from .dispatch.job import Job
 from .dispatch.lanes import rows_an_image
 from .errors import InvalidRequest, UnusableModel

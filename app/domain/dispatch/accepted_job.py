@@ -1,12 +1,33 @@
 """A job from its acceptance to its end: the task that serves it, and the outcome that its client waits for."""
 
 import asyncio
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 from ..errors import DiffusionError
+from ..memory.ledger import Found
+from ..memory.plan import Fallback
+from ..models.spec import ModelSpec
+from ..requests.rendering import RenderResult
+from ..requests.request import Resolved
 from ..uncancellable import consume_exception
 from .job import Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobResult:
+    """A job that ran: its images, the residency in which it found its model, and the seconds that it waited."""
+
+    resolved: Resolved
+    rendered: RenderResult
+    savings: tuple[Fallback, ...]
+    """Memory fallbacks that were needed."""
+    spec: ModelSpec
+    """Entry of the model that it ran with."""
+    found: Found
+    queue_s: float
+    load_s: float
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -16,8 +37,8 @@ class AcceptedJob:
     job: Job
     running: bool = False
     """Whether the engine works on it; true until the work has ended, also if its client was answered before."""
-    work: "asyncio.Task[Any] | None" = None
-    outcome: "asyncio.Future[Any]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    work: "asyncio.Task[JobResult] | None" = None
+    outcome: "asyncio.Future[JobResult]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     """Separate from `work`, so that the client gets an answer even if an unresponsive engine never ends the work."""
 
     def __post_init__(self) -> None:
@@ -36,6 +57,23 @@ class AcceptedJob:
         self.stop(reason)
         if not self.outcome.done():
             self.outcome.set_exception(reason.with_traceback(None))
+
+    @contextmanager
+    def must_begin_within(self, limit_s: float | None, reason: Callable[[], DiffusionError]) -> Generator[None]:
+        """Stop the job with `reason()` if it does not run after `limit_s` seconds; None for no limit."""
+        if limit_s is None:
+            yield
+            return
+
+        def expire() -> None:
+            if not self.running:
+                self.stop(reason())
+
+        timer = asyncio.get_running_loop().call_later(limit_s, expire)
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def publish_outcome(self) -> None:
         """Answer the client with the result or the error of the work."""

@@ -3,25 +3,21 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 from ..engine import Engine
 from ..errors import DiffusionError, QueueFull, TooManyRequests, WaitedTooLong
-from ..memory.ledger import Found
-from ..memory.plan import Fallback, Plan
+from ..memory.plan import Plan
 from ..memory.pool import Lease, ModelPool
 from ..models.spec import ModelName, ModelSpec
-from ..requests.rendering import RenderResult
 from ..requests.request import GenerationRequest, Resolved
-from .accepted_job import AcceptedJob
-from .batch_policy import Batch, Candidate, decide
-from .fair_queue import AgingPolicy, FairQueue, QueuedJob
+from .accepted_job import AcceptedJob, JobResult
+from .fair_queue import FairQueue, QueuedJob
 from .job import Job, going_down, gone_away
-from .lanes import lane_of, rows_an_image
 from .memory_fallbacks import FallbackResult, MemoryFallbacks
+from .policy import DispatchPolicy
 from .throughput import ThroughputModel
+from .turns import Turns
 from .watchdog import Watchdog
 
 _USUAL_JOB_S = 5.0
@@ -31,38 +27,6 @@ Resolve = Callable[[ModelSpec], Resolved]
 """Resolves the request of a job with the entry of its model, whose files are on disk; raises InvalidRequest."""
 PlanMemory = Callable[[ModelSpec, GenerationRequest], Plan]
 """Plans the memory of a request; raises InsufficientMemory."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DispatchPolicy:
-    """Limits of the queue, of the batch and of silence."""
-
-    max_waiting: int = 64
-    """Jobs that may wait before the next one is refused."""
-    max_waiting_per_client: int | None = None
-    """Jobs of one client that may wait before its next one is refused; None for no limit."""
-    max_wait_s: float | None = None
-    """Seconds after which a job that has not begun to run fails; None for no limit."""
-    aging: AgingPolicy = field(default_factory=AgingPolicy)
-    max_rows: int = 16
-    """Rows of the largest batch of the denoiser; an image with guidance takes two."""
-    stuck_after_s: float = 600.0
-    """Seconds without a finished step after which the device counts as unresponsive."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobResult:
-    """A job that ran: its images, the residency in which it found its model, and the seconds that it waited."""
-
-    resolved: Resolved
-    rendered: RenderResult
-    savings: tuple[Fallback, ...]
-    """Memory fallbacks that were needed."""
-    spec: ModelSpec
-    """Entry of the model that it ran with."""
-    found: Found
-    queue_s: float
-    load_s: float
 
 
 class Dispatcher:
@@ -90,6 +54,7 @@ class Dispatcher:
         self._accepted: list[AcceptedJob] = []
         self._queue = FairQueue(policy.aging, clock)
         self._throughput = ThroughputModel(policy.max_rows)
+        self._turns = Turns(self._queue, pool, self._throughput)
         self._idle = asyncio.Event()
         self._idle.set()
         self._closing = False
@@ -225,14 +190,14 @@ class Dispatcher:
         queued = self._enter(accepted, spec, resolved.request)
         fetched = self._clock()
         try:
-            with self._bounded_wait(accepted):
-                self._pump()
+            with accepted.must_begin_within(self._policy.max_wait_s, self._waited_too_long):
+                self._turns.update()
                 await queued.may_lease.wait()
                 asked = self._clock()
                 needed, together = queued.reserved_nbytes
                 async with self._pool.lease(job.model, needed, job.on_load, together_nbytes=together) as lease:
                     queued.leased, leased = True, self._clock()
-                    self._pump()
+                    self._turns.update()
                     await queued.may_run.wait()
                     started = self._clock()
                     attempt = await self._run(queued, lease)
@@ -251,18 +216,10 @@ class Dispatcher:
     def _enter(self, accepted: AcceptedJob, spec: ModelSpec, request: GenerationRequest) -> QueuedJob:
         plan = self._plan(spec, request)
         queued = QueuedJob(accepted=accepted, request=request, plan=plan, arrived_s=self._clock())
-        queued.at_once = self._images_at_once(request, plan)
+        queued.at_once = self._throughput.images_at_once(request, plan)
         accepted.job.state = "queued"
         self._queue.enter(queued)
         return queued
-
-    def _images_at_once(self, request: GenerationRequest, plan: Plan) -> int:
-        """Return the number of images that are made together: limited by throughput and by memory."""
-        # The bytes of a reproducible image must not depend on the batch size. Split guidance runs a single row at a time.
-        if request.reproducible or plan.memory_savings.split_guidance:
-            return 1
-        worthwhile = self._throughput.best_rows(lane_of(request)) // rows_an_image(request)
-        return max(1, min(len(request.seeds), worthwhile, plan.room_nbytes // max(plan.step_nbytes, 1)))
 
     async def _run(self, queued: QueuedJob, lease: Lease) -> FallbackResult:
         job = queued.job
@@ -285,76 +242,18 @@ class Dispatcher:
         self._throughput.note(queued.request, attempt.rendered)
         return attempt
 
-    @contextmanager
-    def _bounded_wait(self, accepted: AcceptedJob) -> Generator[None]:
-        """Fail a job if it has not begun to run after the longest wait that is allowed."""
-        limit_s = self._policy.max_wait_s
-        if limit_s is None:
-            yield
-            return
-
-        def expire() -> None:
-            if not accepted.running:
-                accepted.stop(WaitedTooLong(limit_s, retry_after_s=self._retry_after_s()))
-
-        timer = asyncio.get_running_loop().call_later(limit_s, expire)
-        try:
-            yield
-        finally:
-            timer.cancel()
-
     def _ended(self, accepted: AcceptedJob) -> None:
         self._accepted.remove(accepted)
         accepted.publish_outcome()
         if not self._accepted:
             self._idle.set()
-        self._pump()
-
-    def _pump(self) -> None:
-        """Start jobs and allow leases; called after each change of the queue."""
-        waiting = {str(number): queued for number, queued in enumerate(self._queue.waiting())}
-        fits: dict[tuple[str, int, int], bool] = {}
-        candidates = [self._candidate(key, queued, fits) for key, queued in waiting.items()]
-        decision = decide(candidates, self._batch(), self._throughput.best_rows)
-        for key in decision.start:
-            self._queue.started(waiting[key])
-            waiting[key].may_run.set()
-        for key in decision.lease:
-            waiting[key].job.state = "loading"
-            waiting[key].may_lease.set()
-        left = [queued for queued in waiting.values() if not queued.accepted.running]
-        # Models that waiting jobs need are evicted last; the pool knows the models of jobs that may lease already.
-        self._pool.set_lookahead([queued.request.model for queued in left if not queued.may_lease.is_set()])
-        for position, queued in enumerate(left):
-            queued.report_position(position)
-
-    def _candidate(self, key: str, queued: QueuedJob, fits: dict[tuple[str, int, int], bool]) -> Candidate:
-        model, reserved = queued.request.model, queued.reserved_nbytes
-        wanted = (model, *reserved)
-        # The answer of the pool is cached, because a long queue often wants the same model and bytes many times.
-        if wanted not in fits:
-            fits[wanted] = not queued.may_lease.is_set() and self._pool.can_admit(model, *reserved)
-        return Candidate(
-            key=key,
-            lane=queued.lane,
-            rows=queued.rows,
-            may_lease=queued.may_lease.is_set(),
-            leased=queued.leased,
-            alone=queued.alone,
-            overdue=self._queue.overdue(queued),
-            resident=self._pool.status(model).residency == "device",
-            fits=fits[wanted],
-        )
-
-    def _batch(self) -> Batch | None:
-        running = self._queue.running()
-        if not running:
-            return None
-        rows = sum(queued.rows for queued in running)
-        return Batch(lane=running[0].lane, rows=rows, alone=any(queued.alone for queued in running))
+        self._turns.update()
 
     def _seconds_of(self, queued: QueuedJob | None) -> float | None:
         return self._throughput.seconds(queued.request) if queued is not None else None
+
+    def _waited_too_long(self) -> WaitedTooLong:
+        return WaitedTooLong(self._policy.max_wait_s or 0.0, retry_after_s=self._retry_after_s())
 
     def _retry_after_s(self) -> int:
         """Estimate the seconds after which a refused client should try again."""

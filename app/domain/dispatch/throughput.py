@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from ..memory.plan import Plan
 from ..models.spec import ModelName
 from ..requests.rendering import RenderResult, StepTiming
 from ..requests.request import GenerationRequest
@@ -82,6 +83,14 @@ class ThroughputModel:
                 best = rows
         grown = best * 2 if best == tried[-1] else best
         return min(max(grown, FIRST_ROWS if len(tried) == 1 else 1), self._max_rows)
+
+    def images_at_once(self, request: GenerationRequest, plan: Plan) -> int:
+        """Return the number of images of a request that are made together: limited by throughput and by memory."""
+        # The bytes of a reproducible image must not depend on the batch size. Split guidance runs a single row at a time.
+        if request.reproducible or plan.memory_savings.split_guidance:
+            return 1
+        worthwhile = self.best_rows(lane_of(request)) // rows_an_image(request)
+        return max(1, min(len(request.seeds), worthwhile, plan.room_nbytes // max(plan.step_nbytes, 1)))
 
     def seconds(self, request: GenerationRequest) -> float | None:
         """Return the seconds of the device that a request will take, without loading; None before its model has made an image."""

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from litestar_diffusion.domain.dispatch.dispatcher import Dispatcher, DispatchPolicy
+from litestar_diffusion.domain.dispatch.dispatcher import Dispatcher
 from litestar_diffusion.domain.dispatch.fair_queue import AgingPolicy
 from litestar_diffusion.domain.dispatch.job import Job
+from litestar_diffusion.domain.dispatch.policy import DispatchPolicy
 from litestar_diffusion.domain.errors import Cancelled, EngineStuck, GenerationFailed, TooManyRequests, WaitedTooLong
 from litestar_diffusion.domain.memory.budget import Budget
 from litestar_diffusion.domain.memory.plan import Plan

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from litestar_diffusion.domain.dispatch.dispatcher import Dispatcher, DispatchPolicy
+from litestar_diffusion.domain.dispatch.dispatcher import Dispatcher
 from litestar_diffusion.domain.dispatch.job import Job
+from litestar_diffusion.domain.dispatch.policy import DispatchPolicy
 from litestar_diffusion.domain.errors import Cancelled, GenerationFailed, QueueFull, ShuttingDown
 from litestar_diffusion.domain.memory.plan import Plan
 from litestar_diffusion.domain.memory.pool import ModelPool

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from litestar_diffusion.domain.dispatch.dispatcher import Dispatcher, DispatchPolicy
+from litestar_diffusion.domain.dispatch.dispatcher import Dispatcher
 from litestar_diffusion.domain.dispatch.job import Job, gone_away
 from litestar_diffusion.domain.dispatch.memory_fallbacks import FallbackResult, MemoryFallbacks
+from litestar_diffusion.domain.dispatch.policy import DispatchPolicy
 from litestar_diffusion.domain.errors import Cancelled, InsufficientMemory, OutOfMemory
 from litestar_diffusion.domain.memory.budget import Budget
 from litestar_diffusion.domain.memory.plan import Plan, warnings
