@@ -104,7 +104,7 @@ class Services:
                 self._starting = f"The default model, {default!r}, is being loaded."
                 await self._load(default)
             self._starting = None
-            _log.info("ready", device=self.engine.device, default_model=default)
+            _log.info("ready", device=self.engine.device.name, default_model=default)
             await self._preload()
         except DiffusionError as error:
             self._starting = error.message
@@ -165,10 +165,10 @@ class Services:
 
 def _budget(memory: MemorySettings, engine: Engine) -> Budget:
     host = _nbytes(memory.host, host_nbytes())
-    if engine.shares_host_memory:
+    if engine.device.shares_host_memory:
         host = max(0, host - memory.device_reserve)
         return Budget(device_nbytes=host, host_nbytes=host)
-    device = _nbytes(memory.device, engine.memory_nbytes()) - memory.device_reserve
+    device = _nbytes(memory.device, engine.device.memory_nbytes()) - memory.device_reserve
     return Budget(device_nbytes=max(0, device), host_nbytes=host)
 
 

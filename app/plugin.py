@@ -182,6 +182,6 @@ def _facts(services: Services) -> ServiceFacts:
         version=VERSION,
         default_model=services.settings.models.default,
         documentation="/schema",
-        device=lambda: services.engine.device,
+        device=lambda: services.engine.device.name,
         not_ready_because=services.not_ready_because,
     )

@@ -90,9 +90,9 @@ def _never(_request: GenerationRequest, _frugality: MemorySavings) -> None:
 
 @dataclass(slots=True, kw_only=True)
 class FakeEngine:
-    """Fulfils the `Engine` port without torch, and keeps books of its own, so that the pool's can be held against them."""
+    """Fulfils `Engine` and its three ports without torch. Counts bytes itself, so that the ledger can be compared with it."""
 
-    device: str = "fake"
+    name: str = "fake"
     shares_host_memory: bool = False
     components: dict[str, tuple[Component, ...]] = field(default_factory=dict[str, tuple[Component, ...]])
     """What a model is made of, by its name; one component of its own size where it is not named here."""
@@ -123,7 +123,23 @@ class FakeEngine:
     """The most that was ever on the device."""
 
     def __post_init__(self) -> None:
+        """Let generations run."""
         self.gate.set()
+
+    @property
+    def loader(self) -> "FakeEngine":
+        """Itself, as a `ModelLoader`."""
+        return self
+
+    @property
+    def device(self) -> "FakeEngine":
+        """Itself, as a `Device`."""
+        return self
+
+    @property
+    def renderer(self) -> "FakeEngine":
+        """Itself, as a `Renderer`."""
+        return self
 
     @property
     def host_nbytes(self) -> int:

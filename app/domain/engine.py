@@ -1,4 +1,4 @@
-"""The `Engine` port: one device and the one thread that may touch it."""
+"""The engine in three ports: a loader for each machine, a device and its memory, and a renderer that makes images there."""
 
 from collections.abc import Collection
 from typing import Protocol
@@ -9,36 +9,14 @@ from .requests.rendering import NO_SAVINGS, MemorySavings, OnPreview, OnStep, Re
 from .requests.request import GenerationRequest
 
 
-class Engine(Protocol):
-    """One device and the one thread that may touch it. Every method waits for that thread, never for the event loop."""
-
-    @property
-    def device(self) -> str:
-        """As torch names it: `cpu`, `cuda:0`."""
-        ...
-
-    @property
-    def shares_host_memory(self) -> bool:
-        """Whether the device's memory is the host's, so that `place` and `offload` move nothing (a CPU)."""
-        ...
-
-    def memory_nbytes(self) -> int:
-        """Bytes of memory of the device. Call after `start`."""
-        ...
-
-    def element_nbytes(self, spec: ModelSpec) -> int:
-        """Bytes of one number in the dtype that the model runs in here, 2 or 4. Call after `start`."""
-        ...
+class ModelLoader(Protocol):
+    """Brings models from disk into host memory, in threads of its own. One for each machine."""
 
     def weights_nbytes(self, spec: ModelSpec) -> int:
-        """Bytes of host memory that loading the model will take, nothing shared, from headers alone. After `start`.
+        """Bytes of host memory that loading the model will take if it shares nothing, from headers alone. After `start`.
 
-        0 where the files are not on disk yet.
+        0 if the files are not on disk yet.
         """
-        ...
-
-    async def start(self) -> None:
-        """Import what the engine needs and claim the device, once however often it is called; seconds, the first time."""
         ...
 
     async def fetch(self, spec: ModelSpec, on_load: OnLoad) -> None:
@@ -54,12 +32,43 @@ class Engine(Protocol):
 
         Raises:
             UnusableModel: the files are broken, or of no family that is served.
-            LoadFailed: anything else.
+            LoadFailed: every other failure.
         """
         ...
 
+    async def unload(self, model: LoadedModel, *, reuse: bool = False) -> None:
+        """Free a model's weights, on the device and the host; what others share stays. The model is unusable afterwards.
+
+        Args:
+            model: what `load` returned.
+            reuse: whether the next `load` is about to need the memory, which spares it a first touch of fresh pages.
+        """
+        ...
+
+
+class Device(Protocol):
+    """One device and its memory. Its methods wait for the one thread that may touch it, never for the event loop."""
+
+    @property
+    def name(self) -> str:
+        """Name in torch's spelling: `cpu`, `cuda:0`."""
+        ...
+
+    @property
+    def shares_host_memory(self) -> bool:
+        """Whether its memory is the host's, so that `place` and `offload` move nothing (a CPU)."""
+        ...
+
+    def memory_nbytes(self) -> int:
+        """Bytes of its memory. Call after `start`."""
+        ...
+
+    def element_nbytes(self, spec: ModelSpec) -> int:
+        """Bytes of one number in the dtype that a model computes in here, 2 or 4. Call after `start`."""
+        ...
+
     async def place(self, components: Collection[ComponentId]) -> None:
-        """Copy components from the host to the device; what runs there goes on meanwhile.
+        """Copy components from the host to the device, while requests run there.
 
         Raises:
             OutOfMemory: all of them stay on the host alone.
@@ -70,14 +79,9 @@ class Engine(Protocol):
         """Drop the device's copies; the host keeps its own, so no byte moves. Never fails."""
         ...
 
-    async def unload(self, model: LoadedModel, *, reuse: bool = False) -> None:
-        """Let go of a model's weights, on the device and the host; what others share stays. It is unusable afterwards.
 
-        Args:
-            model: what `load` returned.
-            reuse: whether the next `load` is about to need the memory, which spares it a first touch of fresh pages.
-        """
-        ...
+class Renderer(Protocol):
+    """Makes images on one device."""
 
     async def generate(
         self,
@@ -88,27 +92,50 @@ class Engine(Protocol):
         at_once: int = 1,
         on_preview: OnPreview | None = None,
     ) -> RenderResult:
-        """Make the images of a request with a model that is on the device. Leaves the model as it was, whatever happens.
+        """Make the images of a request with a model that is on the device. Leaves the model as it was, also after a failure.
 
-        Requests that are here at the same time, of the same model and size, share each step; what must not share one must
-        not be here. Alone and with one image at once, equal requests give equal bytes.
+        Requests that are here at the same time, of the same model and size, share each step; a request that must not share
+        one must be here alone. Alone and with one image at once, equal requests give equal bytes.
 
         Args:
             model: what `load` returned.
             request: what to make.
-            on_step: hears of each step, in the engine's thread.
-            memory_savings: what is saved.
-            at_once: how many of its images are made together.
-            on_preview: is shown the unfinished image a few times a second.
+            on_step: receives each step, in the engine's thread.
+            memory_savings: means of saving memory to use.
+            at_once: number of its images that are made together.
+            on_preview: receives the unfinished image a few times a second.
 
         Raises:
             Cancelled: `on_step` said so.
-            OutOfMemory: nothing is left behind; more frugality may be the cure.
+            OutOfMemory: nothing is left behind; more savings may be the cure.
             NotFinite: NaN or Inf in full precision too.
-            GenerationFailed: anything else.
+            GenerationFailed: every other failure.
         """
         ...
 
+
+class Engine(Protocol):
+    """The three ports of one machine with one device, and their life."""
+
+    @property
+    def loader(self) -> ModelLoader:
+        """Brings models into host memory."""
+        ...
+
+    @property
+    def device(self) -> Device:
+        """Holds copies of their weights."""
+        ...
+
+    @property
+    def renderer(self) -> Renderer:
+        """Makes images there."""
+        ...
+
+    async def start(self) -> None:
+        """Import what the engine needs and claim the device; seconds the first time, nothing afterwards."""
+        ...
+
     async def stop(self) -> None:
-        """Free the device and end the thread."""
+        """Free the device and end the threads."""
         ...

@@ -50,7 +50,7 @@ class MemoryFallbacks:
             InsufficientMemory: it does not fit with all savings.
         """
         demand = self._demand(spec, request)
-        weights = self._engine.weights_nbytes(spec)
+        weights = self._engine.loader.weights_nbytes(spec)
         available = available_nbytes(self._pool.report(), self._limit_nbytes(), spec.name)
         room = available - weights
         memory_savings = NO_SAVINGS
@@ -95,10 +95,10 @@ class MemoryFallbacks:
             DiffusionError: as `Engine.generate` does.
         """
         demand, memory_savings = self._demand(lease.spec, request), begin
-        engine, model = self._engine, lease.model
+        renderer, model = self._engine.renderer, lease.model
         savings: tuple[Fallback, ...] = saved(begin)
         while True:
-            outcome = await _attempt(engine.generate(model, request, on_step, memory_savings, at_once, on_preview))
+            outcome = await _attempt(renderer.generate(model, request, on_step, memory_savings, at_once, on_preview))
             if isinstance(outcome, RenderResult):
                 self._calibration.succeeded(demand, memory_savings, outcome.activation_nbytes)
                 return FallbackResult(rendered=outcome, savings=savings)
@@ -149,13 +149,13 @@ class MemoryFallbacks:
         )
 
     def _demand(self, spec: ModelSpec, request: GenerationRequest) -> Demand:
-        return Demand(spec=spec, request=request, element_nbytes=self._engine.element_nbytes(spec))
+        return Demand(spec=spec, request=request, element_nbytes=self._engine.device.element_nbytes(spec))
 
     def _limit_nbytes(self) -> int:
         """Return the device's budget in bytes; all of its memory if there is no budget."""
         budget = self._pool.report().budget
-        limits = [budget.device_nbytes, budget.host_nbytes if self._engine.shares_host_memory else None]
-        return min((limit for limit in limits if limit is not None), default=self._engine.memory_nbytes())
+        limits = [budget.device_nbytes, budget.host_nbytes if self._engine.device.shares_host_memory else None]
+        return min((limit for limit in limits if limit is not None), default=self._engine.device.memory_nbytes())
 
 
 async def _attempt(work: Coroutine[Any, Any, RenderResult]) -> RenderResult | OutOfMemory:

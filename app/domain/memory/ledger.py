@@ -5,10 +5,12 @@ a handful of components each, which is nothing to add up.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ..engine import Device
 from ..errors import DiffusionError
 from ..models.components import Component, ComponentId, LoadedModel, LoadProgress, OnLoad
 from ..models.spec import ModelName, ModelSpec, Residency
@@ -99,17 +101,26 @@ class Usage:
     device_nbytes: int
 
 
+@dataclass(slots=True)
+class DeviceCopies:
+    """Components with a copy on one device; empty if the device's memory is the host's."""
+
+    placed: set[ComponentId] = field(default_factory=set[ComponentId])
+    dropping: set[ComponentId] = field(default_factory=set[ComponentId])
+    """Components whose copy is being dropped: no request may use it any more, its bytes still count."""
+
+
 class Ledger:
-    """All entries, and the components that have a copy on the device."""
+    """All models in the pool, and the copies of their components on each device. One device is used today."""
 
     def __init__(self) -> None:
         self.pooled_models: dict[ModelName, PooledModel] = {}
         self.outdated_versions: list[PooledModel] = []
         """Old versions that are still in use, and entries whose memory is being freed."""
-        self.placed: set[ComponentId] = set()
-        """Components with a copy on the device; nobody's business where the device's memory is the host's."""
-        self.dropping: set[ComponentId] = set()
-        """Components whose device copy is being dropped: no longer there for anybody, still counted."""
+        self.device = ""
+        """Name of the device that models run on; known once the engine has started."""
+        self.copies: defaultdict[str, DeviceCopies] = defaultdict(DeviceCopies)
+        """By the name of the device."""
         self.queue: list[PooledModel] = []
         """Whose turn to claim memory comes when: an entry for each waiting request, first come first."""
         self.lookahead: list[ModelName] = []
@@ -117,6 +128,20 @@ class Ledger:
         self.budget = Budget()
         self.shared = False
         """Whether the device's memory is the host's."""
+
+    @property
+    def placed(self) -> set[ComponentId]:
+        """Components with a copy on the device."""
+        return self.copies[self.device].placed
+
+    @property
+    def dropping(self) -> set[ComponentId]:
+        """Components whose copy on the device is being dropped."""
+        return self.copies[self.device].dropping
+
+    def use_device(self, device: Device) -> None:
+        """Count for this device from now on. Call after the engine has started."""
+        self.device, self.shared = device.name, device.shares_host_memory
 
     def all(self) -> list[PooledModel]:
         """Every entry that may have bytes in memory."""
@@ -223,7 +248,7 @@ class Ledger:
 
     def forget_freed(self) -> None:
         """Strike the device copies that went with the last model that had them."""
-        self.placed &= self.components().keys()
+        self.copies[self.device].placed &= self.components().keys()
 
     def _wanted(self, pooled: PooledModel) -> int | None:
         """Position of the first request that waits for it, in the pool's queue or behind that."""

@@ -5,7 +5,7 @@ import traceback
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from ..engine import Engine
+from ..engine import Device, ModelLoader
 from ..errors import DiffusionError, InsufficientMemory, LoadFailed, OutOfMemory, UnusableModel
 from ..models.catalogue import Catalogue
 from ..models.components import ComponentId, LoadProgress
@@ -26,7 +26,8 @@ class ModelLoading:
         self,
         ledger: Ledger,
         catalogue: Catalogue,
-        engine: Engine,
+        loader: ModelLoader,
+        device: Device,
         *,
         clock: Callable[[], float],
         on_event: OnPoolEvent,
@@ -34,7 +35,8 @@ class ModelLoading:
     ) -> None:
         self._ledger = ledger
         self._catalogue = catalogue
-        self._engine = engine
+        self._loader = loader
+        self._device = device
         self._clock = clock
         self._on_event = on_event
         self._on_done = on_done
@@ -74,7 +76,7 @@ class ModelLoading:
         self._on_done()
 
     async def _fetch(self, pooled: PooledModel) -> None:
-        await self._failing_for_all(pooled, self._engine.fetch(pooled.spec, self._noting(pooled)))
+        await self._failing_for_all(pooled, self._loader.fetch(pooled.spec, self._noting(pooled)))
         spec = await self._catalogue.find(pooled.spec.name, changed=True)
         if spec.version == pooled.spec.version:
             pooled.spec = spec  # its size is known now
@@ -84,7 +86,7 @@ class ModelLoading:
     async def _load(self, pooled: PooledModel) -> None:
         begun = self._clock()
         try:
-            pooled.model = await self._failing_for_all(pooled, self._engine.load(pooled.spec, self._noting(pooled)))
+            pooled.model = await self._failing_for_all(pooled, self._loader.load(pooled.spec, self._noting(pooled)))
         finally:
             pooled.listeners.clear()
         pooled.expected = pooled.components
@@ -98,7 +100,7 @@ class ModelLoading:
         missing = self._ledger.missing_on_device(pooled)
         ids = [component.id for component in missing]
         try:
-            await self._engine.place(ids)
+            await self._device.place(ids)
         except OutOfMemory:
             if not await drop_idle():
                 raise self._does_not_fit(pooled) from None
@@ -111,7 +113,7 @@ class ModelLoading:
 
     async def _place_again(self, pooled: PooledModel, ids: list[ComponentId]) -> None:
         try:
-            await self._engine.place(ids)
+            await self._device.place(ids)
         except OutOfMemory:
             raise self._does_not_fit(pooled) from None
 

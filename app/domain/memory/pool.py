@@ -78,9 +78,15 @@ class ModelPool:
         self._overdue_s = overdue_s
         self._ledger = Ledger()
         self._ledger.budget = budget or Budget()
-        self._unloading = ModelUnloading(self._ledger, engine, clock=clock, on_event=on_event)
+        self._unloading = ModelUnloading(self._ledger, engine.loader, engine.device, clock=clock, on_event=on_event)
         self._loading = ModelLoading(
-            self._ledger, catalogue, engine, clock=clock, on_event=on_event, on_done=self._unloading.tidy
+            self._ledger,
+            catalogue,
+            engine.loader,
+            engine.device,
+            clock=clock,
+            on_event=on_event,
+            on_done=self._unloading.tidy,
         )
         self._claiming = asyncio.Lock()  # asyncio.Lock is fair: first come, first served
 
@@ -162,7 +168,7 @@ class ModelPool:
             DiffusionError: as `lease` does.
         """
         spec = self._catalogue.get(name)
-        self._ledger.shared = self._engine.shares_host_memory
+        self._ledger.use_device(self._engine.device)
         return preview_evictions(
             self._ledger,
             spec,
@@ -213,7 +219,7 @@ class ModelPool:
     def set_budget(self, budget: Budget) -> None:
         """Change the limits. What no longer fits leaves as soon as nobody holds it."""
         self._ledger.budget = budget
-        self._ledger.shared = self._engine.shares_host_memory
+        self._ledger.use_device(self._engine.device)
         self._unloading.tidy()
 
     async def close(self) -> None:
@@ -262,7 +268,7 @@ class ModelPool:
         self, name: str, tier: Tier, on_load: OnLoad | None, activation_nbytes: int = 0, together_nbytes: int = 0
     ) -> AsyncGenerator[Lease]:
         await self._engine.start()
-        self._ledger.shared = self._engine.shares_host_memory
+        self._ledger.use_device(self._engine.device)
         pooled = self._enter(name)
         reservation = Reservation(pooled, tier, activation_nbytes, together_nbytes)
         self._ledger.queue.append(pooled)
@@ -335,7 +341,7 @@ class ModelPool:
     def _guess(self, spec: ModelSpec) -> Component:
         """Before the first load only the size of a model is known, and nothing of what it shares."""
         key = ComponentId(f"{spec.name}@{spec.version}")
-        return Component(id=key, name="weights", nbytes=self._engine.weights_nbytes(spec), dtype="")
+        return Component(id=key, name="weights", nbytes=self._engine.loader.weights_nbytes(spec), dtype="")
 
     async def _step_towards_room(self, reservation: Reservation) -> Literal["room", "evicted", "wait"]:
         """Evict once, if that helps a claim; tell whether there is room now, or whether others must give some back.

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
-from ..engine import Engine
+from ..engine import Device, ModelLoader
 from ..models.components import Component, ComponentId, LoadedModel
 from ..models.spec import ModelName
 from ..uncancellable import run_to_completion
@@ -16,9 +16,18 @@ from .ledger import Ledger, PooledModel
 class ModelUnloading:
     """Takes idle things only. What leaves is struck from the books before the first `await`, so nobody can take it up again."""
 
-    def __init__(self, ledger: Ledger, engine: Engine, *, clock: Callable[[], float], on_event: OnPoolEvent) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        loader: ModelLoader,
+        device: Device,
+        *,
+        clock: Callable[[], float],
+        on_event: OnPoolEvent,
+    ) -> None:
         self._ledger = ledger
-        self._engine = engine
+        self._loader = loader
+        self._device = device
         self._clock = clock
         self._on_event = on_event
         self._changed = asyncio.Event()
@@ -77,7 +86,7 @@ class ModelUnloading:
         if not going:
             return 0
         begun = self._clock()
-        await self._engine.offload(tuple(going))
+        await self._device.offload(tuple(going))
         self._ledger.dropping.difference_update(going)
         for model in dict.fromkeys(owners.values()):
             own = [component for key, component in going.items() if owners[key] == model]
@@ -102,7 +111,7 @@ class ModelUnloading:
 
     async def _unload(self, pooled: PooledModel, model: LoadedModel, reason: str, *, reuse: bool) -> int:
         ledger, begun, before = self._ledger, self._clock(), self._ledger.usage().host_nbytes
-        await self._engine.unload(model, reuse=reuse)
+        await self._loader.unload(model, reuse=reuse)
         pooled.model, pooled.leaving = None, False
         ledger.forget_freed()
         freed = max(0, before - ledger.usage().host_nbytes)

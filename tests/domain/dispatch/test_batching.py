@@ -344,6 +344,7 @@ def test_everybody_gets_exactly_one_answer_and_nobody_starves(
 
 
 @settings(max_examples=60, deadline=None)
+@example([(name, name == "A") for name in "abcaAAAAAbbab"], 2)
 @example([(name, False) for name in "aabcbc"] + [("c", True)] + [(name, False) for name in "acabbb"], 2)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), min_size=2, max_size=40), st.integers(1, 2))
 def test_nobody_is_passed_over_more_often_than_allowed(arrivals: list[tuple[str, bool]], reservations: int) -> None:
@@ -353,12 +354,13 @@ def test_nobody_is_passed_over_more_often_than_allowed(arrivals: list[tuple[str,
         bench = Bench(reservations, max_rows=4)
         bench.engine.gate.clear()
         for name, reproducible in arrivals:
-            bench.send(name, reproducible=reproducible)
+            bench.send(name.lower(), reproducible=reproducible)
             await rounds()
         bench.engine.gate.set()
         order = await bench.done()
         for place, number in enumerate(order):
             passed_by = sum(other > number for other in order[:place])
-            assert passed_by <= PATIENCE.max_overtaken + 4, order  # those who had their lease already, and a full batch
+            # A full batch of four rows, and two that had been allowed to lease before the request was overdue.
+            assert passed_by <= PATIENCE.max_overtaken + 4 + 2, order
 
     run(scenario)

@@ -182,7 +182,9 @@ def test_the_engine_names_the_stage_with_nothing_attached(stage: str) -> None:
                 running_out(part_of(bench.inside, stage), when=lambda *_: True),
                 pytest.raises(OutOfMemory) as caught,
             ):
-                await bench.engine.generate(lease.model, request(bench.spec, num_inference_steps=STEPS), ignore)
+                await bench.engine.renderer.generate(
+                    lease.model, request(bench.spec, num_inference_steps=STEPS), ignore
+                )
         assert caught.value.stage == stage
         assert caught.value.__context__ is caught.value.__cause__ is None
 
@@ -248,7 +250,7 @@ def test_the_peak_on_a_gpu_is_observed() -> None:
         engine = TorchEngine(device="cuda", dtype="float32", threads=0, fetch=ignore)  # type: ignore[arg-type]
         pool = ModelPool(FakeCatalogue([spec_of()]), engine)
         async with pool.lease("demo") as lease:
-            return await engine.generate(lease.model, request(spec_of(), width=1024, height=1024), ignore)
+            return await engine.renderer.generate(lease.model, request(spec_of(), width=1024, height=1024), ignore)
 
     spec: ModelSpec = spec_of()
     observed = asyncio.run(scenario()).activation_nbytes

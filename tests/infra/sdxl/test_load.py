@@ -37,11 +37,11 @@ async def main():
     await engine.start()
     os.preadv = cutting_preadv
     try:
-        await engine.load(spec, lambda progress: None)
+        await engine.loader.load(spec, lambda progress: None)
     except LoadFailed as error:
         print(error)
     shutil.copy(models / "demo.safetensors", path)
-    model = await engine.load(spec, lambda progress: None)
+    model = await engine.loader.load(spec, lambda progress: None)
     print(len(model.components), "components", any(mapped))
     await engine.stop()
 

@@ -173,12 +173,12 @@ def test_an_unforeseen_failure_is_one_of_ours() -> None:
         engine = TorchEngine(device="cpu", dtype="float32", threads=0, fetch=_raise)
         await engine.start()
         spec = spec_of()
-        model = await engine.load(spec, ignore)
+        model = await engine.loader.load(spec, ignore)
         with pytest.raises(GenerationFailed, match="RuntimeError"):
-            await engine.generate(model, request(spec), _raise)
-        rendered = await engine.generate(model, request(spec, num_inference_steps=1), ignore)
+            await engine.renderer.generate(model, request(spec), _raise)
+        rendered = await engine.renderer.generate(model, request(spec, num_inference_steps=1), ignore)
         assert len(rendered.images) == 1
-        await engine.unload(model)
+        await engine.loader.unload(model)
         await engine.stop()
 
     asyncio.run(scenario())

@@ -288,7 +288,7 @@ def test_the_engine_gives_each_model_a_cache_of_the_size_in_the_settings() -> No
         engine = TorchEngine(device="cpu", dtype="float32", threads=0, fetch=_refuse, prompt_cache_nbytes=nbytes)
         await engine.start()
         try:
-            return await engine.load(spec_of(), ignore)
+            return await engine.loader.load(spec_of(), ignore)
         finally:
             await engine.stop()
 

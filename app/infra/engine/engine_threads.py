@@ -1,0 +1,116 @@
+"""The engine's threads: one that touches the device, one that reads files, and some that download."""
+
+import asyncio
+import atexit
+import gc
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import structlog
+
+from ...domain.errors import GenerationFailed, ShuttingDown
+
+if TYPE_CHECKING:
+    from .device_worker import Runtime
+
+_log = structlog.get_logger()
+_T = TypeVar("_T")
+
+
+class EngineThreads:
+    """Starts the runtime in the engine's thread and has that thread step while there are requests. Event loop only."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        """Import nothing yet; `options` are those of `Runtime`."""
+        self._options = options
+        self.engine = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
+        self.loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader")
+        self.downloader = ThreadPoolExecutor(max_workers=4, thread_name_prefix="downloader")
+        self._stepping = False
+        self._starting: asyncio.Task[None] | None = None
+        self._runtime: Runtime | None = None
+
+    @property
+    def started(self) -> bool:
+        """Whether the device is claimed and models can be loaded."""
+        return self._runtime is not None
+
+    @property
+    def runtime(self) -> "Runtime":
+        """Torch and everything that imports it.
+
+        Raises:
+            RuntimeError: before `start`.
+        """
+        if self._runtime is None:
+            raise RuntimeError("the engine has not started: await start() first")
+        return self._runtime
+
+    @property
+    def device_name(self) -> str:
+        """Name of the device; that of the settings until the engine has started."""
+        return str(self._runtime.device) if self._runtime else str(self._options["device"])
+
+    async def start(self) -> None:
+        """Import torch and claim the device, once. Takes seconds."""
+        if self._starting is None:
+            self._starting = asyncio.ensure_future(self.run(self.engine, self._start))
+        await asyncio.shield(self._starting)
+
+    def stop(self) -> None:
+        """End the threads, once they are done with what they are doing."""
+        for executor in (self.engine, self.loader, self.downloader):
+            executor.shutdown(wait=False, cancel_futures=True)
+
+    async def run(self, executor: Executor, function: Callable[..., _T], *arguments: Any) -> _T:
+        """Call a function in one of the threads. The engine's thread does so between two steps."""
+        return await asyncio.get_running_loop().run_in_executor(executor, function, *arguments)
+
+    def wake(self) -> None:
+        """Have the engine's thread step, unless it does."""
+        self.engine.submit(self._wake)
+
+    def _start(self) -> None:
+        begun = time.perf_counter()
+        from .device_worker import Runtime  # here, because it imports torch
+
+        self._runtime = runtime = Runtime(**self._options)
+        _spare_the_collector()
+        _log.info(
+            "engine_started",
+            device=self.device_name,
+            computed_in=str(runtime.computed_in()).removeprefix("torch."),
+            threads=runtime.threads,
+            seconds=round(time.perf_counter() - begun, 2),
+        )
+
+    def _wake(self) -> None:
+        if not self._stepping:
+            self._stepping = True
+            self._step()
+
+    def _step(self) -> None:
+        """Take one step, then queue the next one behind other work for this thread, such as moves of weights."""
+        try:
+            left = self.runtime.step()
+        except Exception:
+            _log.exception("step_failed")
+            self.runtime.abandon(GenerationFailed("The engine failed between two steps; the server's log says how."))
+            left = False
+        self._stepping = left
+        if left:
+            try:
+                self.engine.submit(self._step)
+            except RuntimeError:  # the engine was stopped
+                self.runtime.abandon(ShuttingDown("The server is shutting down."))
+
+
+def _spare_the_collector() -> None:
+    """Exempt imported objects from garbage collection: a look through them would halt every thread for 0.2 s.
+
+    At the end of the process they are collectable again: libraries complain of what is left then.
+    """
+    gc.freeze()
+    atexit.register(gc.unfreeze)
