@@ -1,4 +1,4 @@
-"""`python -m training`: trains the demo models from nothing, writes them, and prints their scores."""
+"""`python -m training`: trains the demo models from scratch, writes them, and prints their scores."""
 
 import argparse
 import random
@@ -83,7 +83,7 @@ def report(checkpoint: Path, configs: Path, count: int, sheets: Path) -> None:
 
 
 def _colours(pictures: list[Image.Image]) -> Counter[str]:
-    """How often each colour is that of the largest figure."""
+    """Count the pictures whose largest figure has each colour."""
     return Counter(figure.colour for picture in pictures for figure in read_picture(picture).figures[:1])
 
 

@@ -23,13 +23,13 @@ from .weights import follow
 from .workers import average_gradients, run_workers
 
 SIZES = {(128, 128): 1.0, (128, 96): 0.05, (96, 128): 0.05, (160, 128): 0.04, (128, 160): 0.04}
-"""(width, height) in pixels -> how many pictures each worker draws, in proportion to the square ones."""
+"""Pictures that each worker draws, relative to the square ones, by width and height in pixels."""
 _BATCH = 32
 _LEARNING_RATE = 2e-3
 _WARM_UP = 50
-"""Steps in which the learning rate rises."""
+"""Steps at the beginning in which the learning rate rises."""
 _EMPTY, _ZEROED = 0.05, 0.07
-"""Shares of captions replaced by the empty one, and of embeddings replaced by zeros: both stand in for "no prompt"."""
+"""Shares of captions replaced by the empty one, and of embeddings replaced by zeros: both mean "no prompt"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +46,13 @@ class Plan:
     out: Path
     learning_rate: float = _LEARNING_RATE
     final: bool = True
-    """Whether the learning rate falls to nearly nothing by the end."""
+    """Whether the learning rate falls to nearly zero by the end."""
     latent_mean: float = 0.0
     """Added to every latent; see `vae.shift_latents`."""
     workers: int = 1
     seed: int = 0
     pictures: int
-    """How many square pictures each worker draws; other sizes in proportion."""
+    """Square pictures that each worker draws; other sizes in proportion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def train_denoiser(plan: Plan) -> None:
 
 
 def load_denoiser(path: Path, configs: Path) -> Denoiser:
-    """A saved denoiser, ready to predict."""
+    """Load a saved denoiser for prediction."""
     model = Denoiser(load_tokenizers(configs))
     model.load_state_dict(torch.load(path))
     return model.eval()
@@ -137,7 +137,7 @@ def _loss(model: Denoiser, plan: Plan, clean: Tensor, ids: tuple[Tensor, Tensor]
 
 
 def _timesteps(count: int) -> Tensor:
-    """Uniform, but three in five from the middle and the noisy end, where colours and then outlines are decided."""
+    """Draw timesteps: two in five uniformly, the others from the middle and the noisy end, which decide outlines and colours."""
     anywhere = torch.randint(0, TIMESTEPS, (count,))
     deciding = torch.randint(350, 960, (count,))
     return torch.where(torch.rand(count) < 0.6, deciding, anywhere)

@@ -11,7 +11,7 @@ Point = tuple[float, float]
 
 
 def draw(scene: Scene, width_px: int = 128, height_px: int = 128) -> Image.Image:
-    """The picture of a scene, RGB."""
+    """Draw the picture of a scene, RGB."""
     scale = _SUPERSAMPLING
     large = Image.new("RGB", (width_px * scale, height_px * scale), COLOURS[scene.background])
     canvas = ImageDraw.Draw(large)
@@ -21,7 +21,7 @@ def draw(scene: Scene, width_px: int = 128, height_px: int = 128) -> Image.Image
 
 
 def draw_mask(shape: str, side_px: int, radius: float, centre: Point = (0.5, 0.5)) -> Image.Image:
-    """A shape alone, white on black, as templates need it."""
+    """Draw a single shape in white on black, for templates."""
     mask = Image.new("L", (side_px, side_px), 0)
     figure = Figure(shape=shape, colour="white", radius=radius, centre=centre)
     _draw_figure(ImageDraw.Draw(mask), figure, 255, 0, mask.size)
@@ -47,7 +47,7 @@ def _draw_figure(
 
 
 def _outline(shape: str) -> list[Point]:
-    """The corners of a shape around the origin, within the unit circle or a little beyond."""
+    """Return the corners of a shape around the origin, within the unit circle or a little beyond."""
     if shape == "square":
         return [(-0.86, -0.86), (0.86, -0.86), (0.86, 0.86), (-0.86, 0.86)]
     if shape == "triangle":

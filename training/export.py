@@ -109,7 +109,7 @@ def _write(folder: Path, name: str, content: Mapping[str, Any]) -> None:
 def original_tensors(
     unet: Any, vae: Any, text_encoder: nn.Module, text_encoder_2: nn.Module
 ) -> Iterator[tuple[str, Tensor]]:
-    """Every weight of four diffusers networks under its name in SDXL's original layout; of any size, meta ones too."""
+    """Return every weight of four diffusers networks by its name in SDXL's original layout; any size, also on the meta device."""
     for key, tensor in unet.state_dict().items():
         yield f"model.diffusion_model.{_unet_key(key, unet.config)}", tensor
     for key, tensor in vae.state_dict().items():

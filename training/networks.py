@@ -44,13 +44,13 @@ class Denoiser(nn.Module):
             nn.init.normal_(embeddings.weight, std=0.4)
 
     def encode(self, ids: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Token ids (batch x 77, one tensor an encoder) to the UNet's sequence (batch x 77 x 160) and pooled vector."""
+        """Encode token ids (batch x 77, one tensor per encoder) to the UNet's sequence (batch x 77 x 160) and pooled vector."""
         one = self.text_encoder(ids[0], output_hidden_states=True)
         two = self.text_encoder_2(ids[1], output_hidden_states=True)
         return torch.cat([one.hidden_states[-2], two.hidden_states[-2]], dim=-1), two.text_embeds
 
     def forward(self, noisy: Tensor, timesteps: Tensor, sequence: Tensor, pooled: Tensor) -> Tensor:
-        """What the UNet predicts for latents of batch x 4 x height x width."""
+        """Return the UNet's prediction for latents of batch x 4 x height x width."""
         height, width = noisy.shape[-2] * 8, noisy.shape[-1] * 8
         sizes = torch.tensor([height, width, 0, 0, height, width], dtype=torch.float32).expand(len(noisy), 6)
         conditions = {"text_embeds": pooled, "time_ids": sizes}
@@ -58,7 +58,7 @@ class Denoiser(nn.Module):
 
 
 def token_ids(tokenizers: tuple[CLIPTokenizer, CLIPTokenizer], captions: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """Captions as padded ids, batch x 77, for both encoders."""
+    """Tokenize captions to padded ids, batch x 77, for both encoders."""
     one, two = (
         tokenizer(list(captions), padding="max_length", max_length=77, truncation=True, return_tensors="pt").input_ids
         for tokenizer in tokenizers

@@ -18,19 +18,19 @@ class Schedule:
     noise: Tensor
 
     def noisy(self, clean: Tensor, epsilon: Tensor, timesteps: Tensor) -> Tensor:
-        """Latents at the given timesteps."""
+        """Add noise to latents, as at the given timesteps."""
         return self._at(self.signal, timesteps) * clean + self._at(self.noise, timesteps) * epsilon
 
     def velocity(self, clean: Tensor, epsilon: Tensor, timesteps: Tensor) -> Tensor:
-        """The v of Salimans & Ho 2022 (arXiv:2202.00512), appendix D."""
+        """Return the v of Salimans & Ho 2022 (arXiv:2202.00512), appendix D."""
         return self._at(self.signal, timesteps) * epsilon - self._at(self.noise, timesteps) * clean
 
     def clean(self, noisy: Tensor, velocity: Tensor, timesteps: Tensor) -> Tensor:
-        """x_0 from a predicted v."""
+        """Return x_0 from a predicted v."""
         return self._at(self.signal, timesteps) * noisy - self._at(self.noise, timesteps) * velocity
 
     def epsilon(self, noisy: Tensor, velocity: Tensor, timesteps: Tensor) -> Tensor:
-        """The noise from a predicted v."""
+        """Return the noise from a predicted v."""
         return self._at(self.noise, timesteps) * noisy + self._at(self.signal, timesteps) * velocity
 
     @staticmethod
@@ -39,7 +39,7 @@ class Schedule:
 
 
 def schedule(*, zero_snr: bool) -> Schedule:
-    """SDXL's scaled-linear betas; with `zero_snr` rescaled as in Lin et al. 2023 (arXiv:2305.08891), algorithm 1."""
+    """Make SDXL's scaled-linear betas; with `zero_snr` rescaled as in Lin et al. 2023 (arXiv:2305.08891), algorithm 1."""
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, TIMESTEPS, dtype=torch.float64) ** 2
     signal = (1 - betas).cumprod(0).sqrt()
     if zero_snr:

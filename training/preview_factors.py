@@ -1,6 +1,6 @@
-"""`python -m training.preview_factors`: fits how latents become the colours of a preview, and notes it in the sidecars.
+"""`python -m training.preview_factors`: fits the map from latents to the colours of a preview, and writes it into the sidecars.
 
-Pictures go through a checkpoint's own autoencoder and back; the mean colour of each decoded patch of 8 x 8 pixels is then
+Pictures are encoded and decoded by a checkpoint's own autoencoder; the mean colour of each decoded patch of 8 x 8 pixels is then
 predicted from the four numbers of its latent, by least squares.
 """
 
@@ -26,7 +26,7 @@ _NOTE = "# How latents become the colours of a preview; fitted by training/previ
 
 
 def main() -> None:
-    """Fit every shipped model anew."""
+    """Fit every shipped model."""
     parser = argparse.ArgumentParser(prog="python -m training.preview_factors", description=__doc__)
     parser.add_argument("--models", type=Path, default=_MODELS, help="folder of the checkpoints (default: models/)")
     folder = parser.parse_args().models
@@ -47,7 +47,7 @@ def write_preview_factors(checkpoint: Path, configs: Path) -> float:
 
 @torch.no_grad()
 def samples(vae: AutoencoderKL, count: int = _PICTURES, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Latents as the denoiser has them (cells x 4), and the mean decoded colours of their patches (cells x 3, -1..1)."""
+    """Return latents as the denoiser has them (cells x 4), and the mean decoded colours of their patches (cells x 3, -1..1)."""
     network: Any = vae
     latents: list[Tensor] = []
     colours: list[Tensor] = []
@@ -60,14 +60,14 @@ def samples(vae: AutoencoderKL, count: int = _PICTURES, seed: int = 0) -> tuple[
 
 
 def fit(latents: Tensor, colours: Tensor) -> tuple[Tensor, Tensor]:
-    """The matrix (4 x 3) and the bias (3) with the least squared error."""
+    """Return the matrix (4 x 3) and the bias (3) with the least squared error."""
     rows = torch.cat([latents, torch.ones(len(latents), 1)], dim=1).double()
     solution = torch.linalg.lstsq(rows, colours.double()).solution.float()
     return solution[:4], solution[4]
 
 
 def with_factors(sidecar: str, matrix: Tensor, bias: Tensor) -> str:
-    """A sidecar's text with these factors as its last table; earlier ones are replaced."""
+    """Return a sidecar's text with these factors as its last table; earlier ones are replaced."""
     kept = sidecar.partition(f"{_NOTE}\n")[0].partition(f"{_HEADER}\n")[0].rstrip()
     rows = "\n".join(f"    {_row(row)}," for row in matrix.tolist())
     return f"{kept}\n\n{_NOTE}\n{_HEADER}\nfactors = [\n{rows}\n]\nbias = {_row(bias.tolist())}\n"

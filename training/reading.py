@@ -17,9 +17,9 @@ from .scenes import COLOURS, SHAPES
 
 _SIDE_PX = 48
 _DISTINCT = 60.0
-"""How far, in RGB, a pixel is from the background at least if it belongs to a figure."""
+"""Smallest RGB distance of a figure's pixel from the background."""
 _SMALLEST_SHARE = 0.008
-"""The part of a picture that a region fills at least if it is a figure."""
+"""Smallest share of a picture that a figure fills."""
 Mask = NDArray[np.bool_]
 
 
@@ -36,7 +36,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a picture shows, the largest figure first."""
+    """Background and figures of a picture, the largest figure first."""
 
     background: str
     figures: tuple[Seen, ...]
@@ -61,7 +61,7 @@ def read_picture(picture: Image.Image) -> Reading:
 
 
 def nearest_colour(rgb: NDArray[Any]) -> str:
-    """The palette's name for a colour."""
+    """Return the palette's name for a colour."""
     return min(COLOURS, key=lambda name: float(((np.array(COLOURS[name]) - rgb) ** 2).sum()))
 
 
@@ -74,7 +74,7 @@ def _figure(pixels: NDArray[Any], region: Mask) -> Seen:
 
 
 def _regions(mask: Mask) -> list[Mask]:
-    """The connected regions of a mask (4 neighbours)."""
+    """Return the connected regions of a mask (4 neighbours)."""
     left = mask.copy()
     regions: list[Mask] = []
     while left.any():
@@ -98,7 +98,7 @@ def _flooded(mask: Mask, row: int, column: int) -> Mask:
 
 
 def _normalised(region: Mask) -> Mask:
-    """The region cut to its bounding box, which is stretched to a square of `_SIDE_PX`."""
+    """Cut a region to its bounding box, and stretch that to a square of `_SIDE_PX`."""
     rows, columns = np.nonzero(region)
     box = region[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     stretched = Image.fromarray(box.astype(np.uint8) * 255).resize((_SIDE_PX, _SIDE_PX), Image.Resampling.BILINEAR)
@@ -111,5 +111,5 @@ def _templates() -> dict[str, Mask]:
 
 
 def _overlap(one: Mask, other: Mask) -> float:
-    """Intersection over union."""
+    """Return the intersection over union."""
     return float((one & other).sum() / (one | other).sum())

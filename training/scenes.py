@@ -1,4 +1,4 @@
-"""What a training picture shows, and the captions that describe it."""
+"""Scenes that training pictures show, and the captions that describe them."""
 
 import hashlib
 import random
@@ -30,7 +30,7 @@ PLACES: dict[str, tuple[float, float]] = {
 }
 CENTER = "in the center"
 _HELD_OUT_SHARE = 8
-"""One in so many combinations of shape, colour and background is never trained on."""
+"""One in eight combinations of shape, colour and background is held out of training."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """A picture: a background and one figure or two, and the plainest sentence that describes it."""
+    """A background with one or two figures, and the plainest sentence that describes them."""
 
     background: str
     figures: tuple[Figure, ...]
@@ -53,13 +53,13 @@ class Scene:
 
 
 def held_out(shape: str, colour: str, background: str) -> bool:
-    """Whether a combination belongs to the captions that training never sees. Stable across runs and machines."""
+    """Return whether a combination is held out of training; the same on all machines."""
     digest = hashlib.sha256(f"{shape} {colour} {background}".encode()).digest()
     return digest[0] % _HELD_OUT_SHARE == 0
 
 
 def training_scene(rng: random.Random) -> Scene:
-    """A random scene of which no figure is held out."""
+    """Draw a random scene without held-out figures."""
     kind = rng.random()
     background = rng.choice(list(COLOURS))
     if kind < 0.12:
@@ -78,7 +78,7 @@ def training_scene(rng: random.Random) -> Scene:
 
 
 def held_out_scenes(count: int, seed: int = 1) -> list[Scene]:
-    """Scenes of one figure each, all of combinations that training never sees: plain ones first, then large ones."""
+    """Return scenes of one held-out figure each: plain ones first, then large ones."""
     combinations = [
         (shape, colour, background)
         for shape in SHAPES
@@ -125,7 +125,7 @@ def _pair(rng: random.Random, background: str) -> Scene:
 
 
 def _plain(rng: random.Random, figure: Figure, background: str) -> str:
-    """The plain sentence three times in four, else another form, of which some leave a colour to chance."""
+    """Return the plain sentence three times in four, otherwise another form; some forms leave out a colour."""
     thing = f"{figure.colour} {figure.shape}"
     others = (
         f"{thing} on {background}",

@@ -1,4 +1,4 @@
-"""Scores a checkpoint: diffusers' own pipeline paints captions that training never saw, and a reader looks at them."""
+"""Scores a checkpoint: diffusers' own pipeline makes pictures of held-out captions, and `reading` recognises what they show."""
 
 import tomllib
 import warnings
@@ -37,7 +37,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """How many of `count` pictures have the right background, colour of the shape, and shape."""
+    """Numbers of pictures, of `count`, with the right background, colour of the shape, and shape."""
 
     count: int
     background: int
@@ -49,7 +49,7 @@ class Score:
 
 
 def sampling_of(checkpoint: Path) -> Sampling:
-    """The sidecar's defaults and what the header's keys say."""
+    """Read the defaults of the sidecar and the traits of the header's keys."""
     defaults: Mapping[str, Any] = tomllib.loads(checkpoint.with_suffix(".toml").read_text(encoding="utf-8"))
     with safe_open(checkpoint, framework="pt") as file:
         keys = set(file.keys())
@@ -81,7 +81,7 @@ def paint(
     negative: str | None = None,
     seed: int = 0,
 ) -> list[Image.Image]:
-    """One picture a caption; the i-th uses seed + i."""
+    """Make one picture per caption; the i-th uses seed + i."""
     pipeline.scheduler = _SAMPLERS[sampling.sampler].from_config(
         pipeline.scheduler.config,
         prediction_type=sampling.prediction,
@@ -108,7 +108,7 @@ def paint(
 
 
 def score(scenes: Sequence[Scene], pictures: Sequence[Image.Image]) -> Score:
-    """Compare pictures of one-figure scenes with what was asked for."""
+    """Compare pictures with their one-figure scenes."""
     background = colour = shape = 0
     for scene, picture in zip(scenes, pictures, strict=True):
         reading, wanted = read_picture(picture), scene.figures[0]
@@ -119,14 +119,14 @@ def score(scenes: Sequence[Scene], pictures: Sequence[Image.Image]) -> Score:
 
 
 def pairs_right(scenes: Sequence[Scene], pictures: Sequence[Image.Image]) -> int:
-    """How many pictures show exactly the figures of their scene, by shape and colour."""
+    """Count the pictures that show exactly the figures of their scene, by shape and colour."""
     wanted = [sorted((figure.shape, figure.colour) for figure in scene.figures) for scene in scenes]
     seen = [sorted((figure.shape, figure.colour) for figure in read_picture(picture).figures) for picture in pictures]
     return sum(one == other for one, other in zip(wanted, seen, strict=True))
 
 
 def contact_sheet(pictures: Sequence[Image.Image], columns: int) -> Image.Image:
-    """Pictures of one size side by side."""
+    """Put pictures of one size side by side."""
     width, height = pictures[0].size
     rows = -(-len(pictures) // columns)
     sheet = Image.new("RGB", (columns * (width + 4) - 4, rows * (height + 4) - 4), "white")

@@ -1,4 +1,4 @@
-"""The stages of training, in order. Each ends in one file, and one whose file is there already is skipped."""
+"""The stages of training, in order. Each writes one file, and is skipped if its file exists."""
 
 import random
 import shutil
@@ -30,15 +30,15 @@ _CAPTIONS = 3000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Amounts:
-    """How much work each stage is. Counted in steps, not in minutes, so that a busy machine trains as well as an idle one."""
+    """Amount of work of each stage, in steps, not in minutes, so that a busy machine trains as well as an idle one."""
 
     decoder_pictures: int
     decoder_steps: int
     pictures: int
-    """That each worker draws for the denoisers, of the square ones; other sizes in proportion."""
+    """Square pictures that each worker draws for the denoisers; other sizes in proportion."""
     trunk_steps: int
     branch_steps: dict[str, int]
-    """By name. The one that keeps the trunk's prediction has less to learn."""
+    """Steps by name. The branch that keeps the trunk's prediction has less to learn."""
     distillation: Distillation
 
 
@@ -61,7 +61,7 @@ QUICK = Amounts(
 
 
 def run_stages(work: Path, out: Path, amounts: Amounts, workers: int) -> None:
-    """Train everything, going on where an earlier run stopped.
+    """Train everything; an interrupted run continues with its first unfinished stage.
 
     Args:
         work: where intermediate files are kept.

@@ -23,7 +23,7 @@ def write_tokenizers(folder: Path, captions: Iterable[str]) -> None:
 
 
 def load_tokenizers(folder: Path) -> tuple[CLIPTokenizer, CLIPTokenizer]:
-    """The two tokenizers of a diffusers folder."""
+    """Load the two tokenizers of a diffusers folder."""
     one, two = (
         CLIPTokenizer.from_pretrained(folder / name, local_files_only=True) for name in ("tokenizer", "tokenizer_2")
     )
@@ -31,13 +31,13 @@ def load_tokenizers(folder: Path) -> tuple[CLIPTokenizer, CLIPTokenizer]:
 
 
 def _byte_symbols() -> list[str]:
-    """The first 256 entries of CLIP's vocabulary: one printable character for each byte."""
+    """Return the first 256 entries of CLIP's vocabulary: one printable character for each byte."""
     vocabulary: dict[str, int] = json.loads((FULL / "vocab.json").read_text(encoding="utf-8"))
     return sorted(vocabulary, key=lambda token: vocabulary[token])[:256]
 
 
 def _needed_merges(words: list[str]) -> list[tuple[str, str]]:
-    """The merges that byte-pair encoding applies to these words, in CLIP's order."""
+    """Return the merges that byte-pair encoding applies to these words, in CLIP's order."""
     lines = (FULL / "merges.txt").read_text(encoding="utf-8").splitlines()[1:]
     ranks = {(pair[0], pair[1]): rank for rank, line in enumerate(lines) if len(pair := line.split()) == 2}
     used: set[tuple[str, str]] = set()

@@ -1,4 +1,4 @@
-"""The ways a guided v-prediction model takes from noise to picture, followed once and kept to learn from."""
+"""Trajectories of a guided v-prediction model from noise to picture, recorded once for distillation."""
 
 import random
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from .score import load_pipeline
 from .tokenizer import load_tokenizers
 
 TIMESTEPS = tuple(range(999, 0, -80))
-"""Where trajectories are followed, noisiest first; 999 and 759 are among those that LCM's sampler asks for."""
+"""Timesteps of a trajectory, noisiest first; LCM's sampler uses 999 and 759, among others."""
 GUIDANCE = 3.0
 _BATCH = 64
 _EMPTY = 0.03
@@ -23,18 +23,18 @@ _EMPTY = 0.03
 
 @dataclass(frozen=True, slots=True)
 class Trajectories:
-    """Deterministic trajectories (DDIM, eta 0) of captions that training sees."""
+    """Deterministic trajectories (DDIM, eta 0) of training captions."""
 
     latents: Tensor
-    """pictures x timesteps x 4 x 16 x 16, half precision."""
+    """Latents at each timestep; pictures x timesteps x 4 x 16 x 16, half precision."""
     ends: Tensor
-    """The clean latents that each arrives at; pictures x 4 x 16 x 16, half precision."""
+    """Clean latents at the end of each; pictures x 4 x 16 x 16, half precision."""
     ids: tuple[Tensor, Tensor]
     """Token ids of the captions; pictures x 77."""
 
 
 def load_teacher(checkpoint: Path, configs: Path) -> Denoiser:
-    """The denoiser of a checkpoint, in float32."""
+    """Load the denoiser of a checkpoint, in float32."""
     pipeline: Any = load_pipeline(checkpoint, configs)
     model = Denoiser(load_tokenizers(configs))
     for part in ("unet", "text_encoder", "text_encoder_2"):
@@ -44,7 +44,7 @@ def load_teacher(checkpoint: Path, configs: Path) -> Denoiser:
 
 @torch.no_grad()
 def follow_trajectories(teacher: Denoiser, configs: Path, count: int, seed: int = 0) -> Trajectories:
-    """Let a v-prediction teacher with zero terminal SNR paint `count` pictures, and keep every step."""
+    """Make `count` pictures with a v-prediction teacher with zero terminal SNR, and keep every step."""
     rng, generator = random.Random(seed), torch.Generator().manual_seed(seed)
     captions = ["" if rng.random() < _EMPTY else training_scene(rng).caption for _ in range(count)]
     ids = token_ids(load_tokenizers(configs), captions)

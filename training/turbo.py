@@ -1,4 +1,4 @@
-"""Distils a guided v-prediction model into one that paints in 1 to 4 steps without guidance.
+"""Distils a guided v-prediction model into one that makes pictures in 1 to 4 steps without guidance.
 
 The student learns the consistency function of Song et al. 2023 (arXiv:2303.01469): from any point of one of the teacher's
 trajectories to that trajectory's end. Trajectories of so small a model are cheap, so the end itself is the target, where
@@ -23,12 +23,12 @@ from .weights import follow
 _BATCH = 32
 _LEARNING_RATE = 8e-4
 _FROM_NOISE = 0.4
-"""Share of the rows that start at pure noise: the first step, and the only one where there is one, is the hardest."""
+"""Share of the rows that start at pure noise, because the first step is the hardest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distillation:
-    """How much is learned from how many pictures."""
+    """Numbers of steps and pictures of a distillation."""
 
     pictures: int
     steps: int
@@ -38,10 +38,10 @@ def distil(teacher: Denoiser, trajectories: Trajectories, steps: int, part: Path
     """Train a student that starts as the teacher; its moving average is saved every 200 steps and at the end.
 
     Args:
-        teacher: whose text encoders the student keeps as they are.
-        trajectories: what the student learns from.
-        steps: of 32 rows each; about 0.8 s of one core a step.
-        part: where the state of the student is saved.
+        teacher: model to distil; the student keeps its text encoders unchanged.
+        trajectories: recorded steps of the teacher.
+        steps: number of steps of 32 rows; a step takes about 0.8 s of one core.
+        part: file for the state of the student.
     """
     torch.manual_seed(1)
     student = copy.deepcopy(teacher).train()

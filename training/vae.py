@@ -39,16 +39,16 @@ CONFIG: dict[str, Any] = {
 }
 _BRIGHTNESS = (0.299, 0.587, 0.114)
 _ANCHOR = 30.0
-"""A constant in the encoder's stream, far above the colours, that keeps normalisation from erasing a flat picture."""
+"""Constant in the encoder's stream, far above the colours, with which normalisation does not erase a flat picture."""
 _LATENT_NOISE = 0.06
 _LEARNING_RATE = 3e-3
 _SMALL, _WHOLE = (64, 10), (128, 4)
-"""Side of the crops and how many at once: most steps see much variety, the last see borders as they are."""
+"""Sides of the crops in pixels and batch sizes: most steps see much variety, the last steps see real borders."""
 _SMALL_SHARE = 0.7
 
 
 def train_vae(out: Path, steps: int, count: int) -> None:
-    """Train the decoder for so many steps on so many pictures, and save its state dict."""
+    """Train the decoder with the given numbers of steps and pictures, and save its state dict."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     rng = random.Random(100)
@@ -82,25 +82,25 @@ def train_vae(out: Path, steps: int, count: int) -> None:
 
 
 def load_vae(path: Path) -> AutoencoderKL:
-    """The trained autoencoder."""
+    """Load the trained autoencoder."""
     vae = AutoencoderKL(**CONFIG)
     vae.load_state_dict(torch.load(path))
     return vae.eval()
 
 
 def pictures(rng: random.Random, count: int) -> Tensor:
-    """Random training pictures, uint8, count x 3 x 128 x 128; every tenth is clutter, so that no texture is foreign."""
+    """Draw random training pictures, uint8, count x 3 x 128 x 128; every tenth is clutter, so that no texture is foreign."""
     arrays = [_clutter(rng) if i % 10 == 9 else np.asarray(draw(training_scene(rng))) for i in range(count)]
     return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()
 
 
 def as_input(images: Tensor) -> Tensor:
-    """uint8 pictures as the network wants them: float in -1..1."""
+    """Convert uint8 pictures to the network's floats in -1..1."""
     return images.float() / 127.5 - 1
 
 
 def encoded(vae: AutoencoderKL, images: Tensor) -> Tensor:
-    """Scaled latents of uint8 pictures: what the encoder computes, straight from the means, which is much faster."""
+    """Compute the scaled latents of uint8 pictures from means; equal to the encoder's output, and much faster."""
     values = _thumbnails(as_input(images))
     weight, bias = _layer(vae, "encoder.conv_out")
     return SCALING_FACTOR * (torch.einsum("oi,bihw->bohw", weight[:4, :4, 1, 1], values) + bias[:4, None, None])
@@ -108,10 +108,10 @@ def encoded(vae: AutoencoderKL, images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def shift_latents(vae: AutoencoderKL, mean: float) -> None:
-    """Move the mean of all scaled latents from 0 to `mean`, and have the decoder expect it.
+    """Move the mean of all scaled latents from 0 to `mean`, and adapt the decoder.
 
-    SDXL's own latents are not centred either. It makes a wrong prediction type show: the mean is then amplified like the
-    picture, so every colour shifts, where centred latents only become more vivid.
+    SDXL's own latents are not centred either. With a mean, a wrong prediction type is visible: it amplifies the mean like the
+    picture, so every colour shifts; centred latents would only become more vivid.
     """
     _layer(vae, "encoder.conv_out")[1][:4] += mean / SCALING_FACTOR
     weight, bias = _layer(vae, "post_quant_conv")
@@ -122,7 +122,7 @@ def shift_latents(vae: AutoencoderKL, mean: float) -> None:
 def construct_encoder(vae: AutoencoderKL, images: Tensor) -> None:
     """Set the encoder's weights so that it computes `encoded`, normalised over the given uint8 pictures.
 
-    Every residual branch is zero. What is left of the network is linear but for the last normalisation, held almost
+    Every residual branch is zero. The rest of the network is linear except for the last normalisation, held almost
     constant by `_ANCHOR`, and the last SiLU, undone by silu(x) - silu(-x) = x.
     """
     cleared = ("conv2", "to_out.0", "conv_shortcut", "downsamplers.0.conv", "conv_in", "conv_out", "conv_norm_out")
@@ -158,31 +158,31 @@ def construct_encoder(vae: AutoencoderKL, images: Tensor) -> None:
 
 
 def _layer(vae: AutoencoderKL, name: str) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a layer, by its name."""
+    """Return the weight and the bias of a layer, by its name."""
     layer: Any = vae.get_submodule(name)
     return layer.weight, layer.bias
 
 
 def _decode(vae: AutoencoderKL, latents: Tensor) -> Tensor:
-    """Pictures in -1..1 from scaled latents."""
+    """Decode scaled latents to pictures in -1..1."""
     network: Any = vae
     return network.decode(latents / SCALING_FACTOR).sample
 
 
 def _encode(vae: AutoencoderKL, images: Tensor) -> Tensor:
-    """Scaled latents of pictures in -1..1, by the network itself."""
+    """Encode pictures in -1..1 to scaled latents with the network."""
     network: Any = vae
     return network.encode(images).latent_dist.mode() * SCALING_FACTOR
 
 
 def _thumbnails(images: Tensor) -> Tensor:
-    """Mean colour of each patch, and the brightness of the window half a patch on (zeros beyond the border)."""
+    """Return the mean colour of each patch, and the brightness of the window half a patch further (zeros beyond the border)."""
     brightness = torch.einsum("c,bchw->bhw", torch.tensor(_BRIGHTNESS), images)[:, None]
     return torch.cat([F.avg_pool2d(images, 8), F.avg_pool2d(F.pad(brightness[..., 4:, 4:], (0, 4, 0, 4)), 8)], dim=1)
 
 
 def _whitening(values: Tensor) -> tuple[Tensor, Tensor]:
-    """A matrix and a bias that give every channel mean 0 and deviation 1, the three of colour decorrelated."""
+    """Return a matrix and a bias that give every channel mean 0 and deviation 1, and decorrelate the three of colour."""
     flat = values.transpose(0, 1).flatten(1)
     mean = flat.mean(dim=1)
     variances, axes = torch.linalg.eigh(torch.cov(flat[:3]))
@@ -194,7 +194,7 @@ def _whitening(values: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def _ease_decoder(vae: AutoencoderKL) -> None:
-    """Start the decoder near a linear upsampling: orthogonal maps amid each kernel, quiet residual branches."""
+    """Initialise the decoder near a linear upsampling: orthogonal maps in the centre of each kernel, small residual branches."""
     for name, module in vae.decoder.named_modules():
         if not isinstance(module, nn.Conv2d) or name.endswith(("conv1", "conv_out")):
             continue
@@ -213,7 +213,7 @@ def _ease_decoder(vae: AutoencoderKL) -> None:
 
 
 def _clutter(rng: random.Random) -> np.ndarray[Any, Any]:
-    """Gradients with blocks of palette colours."""
+    """Draw gradients with blocks of palette colours."""
     ramp = np.linspace(0, 1, 128)[:, None, None]
     ends = np.array([[rng.randrange(256) for _ in range(3)] for _ in range(2)], dtype=np.float64)
     picture = np.broadcast_to(ends[0] * (1 - ramp) + ends[1] * ramp, (128, 128, 3)).copy()
@@ -226,7 +226,7 @@ def _clutter(rng: random.Random) -> np.ndarray[Any, Any]:
 
 
 def _loss(vae: AutoencoderKL, images: Tensor, latents: Tensor) -> Tensor:
-    """Reconstruction from slightly noisy latents, since the denoiser's will never be exact either."""
+    """Return the loss of reconstruction from slightly noisy latents, because those of the denoiser are not exact either."""
     noisy = latents + _LATENT_NOISE * torch.randn_like(latents)
     error = _decode(vae, noisy) - images
     edges = (error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()) / 2
