@@ -1,4 +1,4 @@
-"""Bytes that a request needs beside the weights, from shapes alone, and the largest size that a number of bytes allows."""
+"""Predicts the bytes that a request needs beside the weights, and finds the largest size that fits into a number of bytes."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -15,12 +15,12 @@ SIZE_STEP_PX = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
-    """A request, and what its bytes depend on beside it."""
+    """A request, and the facts beside it that its bytes depend on."""
 
     spec: ModelSpec
     request: GenerationRequest
     element_nbytes: int
-    """Of one number in the dtype that the model runs in, 2 or 4."""
+    """Bytes of one number in the dtype that the model computes in, 2 or 4."""
 
     def predicted_nbytes(self, memory_savings: MemorySavings) -> int:
         """Peak bytes of activations, from shapes alone."""
@@ -43,7 +43,7 @@ class Demand:
         )
 
     def savings_levels(self) -> Iterator[MemorySavings]:
-        """What the request can save, from nothing to everything."""
+        """List the combinations of savings that help the request, from none to all."""
         yield NO_SAVINGS
         yield MemorySavings(tiled_decode=True)
         if self.request.guided:
@@ -51,14 +51,14 @@ class Demand:
 
 
 def largest_size(request: GenerationRequest, fits: Callable[[GenerationRequest], bool]) -> tuple[int, int] | None:
-    """The largest size of the request's shape, and no larger than it, that fits: multiples of 64, the shorter side rounded down.
+    """Find the largest size of the request's shape that fits and is no larger: multiples of 64, the shorter side rounded down.
 
     Args:
-        request: what was asked for.
-        fits: whether the request, resized, would fit; no size fits where a smaller one of the same shape does not.
+        request: whose shape is kept.
+        fits: whether the request, resized, would fit. If a size does not fit, no larger one of the same shape does.
 
     Returns:
-        Width and height in pixels; None where not even the smallest size fits.
+        Width and height in pixels; None if not even the smallest size fits.
     """
     longer = max(request.width, request.height)
     for side in range(longer // SIZE_STEP_PX * SIZE_STEP_PX, 0, -SIZE_STEP_PX):
@@ -69,7 +69,7 @@ def largest_size(request: GenerationRequest, fits: Callable[[GenerationRequest],
 
 
 def format_bytes(nbytes: int) -> str:
-    """Bytes in words for people."""
+    """Format a number of bytes for people."""
     return f"{nbytes / 1e9:.2f} GB" if nbytes >= 1e8 else f"{nbytes / 1e6:.1f} MB"
 
 

@@ -1,4 +1,4 @@
-"""What a claim to memory needs next, decided from the books alone: the pool does it, `foretold` only imagines it."""
+"""Decides what a reservation of memory needs next, from the ledger alone. The pool acts; `eviction_preview` plays it on a copy."""
 
 from dataclasses import dataclass
 
@@ -9,24 +9,24 @@ from .ledger import Ledger, PooledModel, Reservation
 
 @dataclass(frozen=True, slots=True)
 class Fits:
-    """There is room: the claim can be granted."""
+    """The reservation fits and can be granted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Others must give something back first."""
+    """Running requests must give memory back first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unload:
-    """An idle model must leave memory; then look again."""
+    """An idle model must leave host memory; then decide again."""
 
     pooled: PooledModel
 
 
 @dataclass(frozen=True, slots=True)
 class Offload:
-    """These device copies must be dropped; then look again."""
+    """These device copies must be dropped; then decide again."""
 
     copies: tuple[Idle, ...]
 
@@ -35,10 +35,11 @@ Step = Fits | Wait | Unload | Offload
 
 
 def next_step(ledger: Ledger, reservation: Reservation) -> Step:
-    """What brings a claim nearer to its room now.
+    """Decide what brings a reservation nearer to fitting.
 
-    What others only wait for may be evicted too, as the last resort: they stand behind this claim in the queue, so waiting
-    for them would never end. Nobody is evicted before those have left who leave anyway: what they free may be enough.
+    Components that other requests wait for may be evicted too, as the last resort: those requests stand behind this one in the
+    queue, so waiting for them would never end. Nothing is evicted while another model is leaving anyway: the bytes that it frees
+    may be enough.
     """
     pooled = reservation.pooled
     if pooled.leaving:
@@ -61,10 +62,10 @@ def next_step(ledger: Ledger, reservation: Reservation) -> Step:
 
 
 def refuse_impossible(ledger: Ledger, reservation: Reservation) -> None:
-    """Refuse a claim that would not fit even if the model were alone with what is pinned.
+    """Refuse a reservation that would not fit even if the model were alone with the pinned ones.
 
     Raises:
-        InsufficientMemory: it is one.
+        InsufficientMemory: it would not fit.
     """
     pooled = reservation.pooled
     current = ledger.pooled_models.values()  # an outdated version leaves, pinned or not
@@ -88,9 +89,9 @@ def refuse_impossible(ledger: Ledger, reservation: Reservation) -> None:
 
 
 def can_admit(ledger: Ledger, reservation: Reservation) -> bool:
-    """Whether a claim fits beside what is used or waited for; what is neither would be evicted for it."""
+    """Whether a reservation fits beside everything that is used or waited for; the rest would be evicted for it."""
     if ledger.queue or reservation.pooled.leaving:
-        return False  # those who queue in the pool are served first
+        return False  # requests that queue in the pool are served first
     used, limits = ledger.usage(reservation), ledger.limits()
     unwanted = [model for model, _ in ledger.idle_on_host(reservation.pooled) if model.wanted is None]
     if used.host_nbytes - freed_nbytes(unwanted, ledger.shares()) > limits.host_nbytes:

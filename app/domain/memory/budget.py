@@ -1,11 +1,11 @@
-"""How much memory there is to use."""
+"""The memory that may be used."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """How many bytes of weights and activations may be in memory at once; None means no limit."""
+    """Bytes of weights and activations that may be in memory at once; None means no limit."""
 
     device_nbytes: int | None = None
     host_nbytes: int | None = None

@@ -1,4 +1,4 @@
-"""What the pool did lately, and why: the decisions that `GET /pool` shows."""
+"""The latest decisions of the pool with their reasons, as `GET /pool` shows them."""
 
 import time
 from collections import deque
@@ -10,14 +10,14 @@ from .events import LeaseGranted, PoolEvent
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """An event and when it happened, on the history's clock."""
+    """An event and its time, on the history's clock."""
 
     at: float
     event: PoolEvent
 
 
 class History:
-    """Keeps the pool's loads, moves and evictions of the last minutes; leases that were simply granted are no decisions."""
+    """Keeps the pool's loads, moves and evictions of the last minutes; a granted lease is no decision."""
 
     def __init__(self, *, keep_s: float = 900.0, at_most: int = 500, clock: Callable[[], float] = time.time) -> None:
         self._keep_s = keep_s
@@ -25,11 +25,11 @@ class History:
         self._decisions: deque[Decision] = deque(maxlen=at_most)
 
     def note(self, event: PoolEvent) -> None:
-        """Listen to the pool."""
+        """Keep an event of the pool."""
         if not isinstance(event, LeaseGranted):
             self._decisions.append(Decision(self._clock(), event))
 
     def recent(self) -> tuple[Decision, ...]:
-        """The newest first."""
+        """List the decisions, the newest first."""
         oldest = self._clock() - self._keep_s
         return tuple(decision for decision in reversed(self._decisions) if decision.at >= oldest)

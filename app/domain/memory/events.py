@@ -1,4 +1,4 @@
-"""What the pool and the dispatcher tell whoever listens: one value an event, ready for a log line."""
+"""Events of the pool: one value each, ready for a log line."""
 
 import re
 from collections.abc import Callable
@@ -17,13 +17,13 @@ class ModelLoaded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class ModelLoadFailed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A load ended in an error; after a short while the next request tries again, unless the files are to blame."""
+    """A load ended in an error; after a few seconds the next request tries again, unless the files are to blame."""
 
     model: ModelName
     code: str
     reason: str
     stack: str | None = None
-    """Where it failed, where nobody foresaw that."""
+    """Stack of an unforeseen failure."""
 
 
 class ModelPlaced(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -65,7 +65,7 @@ class LeaseGranted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class LeaseOverdue(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A lease has been out for very long; whoever holds it may have forgotten it."""
+    """A lease has been out for very long; its holder may have forgotten it."""
 
     model: ModelName
     seconds: float
@@ -76,9 +76,9 @@ OnPoolEvent = Callable[[PoolEvent], None]
 
 
 def event_name(event: PoolEvent) -> str:
-    """The name of an event in logs and answers: `ModelLoaded` is `model_loaded`."""
+    """Name an event as in logs and answers: `ModelLoaded` is `model_loaded`."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
 
 
 def ignore(_event: PoolEvent) -> None:
-    """For those who do not listen."""
+    """Ignore an event."""

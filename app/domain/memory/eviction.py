@@ -1,9 +1,9 @@
-"""What makes room for a request: two pure functions, one for each tier.
+"""Chooses what is evicted for a request: two pure functions, one for each tier.
 
-On the device the unit is the component: nothing moves when one is dropped, and only what was dropped has to come back.
-In host memory the unit is the model, because what is dropped there has to be read from disk again.
-Both follow one order: first what nobody waits for, the least recently used of it first; then, as a last resort, what the
-requests furthest back in the queue wait for. That is Belady's rule (Belady 1966, "A study of replacement algorithms") as
+On the device the unit is the component: no byte moves if one is dropped, and only dropped ones have to come back. In host memory
+the unit is the model, because it has to be read from disk again. Both follow one order: first what no request waits for, the
+least recently used first; then, as a last resort, what the requests furthest back in the queue wait for.
+That is Belady's rule (Belady 1966, "A study of replacement algorithms") as
 far as the queue shows the future, and least recently used beyond it.
 """
 
@@ -14,7 +14,7 @@ from itertools import combinations
 from ..models.components import ComponentId
 
 _EXHAUSTIVE = 6
-"""Up to so many components that were used last by the same lease, the fewest bytes are found by trying all subsets."""
+"""Number of components, last used by the same lease, up to which all subsets are tried to find the fewest bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class Idle:
     last_used: float
     """Clock reading in seconds."""
     wanted: int | None = None
-    """Position in the queue of the first request that waits for it; None where nobody does."""
+    """Position in the queue of the first request that waits for it; None if none does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,21 +41,21 @@ class IdleModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shares:
-    """Who has which component in host memory, idle or not: one is freed when the last of its models goes."""
+    """Which models have which component in host memory, idle or not: a component is freed with the last of its models."""
 
     nbytes: dict[ComponentId, int] = field(default_factory=dict[ComponentId, int])
     models: dict[ComponentId, int] = field(default_factory=dict[ComponentId, int])
-    """How many models have the component."""
+    """Number of models that have the component."""
 
 
 def plan_eviction(idle: Sequence[Idle], need_nbytes: int) -> tuple[Idle, ...] | None:
-    """The components that leave the device so that at least `need_nbytes` are freed.
+    """Choose the components that leave the device so that at least `need_nbytes` are freed.
 
-    Among those that were last used together, the subset with the fewest bytes is chosen, and whatever turns out not to be
-    needed stays.
+    Among components that were last used together, the subset with the fewest bytes is chosen; components that turn out not to be
+    needed stay.
 
     Returns:
-        The victims in order, none where nothing needs to be freed; None where evicting all of `idle` is not enough.
+        The victims in order, empty if nothing needs to be freed; None if evicting all of `idle` is not enough.
     """
     if need_nbytes <= 0:
         return ()
@@ -73,10 +73,10 @@ def plan_eviction(idle: Sequence[Idle], need_nbytes: int) -> tuple[Idle, ...] | 
 
 
 def plan_unloading(idle: Sequence[IdleModel], shares: Shares, need_nbytes: int) -> tuple[IdleModel, ...] | None:
-    """The models that leave host memory so that at least `need_nbytes` are freed; what others share frees nothing.
+    """Choose the models that leave host memory so that at least `need_nbytes` are freed; shared components free nothing.
 
     Returns:
-        The victims in order, none where nothing needs to be freed; None where evicting all of `idle` is not enough.
+        The victims in order, empty if nothing needs to be freed; None if evicting all of `idle` is not enough.
     """
     if need_nbytes <= 0:
         return ()
@@ -95,7 +95,7 @@ def plan_unloading(idle: Sequence[IdleModel], shares: Shares, need_nbytes: int) 
 
 
 def freed_nbytes(victims: Sequence[IdleModel], shares: Shares) -> int:
-    """Bytes that become free when all of `victims` leave together."""
+    """Sum the bytes that become free if all of `victims` leave together."""
     going: dict[ComponentId, int] = {}
     for victim in victims:
         for component in victim.components:
@@ -117,7 +117,7 @@ def _groups(idle: Sequence[Idle]) -> list[list[Idle]]:
 
 
 def _fewest_bytes(group: list[Idle], need_nbytes: int) -> list[Idle]:
-    """The subset that frees enough with the fewest bytes; all of the group where that is not enough."""
+    """Find the subset that frees enough with the fewest bytes; all of the group if that is not enough."""
     if sum(candidate.nbytes for candidate in group) <= need_nbytes:
         return group
     if len(group) > _EXHAUSTIVE:
@@ -138,7 +138,7 @@ def _largest_first(group: list[Idle], need_nbytes: int) -> list[Idle]:
 
 
 def _without_needless(victims: list[Idle], spare_nbytes: int) -> tuple[Idle, ...]:
-    """Let those stay, most recently used first, whose bytes the others free in excess."""
+    """Let victims stay, most recently used first, if the others free enough without them."""
     kept: list[Idle] = []
     for victim in reversed(victims):
         if victim.nbytes <= spare_nbytes:

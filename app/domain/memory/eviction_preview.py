@@ -1,4 +1,4 @@
-"""What a request would find and evict if it came now: its claim, played on a copy of the books. Nothing is changed."""
+"""Tells what a request would find and evict if it came now: its reservation, played on a copy of the ledger."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,12 +13,12 @@ from .ledger import DeviceCopies, Ledger, PooledModel, Record, Reservation, Tier
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Eviction:
-    """What would leave a tier: a model all memory (`host`), or copies of components the device."""
+    """A planned eviction: a model leaves all memory (`host`), or copies of components leave the device."""
 
     model: ModelName
     tier: Tier
     components: tuple[str, ...]
-    """Those whose bytes become free; what others share stays."""
+    """Components whose bytes become free; shared ones stay."""
     nbytes: int
 
 
@@ -30,7 +30,7 @@ class EvictionPreview:
     evictions: tuple[Eviction, ...]
     """In the order in which they would happen."""
     waits: bool
-    """Whether requests that hold memory now must give some back first; what then happens is not foretold."""
+    """Whether running requests must give memory back first; what happens then cannot be told."""
 
 
 def preview_evictions(
@@ -42,12 +42,12 @@ def preview_evictions(
     activation_nbytes: int = 0,
     together_nbytes: int = 0,
 ) -> EvictionPreview:
-    """What a lease for the device would find and evict.
+    """Play a lease for the device on a copy of the ledger.
 
     Args:
         ledger: only read.
         spec: of the model.
-        weights: what it is expected to bring, where it was never loaded.
+        weights: expected components of a model that was never loaded.
         now: on the pool's clock.
         activation_nbytes: as for `ModelPool.lease`.
         together_nbytes: as for `ModelPool.lease`.
@@ -78,7 +78,7 @@ def preview_evictions(
 
 
 class _Simulation:
-    """A copy of the books on which evictions are imagined. Entries that change are replaced, never written to."""
+    """A copy of the ledger on which evictions are played. Models that change are replaced, never written to."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = copy = Ledger()
@@ -90,7 +90,7 @@ class _Simulation:
         self.evictions: list[Eviction] = []
 
     def enter(self, spec: ModelSpec, weights: Component) -> PooledModel:
-        """The entry that the model would have; an outdated version that nobody uses leaves."""
+        """Add the model as it would be pooled; an outdated version that no request uses leaves."""
         pooled = self.ledger.pooled_models.get(spec.name)
         if pooled is not None and pooled.spec.version != spec.version:
             if pooled.busy or pooled in self.ledger.queue:
@@ -100,7 +100,7 @@ class _Simulation:
             pooled = PooledModel(spec, pooled.record)
         elif pooled is None:
             pooled = PooledModel(spec, Record())
-        if not pooled.expected:  # and so nobody holds it
+        if not pooled.expected:  # so no request holds it
             pooled = replace(pooled, expected=(weights,))
         self.ledger.pooled_models[spec.name] = pooled
         return pooled

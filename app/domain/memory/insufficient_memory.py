@@ -1,4 +1,4 @@
-"""Tells strangers that memory does not suffice: how much is needed, how much there is, and what would fit."""
+"""Words the error that memory does not suffice: the bytes needed and available, and the size that would fit."""
 
 from collections.abc import Callable, Sequence
 
@@ -25,16 +25,16 @@ def insufficient_memory(
     savings: Sequence[str] = (),
     failed: bool = False,
 ) -> InsufficientMemory:
-    """The error that ends a request which does not fit.
+    """Make the error that ends a request which does not fit.
 
     Args:
-        demand: what was asked for.
-        expected_nbytes: what a request needs beside the weights, at its most frugal.
+        demand: the request.
+        expected_nbytes: bytes that a request needs beside the weights with all savings.
         weights_nbytes: of the model.
         available_nbytes: for its weights and activations together.
-        savings: what was tried, by the names of the ladder's rungs.
-        failed: whether the device did run out; then more was needed than there was, whatever was expected, and all sizes
-            are judged by that.
+        savings: memory fallbacks that were tried.
+        failed: whether the device did run out; then more was needed than there was, although less was expected, and all
+            sizes are judged by that.
     """
     room = available_nbytes - weights_nbytes
     expected = max(expected_nbytes(demand.request), 1)
@@ -50,12 +50,12 @@ def insufficient_memory(
 
 
 def available_nbytes(report: PoolReport, limit_nbytes: int, name: ModelName, *, idle_leave: bool = True) -> int:
-    """What a budget leaves to one model, its weights included: all but what the others keep.
+    """Compute the bytes that a budget leaves to one model, its weights included.
 
     Args:
-        report: the pool's books.
+        report: snapshot of the pool.
         limit_nbytes: the device's budget.
-        name: of the model; what it shares with others is its own here.
+        name: of the model; components that it shares count as its own.
         idle_leave: whether models in use are expected to leave once they are idle; otherwise they count like pinned ones.
     """
     keep = {other for other, status in report.models if status.pinned or (status.leases and not idle_leave)} - {name}

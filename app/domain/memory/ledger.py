@@ -1,7 +1,7 @@
-"""The pool's books: who holds which model, and which bytes are where.
+"""The ledger of the pool: which requests hold which model, and which bytes are where.
 
-Every sum is derived from a few facts each time it is asked for, so that nothing can drift; a pool knows tens of models with
-a handful of components each, which is nothing to add up.
+Every sum is derived anew from a few facts, so that no counter can drift. A pool has tens of models with a handful of components
+each: adding them up takes microseconds.
 """
 
 import asyncio
@@ -19,23 +19,23 @@ from .eviction import Idle, IdleModel, Shares
 
 Tier = Literal["host", "device"]
 Found = Literal["hot", "warm", "cold"]
-"""Where a request found its model: on the device, in host memory, or on disk."""
+"""Place where a request found its model: on the device, in host memory, or on disk."""
 
 
 @dataclass(slots=True, eq=False)
 class Reservation:
-    """A granted claim: the model stays on its tier, and the activations' bytes stay free, until it is given back."""
+    """Memory granted to a request: the model stays on its tier, and the bytes of activations stay free, until it is returned."""
 
     pooled: "PooledModel"
     tier: Tier
     activation_nbytes: int = 0
     together_nbytes: int = 0
-    """How much of them adds up with those of other holds of the model, because they run at the same time."""
+    """Part of them that adds up with those of other reservations of the model, because they run at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A load that failed: the same answer is given to all who ask before `until`."""
+    """A load that failed; requests before `until` get the same error."""
 
     error: DiffusionError
     until: float
@@ -43,34 +43,34 @@ class Failure:
 
 @dataclass(slots=True, kw_only=True)
 class Record:
-    """What happened to a model since the server started; survives its unloading."""
+    """History of a model since the server started; survives its unloading."""
 
     loads: int = 0
     found: dict[Found, int] = field(default_factory=dict[Found, int])
     swap_nbytes: int = 0
     swap_s: float = 0.0
-    """Of the last time that the model came to the device, or into memory where that is the same."""
+    """Seconds of its last way to the device, or into memory if that is the same."""
     pinned: bool = False
     last_used: float | None = None
 
 
 @dataclass(slots=True, eq=False)
 class PooledModel:
-    """One version of one model."""
+    """One version of one model in the pool."""
 
     spec: ModelSpec
     record: Record
     model: LoadedModel | None = None
     expected: tuple[Component, ...] = ()
-    """What loading will bring: what it brought last time, before that a guess; promised from the claim to the end of the load."""
+    """Components that loading will bring: those of the last load, before that a guess; counted from the reservation on."""
     reservations: list[Reservation] = field(default_factory=list[Reservation])
     work: dict[str, asyncio.Task[Any]] = field(default_factory=dict[str, "asyncio.Task[Any]"])
-    """What is being done once for all who wait: `fetch`, `load`, `place`."""
+    """Work that is done once for all waiting requests: `fetch`, `load`, `place`."""
     progress: LoadProgress | None = None
     listeners: list[OnLoad] = field(default_factory=list[OnLoad])
     failure: Failure | None = None
     leaving: bool = False
-    """Whether its memory is being freed right now."""
+    """Whether its memory is being freed."""
 
     @property
     def components(self) -> tuple[Component, ...]:
@@ -84,18 +84,18 @@ class PooledModel:
 
     @property
     def promised(self) -> bool:
-        """Whether it is cold, but on its way into memory on somebody's behalf."""
+        """Whether it is cold, but on its way into memory for a request."""
         return self.model is None and bool(self.reservations or "load" in self.work)
 
     @property
     def for_device(self) -> bool:
-        """Whether its components are on the device, or on their way there, on somebody's behalf."""
+        """Whether its components are on the device, or on their way there, for a request."""
         return "place" in self.work or any(reservation.tier == "device" for reservation in self.reservations)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Bytes of each tier that are taken or promised; the two are one where the device's memory is the host's."""
+    """Bytes of each tier that are taken or promised; both are the same if the device's memory is the host's."""
 
     host_nbytes: int
     device_nbytes: int
@@ -116,15 +116,15 @@ class Ledger:
     def __init__(self) -> None:
         self.pooled_models: dict[ModelName, PooledModel] = {}
         self.outdated_versions: list[PooledModel] = []
-        """Old versions that are still in use, and entries whose memory is being freed."""
+        """Old versions that are still in use or being freed."""
         self.device = ""
         """Name of the device that models run on; known once the engine has started."""
         self.copies: defaultdict[str, DeviceCopies] = defaultdict(DeviceCopies)
         """By the name of the device."""
         self.queue: list[PooledModel] = []
-        """Whose turn to claim memory comes when: an entry for each waiting request, first come first."""
+        """Models of the requests that wait for memory, first come first."""
         self.lookahead: list[ModelName] = []
-        """The models of requests that will claim memory later, the next one first."""
+        """Models of the requests that will ask for memory later, the next one first."""
         self.budget = Budget()
         self.shared = False
         """Whether the device's memory is the host's."""
@@ -144,17 +144,23 @@ class Ledger:
         self.device, self.shared = device.name, device.shares_host_memory
 
     def all(self) -> list[PooledModel]:
-        """Every entry that may have bytes in memory."""
+        """List every model that may have bytes in memory."""
         return [*self.pooled_models.values(), *self.outdated_versions]
 
     def components(self) -> dict[ComponentId, Component]:
-        """Every component in host memory, once however many models share it."""
+        """Every component in host memory; shared ones once."""
         return _unique(self.all())
 
     def usage(
         self, also: Reservation | None = None, of: Iterable[PooledModel] | None = None, *, alone: bool = False
     ) -> Usage:
-        """Bytes taken and promised, as if `also` had been granted, and alone, of all entries or of those given."""
+        """Sum the bytes taken and promised, of all models or of those given.
+
+        Args:
+            also: a reservation that counts as granted.
+            of: models to count; all by default.
+            alone: whether other reservations are left out.
+        """
         pooled_models = self.all() if of is None else list(of)
         extra = None if also is None else also.pooled
         parts = {pooled: pooled.expected if pooled.promised or pooled is extra else () for pooled in pooled_models}
@@ -174,11 +180,11 @@ class Ledger:
         return Usage(host_nbytes=sum(host.values()), device_nbytes=sum(device.values()) + activations)
 
     def reserved_nbytes(self) -> int:
-        """For activations: the most that any model's leases need, because a device works for one model at a time."""
+        """Bytes for activations: the most that any model's leases need, because a device works for one model at a time."""
         return _activations([reservation for pooled in self.all() for reservation in pooled.reservations])
 
     def limits(self) -> Usage:
-        """The budget; practically endless where there is no limit."""
+        """The budget in bytes; practically endless if there is no limit."""
         host, device = (
             2**62 if limit is None else limit for limit in (self.budget.host_nbytes, self.budget.device_nbytes)
         )
@@ -187,7 +193,7 @@ class Ledger:
         return Usage(host_nbytes=host, device_nbytes=device)
 
     def idle_on_device(self, besides: PooledModel | None) -> list[Idle]:
-        """The device copies that may be dropped."""
+        """List the device copies that may be dropped."""
         kept = [pooled for pooled in self.all() if pooled.for_device or pooled.record.pinned or pooled is besides]
         held = _unique(kept)
         return [
@@ -203,7 +209,7 @@ class Ledger:
         ]
 
     def idle_on_host(self, besides: PooledModel | None) -> list[tuple[IdleModel, PooledModel]]:
-        """The models that may leave memory altogether."""
+        """List the models that may leave memory altogether."""
         return [
             (
                 IdleModel(
@@ -219,7 +225,7 @@ class Ledger:
         ]
 
     def shares(self) -> Shares:
-        """How many models have each component."""
+        """Count the models that have each component."""
         unique = self.components()
         return Shares(
             nbytes={key: component.nbytes for key, component in unique.items()},
@@ -227,11 +233,11 @@ class Ledger:
         )
 
     def owners(self, component: ComponentId) -> list[PooledModel]:
-        """The entries that have a component in memory."""
+        """List the models that have a component in memory."""
         return [pooled for pooled in self.all() if any(own.id == component for own in pooled.components)]
 
     def missing_on_device(self, pooled: PooledModel) -> list[Component]:
-        """The components of a loaded model that have no copy on the device."""
+        """List the components of a loaded model that have no copy on the device."""
         if self.shared:
             return []
         return [component for component in _unique([pooled]).values() if component.id not in self.placed]
@@ -243,15 +249,15 @@ class Ledger:
         return "host" if self.missing_on_device(pooled) else "device"
 
     def outdated(self, pooled: PooledModel) -> bool:
-        """Whether it is an old version that nobody uses or waits for; such leave by themselves."""
+        """Whether it is an old version that no request uses or waits for; such versions leave by themselves."""
         return pooled in self.outdated_versions and not pooled.busy and pooled not in self.queue
 
     def forget_freed(self) -> None:
-        """Strike the device copies that went with the last model that had them."""
+        """Remove the device copies that went with the last model that had them."""
         self.copies[self.device].placed &= self.components().keys()
 
     def _wanted(self, pooled: PooledModel) -> int | None:
-        """Position of the first request that waits for it, in the pool's queue or behind that."""
+        """Position of the first request that waits for it, in the pool's queue or behind it."""
         if pooled in self.queue:
             return self.queue.index(pooled)
         name = pooled.spec.name
@@ -259,7 +265,7 @@ class Ledger:
 
 
 def _activations(reservations: Iterable[Reservation]) -> int:
-    """Bytes of activations: a device works for one model at a time, and for those of its holds that run together."""
+    """Sum activations: a device works for one model at a time, and for all reservations of it that run together."""
     most: dict[PooledModel, int] = {}
     sums: dict[PooledModel, int] = {}
     for reservation in reservations:

@@ -1,4 +1,4 @@
-"""Brings a model to where a claim wants it: fetched, read and placed once, however many wait."""
+"""Brings a model to the tier of a reservation: fetched, read and placed once for all that wait."""
 
 import asyncio
 import traceback
@@ -15,12 +15,12 @@ from .events import ModelLoaded, ModelLoadFailed, ModelPlaced, OnPoolEvent
 from .ledger import Failure, Ledger, PooledModel, Tier
 
 BACK_OFF_S = 5.0
-"""So long a failed load is not tried again; everybody who asks meanwhile gets the same answer."""
+"""Seconds for which a failed load is not tried again; requests get the same error until then."""
 _T = TypeVar("_T")
 
 
 class ModelLoading:
-    """Works on entries that are on the books already: the bytes that it fills have been promised to it."""
+    """Works on models whose bytes are in the ledger already: it never takes memory that was not reserved."""
 
     def __init__(
         self,
@@ -50,9 +50,9 @@ class ModelLoading:
         """Read the model and, for the device, place what is missing there.
 
         Args:
-            pooled: whose bytes are claimed.
+            pooled: model whose bytes are reserved.
             tier: where to bring it.
-            drop_idle: frees device memory, where the device turns out to be fuller than the books say.
+            drop_idle: frees device memory if the device turns out to be fuller than the ledger says.
         """
         if pooled.model is None:
             await self._once(pooled, "load", self._load)
@@ -68,7 +68,7 @@ class ModelLoading:
         await asyncio.shield(pooled.work[name])
 
     def _ended(self, pooled: PooledModel, name: str, task: asyncio.Task[None]) -> None:
-        """Strike the work from the books; nobody may be left who waits for it."""
+        """Remove finished work; all requests that waited for it may have left."""
         consume_exception(task)
         if pooled.work.get(name) is task:
             del pooled.work[name]
@@ -141,7 +141,7 @@ class ModelLoading:
         return note
 
     async def _failing_for_all(self, pooled: PooledModel, work: Coroutine[Any, Any, _T]) -> _T:
-        """Await a fetch or a load; whatever it raises becomes one of the domain's errors, and is remembered a while."""
+        """Await a fetch or a load; what it raises becomes an error of the domain and is remembered for a few seconds."""
         name = pooled.spec.name
         try:
             return await work

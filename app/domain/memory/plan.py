@@ -1,4 +1,4 @@
-"""How a request begins: what it saves from the start, and the bytes that it reserves."""
+"""The memory plan of a request."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -21,18 +21,18 @@ class Plan:
     memory_savings: MemorySavings
     activation_nbytes: int
     step_nbytes: int = 0
-    """How much of that one image takes while it is denoised; images that are denoised together add up."""
+    """Part of them that one image takes while it is denoised; images that are denoised together add up."""
     room_nbytes: int = 2**62
-    """What the budget leaves beside the model's weights."""
+    """Bytes that the budget leaves beside the model's weights."""
 
 
 def warnings(savings: tuple[Fallback, ...]) -> tuple[str, ...]:
-    """What the client should know of the rungs that were taken."""
+    """Warn the client of fallbacks that change the image or take time."""
     return tuple(_WARNINGS[fallback] for fallback in savings if fallback in _WARNINGS)
 
 
 def saved(memory_savings: MemorySavings) -> tuple[Fallback, ...]:
-    """The rungs that are taken from the start."""
+    """List the fallbacks that savings stand for."""
     taken: dict[Fallback, bool] = {
         "tiled_decode": memory_savings.tiled_decode,
         "split_guidance": memory_savings.split_guidance,

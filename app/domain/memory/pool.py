@@ -1,8 +1,8 @@
 """The pool of models: loads each once, lends them out, evicts idle ones to make room.
 
 Everything here runs in the event loop's thread, so state changes between two `await`s are atomic. The engine does the
-slow work in threads of its own. `books` says what is where, `eviction` decides who leaves, `departure` sees them off,
-`arrival` brings models in; the pool grants claims to memory, first come first served.
+slow work in threads of its own. `ledger` says what is where, `admission` and `eviction` decide what leaves, `unloading` frees it,
+`loading` brings models in; the pool grants reservations, first come first served.
 """
 
 import asyncio
@@ -47,8 +47,8 @@ class ModelPool:
     """Models in memory, under a budget.
 
     Always true: bytes on each tier plus bytes promised to loads and activations are within the budget; a leased model is
-    on the device; a model is loaded once however many wait for it; bytes that models share count once; every waiter gets
-    a lease or an error.
+    on the device; a model is loaded once for all that wait for it; bytes that models share count once; every waiting request
+    gets a lease or an error.
     """
 
     def __init__(
@@ -66,10 +66,10 @@ class ModelPool:
         Args:
             catalogue: which models there are.
             engine: where they run.
-            budget: how much memory to use; no limit by default. See `set_budget`.
+            budget: memory to use; no limit by default. See `set_budget`.
             clock: seconds, monotonic.
-            on_event: hears what the pool does; called in the event loop, must return at once.
-            overdue_s: a lease that is out for so long is reported as forgotten.
+            on_event: receives every event; called in the event loop, must return at once.
+            overdue_s: seconds after which a lease that is out is reported as forgotten.
         """
         self._catalogue = catalogue
         self._engine = engine
@@ -100,8 +100,8 @@ class ModelPool:
             name: of a catalogue entry.
             activation_nbytes: bytes that the work will need beside the weights. They stay free for the length of the
                 lease; of leases of several models the largest counts, because a device works for one at a time.
-            on_load: hears of the load's progress, if this lease has to wait for one.
-            together_nbytes: how much of them adds up with those of other leases of the model, which run at the same time.
+            on_load: receives the progress of the load, if this lease has to wait for one.
+            together_nbytes: part of them that adds up with those of other leases of the model, which run at the same time.
 
         Raises:
             UnknownModel: no such entry.
@@ -148,21 +148,21 @@ class ModelPool:
                 pooled.listeners.remove(on_load)
 
     def set_lookahead(self, models: Sequence[ModelName]) -> None:
-        """Tell which models will be asked for after those that wait here already, the next one first.
+        """Set the models that requests will ask for after those that wait here already, the next one first.
 
-        What is wanted soon is evicted last; see `eviction`.
+        They are evicted last; see `eviction`.
         """
         self._ledger.lookahead = list(models)
 
     def can_admit(self, name: ModelName, activation_nbytes: int = 0, together_nbytes: int = 0) -> bool:
-        """Whether a lease would be granted now without evicting what anybody waits for."""
+        """Whether a lease would be granted now without evicting what a request waits for."""
         pooled = self._ledger.pooled_models.get(name)
         if pooled is None or not (pooled.expected or pooled.model):
             return False  # its size is not known
         return can_admit(self._ledger, Reservation(pooled, "device", activation_nbytes, together_nbytes))
 
     def preview_evictions(self, name: str, activation_nbytes: int = 0, *, together_nbytes: int = 0) -> EvictionPreview:
-        """What a lease that was asked for now would find and evict. Changes nothing; call after the engine has started.
+        """Tell what a lease would find and evict now. Changes nothing; call after the engine has started.
 
         Raises:
             DiffusionError: as `lease` does.
@@ -200,7 +200,7 @@ class ModelPool:
         return True
 
     def pin(self, name: str, *, pinned: bool = True) -> None:
-        """Never evict a model once it is in memory, or allow it again. Unloading by hand is possible all the same.
+        """Never evict a model once it is in memory, or allow it again. Unloading by hand stays possible.
 
         Raises:
             UnknownModel: no such entry.
@@ -209,15 +209,15 @@ class ModelPool:
         self._unloading.tidy()
 
     async def drop_idle(self) -> int:
-        """Free what device memory can be freed without touching a lease or a pin. Returns the bytes freed."""
+        """Free the device memory that no lease or pin holds. Returns the bytes freed."""
         return await self._unloading.drop_idle()
 
     async def unload_idle(self, idle_s: float) -> None:
-        """Free the models that nobody has used for so many seconds, pinned ones excepted."""
+        """Free the models that no request has used for `idle_s` seconds, except pinned ones."""
         await self._unloading.unload_idle(idle_s)
 
     def set_budget(self, budget: Budget) -> None:
-        """Change the limits. What no longer fits leaves as soon as nobody holds it."""
+        """Change the limits. What no longer fits leaves as soon as no request holds it."""
         self._ledger.budget = budget
         self._ledger.use_device(self._engine.device)
         self._unloading.tidy()
@@ -237,19 +237,19 @@ class ModelPool:
         self._ledger.outdated_versions.clear()
 
     def status(self, name: ModelName) -> ModelStatus:
-        """Where a catalogue entry's weights are now, and who uses them."""
+        """Tell where the weights of a catalogue entry are now, and which requests use them."""
         return model_status(self._ledger, name, self._clock())
 
     def stats(self) -> PoolStats:
-        """The sums of the books."""
+        """Sum up the ledger."""
         return pool_stats(self._ledger)
 
     def report(self) -> PoolReport:
-        """Everything on the books: budgets, every component, every model."""
+        """Take a snapshot of the ledger: budgets, every component, every model."""
         return pool_report(self._ledger, self._clock())
 
     def check_integrity(self) -> None:
-        """Raise AssertionError if the books are wrong. Cheap; for tests, and for whenever the pool is idle."""
+        """Raise AssertionError if the ledger contradicts itself. Cheap; for tests, and while the pool is idle."""
         ledger = self._ledger
         used, limit = ledger.usage(), ledger.limits()
         host_excess = used.host_nbytes > limit.host_nbytes and ledger.idle_on_host(None)
@@ -261,7 +261,7 @@ class ModelPool:
         assert all(reservation.pooled is pooled for pooled in ledger.all() for reservation in pooled.reservations)
         for pooled in ledger.outdated_versions:
             waited_for = pooled.busy or pooled in ledger.queue or self._unloading.cleaning
-            assert waited_for, "an outdated model that nobody uses was not freed"
+            assert waited_for, "an outdated model that no request uses was not freed"
 
     @asynccontextmanager
     async def _held(
@@ -291,7 +291,7 @@ class ModelPool:
             self._release(reservation, on_load)
 
     def _enter(self, name: str) -> PooledModel:
-        """The entry of the current version of a model, unless it is known to fail."""
+        """Get the current version of a model, unless it is known to fail."""
         spec = self._catalogue.get(name)
         if spec.unusable is not None:
             raise UnusableModel(spec.name, spec.unusable)
@@ -307,16 +307,16 @@ class ModelPool:
         if pooled is None:
             pooled = self._ledger.pooled_models[spec.name] = PooledModel(spec, Record())
         elif pooled.spec.version != spec.version:
-            self._ledger.outdated_versions.append(pooled)  # those who hold or await this version keep it
+            self._ledger.outdated_versions.append(pooled)  # requests that hold or await this version keep it
             pooled = self._ledger.pooled_models[spec.name] = PooledModel(spec, pooled.record)
             self._unloading.tidy()
         return pooled
 
     async def _claim(self, reservation: Reservation) -> float:
-        """Get the right to the bytes that a model and its activations need, first come, first served.
+        """Reserve the bytes that a model and its activations need, first come, first served.
 
         Returns:
-            Seconds spent waiting for others.
+            Seconds spent waiting for other requests.
         """
         begun = self._clock()
         waited = 0.0
@@ -339,14 +339,14 @@ class ModelPool:
             pooled.expected = (self._guess(pooled.spec),)
 
     def _guess(self, spec: ModelSpec) -> Component:
-        """Before the first load only the size of a model is known, and nothing of what it shares."""
+        """Stand in for the components of a model that was never loaded: only its size is known, not what it shares."""
         key = ComponentId(f"{spec.name}@{spec.version}")
         return Component(id=key, name="weights", nbytes=self._engine.loader.weights_nbytes(spec), dtype="")
 
     async def _step_towards_room(self, reservation: Reservation) -> Literal["room", "evicted", "wait"]:
-        """Evict once, if that helps a claim; tell whether there is room now, or whether others must give some back.
+        """Evict once, if that helps a reservation; tell whether it fits now, or whether others must give memory back.
 
-        The plan is made anew after each step, because a lease may have been granted or returned meanwhile.
+        The decision is made anew after each step, because a lease may have been granted or returned during the eviction.
         """
         reason = f"to make room for {reservation.pooled.spec.name}"
         match next_step(self._ledger, reservation):

@@ -1,4 +1,4 @@
-"""Snapshots of the pool's books, for people and programs."""
+"""Snapshots of the ledger, for people and programs."""
 
 from dataclasses import dataclass
 
@@ -10,14 +10,14 @@ from .ledger import Found, Ledger, PooledModel
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolStats:
-    """The sums of the books, in bytes. Where the device's memory is the host's, both sums are the same."""
+    """Sums of the ledger, in bytes. Both are the same if the device's memory is the host's."""
 
     host_nbytes: int
     """Weights in host memory, shared ones once."""
     device_nbytes: int
-    """Weights on the device, and those promised to moves under way."""
+    """Weights on the device, and those on their way there."""
     reserved_nbytes: int
-    """For the activations of leased models."""
+    """Bytes for the activations of leased models."""
     leases: int
     waiting: int
     """Requests that wait for memory, or for a model's files."""
@@ -25,7 +25,7 @@ class PoolStats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelStatus:
-    """Where a model is now, who uses it, and what happened to it."""
+    """Where a model is now, which requests use it, and its history."""
 
     residency: Residency
     nbytes: int
@@ -33,16 +33,16 @@ class ModelStatus:
     leases: int
     """Requests that hold it or wait for it."""
     waiting: int
-    """Those of them that wait."""
+    """Requests among them that wait."""
     pinned: bool
     loading: LoadProgress | None
     last_used_s_ago: float | None
     loads: int = 0
     found: tuple[tuple[Found, int], ...] = ()
-    """How often a request found it hot, warm or cold."""
+    """Number of requests that found it hot, warm or cold."""
     swap_nbytes: int = 0
     swap_s: float = 0.0
-    """Of the last time that it came to the device."""
+    """Seconds of its last way to the device."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,24 +55,24 @@ class ComponentStatus:
     dtype: str
     residency: Residency
     models: tuple[ModelName, ...]
-    """Those that share it."""
+    """Models that share it."""
     leases: int
     last_used_s_ago: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolReport:
-    """Everything on the books."""
+    """A snapshot of the whole ledger."""
 
     budget: Budget
     stats: PoolStats
     components: tuple[ComponentStatus, ...]
     models: tuple[tuple[ModelName, ModelStatus], ...]
-    """Every model that was asked for since the start."""
+    """Every model that a request has named since the start."""
 
 
 def pool_stats(ledger: Ledger) -> PoolStats:
-    """The sums."""
+    """Sum up a ledger."""
     used, reserved = ledger.usage(), ledger.reserved_nbytes()
     host = used.host_nbytes - (reserved if ledger.shared else 0)
     return PoolStats(
@@ -85,7 +85,7 @@ def pool_stats(ledger: Ledger) -> PoolStats:
 
 
 def model_status(ledger: Ledger, name: ModelName, now: float) -> ModelStatus:
-    """One model, asked for or not."""
+    """Describe one model, whether it is in the pool or not."""
     pooled = ledger.pooled_models.get(name)
     if pooled is None:
         return ModelStatus(
@@ -95,7 +95,7 @@ def model_status(ledger: Ledger, name: ModelName, now: float) -> ModelStatus:
 
 
 def pool_report(ledger: Ledger, now: float) -> PoolReport:
-    """All of it."""
+    """Describe the whole ledger."""
     return PoolReport(
         budget=ledger.budget,
         stats=pool_stats(ledger),

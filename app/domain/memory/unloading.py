@@ -1,4 +1,4 @@
-"""Sees models off: drops device copies, frees host memory, and tells those who wait that there is room."""
+"""Frees memory: drops device copies, unloads models from the host, and wakes requests that wait for memory."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -14,7 +14,7 @@ from .ledger import Ledger, PooledModel
 
 
 class ModelUnloading:
-    """Takes idle things only. What leaves is struck from the books before the first `await`, so nobody can take it up again."""
+    """Frees idle models and copies only. They leave the ledger before the first `await`, so that no request can lease them."""
 
     def __init__(
         self,
@@ -35,20 +35,20 @@ class ModelUnloading:
 
     @property
     def cleaning(self) -> bool:
-        """Whether something is being freed in the background."""
+        """Whether memory is being freed in the background."""
         return bool(self._cleaning)
 
     async def change(self) -> None:
-        """Wait until something was given back, freed, loaded or unpinned."""
+        """Wait until memory was given back, or a model was loaded or unpinned."""
         await self._changed.wait()
 
     async def cleaned(self) -> None:
-        """Wait for what is being freed in the background."""
+        """Wait until no memory is being freed in the background."""
         while self._cleaning:
             await asyncio.wait(self._cleaning)
 
     async def drop_idle(self) -> int:
-        """Free what device memory can be freed without touching a lease or a pin. Returns the bytes freed."""
+        """Free the device memory that no lease or pin holds. Returns the bytes freed."""
         if not self._ledger.shared:
             return await run_to_completion(
                 self.offloading(self._ledger.idle_on_device(None), "the device ran out of memory")
@@ -59,12 +59,12 @@ class ModelUnloading:
         return freed
 
     async def unload_idle(self, idle_s: float) -> None:
-        """Free the models that nobody has used for so many seconds."""
+        """Free the models that no request has used for `idle_s` seconds."""
         while (pooled := self._unused_for(idle_s)) is not None:
             await run_to_completion(self.unloading(pooled, f"unused for {idle_s:.0f} s"))
 
     def _unused_for(self, idle_s: float) -> PooledModel | None:
-        """Looked for anew after each that has left: meanwhile another may have been freed by somebody, or be in use again."""
+        """Find one idle model. The search begins anew after each unload: during it another may have been freed or leased."""
         now = self._clock()
         idle = self._ledger.idle_on_host(None)
         return next(
@@ -72,10 +72,12 @@ class ModelUnloading:
         )
 
     def offloading(self, victims: Sequence[Idle], reason: str) -> Coroutine[Any, Any, int]:
-        """Strike device copies from the books now; await what is returned until their bytes are free."""
+        """Take device copies off the ledger now; the returned coroutine ends once their bytes are free."""
         known = self._ledger.components()
         going = {key: known[key] for key in (ComponentId(victim.key) for victim in victims)}
         owners = {key: self._ledger.owners(key)[0].spec.name for key in going}
+        # Off the ledger before the first await: a lease that comes during the drop must not find these copies. Their bytes still
+        # count, as `dropping`, until the device has let go of them.
         self._ledger.placed.difference_update(going)
         self._ledger.dropping.update(going)
         return self._offload(going, owners, reason)
@@ -103,9 +105,10 @@ class ModelUnloading:
         return sum(component.nbytes for component in going.values())
 
     def unloading(self, pooled: PooledModel, reason: str, *, reuse: bool = False) -> Coroutine[Any, Any, int]:
-        """Forbid the use of an idle model now; await what is returned until its bytes are free."""
+        """Forbid the use of an idle model now; the returned coroutine ends once its bytes are free."""
         assert pooled.model is not None
         assert not pooled.leaving
+        # From here on no lease is granted, although the model is in memory until the engine has freed it.
         pooled.leaving = True
         return self._unload(pooled, pooled.model, reason, reuse=reuse)
 
@@ -122,7 +125,7 @@ class ModelUnloading:
         return freed
 
     def tidy(self) -> None:
-        """Something was given back: wake those who wait, and free what nobody may use any more."""
+        """Wake requests that wait for memory, and free models that no request may use any more."""
         self._note_change()
         if not self._cleaning and (self._unused_outdated() or self._excess()):
             task = asyncio.get_running_loop().create_task(self._clean(), name="clean up the pool")
@@ -132,10 +135,10 @@ class ModelUnloading:
     def _cleaned(self, task: asyncio.Task[None]) -> None:
         self._cleaning.discard(task)
         if not task.cancelled() and task.exception() is None:
-            self.tidy()  # something may have come up after its last look
+            self.tidy()  # a model may have become idle after the last look
 
     async def _clean(self) -> None:
-        """Free old versions that nobody uses, and idle models that exceed a budget that was lowered."""
+        """Free old versions that no request uses, and idle models that exceed a lowered budget."""
         while (old := self._unused_outdated()) is not None:
             if old.model is not None:
                 await self.unloading(old, "its files changed")
@@ -148,7 +151,7 @@ class ModelUnloading:
         return next((pooled for pooled in ledger.outdated_versions if ledger.outdated(pooled)), None)
 
     def _excess(self) -> PooledModel | Idle | None:
-        """What leaves next, where the budget is exceeded and something idle could leave."""
+        """Choose what leaves next, if the budget is exceeded and an idle model or copy could leave."""
         ledger = self._ledger
         used, limits = ledger.usage(), ledger.limits()
         if used.host_nbytes > limits.host_nbytes and (models := ledger.idle_on_host(None)):
