@@ -204,7 +204,7 @@ class FakeEngine:
             self.placed.pop(key, None)
 
     async def unload(self, model: LoadedModel, *, reuse: bool = False) -> None:  # noqa: ARG002 - the port's signature
-        """Count the bytes off that nobody shares."""
+        """Count the bytes off that no other model shares."""
         await asyncio.sleep(0)
         self._own(model).loaded = False
         self.models.remove(self._own(model))

@@ -1,4 +1,4 @@
-"""Few-step models told by what their metadata and their name say."""
+"""Recognises few-step models by their metadata and their name."""
 
 import re
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ _DESCRIPTIONS = ("modelspec.title", "modelspec.architecture", "modelspec.tags")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FewStepReading:
-    """What was read, and from which words."""
+    """A few-step model as it was recognised, and the words that say so."""
 
     few_step: FewStep | None
     evidence: str
@@ -32,7 +32,7 @@ class FewStepReading:
 
 
 def read_few_step(metadata: Mapping[str, str], name: str) -> FewStepReading:
-    """Whether a model is distilled to few steps, by its metadata, then by its name."""
+    """Tell whether a model is distilled to few steps, by its metadata, then by its name."""
     title = " ".join(metadata[key] for key in _DESCRIPTIONS if key in metadata)
     for text, origin in ((title, "its modelspec metadata"), (name, "its name")):
         plain = _plain(text)

@@ -1,4 +1,4 @@
-"""Decides what a reservation of memory needs next, from the ledger alone. The pool acts; `eviction_preview` plays it on a copy."""
+"""Decides what a reservation needs next, from the ledger alone. The pool acts; `eviction_preview` plays it on a copy."""
 
 from dataclasses import dataclass
 

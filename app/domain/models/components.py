@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NewType, Protocol, runtime_checkable
 
 ComponentId = NewType("ComponentId", str)
-"""Stands for content: equal ids mean equal weights, config, dtype and layout."""
+"""Identity of content: equal ids mean equal weights, config, dtype and layout."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,15 +14,15 @@ class Component:
 
     id: ComponentId
     name: str
-    """Its role in the model: `unet`, `vae`, `text_encoder`, `text_encoder_2`."""
+    """Role in the model: `unet`, `vae`, `text_encoder`, `text_encoder_2`."""
     nbytes: int
-    """Of its weights, on the host and again on the device."""
+    """Bytes of its weights, on the host and again on the device."""
     dtype: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadProgress:
-    """How far a load is."""
+    """Progress of a load."""
 
     phase: str
     """`download`, `read` or `place`."""

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 ModelName = NewType("ModelName", str)
-"""A catalogue name. Only the catalogue makes them; no client string becomes one without a look-up."""
+"""A name in the catalogue. Only the catalogue makes them: no text of a client becomes one without a look-up."""
 
 PredictionType = Literal["epsilon", "v_prediction"]
 ModelKind = Literal["base", "inpainting", "refiner"]
@@ -60,7 +60,7 @@ class FewStep(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelTraits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a checkpoint is, and how each of these facts was found."""
+    """Traits of a checkpoint."""
 
     family: str = ""
     """Name of its family; empty if no family has recognised it."""
@@ -70,7 +70,7 @@ class ModelTraits(msgspec.Struct, frozen=True, kw_only=True):
     """Trained with a noise schedule rescaled to zero terminal SNR (Lin et al. 2023, arXiv:2305.08891)."""
     few_step: FewStep | None = None
     size_px: int = 1024
-    """The side of the square that the model was trained on."""
+    """Side in pixels of the square that the model was trained on."""
 
 
 _Factor = Annotated[float, Meta(ge=-100, le=100)]
@@ -89,10 +89,10 @@ class PreviewFactors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class ModelOverrides(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a person states about a model, in its sidecar or in the settings; unset means: as detected.
+    """Statements of a person about a model, in its sidecar or in the settings; None means: as detected.
 
     The first three correct the traits. `dtype` and `config` say how to load, `preview` how unfinished images are shown. The
-    rest is what a request that leaves the parameter out gets.
+    rest are defaults of requests.
     """
 
     prediction_type: PredictionType | None = None
@@ -133,16 +133,16 @@ class ModelSpec:
     source: ModelSource
     traits: ModelTraits
     evidence: tuple[str, ...] = ()
-    """How the traits were found, in words, strongest first."""
+    """Evidence for the traits, in words, strongest first."""
     overrides: ModelOverrides = field(default_factory=ModelOverrides)
-    """The settings' over the sidecar's."""
+    """Statements of the settings, then of the sidecar."""
     dtype: DtypeName = "auto"
     nbytes: int | None = None
     """Size of the weights on disk in bytes; None until it is known (a repository not downloaded yet)."""
     version: str = ""
-    """Changes whenever the files, the sidecar or the settings of the model change."""
+    """Text that changes with the files, the sidecar or the settings of the model."""
     unusable: str | None = None
-    """Why the files cannot be used; None for a usable model."""
+    """Reason for which the files cannot be used; None for a usable model."""
     builtin: bool = False
     """Whether it ships with the package."""
     networks: object = None

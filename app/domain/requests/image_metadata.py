@@ -1,4 +1,4 @@
-"""What an image file says about itself: text that other tools read, and a receipt that can be sent again."""
+"""Metadata of an image file: text that other tools read, and a receipt that can be posted again."""
 
 import functools
 import json
@@ -27,7 +27,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """How one image was made. `POST /generate/<model>` with the body `request` makes it again."""
 
     version: str
-    """Of this package."""
+    """Version of this package."""
     model: str
     model_version: str
     """Differs if the model's files or settings have changed since; the image may differ then, too."""
@@ -59,7 +59,7 @@ def image_facts(
 
 
 def receipt(request: GenerationRequest, *, seed: int, model_version: str, shared_steps: bool) -> Receipt:
-    """The receipt for the image of this seed."""
+    """Make the receipt for the image of a seed."""
     body = msgspec.to_builtins(msgspec.structs.replace(resolved_parameters(request), seed=seed, n=1))
     if request.output_format == "png":
         del body["output_quality"]  # it has no effect, and would bring a warning
@@ -103,7 +103,7 @@ def _settings(request: GenerationRequest, seed: int, clip_skip_base: int) -> Ite
 
 
 def _quoted(text: str) -> str:
-    """As the web UI quotes values that hold a comma, a colon or a line break."""
+    """Quote a value as the web UI does for values that hold a comma, a colon or a line break."""
     return json.dumps(text, ensure_ascii=False)
 
 

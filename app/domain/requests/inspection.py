@@ -1,4 +1,4 @@
-"""What can be told of a request before any weight is read."""
+"""Facts about a request that are known before any weight is read, and the port that finds them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ class PromptFacts:
     field: str
     """`prompt`, `prompt_2`, `negative_prompt` or `negative_prompt_2`."""
     tokens: int
-    """Of the whole text, start, end and padding apart."""
+    """Tokens of the whole text, without start, end and padding."""
     chunks: int
-    """In which it is read."""
+    """Chunks in which it is read."""
     ignored: tuple[str, ...]
-    """What is cut or changed, as ends of sentences that begin with the field's name."""
+    """Parts that are cut or changed, as ends of sentences that begin with the field's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,25 +27,25 @@ class SamplerFacts:
     """A sampler as it will run."""
 
     scheduler: str
-    """The class of diffusers."""
+    """Class of diffusers."""
     config: Mapping[str, Any]
-    """Everything that it goes by."""
+    """All its options."""
     timesteps: tuple[float, ...]
-    """One for each evaluation of the denoiser."""
+    """Timesteps, one for each evaluation of the denoiser."""
     sigmas: tuple[float, ...] | None
-    """Its noise levels, where it counts in them."""
+    """Noise levels, if it counts in them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """What can be told of a request from a model's configs and tokenizers, before any weight is read."""
+    """What a model's configs and tokenizers tell about a request."""
 
     prompts: tuple[PromptFacts, ...]
     sampler: SamplerFacts
     traits: ModelTraits
-    """As the engine will take them: a folder's own sampler config is heard too."""
+    """Traits as the engine will use them, with a folder's own sampler config applied."""
     warnings: tuple[str, ...]
-    """Those that the engine would give for the prompts."""
+    """Warnings that the engine would give for the prompts."""
 
 
 class Inspector(Protocol):

@@ -1,4 +1,4 @@
-"""What a client may ask for, and the limits on it."""
+"""The parameters of a generation, and the limits on them."""
 
 from typing import Annotated, Literal
 
@@ -11,7 +11,7 @@ OutputFormat = Literal["png", "jpeg", "webp"]
 
 
 Priority = Literal["low", "normal", "high"]
-"""Requests of a higher one go first, until somebody is overdue."""
+"""Requests of a higher priority go first, except before one that is overdue."""
 
 
 MAX_SEED = 2**63 - 1
@@ -21,7 +21,7 @@ limits that matter."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a single request may ask for, checked before anything is allocated, and how its prompts are read."""
+    """Limits on a single request, checked before anything is allocated, and how its prompts are read."""
 
     max_steps: Annotated[int, Meta(ge=1, le=1000)] = 150
     max_pixels: Annotated[int, Meta(ge=64 * 64)] = 2048 * 2048
@@ -31,15 +31,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_n: Annotated[int, Meta(ge=1, le=64)] = 8
     max_prompt_chars: Annotated[int, Meta(ge=1)] = 4000
     reproducible: bool = False
-    """Whether requests that do not say share no step with others."""
+    """Whether requests share no step with others by default."""
     long_prompts: bool = True
-    """Whether prompts of more than 75 tokens are used whole where the request does not say."""
+    """Whether prompts of more than 75 tokens are used whole by default."""
     prompt_weighting: bool = True
-    """Whether brackets in prompts weigh words where the request does not say."""
+    """Whether brackets in prompts weigh words by default."""
 
 
 class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a client may say; everything but the prompt may be left out."""
+    """The parameters of a client; all but the prompt are optional."""
 
     prompt: Annotated[str, Meta(description="What the image shows.", examples=["a red circle on a blue background"])]
     negative_prompt: (
@@ -123,11 +123,12 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         | None
     ) = None
     previews: Annotated[
-        bool, Meta(description="Whether the events of its job show the unfinished image, small and rough.")
+        bool, Meta(description="Whether the events of its job hold small, rough pictures of the unfinished image.")
     ] = False
-    priority: Annotated[Priority, Meta(description="Higher ones go first, until somebody has waited too long.")] = (
-        "normal"
-    )
+    priority: Annotated[
+        Priority,
+        Meta(description="Requests of a higher priority go first, except before one that has waited too long."),
+    ] = "normal"
     output_format: Annotated[
         OutputFormat,
         Meta(description="Of the image files. An Accept header that names an image type wins over it."),

@@ -9,7 +9,7 @@ from .rendering import RawImage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepProgress:
-    """How far the denoising of all images of a request is."""
+    """Progress of denoising all images of a request."""
 
     done: int
     total: int
@@ -17,14 +17,14 @@ class StepProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueProgress:
-    """How many jobs are before this one."""
+    """Number of jobs before this one."""
 
     position: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """What an unfinished image looks like, small and rough."""
+    """A small, rough picture of an unfinished image."""
 
     image: RawImage
     done: int

@@ -1,9 +1,9 @@
 """Prompts as people write them for AUTOMATIC1111's web UI: brackets that weigh words, `BREAK` that divides the text.
 
-`(word)` weighs 1.1 times as much, `(word:1.3)` 1.3 times, `[word]` 1 / 1.1 times; nested brackets multiply. A backslash
-takes the meaning off a bracket or off another backslash. A bracket that nothing opened is text, one that nothing
-closed ends with the prompt; round and square ones may overlap. Three things differ from the web UI: `BREAK` divides
-inside brackets too, a backslash before any other letter stays, and a weight that is no number (`1.2.3`) is text.
+`(word)` weighs 1.1 times as much, `(word:1.3)` 1.3 times, `[word]` 1 / 1.1 times; nested brackets multiply. A backslash takes the
+meaning off a bracket or off another backslash. A closing bracket without an opening one is text, an opening one without a closing
+one ends with the prompt; round and square ones may overlap. Three things differ from the web UI: `BREAK` divides inside brackets
+too, a backslash before any other letter stays, and a weight that is no number (`1.2.3`) is text.
 
 No library is used, because none reads this syntax. compel 2.5, the one that is kept up and runs with transformers 5,
 has a language of its own (`word++`, `(word)1.3`): of `(red:1.3)` it makes a text with a colon and a number in it, and
@@ -45,7 +45,7 @@ class Span:
 
 
 Section = tuple[Span, ...]
-"""What stands between two BREAKs, neighbours of the same weight joined. White space around it stays."""
+"""Text between two BREAKs, neighbours of the same weight joined. White space around it stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Prompt:
 
 
 def parse_prompt(text: str, *, weighting: bool = True, breaks: bool = True) -> Prompt:
-    """Understand a prompt. Takes time in proportion to its length, and never fails.
+    """Parse a prompt. Takes time in proportion to its length, and never fails.
 
     Args:
         text: as a client wrote it.
@@ -82,12 +82,12 @@ def parse_prompt(text: str, *, weighting: bool = True, breaks: bool = True) -> P
 
 
 def escaped(text: str) -> str:
-    """Text that `parse_prompt` reads as `text` itself, whatever brackets and backslashes it holds."""
+    """Escape a text so that `parse_prompt` reads it as it is."""
     return re.sub(r"([()\[\]\\])", r"\\\1", text)
 
 
 def _weighted(text: str) -> Iterator[Span]:
-    """Runs of text with their weights, before any is joined or bounded."""
+    """Yield runs of text with their weights, before any is joined or bounded."""
     tokens = list(_TOKEN.finditer(text))
     factors = _factors(tokens)
     products = {"(": [1.0], "[": [1.0]}  # of the brackets that are open, outermost first, each kind by itself
@@ -102,7 +102,7 @@ def _weighted(text: str) -> Iterator[Span]:
 
 
 def _factors(tokens: list[re.Match[str]]) -> dict[int, float]:
-    """What each bracket that is one multiplies by, opening and closing ones, by their place among the tokens."""
+    """Find the factor of each pair of brackets, by the places of both among the tokens."""
     factors: dict[int, float] = {}
     rounds: list[int] = []
     squares: list[int] = []

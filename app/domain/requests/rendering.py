@@ -1,4 +1,4 @@
-"""What the engine makes of a request, and the port that encodes pictures."""
+"""Results of rendering, and the port that encodes pictures."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from .parameters import OutputFormat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemorySavings:
-    """Which of the means that save memory to use while generating. They cost time; tiles also change the image a little."""
+    """Means of saving memory while generating. They cost time; tiles also change the image a little."""
 
     tiled_decode: bool = False
     """Decode the latents in overlapping tiles."""
@@ -18,7 +18,7 @@ class MemorySavings:
 
 
 NO_SAVINGS = MemorySavings()
-"""Nothing saved: as fast as can be."""
+"""No savings: the fastest way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,17 +32,17 @@ class RawImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTiming:
-    """How long steps took in which the denoiser ran so many rows at once."""
+    """Duration of the steps in which the denoiser ran a number of rows at once."""
 
     rows: int
     steps: int
     seconds: float
-    """Of all these steps together."""
+    """Seconds of all these steps together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderResult:
-    """What the engine made of one request: an image for each seed, in order."""
+    """Images of one request, one for each seed, in order."""
 
     images: tuple[RawImage, ...]
     warnings: tuple[str, ...]
@@ -50,10 +50,10 @@ class RenderResult:
     denoise_s: float
     decode_s: float
     activation_nbytes: int | None = None
-    """The peak of memory beside the weights that was observed, in bytes; None where the device does not tell, or where
-    others ran beside it."""
+    """Observed peak of memory beside the weights, in bytes; None if the device does not report it, or if other requests ran at
+    the same time."""
     step_timings: tuple[StepTiming, ...] = ()
-    """Of its steps, by the rows of the batch that it shared."""
+    """Timings of its steps, by the rows of the batch."""
 
 
 OnStep = Callable[[int, int], None]

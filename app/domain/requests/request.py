@@ -14,9 +14,9 @@ class GenerationRequest:
     """A request with every choice made; equal requests give equal images."""
 
     assets: AssetSet
-    """What it runs with."""
+    """Model and what is added to it."""
     source: Source
-    """What its first latents are made from."""
+    """Source of its first latents."""
     prompt: str
     prompt_2: str
     negative_prompt: str
@@ -34,7 +34,7 @@ class GenerationRequest:
     reproducible: bool
     """Whether it must share no step with other requests."""
     long_prompts: bool
-    """Whether what exceeds one chunk of tokens is used."""
+    """Whether tokens beyond the first chunk are used."""
     prompt_weighting: bool
     """Whether brackets weigh words."""
     output_format: OutputFormat
@@ -53,7 +53,7 @@ class GenerationRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
-    """A request ready to run, and what its sender should know about it."""
+    """A request ready to run, and warnings for its sender."""
 
     request: GenerationRequest
     warnings: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""From optional parameters to one `GenerationRequest` in which nothing is optional."""
+"""Resolves optional parameters to one `GenerationRequest` in which nothing is optional."""
 
 from collections.abc import Iterator
 from typing import TypeVar
@@ -23,7 +23,7 @@ def resolve(parameters: GenerationParameters, spec: ModelSpec, limits: Limits, *
         parameters: as the client sent them.
         spec: the catalogue entry.
         limits: bounds on a single request, and how prompts are read by default.
-        random_seed: used where the client gives none; passed in so that this function stays pure.
+        random_seed: used if the client gives none; passed in so that this function stays pure.
 
     Raises:
         InvalidRequest: with every field that breaks a limit.
@@ -86,7 +86,7 @@ def _stated(parameters: GenerationParameters, spec: ModelSpec) -> _Stated:
 
 
 def _first(*values: _T | None) -> _T:
-    """The first value that is given; the last one must be."""
+    """Return the first value that is not None; the last one must not be."""
     found = next((value for value in values if value is not None), None)
     assert found is not None
     return found

@@ -30,7 +30,7 @@ class ResolvedParameters(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def resolved_parameters(request: GenerationRequest) -> ResolvedParameters:
-    """What a request stands for, in the words of a client."""
+    """Express a request in the parameters of a client."""
     return ResolvedParameters(
         prompt=request.prompt,
         negative_prompt=request.negative_prompt,

@@ -23,7 +23,7 @@ _SCHEDULE_WORDS: Mapping[str, SigmaSchedule] = {
     "exponential": "exponential",
     "beta": "beta",
 }
-"""What may follow a sampler's name; `ka` is k-diffusion's, as in `k_dpmpp_2m_ka`."""
+"""Words that may follow a sampler's name; `ka` is k-diffusion's, as in `k_dpmpp_2m_ka`."""
 
 
 class UnknownSampler(ValueError):
@@ -155,7 +155,7 @@ SAMPLERS: tuple[SamplerSpec, ...] = (
 
 
 def parse_sampler(text: str) -> SamplerChoice:
-    """The sampler that `text` means, in any common spelling: `euler_a`, `Euler a`, `DPM++ 2M Karras`.
+    """Find the sampler that `text` means, in any common spelling: `euler_a`, `Euler a`, `DPM++ 2M Karras`.
 
     Raises:
         UnknownSampler: listing the names that exist, or the spacings that the named sampler can do.
@@ -172,12 +172,12 @@ def parse_sampler(text: str) -> SamplerChoice:
 
 
 def spec_of(choice: SamplerChoice) -> SamplerSpec:
-    """The table's row for a choice."""
+    """Find the table's row for a choice."""
     return next(spec for spec in SAMPLERS if spec.name == choice.name)
 
 
 def zero_snr_samplers() -> tuple[str, ...]:
-    """The names of the samplers that honour zero terminal SNR."""
+    """List the samplers that honour zero terminal SNR."""
     return tuple(spec.name for spec in SAMPLERS if spec.zero_snr)
 
 

@@ -1,4 +1,4 @@
-"""What runs in the engine's thread: torch and everything that imports it. `engine` imports this module there."""
+"""The runtime in the engine's thread: torch and everything that imports it. `engine_threads` imports this module there."""
 
 import gc
 import traceback
@@ -31,7 +31,7 @@ from .family import FamilyRuntime, runtime_of
 from .step_loop import Stepper, Work
 
 _THREADS = torch.get_num_threads()
-"""As many as torch chooses: asked at once, because what is set later for one thread is what later threads begin with."""
+"""Threads that torch chooses. Read at import, because a number that is set later for one thread is inherited by new threads."""
 
 FetchRepository = Callable[[HubRepository, OnLoad], Path]
 """Makes sure that a repository's files are on disk and returns their folder. Blocks."""
@@ -81,11 +81,11 @@ class Runtime:
         return device_nbytes(self.device)
 
     def computed_in(self, spec: ModelSpec | None = None) -> torch.dtype:
-        """The dtype that a model computes in here; without one, whatever names no dtype of its own."""
+        """The dtype that a model computes in here; without one, that of models which name none."""
         return computed_in(self._dtype_name(spec), self.device)
 
     def weights_nbytes(self, spec: ModelSpec) -> int:
-        """Bytes that loading will take; 0 where that cannot be told before it is tried."""
+        """Bytes that loading will take; 0 if that is not known before a load."""
         try:
             return self._precision_and_nbytes(spec)[1]
         except (BrokenFile, NotServable, LoadFailed):
@@ -110,7 +110,7 @@ class Runtime:
         return TorchModel(family=family, networks=networks, components=networks.components)
 
     def place(self, components: Collection[ComponentId]) -> None:
-        """Copy components to the device, while what runs there goes on."""
+        """Copy components to the device, while requests run there."""
         try:
             self._mover.place(self._store.named(components))
             return
@@ -129,7 +129,7 @@ class Runtime:
         self._mover.offload(self._store.named(components))
 
     def unload(self, model: LoadedModel, reuse: bool) -> None:
-        """Free the weights that no other model has. Whoever holds the model still, holds an empty one."""
+        """Free the weights that no other model has. References to the model are left with an empty one."""
         own = _own(model)
         own.networks = None
         self._store.release(own.components, reuse=reuse)
@@ -146,7 +146,7 @@ class Runtime:
         at_once: int,
         on_preview: OnPreview | None,
     ) -> "Future[RenderResult]":
-        """Have a request join those that run, at the next step. Any thread; `step` does the work."""
+        """Let a request join the running ones at the next step. Any thread; `step` does the work."""
         own = _own(model)
         weights = sum(component.nbytes for component in own.components) // self._element_nbytes(own)
         work = Work(
@@ -163,15 +163,15 @@ class Runtime:
         return work.result
 
     def step(self) -> bool:
-        """Take those that run one step further. Returns whether any is left."""
+        """Take the running requests one step further. Returns whether any is left."""
         return self._stepper.turn()
 
     def abandon(self, failure: DiffusionError) -> None:
-        """Fail all that runs."""
+        """Fail all running requests."""
         self._stepper.abandon(failure)
 
     def _failure_of(self, error: Exception) -> DiffusionError:
-        """What a client is told of whatever went wrong; holds no tensor."""
+        """Make an error of the domain from any failure; it holds no tensor."""
         if isinstance(error, OutOfMemory):
             without_frames(error)
             self._release_cache()
@@ -185,7 +185,7 @@ class Runtime:
         return failure
 
     def _set_threads(self, works: Sequence[Work]) -> None:
-        """Only where the CPU does the work, and nobody has said how many threads it shall use."""
+        """Choose CPU threads by the size of the work, unless the settings fix them."""
         if self.device.type == "cpu" and not self._threads_fixed:
             work = sum(multiplications(work.request, work.weights, work.at_once) for work in works)
             torch.set_num_threads(threads_for(work, self.threads))

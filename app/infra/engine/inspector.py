@@ -24,7 +24,7 @@ class ConfigInspector:
         """Build it; nothing is read yet.
 
         Args:
-            snapshot: where a repository's files are; None where they are not on disk. Makes no request.
+            snapshot: finds a repository's files; None if they are not on disk. Makes no request.
         """
         self._snapshot = snapshot
         self._opened: OrderedDict[_Key, _Read] = OrderedDict()

@@ -16,7 +16,7 @@ from ..device.timer import Lap, Stopwatch
 from .family import BatchedForward, FamilyRuntime, Run
 
 _PREVIEW_EVERY_S = 0.25
-"""Nobody sees more pictures a second than that, and steps may be much shorter."""
+"""Least time between two previews: people see no more pictures a second, and steps may be much shorter."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -34,14 +34,14 @@ class Work:
     on_preview: OnPreview | None = None
     result: "Future[RenderResult]" = field(default_factory=lambda: Future[RenderResult]())
     outcome: RenderResult | DiffusionError | None = None
-    """Until it is told at the end of the turn."""
+    """Its end, until it is reported at the end of the turn."""
     run: Run | None = None
     peak: Peak | None = None
     shared: bool = False
     """Whether another request was on the engine at the same time."""
     previewed_s: float = 0.0
     laps: list[tuple[int, Lap]] = field(default_factory=list[tuple[int, Lap]])
-    """Rows of the batch, and how long the step took."""
+    """Rows of the batch, and the duration of the step."""
 
 
 class Stepper:
@@ -61,7 +61,7 @@ class Stepper:
             stopwatch: of the device.
             new_peak: begins to watch the device's memory.
             set_threads: chooses the CPU threads for the requests that run next.
-            failure_of: one of the domain's errors for whatever was raised, holding no tensor.
+            failure_of: makes an error of the domain from any failure, holding no tensor.
         """
         self._stopwatch = stopwatch
         self._new_peak = new_peak
@@ -73,7 +73,7 @@ class Stepper:
         self._batched_forwards: dict[int, BatchedForward] = {}
 
     def add(self, work: Work) -> None:
-        """Have a request join at the next step."""
+        """Let a request join at the next step."""
         work.result.set_running_or_notify_cancel()
         self._arriving.put(work)
 
@@ -94,9 +94,9 @@ class Stepper:
         self._report_outcomes()
 
     def _report_outcomes(self) -> None:
-        """Tell those that are done, now that no frame of this thread holds anything of theirs.
+        """Report the outcomes of this turn, after its frames have let go of all tensors.
 
-        Whoever hears of a failure may try again at once, and needs the memory.
+        A request that hears of a failure may be tried again at once, and then needs the memory.
         """
         over, self._over = self._over, []
         for work in over:
@@ -142,7 +142,7 @@ class Stepper:
         work.on_step(0, run.total)
 
     def _step(self, mates: list[Work]) -> None:
-        """One step of requests of one lane; one by one where all at once fails, so that nobody pays for another."""
+        """Take one step with requests of one lane; one by one if all at once fail, so that a failure stays with its request."""
         self._set_threads(mates)
         failure = self._forward(mates)
         if failure is not None and len(mates) == 1:
@@ -156,7 +156,7 @@ class Stepper:
                 self._complete(work)
 
     def _forward(self, mates: list[Work]) -> DiffusionError | None:
-        """Take the step; returns why nobody could."""
+        """Take the step; returns the failure of the whole batch, if it failed."""
         runs = {work.run: work for work in mates if work.run is not None}
         rows = sum(run.rows for run in runs)
         family = mates[0].family
@@ -185,7 +185,7 @@ class Stepper:
         work.run.finish_images()
 
     def _attempt(self, work: Work, act: Callable[[], None]) -> bool:
-        """Do what may fail for one request; whether it went well."""
+        """Do what may fail for one request. Returns whether it succeeded."""
         try:
             act()
             return True
@@ -212,7 +212,7 @@ class Stepper:
         self._end(work, rendered)
 
     def _finish(self, work: Work, failure: DiffusionError) -> None:
-        """Fail a request, and let go of all that it holds first."""
+        """Fail a request, after letting go of all that it holds."""
         for batched_forward in self._batched_forwards.values():
             batched_forward.forget()
         self._end(work, without_frames(failure))
@@ -224,7 +224,7 @@ class Stepper:
 
 
 def _paces(laps: Sequence[tuple[int, Lap]]) -> tuple[StepTiming, ...]:
-    """The steps of a request, by the rows of the batch that they shared."""
+    """Sum the steps of a request by the rows of the batch."""
     seconds: dict[int, list[float]] = {}
     for rows, lap in laps:
         seconds.setdefault(rows, []).append(lap())

@@ -31,7 +31,7 @@ _LOG_EVERY_PERCENT = 10
 class HubFetcher:
     """Makes sure that the files of a repository are on disk. Blocks; call it from a loader thread.
 
-    The client takes its token (HF_TOKEN) from the environment, and its endpoint (HF_ENDPOINT) where none is given.
+    The client takes its token (HF_TOKEN) from the environment, and its endpoint (HF_ENDPOINT) if none is given.
     """
 
     def __init__(self, *, cache: Path | None, offline: bool, endpoint: str | None = None) -> None:
@@ -41,9 +41,9 @@ class HubFetcher:
         self._closed = threading.Event()
 
     def __call__(self, source: HubRepository, on_load: OnLoad) -> Path:
-        """The folder of a repository's files; a complete one in the cache costs no request.
+        """Return the folder of a repository's files; a complete one in the cache costs no request.
 
-        `on_load` hears of the bytes that arrive, from the client's threads, one at a time.
+        `on_load` receives the progress from the client's threads, one call at a time.
 
         Raises:
             DownloadFailed: saying what to do next.
@@ -115,7 +115,7 @@ def _timed(repo: str, files: int, nbytes: int) -> Iterator[None]:
 
 
 class _Progress:
-    """How many bytes are here. The client's threads report to it side by side."""
+    """Counts received bytes. The client's threads report to it side by side."""
 
     def __init__(self, repo: str, present: int, total: int, on_load: OnLoad, closed: threading.Event) -> None:
         self._repo = repo
@@ -129,7 +129,7 @@ class _Progress:
         self._tell()
 
     def reach(self, received: int) -> None:
-        """Note that the client has received so many bytes in all. Fewer than before, after a retry, are ignored.
+        """Note the bytes that the client has received in all. Fewer than before, after a retry, are ignored.
 
         Raises:
             Cancelled: the fetcher was closed; the client's thread ends with it.
@@ -143,7 +143,7 @@ class _Progress:
                 self._tell()
 
     def finish(self) -> None:
-        """Note that everything is here, by whatever way: files that the cache had under another name are not received."""
+        """Note that all bytes are here: files that the cache had under another name are never received."""
         self.reach(self._total)
 
     def _tell(self) -> None:

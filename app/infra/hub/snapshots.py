@@ -25,7 +25,7 @@ def assumed_family() -> Family:
 def cached_snapshot(source: HubRepository, cache: Path | None) -> Path | None:
     """The folder of a repository that is in the cache with everything it needs; None otherwise. Makes no request.
 
-    Plain weights serve where the cache lacks the variant: they hold the same model.
+    Plain weights serve if the cache lacks the variant: they hold the same model.
     """
     repository = repository_folder(source, cache)
     revision = source.revision or "main"

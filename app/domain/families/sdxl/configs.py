@@ -10,7 +10,7 @@ from .widths import Widths
 
 
 class UnetConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Of `unet/config.json`."""
+    """Fields of `unet/config.json`."""
 
     in_channels: int = 4
     out_channels: int = 4
@@ -26,7 +26,7 @@ class UnetConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Side of the latent; an eighth of the picture's."""
 
     def __post_init__(self) -> None:
-        """Whatever is given block by block must be given for each."""
+        """Refuse fields that are given block by block, but not for each block."""
         layers = self.transformer_layers_per_block
         counts = {len(self.block_out_channels), len(self.down_block_types)}
         if not isinstance(layers, int):
@@ -35,13 +35,13 @@ class UnetConfig(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("block_out_channels, down_block_types and transformer_layers_per_block differ in length")
 
     def depth(self, block: int) -> int:
-        """Transformer layers of an attention in a block."""
+        """Count the transformer layers of an attention in a block."""
         layers = self.transformer_layers_per_block
         return layers if isinstance(layers, int) else layers[block]
 
     @property
     def prompt_channels(self) -> int:
-        """Channels of all cross-attention layers together, where each block on the way up mirrors one on the way down."""
+        """Channels of all cross-attention layers together; each block on the way up mirrors one on the way down."""
         down, last = self.layers_per_block, len(self.block_out_channels) - 1
         attending = [block for block, kind in enumerate(self.down_block_types) if "CrossAttn" in kind]
         sides = sum((down + down + 1) * self.depth(block) * self.block_out_channels[block] for block in attending)
@@ -49,7 +49,7 @@ class UnetConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VaeConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Of `vae/config.json`."""
+    """Fields of `vae/config.json`."""
 
     in_channels: int = 3
     out_channels: int = 3
@@ -58,7 +58,7 @@ class VaeConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TextEncoderConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Of `text_encoder/config.json` or `text_encoder_2/config.json`."""
+    """Fields of `text_encoder/config.json` or `text_encoder_2/config.json`."""
 
     vocab_size: int = 49408
     max_position_embeddings: int = 77
@@ -68,7 +68,7 @@ class TextEncoderConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SamplerConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Of `scheduler/scheduler_config.json`."""
+    """Fields of `scheduler/scheduler_config.json`."""
 
     prediction_type: str | None = None
     rescale_betas_zero_snr: bool | None = None
@@ -78,7 +78,7 @@ _SECOND = TextEncoderConfig(hidden_size=1280, intermediate_size=5120, num_hidden
 
 
 class ComponentConfigs(msgspec.Struct, frozen=True, kw_only=True):
-    """All of a model's."""
+    """The configs of all components of a model."""
 
     unet: UnetConfig = UnetConfig()
     vae: VaeConfig = VaeConfig()
@@ -88,7 +88,7 @@ class ComponentConfigs(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def widths(self) -> Widths:
-        """How wide the networks are where their activations peak."""
+        """Widths of the networks at the layers in which activations peak."""
         vae = self.vae.block_out_channels
         return Widths(
             unet=self.unet.block_out_channels[0],

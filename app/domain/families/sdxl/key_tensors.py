@@ -15,7 +15,7 @@ PREFIXES: dict[ComponentName, str] = {
     "text_encoder": "conditioner.embedders.0.transformer.text_model.",
     "text_encoder_2": "conditioner.embedders.1.model.",
 }
-"""Where a single file keeps each component."""
+"""Prefixes of each component's tensors in a single file."""
 TITLES: dict[ComponentName, str] = {
     "unet": "UNet",
     "vae": "VAE",
@@ -31,14 +31,14 @@ class KeyTensor:
 
     component: ComponentName
     original: str
-    """In a single file."""
+    """Name in a single file."""
     diffusers: str
-    """In a diffusers folder."""
+    """Name in a diffusers folder."""
     shape: tuple[int, ...]
 
 
 def checkpoint_problems(shapes: Shapes, configs: ComponentConfigs) -> list[str]:
-    """What is missing from a single file, or has another size than the configs say; empty when it fits."""
+    """List what a single file lacks, or has in another size than the configs say; empty if it fits."""
     names = "\n" + "\n".join(shapes)
     lacking: list[ComponentName] = [name for name in COMPONENTS if f"\n{PREFIXES[name]}" not in names]
     problems = [f"it lacks its {TITLES[name]}" for name in lacking]
@@ -49,7 +49,7 @@ def checkpoint_problems(shapes: Shapes, configs: ComponentConfigs) -> list[str]:
 
 
 def component_problems(component: ComponentName, shapes: Shapes, configs: ComponentConfigs) -> list[str]:
-    """The same for the weights of one component in a diffusers folder."""
+    """List the same for the weights of one component in a diffusers folder."""
     bare = {key.removeprefix("text_model."): shape for key, shape in shapes.items()}  # transformers 5 drops the prefix
     problems: list[str] = []
     for tensor in _key_tensors(configs):
@@ -59,7 +59,7 @@ def component_problems(component: ComponentName, shapes: Shapes, configs: Compon
 
 
 def join_problems(problems: list[str]) -> str:
-    """The first few problems in one sentence."""
+    """Join the first few problems into one sentence."""
     more = f"; and {len(problems) - _MAX_NAMED} more" if len(problems) > _MAX_NAMED else ""
     return f"{'; '.join(problems[:_MAX_NAMED])}{more}"
 

@@ -16,7 +16,7 @@ _MAX_NAMED = 4
 class _Lookalike:
     what: str
     parts: tuple[str, ...]
-    """Any tensor whose name holds one of these gives it away."""
+    """Parts of tensor names; one tensor whose name holds one of them is enough."""
 
 
 _UNSUPPORTED = (
@@ -52,12 +52,12 @@ _OTHERS = (
 
 
 def unsupported_variant(shapes: Shapes) -> str | None:
-    """What makes a file unusable that has all the parts of an SDXL model; None for most."""
+    """Tell what makes a file unusable that has all parts of an SDXL model; None for most files."""
     return _first(_UNSUPPORTED, shapes)
 
 
 def lookalike(shapes: Shapes) -> str | None:
-    """What a file is that does not fit SDXL; None for an SDXL model with a flaw."""
+    """Tell what a file is that does not fit SDXL; None for an SDXL model with a flaw."""
     found = _first(_OTHERS, shapes)
     if found is not None:
         return found
