@@ -1,72 +1,170 @@
-"""The documents are true: links lead somewhere, routes and settings exist, examples run."""
+"""The documents name what exists: links, files, settings, routes, parameters, error codes; their examples run."""
 
+import json
+import os
 import re
-import subprocess
+import shlex
 import sys
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import msgspec
 import pytest
+from msgspec import inspect
 
-from litestar_diffusion.asgi import create_app
-from litestar_diffusion.settings import Settings
-from tests.conftest import ROOT
+from litestar_diffusion import Settings, create_app
+from litestar_diffusion.cli import cli
+from litestar_diffusion.domain.models.spec import ModelOverrides
+from litestar_diffusion.domain.requests.parameters import GenerationParameters
+from litestar_diffusion.web.http.problems import STATUS
 
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
-FORBIDDEN = re.compile(r"\b(whoever|whatever|nobody|everybody|somebody|meanwhile)\b", re.IGNORECASE)
-CODE = re.compile(r"```python\n(.*?)```", re.DOTALL)
+ROOT = Path(__file__).parents[1]
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text()
+    for pattern in ("*.md", "docs/*.md", "training/*.md")
+    for path in sorted(ROOT.glob(pattern))
+}
+NEVER_SENT = {"out_of_memory", "cancelled", "invalid_settings"}
+"""Codes that no client receives in an answer."""
+HIDDEN = ("/schema", "/schema-assets")
 
 
-def routes() -> set[tuple[str, str]]:
-    app = create_app(Settings())
-    return {
-        (method, re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path))
-        for route in app.routes
-        for method in getattr(route, "methods", ())
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGES[page], re.MULTILINE | re.DOTALL)
+
+
+def commands(page: str) -> Iterator[str]:
+    """Yield the commands of the console blocks, continued lines joined."""
+    for block in blocks(page, "console"):
+        for line in block.replace("\\\n", " ").splitlines():
+            if line.startswith("$ "):
+                yield line.removeprefix("$ ")
+
+
+def rows(page: str, heading: str) -> list[list[str]]:
+    """Return the cells of the first table after a line that begins so."""
+    lines = iter(PAGES[page].splitlines())
+    next(line for line in lines if line.startswith(heading))
+    table: list[list[str]] = []
+    for line in lines:
+        if line.startswith("|"):
+            table.append([cell.strip() for cell in line.strip("|").split("|")])
+        elif table:
+            break
+    return table
+
+
+def quoted(text: str) -> set[str]:
+    return set(re.findall(r"`([^`]+)`", text))
+
+
+def anchors(text: str) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_relative_links_resolve(page: str) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", PAGES[page]):
+        if target.startswith("http"):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (ROOT / page).parent / path if path else ROOT / page
+        assert file.exists(), f"{page} links to {target}"
+        assert not anchor or anchor in anchors(file.read_text()), f"{page} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_named_files_exist(page: str) -> None:
+    for name in re.findall(r"\b(?:app|benchmarks|docs|examples|tests|training)/[\w/.-]*\w", PAGES[page]):
+        assert (ROOT / name).exists(), f"{page} names {name}"
+
+
+@pytest.mark.parametrize("page", sorted(PAGES.keys() - {"CHANGELOG.md"}))  # which names settings that were removed
+def test_named_settings_exist(page: str) -> None:
+    tables = {field.name: field.type for field in inspect.type_info(Settings).fields}  # type: ignore[union-attr]
+    for table, key in re.findall(rf"`({'|'.join(tables)})\.([a-z_]+)(?: = [^`]*)?`", PAGES[page]):
+        known = {field.name for field in tables[table].fields}  # type: ignore[union-attr]
+        assert key in known, f"{page} names the setting {table}.{key}"
+
+
+def test_every_setting_has_its_line_in_the_settings_file() -> None:
+    text = (ROOT / "settings.toml").read_text()
+    for table in inspect.type_info(Settings).fields:  # type: ignore[union-attr]
+        section = re.search(rf"^\[{table.name}\]\n(.*?)(?=^\[[a-z]|\Z)", text, re.MULTILINE | re.DOTALL)
+        assert section is not None, table.name
+        for field in table.type.fields:  # type: ignore[union-attr]
+            if (table.name, field.name) not in {("models", "hub"), ("models", "local")}:
+                assert re.search(rf"^(# )?{field.name} = ", section[1], re.MULTILINE), f"{table.name}.{field.name}"
+
+
+def test_the_routes_are_those_of_the_application() -> None:
+    documented = {
+        re.sub(r"\{\w+\}", "{}", route.split("?")[0])
+        for row in rows("docs/api.md", "The OpenAPI document")
+        for route in quoted(row[0])
     }
+    routes = {
+        f"{method} {re.sub(r'{[^}]+}', '{}', route.path)}"
+        for route in create_app(Settings()).routes
+        if not route.path.startswith(HIDDEN)
+        for method in getattr(route, "methods", ()) - {"OPTIONS", "HEAD"}
+    }
+    assert documented == routes
 
 
-def exists(dotted: str) -> bool:
-    """Whether a setting has this name, such as `limits.max_waiting`."""
-    value = msgspec.to_builtins(Settings())
-    for part in dotted.split("."):
-        if not isinstance(value, dict) or part not in value:
-            return False
-        value = value[part]
-    return True
+def test_the_parameters_are_those_of_a_request() -> None:
+    documented = {name for row in rows("docs/api.md", "## Parameters") for name in quoted(row[0])}
+    assert documented == set(GenerationParameters.__struct_fields__)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_links_lead_to_files(document: Path) -> None:
-    links = re.findall(r"\]\((?!https?://|<)([^)#]+)", document.read_text(encoding="utf-8"))
-    assert [link for link in links if not (document.parent / link).exists()] == []
+def test_the_error_codes_are_those_of_the_table() -> None:
+    documented = {
+        (row[0].split(",")[0], code) for row in rows("docs/api.md", "## Errors")[2:] for code in quoted(row[1])
+    }
+    sent = {(str(status), error.code) for error, status in STATUS.items() if error.code not in NEVER_SENT}
+    assert sent <= documented
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_settings_that_are_named_exist(document: Path) -> None:
-    tables = "|".join(Settings.__struct_fields__)
-    named = re.findall(rf"`((?:{tables})\.[a-z_]+)`", document.read_text(encoding="utf-8"))
-    removed = {"models.read"} if document.name == "CHANGELOG.md" else set[str]()
-    assert [name for name in named if not exists(name) and name not in removed] == []
+@pytest.mark.parametrize("page", ["README.md", "docs/api.md"])
+def test_the_bodies_of_curl_are_valid(page: str) -> None:
+    bodies = [match for command in commands(page) for match in re.findall(r"-d '(\{.*?\})'", command)]
+    assert bodies
+    for body in bodies:
+        msgspec.convert(json.loads(body), GenerationParameters)
 
 
-def test_routes_of_the_api_page_exist() -> None:
-    named = re.findall(r"`(GET|POST|DELETE) (/[\w/{}]*)", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"))
-    assert len(named) > 15
-    assert [route for route in named if route not in routes()] == []
+@pytest.mark.parametrize("page", ["README.md", "docs/models.md"])
+def test_the_commands_have_these_options(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    ours = [command for command in commands(page) if command.startswith("uv run litestar-diffusion ")]
+    assert ours
+    for command in ours:
+        name, *arguments = shlex.split(command)[3:]
+        cli.commands[name].make_context(name, arguments)
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/embedding.md"])
-def test_examples_in_python_run(document: str, tmp_path: Path) -> None:
-    blocks = CODE.findall((ROOT / document).read_text(encoding="utf-8"))
-    assert blocks
-    for index, block in enumerate(blocks):
-        file = tmp_path / f"example_{index}.py"
-        file.write_text(block, encoding="utf-8")
-        done = subprocess.run([sys.executable, "-W", "error", file], capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, done.stderr
+@pytest.mark.parametrize("page", ["README.md", "docs/embedding.md"])
+def test_the_python_examples_run(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    examples = blocks(page, "python")
+    assert examples
+    for example in examples:
+        module = ModuleType("example")
+        monkeypatch.setitem(sys.modules, "example", module)  # Litestar looks up the annotations of handlers there
+        exec(compile(example, page, "exec"), vars(module))
 
 
-@pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "settings.toml"], ids=lambda path: path.name)
-def test_words_name_their_subjects(document: Path) -> None:
-    assert FORBIDDEN.findall(document.read_text(encoding="utf-8")) == []
+def test_the_sidecar_example_is_valid() -> None:
+    (hub, sidecar) = blocks("docs/models.md", "toml")
+    stated = tomllib.loads(sidecar)
+    msgspec.convert(stated, ModelOverrides)
+    assert set(stated) == set(ModelOverrides.__struct_fields__) - {"preview"}
+    msgspec.convert(tomllib.loads(hub), type=dict[str, dict[str, list[dict[str, str]]]])
+
+
+def test_the_command_of_the_tests_is_in_the_readme() -> None:
+    assert "uv run pytest" in set(commands("README.md"))
+    assert os.access(ROOT / ".ci" / "run", os.R_OK)

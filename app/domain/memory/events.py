@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
 from ..models.spec import ModelName
+from .eviction_reason import EvictionReason
 
 
 class ModelLoaded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -42,7 +44,7 @@ class ModelOffloaded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     components: tuple[str, ...]
     nbytes: int
     seconds: float
-    reason: str
+    reason: EvictionReason
 
 
 class ModelUnloaded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -51,7 +53,7 @@ class ModelUnloaded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     model: ModelName
     nbytes: int
     seconds: float
-    reason: str
+    reason: EvictionReason
 
 
 class LeaseGranted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -73,6 +75,14 @@ class LeaseOverdue(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 PoolEvent = ModelLoaded | ModelLoadFailed | ModelPlaced | ModelOffloaded | ModelUnloaded | LeaseGranted | LeaseOverdue
 OnPoolEvent = Callable[[PoolEvent], None]
+
+
+def event_facts(event: PoolEvent) -> dict[str, Any]:
+    """Give the fields of an event as logs and answers show them, with its reason in words."""
+    facts = msgspec.structs.asdict(event)
+    if isinstance(event, ModelOffloaded | ModelUnloaded):
+        facts["reason"] = str(event.reason)
+    return facts
 
 
 def event_name(event: PoolEvent) -> str:

@@ -22,6 +22,7 @@ from .admission import Fits, Offload, Unload, Wait, can_admit, next_step, refuse
 from .budget import Budget
 from .events import LeaseGranted, LeaseOverdue, OnPoolEvent, ignore
 from .eviction_preview import EvictionPreview, preview_evictions
+from .eviction_reason import EvictionCause, EvictionReason
 from .ledger import Found, Ledger, PooledModel, Record, Reservation, Tier
 from .loading import ModelLoading
 from .snapshot import ModelStatus, PoolReport, PoolStats, model_status, pool_report, pool_stats
@@ -196,7 +197,7 @@ class ModelPool:
             await self._unloading.change()
         if pooled.model is None:
             return False
-        await run_to_completion(self._unloading.unloading(pooled, "asked for"))
+        await run_to_completion(self._unloading.unloading(pooled, EvictionReason(cause=EvictionCause.ASKED)))
         return True
 
     def pin(self, name: str, *, pinned: bool = True) -> None:
@@ -232,7 +233,7 @@ class ModelPool:
             while pooled.leaving:
                 await self._unloading.change()
             if pooled.model is not None:
-                await self._unloading.unloading(pooled, "shutdown")
+                await self._unloading.unloading(pooled, EvictionReason(cause=EvictionCause.SHUTDOWN))
         self._ledger.pooled_models.clear()
         self._ledger.outdated_versions.clear()
 
@@ -348,7 +349,7 @@ class ModelPool:
 
         The decision is made anew after each step, because a lease may have been granted or returned during the eviction.
         """
-        reason = f"to make room for {reservation.pooled.spec.name}"
+        reason = EvictionReason(cause=EvictionCause.ROOM, for_model=reservation.pooled.spec.name)
         match next_step(self._ledger, reservation):
             case Fits():
                 return "room"

@@ -10,6 +10,7 @@ from ..models.spec import ModelName
 from ..uncancellable import run_to_completion
 from .events import ModelOffloaded, ModelUnloaded, OnPoolEvent
 from .eviction import Idle
+from .eviction_reason import EvictionCause, EvictionReason
 from .ledger import Ledger, PooledModel
 
 
@@ -51,17 +52,19 @@ class ModelUnloading:
         """Free the device memory that no lease or pin holds. Returns the bytes freed."""
         if not self._ledger.shared:
             return await run_to_completion(
-                self.offloading(self._ledger.idle_on_device(None), "the device ran out of memory")
+                self.offloading(self._ledger.idle_on_device(None), EvictionReason(cause=EvictionCause.OUT_OF_MEMORY))
             )
         freed = 0
         while idle := self._ledger.idle_on_host(None):
-            freed += await run_to_completion(self.unloading(idle[0][1], "memory ran out"))
+            freed += await run_to_completion(
+                self.unloading(idle[0][1], EvictionReason(cause=EvictionCause.OUT_OF_MEMORY))
+            )
         return freed
 
     async def unload_idle(self, idle_s: float) -> None:
         """Free the models that no request has used for `idle_s` seconds."""
         while (pooled := self._unused_for(idle_s)) is not None:
-            await run_to_completion(self.unloading(pooled, f"unused for {idle_s:.0f} s"))
+            await run_to_completion(self.unloading(pooled, EvictionReason(cause=EvictionCause.UNUSED, idle_s=idle_s)))
 
     def _unused_for(self, idle_s: float) -> PooledModel | None:
         """Find one idle model. The search begins anew after each unload: during it another may have been freed or leased."""
@@ -71,7 +74,7 @@ class ModelUnloading:
             (pooled for model, pooled in idle if model.wanted is None and now - model.last_used >= idle_s), None
         )
 
-    def offloading(self, victims: Sequence[Idle], reason: str) -> Coroutine[Any, Any, int]:
+    def offloading(self, victims: Sequence[Idle], reason: EvictionReason) -> Coroutine[Any, Any, int]:
         """Take device copies off the ledger now; the returned coroutine ends once their bytes are free."""
         known = self._ledger.components()
         going = {key: known[key] for key in (ComponentId(victim.key) for victim in victims)}
@@ -83,7 +86,7 @@ class ModelUnloading:
         return self._offload(going, owners, reason)
 
     async def _offload(
-        self, going: Mapping[ComponentId, Component], owners: Mapping[ComponentId, ModelName], reason: str
+        self, going: Mapping[ComponentId, Component], owners: Mapping[ComponentId, ModelName], reason: EvictionReason
     ) -> int:
         if not going:
             return 0
@@ -104,7 +107,9 @@ class ModelUnloading:
         self._note_change()
         return sum(component.nbytes for component in going.values())
 
-    def unloading(self, pooled: PooledModel, reason: str, *, reuse: bool = False) -> Coroutine[Any, Any, int]:
+    def unloading(
+        self, pooled: PooledModel, reason: EvictionReason, *, reuse: bool = False
+    ) -> Coroutine[Any, Any, int]:
         """Forbid the use of an idle model now; the returned coroutine ends once its bytes are free."""
         assert pooled.model is not None
         assert not pooled.leaving
@@ -112,7 +117,7 @@ class ModelUnloading:
         pooled.leaving = True
         return self._unload(pooled, pooled.model, reason, reuse=reuse)
 
-    async def _unload(self, pooled: PooledModel, model: LoadedModel, reason: str, *, reuse: bool) -> int:
+    async def _unload(self, pooled: PooledModel, model: LoadedModel, reason: EvictionReason, *, reuse: bool) -> int:
         ledger, begun, before = self._ledger, self._clock(), self._ledger.usage().host_nbytes
         await self._loader.unload(model, reuse=reuse)
         pooled.model, pooled.leaving = None, False
@@ -141,10 +146,10 @@ class ModelUnloading:
         """Free old versions that no request uses, and idle models that exceed a lowered budget."""
         while (old := self._unused_outdated()) is not None:
             if old.model is not None:
-                await self.unloading(old, "its files changed")
+                await self.unloading(old, EvictionReason(cause=EvictionCause.CHANGED))
             self._ledger.outdated_versions.remove(old)
         while (excess := self._excess()) is not None:
-            await self._evicting(excess, "the budget was lowered")
+            await self._evicting(excess, EvictionReason(cause=EvictionCause.BUDGET))
 
     def _unused_outdated(self) -> PooledModel | None:
         ledger = self._ledger
@@ -160,7 +165,7 @@ class ModelUnloading:
             return min(copies, key=lambda copy: (copy.wanted is not None, copy.last_used))
         return None
 
-    def _evicting(self, victim: PooledModel | Idle, reason: str) -> Coroutine[Any, Any, int]:
+    def _evicting(self, victim: PooledModel | Idle, reason: EvictionReason) -> Coroutine[Any, Any, int]:
         return self.unloading(victim, reason) if isinstance(victim, PooledModel) else self.offloading([victim], reason)
 
     def _note_change(self) -> None:

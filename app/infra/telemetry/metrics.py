@@ -3,8 +3,6 @@
 Nothing here is global, so several plugins in one process, or an application with metrics of its own, do not meet.
 """
 
-from collections.abc import Mapping
-
 from prometheus_client import CollectorRegistry, Counter, Histogram, Info
 from prometheus_client.exposition import choose_encoder
 
@@ -26,17 +24,6 @@ from .gauges import Gauges
 PREFIX = "litestar_diffusion"
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500)
 """Buckets: from a hot encode to a download."""
-_REASONS: Mapping[str, str] = {
-    "to make room": "room",
-    "the device ran out": "out_of_memory",
-    "memory ran out": "out_of_memory",
-    "unused": "unused",
-    "its files changed": "changed",
-    "the budget": "budget",
-    "asked for": "asked",
-    "shutdown": "shutdown",
-}
-"""How the pool's reasons begin, and the kind that they are of: labels must be few."""
 
 
 class Metrics:
@@ -110,9 +97,9 @@ class Metrics:
             case ModelPlaced(nbytes=nbytes):
                 self._moved.labels("host_to_device").inc(nbytes)
             case ModelOffloaded(reason=reason):
-                self._evictions.labels("offload", _kind(reason)).inc()
+                self._evictions.labels("offload", reason.cause.value).inc()
             case ModelUnloaded(reason=reason):
-                self._evictions.labels("unload", _kind(reason)).inc()
+                self._evictions.labels("unload", reason.cause.value).inc()
             case _:
                 pass
 
@@ -142,7 +129,3 @@ class Metrics:
         """All of it in the format that the Accept header prefers, and the media type of that."""
         encode, media_type = choose_encoder(accept or "")
         return encode(self._registry), media_type
-
-
-def _kind(reason: str) -> str:
-    return next((kind for beginning, kind in _REASONS.items() if reason.startswith(beginning)), "other")

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import msgspec
 import structlog
 
 from ...domain.memory.events import (
@@ -12,6 +11,7 @@ from ...domain.memory.events import (
     ModelLoadFailed,
     ModelPlaced,
     PoolEvent,
+    event_facts,
     event_name,
 )
 
@@ -21,7 +21,7 @@ _log = structlog.get_logger()
 def log_event(event: PoolEvent) -> None:
     """Log what the pool did."""
     name = event_name(event)
-    facts: dict[str, Any] = msgspec.structs.asdict(event)
+    facts: dict[str, Any] = event_facts(event)
     seconds = facts.pop("seconds", None)
     if seconds is not None:
         facts["ms"] = round(seconds * 1000, 1)

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from ...domain.dispatch.dispatcher import Dispatcher
 from ...domain.memory.event_history import Decision
-from ...domain.memory.events import event_name
+from ...domain.memory.events import event_facts, event_name
 from ...domain.memory.pool import ModelPool
 from ...domain.memory.snapshot import ComponentStatus, ModelStatus, PoolReport
 from ...domain.models.spec import ModelName, Residency
@@ -139,7 +139,7 @@ def _model(name: str, status: ModelStatus, queued: int) -> PooledModelView:
 
 
 def _decision(decision: Decision) -> DecisionView:
-    facts = msgspec.structs.asdict(decision.event)
+    facts = event_facts(decision.event)
     facts.pop("stack", None)
     return DecisionView(at=round(decision.at, 3), what=event_name(decision.event), facts=facts)
 

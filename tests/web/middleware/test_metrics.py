@@ -13,12 +13,14 @@ from litestar_diffusion.domain.memory.events import (
     ModelUnloaded,
     PoolEvent,
 )
+from litestar_diffusion.domain.memory.eviction_reason import EvictionCause, EvictionReason
 from litestar_diffusion.domain.models.spec import ModelName
 from litestar_diffusion.infra.telemetry.metrics import Metrics
 from tests.conftest import Server
 
 PREFIX = "litestar_diffusion_"
 A = ModelName("a")
+ROOM = EvictionReason(cause=EvictionCause.ROOM, for_model=A)
 
 
 class Scrape:
@@ -122,21 +124,27 @@ def test_scraping_is_documented_and_not_in_the_log(server: Server) -> None:
             7,
         ),
         (
-            ModelOffloaded(model=A, components=("vae",), nbytes=7, seconds=0, reason="to make room for b"),
+            ModelOffloaded(
+                model=A,
+                components=("vae",),
+                nbytes=7,
+                seconds=0,
+                reason=ROOM,
+            ),
             "evictions_total",
             {"kind": "offload", "reason": "room"},
             1,
         ),
         (
-            ModelUnloaded(model=A, nbytes=7, seconds=0, reason="unused for 60 s"),
+            ModelUnloaded(model=A, nbytes=7, seconds=0, reason=EvictionReason(cause=EvictionCause.UNUSED, idle_s=60)),
             "evictions_total",
             {"kind": "unload", "reason": "unused"},
             1,
         ),
         (
-            ModelUnloaded(model=A, nbytes=7, seconds=0, reason="a whim"),
+            ModelUnloaded(model=A, nbytes=7, seconds=0, reason=EvictionReason(cause=EvictionCause.SHUTDOWN)),
             "evictions_total",
-            {"kind": "unload", "reason": "other"},
+            {"kind": "unload", "reason": "shutdown"},
             1,
         ),
         (
