@@ -13,10 +13,9 @@ from .dispatch.job import Job
 from .dispatch.lanes import rows_an_image
 from .errors import InvalidRequest, UnusableModel
 from .families.registry import family_named
-from .memory.ledger import Found
 from .memory.plan import Fallback, warnings
 from .models.catalogue import Catalogue
-from .models.spec import ModelSpec
+from .models.spec import ModelSpec, Residency
 from .requests.image_metadata import image_facts
 from .requests.parameters import GenerationParameters, Limits, OutputFormat
 from .requests.progress import OnProgress
@@ -58,7 +57,7 @@ class Generated:
     request: GenerationRequest
     images: tuple[GeneratedImage, ...]
     timings: Timings
-    found: Found
+    found: Residency
     """Residency in which the request found its model: `hot`, `warm` or `cold`."""
     step_timings: tuple[StepTiming, ...]
     """Its steps and their seconds, by rows of the batch."""

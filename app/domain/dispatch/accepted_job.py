@@ -6,9 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ..errors import DiffusionError
-from ..memory.ledger import Found
 from ..memory.plan import Fallback
-from ..models.spec import ModelSpec
+from ..models.spec import ModelSpec, Residency
 from ..requests.rendering import RenderResult
 from ..requests.request import Resolved
 from ..uncancellable import consume_exception
@@ -25,7 +24,7 @@ class JobResult:
     """Memory fallbacks that were needed."""
     spec: ModelSpec
     """Entry of the model that it ran with."""
-    found: Found
+    found: Residency
     queue_s: float
     load_s: float
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from ..models.spec import ModelName
+from ..models.spec import HEAT, ModelName, Residency
 from .eviction_reason import EvictionReason
 
 
@@ -60,8 +60,8 @@ class LeaseGranted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """A request got its model."""
 
     model: ModelName
-    found: str
-    """`hot`, `warm` or `cold`."""
+    found: Residency
+    """Where it found it."""
     wait_s: float
     load_s: float
 
@@ -78,10 +78,12 @@ OnPoolEvent = Callable[[PoolEvent], None]
 
 
 def event_facts(event: PoolEvent) -> dict[str, Any]:
-    """Give the fields of an event as logs and answers show them, with its reason in words."""
+    """Give the fields of an event as logs and answers show them, in their words."""
     facts = msgspec.structs.asdict(event)
     if isinstance(event, ModelOffloaded | ModelUnloaded):
         facts["reason"] = str(event.reason)
+    if isinstance(event, LeaseGranted):
+        facts["found"] = HEAT[event.found]
     return facts
 
 

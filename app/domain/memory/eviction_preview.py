@@ -8,7 +8,7 @@ from ..models.components import Component, ComponentId
 from ..models.spec import ModelName, ModelSpec, Residency
 from .admission import Fits, Offload, Unload, Wait, next_step, refuse_impossible
 from .eviction import Idle
-from .ledger import DeviceCopies, Ledger, PooledModel, Record, Reservation, Tier
+from .ledger import Ledger, PooledModel, Record, Reservation, Tier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,12 +81,7 @@ class _Simulation:
     """A copy of the ledger on which evictions are played. Models that change are replaced, never written to."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self.ledger = copy = Ledger()
-        copy.pooled_models, copy.outdated_versions = dict(ledger.pooled_models), list(ledger.outdated_versions)
-        copy.device = ledger.device
-        copy.copies[copy.device] = DeviceCopies(set(ledger.placed), set(ledger.dropping))
-        copy.queue, copy.lookahead = list(ledger.queue), list(ledger.lookahead)
-        copy.budget, copy.shared = ledger.budget, ledger.shared
+        self.ledger = ledger.copy()
         self.evictions: list[Eviction] = []
 
     def enter(self, spec: ModelSpec, weights: Component) -> PooledModel:

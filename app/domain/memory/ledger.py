@@ -18,8 +18,6 @@ from .budget import Budget
 from .eviction import Idle, IdleModel, Shares
 
 Tier = Literal["host", "device"]
-Found = Literal["hot", "warm", "cold"]
-"""Place where a request found its model: on the device, in host memory, or on disk."""
 
 
 @dataclass(slots=True, eq=False)
@@ -46,7 +44,7 @@ class Record:
     """History of a model since the server started; survives its unloading."""
 
     loads: int = 0
-    found: dict[Found, int] = field(default_factory=dict[Found, int])
+    found: dict[Residency, int] = field(default_factory=dict[Residency, int])
     swap_nbytes: int = 0
     swap_s: float = 0.0
     """Seconds of its last way to the device, or into memory if that is the same."""
@@ -138,6 +136,17 @@ class Ledger:
     def dropping(self) -> set[ComponentId]:
         """Components whose copy on the device is being dropped."""
         return self.copies[self.device].dropping
+
+    def copy(self) -> "Ledger":
+        """Copy the ledger, so that evictions can be played on it. Models are shared: replace one, never change it."""
+        twin = Ledger()
+        twin.pooled_models, twin.outdated_versions = dict(self.pooled_models), list(self.outdated_versions)
+        twin.device = self.device
+        for device, copies in self.copies.items():
+            twin.copies[device] = DeviceCopies(set(copies.placed), set(copies.dropping))
+        twin.queue, twin.lookahead = list(self.queue), list(self.lookahead)
+        twin.budget, twin.shared = self.budget, self.shared
+        return twin
 
     def use_device(self, device: Device) -> None:
         """Count for this device from now on. Call after the engine has started."""

@@ -23,12 +23,10 @@ from .budget import Budget
 from .events import LeaseGranted, LeaseOverdue, OnPoolEvent, ignore
 from .eviction_preview import EvictionPreview, preview_evictions
 from .eviction_reason import EvictionCause, EvictionReason
-from .ledger import Found, Ledger, PooledModel, Record, Reservation, Tier
+from .ledger import Ledger, PooledModel, Record, Reservation, Tier
 from .loading import ModelLoading
 from .snapshot import ModelStatus, PoolReport, PoolStats, model_status, pool_report, pool_stats
 from .unloading import ModelUnloading
-
-_FOUND: dict[Residency, Found] = {"device": "hot", "host": "warm", "cold": "cold"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +35,8 @@ class Lease:
 
     spec: ModelSpec
     model: LoadedModel
-    found: Found
+    found: Residency
+    """Where the request found the model."""
     load_s: float
     """Seconds spent on loading and bringing the model to the device."""
     wait_s: float
@@ -119,7 +118,7 @@ class ModelPool:
             finally:
                 overdue.cancel()
 
-    async def load(self, name: str, on_load: OnLoad | None = None, *, tier: Tier = "device") -> Found:
+    async def load(self, name: str, on_load: OnLoad | None = None, *, tier: Tier = "device") -> Residency:
         """Bring a model to a tier now, so that the next request finds it there. Returns where it was before.
 
         Raises:
@@ -276,7 +275,7 @@ class ModelPool:
         if on_load is not None and pooled.model is None:
             pooled.listeners.append(on_load)
         try:
-            begun, found = self._clock(), _FOUND[self._ledger.residency(pooled)]
+            begun, found = self._clock(), self._ledger.residency(pooled)
             try:
                 await self._loading.fetch(pooled)
                 wait_s = await self._claim(reservation)

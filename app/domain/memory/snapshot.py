@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ..models.components import ComponentId, LoadProgress
 from ..models.spec import ModelName, Residency
 from .budget import Budget
-from .ledger import Found, Ledger, PooledModel
+from .ledger import Ledger, PooledModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class ModelStatus:
     loading: LoadProgress | None
     last_used_s_ago: float | None
     loads: int = 0
-    found: tuple[tuple[Found, int], ...] = ()
+    found: tuple[tuple[Residency, int], ...] = ()
     """Number of requests that found it hot, warm or cold."""
     swap_nbytes: int = 0
     swap_s: float = 0.0

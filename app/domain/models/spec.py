@@ -16,6 +16,10 @@ FewStepKind = Literal["turbo", "lightning", "hyper", "lcm", "dmd2"]
 DtypeName = Literal["auto", "bfloat16", "float16", "float32"]
 TimestepSpacing = Literal["leading", "linspace", "trailing"]
 Residency = Literal["cold", "host", "device"]
+"""Where a model's weights are: on disk, in host memory, on the device."""
+Heat = Literal["hot", "warm", "cold"]
+HEAT: dict[Residency, Heat] = {"device": "hot", "host": "warm", "cold": "cold"}
+"""Words of the API, the logs and the metrics for where a request found its model."""
 
 MODEL_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 

@@ -18,6 +18,7 @@ from ...domain.memory.events import (
     PoolEvent,
 )
 from ...domain.memory.pool import ModelPool
+from ...domain.models.spec import HEAT
 from ...version import VERSION
 from .gauges import Gauges
 
@@ -87,7 +88,7 @@ class Metrics:
         """Count what the pool did."""
         match event:
             case LeaseGranted(model=model, found=found):
-                self._leases.labels(model, found).inc()
+                self._leases.labels(model, HEAT[found]).inc()
             case ModelLoaded(model=model, nbytes=nbytes, seconds=seconds):
                 self._loads.labels(model).inc()
                 self._load_seconds.labels(model).observe(seconds)

@@ -8,12 +8,10 @@ from msgspec import Meta
 
 from ...domain.dry_run import DryRunResult
 from ...domain.memory.eviction_preview import Eviction
-from ...domain.memory.ledger import Found, Tier
-from ...domain.models.spec import PredictionType, Residency, TimestepSpacing
+from ...domain.memory.ledger import Tier
+from ...domain.models.spec import HEAT, Heat, PredictionType, TimestepSpacing
 from ...domain.requests.inspection import PromptFacts
 from ...domain.requests.resolved_parameters import ResolvedParameters, resolved_parameters
-
-_FOUND: dict[Residency, Found] = {"device": "hot", "host": "warm", "cold": "cold"}
 
 
 class SamplerPlanView(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +79,7 @@ class DryRunView(msgspec.Struct, frozen=True, kw_only=True):
     sampler: SamplerPlanView
     prompts: Annotated[list[PromptPlanView], Meta(description="Those that act; once where both encoders read one.")]
     memory: MemoryPlanView
-    residency: Annotated[Found, Meta(description="Where the request would find its model: `hot`, `warm` or `cold`.")]
+    residency: Annotated[Heat, Meta(description="Where the request would find its model: `hot`, `warm` or `cold`.")]
     download: Annotated[bool, Meta(description="Whether the model's files would be downloaded first.")]
     evictions: Annotated[list[EvictionView], Meta(description="In their order.")]
     waits_for_memory: Annotated[
@@ -107,7 +105,7 @@ def dry_run_view(result: DryRunResult) -> DryRunView:
             available_nbytes=result.available_nbytes,
             savings=list(result.savings),
         ),
-        residency=_FOUND[eviction_preview.residency],
+        residency=HEAT[eviction_preview.residency],
         download=result.download,
         evictions=[_eviction(eviction) for eviction in eviction_preview.evictions],
         waits_for_memory=eviction_preview.waits,

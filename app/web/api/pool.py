@@ -15,7 +15,7 @@ from ...domain.memory.event_history import Decision
 from ...domain.memory.events import event_facts, event_name
 from ...domain.memory.pool import ModelPool
 from ...domain.memory.snapshot import ComponentStatus, ModelStatus, PoolReport
-from ...domain.models.spec import ModelName, Residency
+from ...domain.models.spec import HEAT, ModelName, Residency
 
 RecentDecisions = Callable[[], tuple[Decision, ...]]
 
@@ -131,7 +131,7 @@ def _model(name: str, status: ModelStatus, queued: int) -> PooledModelView:
         leases=status.leases - status.waiting,
         waiting=status.waiting + queued,
         loads=status.loads,
-        found=dict(status.found),
+        found={HEAT[found]: count for found, count in status.found},
         last_swap_ms=round(status.swap_s * 1000, 1),
         last_swap_gb_per_s=round(status.swap_nbytes / status.swap_s / 1e9, 2) if status.swap_s else 0.0,
         idle_s=_rounded(status.last_used_s_ago),

@@ -6,10 +6,19 @@ import msgspec
 from msgspec import Meta
 
 from ...domain.generator import Generated, Timings
-from ...domain.memory.ledger import Found
 from ...domain.memory.snapshot import ModelStatus
 from ...domain.models.components import LoadProgress
-from ...domain.models.spec import Checkpoint, Folder, HubRepository, ModelOverrides, ModelSpec, ModelTraits, Residency
+from ...domain.models.spec import (
+    HEAT,
+    Checkpoint,
+    Folder,
+    Heat,
+    HubRepository,
+    ModelOverrides,
+    ModelSpec,
+    ModelTraits,
+    Residency,
+)
 from ...domain.requests.parameters import OutputFormat
 from ...domain.requests.resolved_parameters import ResolvedParameters, resolved_parameters
 
@@ -47,7 +56,7 @@ class GenerateView(msgspec.Struct, frozen=True, kw_only=True):
     parameters: ResolvedParameters
     timings: TimingsView
     residency: Annotated[
-        Found,
+        Heat,
         Meta(
             description="Where the request found its model: `hot` on the device, `warm` in host memory, `cold` on disk."
         ),
@@ -132,7 +141,7 @@ def generate_view(generated: Generated) -> GenerateView:
         ],
         parameters=resolved_parameters(generated.request),
         timings=timings_view(generated.timings),
-        residency=generated.found,
+        residency=HEAT[generated.found],
         memory_savings=list(generated.savings),
         warnings=list(generated.warnings),
     )

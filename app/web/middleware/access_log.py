@@ -10,6 +10,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...domain.generator import Generated
 from ...domain.jobs.tracked_job import TrackedJob
+from ...domain.models.spec import HEAT
 from ..api.views import timings_view
 from ..http.problems import code_in
 
@@ -84,7 +85,7 @@ def note_generation(request: Any, generated: Generated) -> None:
     asked, timings = generated.request, timings_view(generated.timings)
     _state(request.scope)[_FACTS] = {
         "model": asked.model,
-        "residency": generated.found,
+        "residency": HEAT[generated.found],
         "seed": asked.seeds[0],
         "n": len(asked.seeds),
         "size": f"{asked.width}x{asked.height}",

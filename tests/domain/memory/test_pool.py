@@ -21,7 +21,7 @@ def test_a_model_is_loaded_once_however_many_wait() -> None:
         founds = await asyncio.gather(*(sim.pool.load("a") for _ in range(20)))
         assert sim.engine.loads == ["a"]
         assert founds[0] == "cold"
-        assert await sim.pool.load("a") == "hot"
+        assert await sim.pool.load("a") == "device"
         sim.check_idle()
 
     run(scenario)
@@ -33,7 +33,7 @@ def test_the_least_recently_used_idle_model_makes_room_and_stays_warm() -> None:
         for name in ("a", "b", "a", "c"):
             await sim.pool.load(name)
         assert sim.residencies("a", "b", "c") == ["device", "host", "device"]
-        assert await sim.pool.load("b") == "warm"
+        assert await sim.pool.load("b") == "host"
         assert sim.engine.loads == ["a", "b", "c"]
         assert sim.engine.peak_nbytes <= 200
 
@@ -199,7 +199,7 @@ def test_shared_components_count_once_and_outlive_the_model_that_brought_them() 
         await sim.pool.unload("a")
         assert sim.pool.stats().host_nbytes == 100
         async with sim.pool.lease("b") as lease:
-            assert lease.found == "hot"
+            assert lease.found == "device"
             assert sim.engine.is_on_device(lease.model)
         sim.check_idle()
 
@@ -231,7 +231,7 @@ def test_a_model_is_evicted_in_part_where_that_is_enough() -> None:
         await sim.pool.load("b")
         async with sim.pool.lease("b", activation_nbytes=30):
             assert sim.engine.device_nbytes == 190
-        assert await sim.pool.load("a") == "warm"
+        assert await sim.pool.load("a") == "host"
         assert sim.engine.moved_nbytes == 210
 
     run(scenario)
@@ -295,7 +295,7 @@ def test_a_device_fuller_than_the_books_say_drops_what_is_idle_and_tries_again()
             with pytest.raises(InsufficientMemory) as caught:
                 await sim.pool.load("c")
         assert (caught.value.needed_nbytes, caught.value.available_nbytes) == (100, 1000)
-        assert await sim.pool.load("c") == "warm"
+        assert await sim.pool.load("c") == "host"
         sim.check_idle()
 
     run(scenario)
@@ -341,7 +341,7 @@ def test_a_load_that_nobody_waits_for_any_more_leaks_nothing() -> None:
         await asyncio.wait([waiting])
         await rounds()
         sim.check_idle()
-        assert await sim.pool.load("a") in {"warm", "hot"}
+        assert await sim.pool.load("a") in {"host", "device"}
         assert sim.engine.loads == ["a"]
 
     run(scenario)
@@ -401,9 +401,9 @@ def test_every_lease_is_told_with_where_it_found_its_model() -> None:
         for name in ("a", "a", "b", "a"):
             await sim.pool.load(name)
         granted = [event.found for event in sim.events if isinstance(event, LeaseGranted)]
-        assert granted == ["cold", "hot", "cold", "warm"]
+        assert granted == ["cold", "device", "cold", "host"]
         status = sim.pool.status(model("a").name)
-        assert dict(status.found) == {"cold": 1, "hot": 1, "warm": 1}
+        assert dict(status.found) == {"cold": 1, "device": 1, "host": 1}
         assert (status.loads, status.swap_nbytes) == (1, 100)
 
     run(scenario)
