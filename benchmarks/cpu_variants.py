@@ -114,7 +114,7 @@ def _contiguous(part: Any, inputs: tuple[Any, ...]) -> Callable[[], Any]:
     return lambda: part(*(one.contiguous() for one in inputs))
 
 
-def _doubled_plainly(part: Any, inputs: tuple[Any, ...]) -> Callable[[], Any]:
+def _upsampled_by_diffusers(part: Any, inputs: tuple[Any, ...]) -> Callable[[], Any]:
     from diffusers.models.upsampling import Upsample2D
 
     for layer in part.modules():
@@ -123,12 +123,14 @@ def _doubled_plainly(part: Any, inputs: tuple[Any, ...]) -> Callable[[], Any]:
     return lambda: part(*inputs)
 
 
-def _widened(part: Any, inputs: tuple[Any, ...]) -> Callable[[], Any]:
+def _upcast(part: Any, inputs: tuple[Any, ...]) -> Callable[[], Any]:
     import torch
 
-    from litestar_diffusion.infra.diffusion.upcast_layers import Widener, widened
+    from litestar_diffusion.infra.diffusion.fast_layers.patches import patch_layers
+    from litestar_diffusion.infra.diffusion.fast_layers.upcasting import Upcaster, upcast_weights
 
-    for name in widened(part, Widener()):
+    patch_layers(part, Upcaster())
+    for name in upcast_weights(part):
         owner, _, attribute = name.rpartition(".")
         layer: Any = part.get_submodule(owner)
         setattr(layer, attribute, torch.nn.Parameter(getattr(layer, attribute).half(), requires_grad=False))
@@ -163,10 +165,10 @@ def _int8(part: Any, inputs: tuple[Any, ...]) -> Callable[[], Any]:
 
 _VARIANTS: dict[str, Callable[[Any, tuple[Any, ...]], Callable[[], Any]]] = {
     "as it runs here, in float32": _plain,
-    "float16 weights, widened": _widened,
+    "float16 weights, widened": _upcast,
     "bfloat16": _in_bfloat16,
     "freed memory not kept": _plain,
-    "doubled before the convolution": _doubled_plainly,
+    "doubled before the convolution": _upsampled_by_diffusers,
     "not in channels_last": _contiguous,
     "torch.compile, frozen": _compiled,
     "linear layers in int8": _int8,

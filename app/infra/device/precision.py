@@ -48,8 +48,8 @@ class Precision:
         return cls(dtype, dtype)
 
     @property
-    def widens(self) -> bool:
-        """Whether weights have to be widened."""
+    def upcasts(self) -> bool:
+        """Whether weights are kept in fewer bits than they are computed in."""
         return self.kept != self.computed
 
     def nbytes(self, weights: FileWeights) -> int:

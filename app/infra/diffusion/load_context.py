@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from ..weights.component_store import ComponentStore
-from .upcast_layers import Widener
+from .fast_layers.upcasting import Upcaster
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,7 +12,7 @@ class Loading:
 
     store: ComponentStore = field(default_factory=ComponentStore)
     """Shares what is in memory already."""
-    widener: Widener = field(default_factory=Widener)
-    """For the models that are kept in fewer bits than they are computed in."""
+    upcaster: Upcaster = field(default_factory=Upcaster)
+    """Converts the weights of models that are kept in fewer bits than they are computed in."""
     prompt_cache_nbytes: int = 64 * 1024**2
     """Host memory in which each model keeps encoded prompts; 0: none."""

@@ -17,8 +17,8 @@ from ...domain.families.sdxl.detection import NotServable
 from ...domain.models.components import Component, ComponentId, LoadProgress, OnLoad
 from ...domain.models.spec import Checkpoint, HubRepository, ModelSpec
 from ..device.precision import Precision
+from ..diffusion.fast_layers.upcasting import upcast_weights
 from ..diffusion.load_context import Loading
-from ..diffusion.upcast_layers import widened
 from ..weights.arena import HostArena, Layout, aligned, lay_out
 from ..weights.component_store import Network
 from ..weights.parallel_copy import ParallelCopier, PendingCopies
@@ -68,7 +68,7 @@ class ComponentReader:
         self._files = files
         self._configs = configs
         self._precision = precision
-        self._widener = loading.widener
+        self._upcaster = loading.upcaster if precision.upcasts else None
         self._store = loading.store
         self._progress = _Progress(spec, on_load)
         self._copier = ParallelCopier()
@@ -178,7 +178,7 @@ class ComponentReader:
         return _aligned(self._spec.name, component, module, weights)
 
     def _begin(self, component: str, found: _Found) -> _Started:
-        module = build_network(component, self._configs)
+        module = build_network(component, self._configs, self._upcaster)
         sources = self._sources(component, module, found.tensors)
         layout, arena = self._layout(module), found.arena
         if not layout.fits(arena.nbytes):
@@ -195,7 +195,7 @@ class ComponentReader:
     def _layout(self, module: nn.Module) -> Layout:
         """Where its weights go; large ones may be kept in fewer bits than they are computed in."""
         kept, computed = self._precision.kept, self._precision.computed
-        narrow = widened(module, self._widener) if self._precision.widens else ()
+        narrow = upcast_weights(module)
         return lay_out(module.state_dict().items(), lambda name: kept if name in narrow else computed)
 
 

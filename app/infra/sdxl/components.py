@@ -15,10 +15,9 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from ...domain.families.sdxl.preview_factors import SDXL_PREVIEW
 from ...domain.models.components import Component
 from ...domain.models.spec import ModelTraits, PreviewFactors
-from ..diffusion.fast_layers import make_lean
-from ..diffusion.phase_upsampling import upsample_by_phases
+from ..diffusion.fast_layers.patches import patch_layers
+from ..diffusion.fast_layers.upcasting import Upcaster
 from ..diffusion.prompt_cache import PromptCache
-from ..diffusion.prompt_kv_cache import attend_by_prompt_states
 from ..diffusion.skip_torch_functions import INITIALIZERS, Skipping
 
 COMPONENT_NAMES = ("unet", "vae", "text_encoder", "text_encoder_2")
@@ -56,17 +55,19 @@ def read_config(folder: Path, name: str) -> dict[str, Any]:
     return json.loads((file if file.is_file() else SHIPPED_CONFIGS / name).read_text(encoding="utf-8"))
 
 
-def build_network(component: str, configs: Path) -> nn.Module:
-    """One network with its weights on the meta device: no memory, 0.2 s for the largest.
+def build_network(component: str, configs: Path, upcaster: Upcaster | None = None) -> nn.Module:
+    """Build a network with its weights on the meta device: no memory, 0.2 s for the largest.
 
-    `torch.device("meta")` is thread-local, where accelerate's `init_empty_weights` patches `nn.Module` for all threads.
+    Args:
+        component: one of COMPONENT_NAMES.
+        configs: the folder of the component configs.
+        upcaster: converts the weights if they are kept in fewer bits than they are computed in.
     """
+    # `torch.device("meta")` is thread-local; accelerate's `init_empty_weights` patches `nn.Module` for all threads.
     with torch.device("meta"), Skipping(INITIALIZERS):
         network = _NETWORKS[component](read_config(configs, f"{component}/config.json"))
-    if component == "unet":
-        attend_by_prompt_states(network)
-    make_lean(network)
-    upsample_by_phases(network)
+    # Adapters that put layers of their own into a network belong here, before its layers are patched.
+    patch_layers(network, upcaster)
     return network
 
 

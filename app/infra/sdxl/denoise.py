@@ -9,8 +9,8 @@ from torch import Tensor
 from ...domain.families.latents import LATENT_SCALE
 from ...domain.models.spec import PredictionType
 from ...domain.requests.request import GenerationRequest
+from ..diffusion.fast_layers.attention import PromptKeyValues
 from ..diffusion.latent_preview import denoised, signal_at
-from ..diffusion.prompt_kv_cache import PromptStates
 from ..diffusion.samplers import build_sampler, start, step_arguments
 from .components import SdxlModel
 from .text import Conditioning
@@ -112,8 +112,9 @@ class Forward:
         self._time_ids = torch.tensor([sizes], dtype=model.dtype, device=model.unet.device).expand(at_once, -1)
         sequence = _joined([denoise.conditioning.sequence for denoise in denoises])
         pooled = _joined([denoise.conditioning.pooled for denoise in denoises])
-        states = [None, None] if split_guidance else [PromptStates()]  # kept for all steps, which takes memory
-        self._parts = list(zip(sequence.split(at_once), pooled.split(at_once), states, strict=False))
+        # Kept for all steps, which takes memory: not if memory is short.
+        key_values = [None, None] if split_guidance else [PromptKeyValues()]
+        self._parts = list(zip(sequence.split(at_once), pooled.split(at_once), key_values, strict=False))
 
     def predictions(self) -> Sequence[Tensor]:
         """What the UNet says to each strand's next step: its rows x 4 x h x w, float32."""
@@ -127,14 +128,14 @@ class Forward:
         return _joined(outputs).float().split(self._counts)
 
     def _run(
-        self, latents: Tensor, timesteps: Tensor, sequence: Tensor, pooled: Tensor, states: PromptStates | None
+        self, latents: Tensor, timesteps: Tensor, sequence: Tensor, pooled: Tensor, key_values: PromptKeyValues | None
     ) -> Tensor:
         return self._model.unet(
             latents,
             timesteps,
             encoder_hidden_states=sequence,
             added_cond_kwargs={"text_embeds": pooled, "time_ids": self._time_ids},
-            cross_attention_kwargs={"prompt_states": states},
+            cross_attention_kwargs={"prompt_key_values": key_values},
             return_dict=False,
         )[0]
 

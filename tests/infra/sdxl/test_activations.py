@@ -10,7 +10,7 @@ from torch import Tensor
 from litestar_diffusion.domain.families.family import ImageShape
 from litestar_diffusion.domain.families.sdxl.activations import activation_nbytes, step_nbytes
 from litestar_diffusion.domain.families.sdxl.widths import Widths
-from litestar_diffusion.infra.diffusion.prompt_kv_cache import PromptStates
+from litestar_diffusion.infra.diffusion.fast_layers.attention import PromptKeyValues
 from litestar_diffusion.infra.sdxl.components import SHIPPED_CONFIGS, build_network
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
@@ -34,14 +34,14 @@ def observed(work: Callable[[], object]) -> int:
     return torch.cuda.max_memory_allocated() - before
 
 
-def denoise(unet: Any, side_px: int, rows: int, states: PromptStates | None = None) -> Tensor:
+def denoise(unet: Any, side_px: int, rows: int, states: PromptKeyValues | None = None) -> Tensor:
     like: dict[str, Any] = {"device": unet.device, "dtype": unet.dtype}
     return unet(
         torch.zeros(rows, 4, side_px // 8, side_px // 8, **like).contiguous(memory_format=torch.channels_last),
         torch.full((rows,), 500.0, device=unet.device),
         encoder_hidden_states=torch.zeros(rows, 77, unet.config.cross_attention_dim, **like),
         added_cond_kwargs={"text_embeds": torch.zeros(rows, 1280, **like), "time_ids": torch.zeros(rows, 6, **like)},
-        cross_attention_kwargs={"prompt_states": states or PromptStates()},
+        cross_attention_kwargs={"prompt_key_values": states or PromptKeyValues()},
         return_dict=False,
     )[0]
 
@@ -85,7 +85,7 @@ def test_a_decoding_takes_what_is_predicted_within_a_tenth(vae: Any, side_px: in
 @pytest.mark.parametrize("rows", [1, 2])
 def test_the_keys_and_values_that_are_kept_are_counted_exactly(rows: int) -> None:
     """On the meta device, where shapes are real and numbers are not."""
-    states = PromptStates()
+    states = PromptKeyValues()
     denoise(build_network("unet", SHIPPED_CONFIGS).to(torch.bfloat16), 512, rows, states)
     none, wide = Widths(prompt=0), Widths()
     counted = predicted(lambda shape: step_nbytes(shape, wide) - step_nbytes(shape, none), 512)

@@ -11,13 +11,13 @@ from litestar_diffusion.domain.models.spec import Checkpoint, ModelName, ModelSp
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.resolution import resolve
 from litestar_diffusion.infra.device.precision import Precision
-from litestar_diffusion.infra.diffusion.upcast_layers import COMPUTED, Widener
+from litestar_diffusion.infra.diffusion.fast_layers.upcasting import COMPUTED, Upcaster
 from litestar_diffusion.infra.sdxl.components import COMPONENT_NAMES, SdxlModel
 from litestar_diffusion.infra.sdxl.decode import decode
 from litestar_diffusion.infra.sdxl.load import load_model, weight_summary
 from litestar_diffusion.infra.sdxl.render import render
 
-MODELS = Path(__file__).parents[3] / "models"
+MODELS = Path(__file__).parents[4] / "models"
 LAYERS = (nn.Linear, nn.Conv2d, nn.Embedding)
 
 
@@ -27,7 +27,7 @@ def spec_of(path: Path) -> ModelSpec:
 
 
 def load(path: Path, kept: torch.dtype) -> SdxlModel:
-    """Computing in float32, whatever its weights are kept in."""
+    """A model that computes in float32, with its weights kept in any dtype."""
     return load_model(spec_of(path), path, Precision(kept, COMPUTED), lambda _: None)
 
 
@@ -42,7 +42,7 @@ def test_the_picture_is_that_of_float32_to_the_last_bit(kept: torch.dtype, tmp_p
     assert of_narrow == of_wide
 
 
-def test_all_but_vectors_is_kept_narrow_and_the_bytes_are_foretold() -> None:
+def test_all_weights_but_vectors_are_kept_narrow_and_the_bytes_are_known_before() -> None:
     path = MODELS / "demo.safetensors"
     narrow, wide = load(path, torch.float16), load(path, torch.float32)
     for name in COMPONENT_NAMES:
@@ -57,25 +57,25 @@ def test_all_but_vectors_is_kept_narrow_and_the_bytes_are_foretold() -> None:
     )
 
 
-def test_one_room_serves_all_layers_and_keeps_their_layout() -> None:
-    widener = Widener()
+def test_one_buffer_serves_all_layers_and_keeps_their_strides() -> None:
+    upcaster = Upcaster()
     large = torch.randn(64, 32, 3, 3).to(torch.float16).to(memory_format=torch.channels_last)
     small = torch.randn(7, 5).to(torch.bfloat16)
-    first = widener(large)
+    first = upcaster(large)
     assert torch.equal(first, large.float())
     assert first.is_contiguous(memory_format=torch.channels_last)
-    again = widener(small)
+    again = upcaster(small)
     assert torch.equal(again, small.float())
     assert again.data_ptr() == first.data_ptr()
 
 
-def test_what_is_float32_already_is_not_copied() -> None:
+def test_a_float32_weight_is_not_copied() -> None:
     weight = torch.randn(3, 4)
-    assert Widener()(weight) is weight
+    assert Upcaster()(weight) is weight
 
 
 def test_a_decoder_that_overflows_is_still_tried_again_in_float32() -> None:
-    """`functional_call` hands wide weights to layers that would widen them."""
+    """`functional_call` hands float32 weights to layers that would convert them."""
     model = load(MODELS / "demo.safetensors", torch.float16)
     latents = torch.full((1, 4, 16, 16), 1.0)
     picture, warning = decode(model, latents)

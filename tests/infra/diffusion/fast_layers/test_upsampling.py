@@ -1,11 +1,12 @@
-"""Doubling by phases is doubling, up to rounding, and only where it pays."""
+"""Doubling by phases equals doubling up to rounding, and is used only where it saves time."""
 
 import pytest
 import torch
 from diffusers.models.upsampling import Upsample2D
 from torch.nn.functional import conv2d, interpolate
 
-from litestar_diffusion.infra.diffusion.phase_upsampling import doubled, upsample_by_phases
+from litestar_diffusion.infra.diffusion.fast_layers.patches import patch_layers
+from litestar_diffusion.infra.diffusion.fast_layers.upsampling import doubled
 
 
 @pytest.mark.parametrize(
@@ -21,12 +22,12 @@ def test_doubling_equals_what_it_replaces(rows: int, channels: int, outputs: int
         assert torch.allclose(doubled(images, weight, given), plain, atol=1e-4)
 
 
-def test_large_images_take_the_short_way_and_small_ones_the_usual_one() -> None:
-    """Bit for bit the usual one: the pictures of small models change in no bit."""
+def test_large_images_are_doubled_by_phases_and_small_ones_by_diffusers() -> None:
+    """The pictures of small models change in no bit."""
     layer = Upsample2D(64, use_conv=True).requires_grad_(False)
     plain = Upsample2D(64, use_conv=True).requires_grad_(False)
     plain.load_state_dict(layer.state_dict())
-    upsample_by_phases(layer)
+    patch_layers(layer)
     small, large = torch.randn(1, 64, 8, 8), torch.randn(1, 64, 340, 340)
     assert torch.equal(layer(small), plain(small))
     assert torch.equal(layer(small, (15, 15)), plain(small, (15, 15)))

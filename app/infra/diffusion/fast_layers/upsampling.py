@@ -1,31 +1,32 @@
-"""Upsampling on a CPU: the convolution after each doubling of an image, with 4/9 of its multiplications.
+"""Upsampling on a CPU with 4/9 of the multiplications: the convolution that follows each doubling of an image.
 
-Each pixel is doubled before a 3 x 3 convolution, so that of its nine taps several see the same pixel. Summed beforehand, they
-are a 2 x 2 convolution of the small image for each of the four places that a pixel can have in its square; the sum of the same
-numbers in another order. A third of the work of SDXL's VAE is done like this, and takes half as long.
+Each pixel is doubled before a 3 x 3 convolution, so several of the nine taps see the same pixel. Summed beforehand, the taps are
+a 2 x 2 convolution of the small image for each of the four positions of a pixel in its square: the sum of the same numbers in
+another order. A third of the work of a large VAE decoder is done like this, in half of the time.
 """
 
 from typing import Any
 
 import torch
 from diffusers.models.upsampling import Upsample2D
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import conv2d
 
-from .upcast_layers import widened_weight
+from .upcasting import computed_weight
 
 _WORTH_IT = 16 * 10**9
-"""Multiplications from which less work makes up for summing weights and for putting the four images together."""
+"""Multiplications of an upsampling from which the saving exceeds the cost of summing weights and interleaving the images."""
 
 
-class _PhasedUpsample(Upsample2D):
-    """Doubles like the class that it inherits from, wherever that is slower."""
+class PhaseUpsample(Upsample2D):
+    """An upsampling that takes the faster of both ways; for small images that is the inherited one."""
 
     conv: Any
 
     def forward(self, hidden_states: Tensor, output_size: Any = None, *args: Any, **kwargs: Any) -> Tensor:
+        """Double rows x channels x height x width, and convolve; the names are those that diffusers calls by."""
         if self._is_worth_it(hidden_states) and output_size is None:
-            return doubled(hidden_states, widened_weight(self.conv), self.conv.bias)
+            return doubled(hidden_states, computed_weight(self.conv), self.conv.bias)
         return super().forward(hidden_states, output_size, *args, **kwargs)
 
     def _is_worth_it(self, images: Tensor) -> bool:
@@ -35,16 +36,13 @@ class _PhasedUpsample(Upsample2D):
         return rows * height * width * 4 * self.conv.weight.numel() >= _WORTH_IT
 
 
-def upsample_by_phases(network: nn.Module) -> None:
-    """Have a network of diffusers double its images in the faster of both ways."""
-    for layer in network.modules():
-        if type(layer) is Upsample2D and layer.interpolate and layer.use_conv and layer.norm is None:
-            changed: Any = layer
-            changed.__class__ = _PhasedUpsample
+def is_plain_upsample(layer: Upsample2D) -> bool:
+    """Whether a layer doubles by nearest neighbour and then convolves, without a norm."""
+    return layer.interpolate and layer.use_conv and layer.norm is None
 
 
 def doubled(images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """What `conv2d(interpolate(images, scale_factor=2), weight, bias, padding=1)` is, up to rounding.
+    """Compute `conv2d(interpolate(images, scale_factor=2), weight, bias, padding=1)`, up to rounding.
 
     Args:
         images: rows x c x height x width.
@@ -66,7 +64,7 @@ def doubled(images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _phase_weights(weight: Tensor) -> Tensor:
-    """Those of the four phases, one after the other: 4 o x c x 2 x 2, in channels_last."""
+    """The weights of the four phases, one after the other: 4 o x c x 2 x 2, in channels_last."""
     outputs, inputs = weight.shape[:2]
     rows = torch.stack(_summed(weight.unbind(2)))  # (phase, tap) down, o, c, 3
     both = torch.stack(_summed(rows.unbind(-1)))  # (phase, tap) right, (phase, tap) down, o, c
@@ -75,6 +73,6 @@ def _phase_weights(weight: Tensor) -> Tensor:
 
 
 def _summed(taps: tuple[Tensor, ...]) -> list[Tensor]:
-    """Of three taps along one axis, the two of the first phase, then the two of the second."""
+    """Two taps of the first phase, then two of the second, from the three taps along one axis."""
     first, middle, last = taps
     return [first, middle + last, first + middle, last]
