@@ -125,7 +125,7 @@ def start(scheduler: Any, steps: int, device: torch.device | str) -> torch.Tenso
         The timesteps, one for each evaluation of the UNet: 2 * steps - 1 of them for second-order samplers (Heun,
         DPM2), steps + 1 for PNDM, `steps` for the others.
     """
-    scheduler.set_timesteps(_exact(steps, scheduler), **_grid(steps, scheduler))
+    _set_timesteps(scheduler, steps)
     scheduler.timesteps = _single(scheduler.timesteps).to(device)
     _end_below(scheduler)
     if hasattr(scheduler, "set_begin_index"):
@@ -155,21 +155,26 @@ def _use_sigmas(scheduler: Any, sigmas: SigmaSchedule) -> None:
         scheduler._convert_to_beta = beta_sigmas  # noqa: SLF001 - the one place where it reaches for SciPy
 
 
-class _LongerStride(int):
-    """A number of steps by which division yields the next larger float."""
-
-    def __rtruediv__(self, dividend: int) -> float:
-        return math.nextafter(dividend / int(self), math.inf)
-
-
-def _exact(steps: int, scheduler: Any) -> int:
-    """`steps`, or a stand-in where diffusers' trailing spacing would yield one timestep too many, -1.
-
-    It counts down from 1000 by 1000 / steps, and with 61, 103, 121 or 122 steps rounding leaves a hair above 0. DDIM
-    and its kin then start afresh from pure noise in their last step.
-    """
+def _set_timesteps(scheduler: Any, steps: int) -> None:
     trained = scheduler.config.num_train_timesteps
-    return steps if np.arange(trained, 0, -trained / steps).size == steps else _LongerStride(steps)
+    if scheduler.config.get("timestep_spacing") != "trailing":
+        scheduler.set_timesteps(steps, **_grid(steps, scheduler))
+        return
+    scheduler.register_to_config(num_train_timesteps=_divisible(trained, steps))
+    scheduler.set_timesteps(steps, **_grid(steps, scheduler))
+    scheduler.register_to_config(num_train_timesteps=trained)
+
+
+def _divisible(trained: int, steps: int) -> float:
+    """The number of trained timesteps, or the next larger float that trailing spacing divides into `steps` timesteps.
+
+    diffusers counts down from 1000 by 1000 / steps. With 61, 103, 121 or 122 steps the quotient is rounded down, which leaves a
+    hair above 0 and makes one timestep too many, -1. DDIM and its kin then start afresh from pure noise in their last step.
+    """
+    dividend: float = trained
+    while np.arange(dividend, 0, -dividend / steps).size > steps:
+        dividend = math.nextafter(dividend, math.inf)
+    return dividend
 
 
 def _grid(steps: int, scheduler: Any) -> dict[str, int]:

@@ -140,9 +140,11 @@ def test_any_number_of_steps_gives_timesteps_that_were_trained(
 @pytest.mark.parametrize("steps", [61, 103, 121, 122])
 def test_trailing_spacing_does_not_run_past_the_end(spec: SamplerSpec, steps: int) -> None:
     """diffusers alone gives one timestep more, -1, for these numbers of steps."""
-    timesteps = start(build_sampler(SamplerChoice(name=spec.name), PRISTINE, EPSILON, "trailing"), steps, "cpu")
+    sampler: Any = build_sampler(SamplerChoice(name=spec.name), PRISTINE, EPSILON, "trailing")
+    timesteps = start(sampler, steps, "cpu")
     assert len(timesteps) == _evaluations(spec.name, steps)
     assert timesteps.min() >= 0
+    assert sampler.config.num_train_timesteps == 1000
 
 
 def test_diffusers_alone_runs_past_the_end() -> None:
