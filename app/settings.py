@@ -85,7 +85,7 @@ class MemorySettings(msgspec.Struct, frozen=True, kw_only=True):
     device_reserve: Annotated[int, Meta(ge=0)] = 0
     """Bytes of the device that are left to other programs, beside what the fraction leaves."""
     idle_timeout_s: Annotated[float, Meta(ge=0)] = 0.0
-    """Models that nobody has used for so long leave memory; 0 keeps them."""
+    """Models that have not been used for this many seconds leave memory; 0 keeps them."""
     prompt_cache: Annotated[int, Meta(ge=0)] = 64 * 1024**2
     """Bytes of host memory in which each model keeps the prompts that it has encoded; 0 keeps none."""
     lease_warning_s: Annotated[float, Meta(gt=0)] = 900.0
@@ -112,7 +112,7 @@ class DispatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_passes: Annotated[int, Meta(ge=0)] = 8
     """So many later requests may be served before one whose model is not on the device."""
     patience_s: Annotated[float, Meta(ge=0)] = 30.0
-    """After so long nobody goes before a request any more."""
+    """After this many seconds no later request is served before a waiting one."""
     stuck_after_s: Annotated[float, Meta(gt=0)] = 600.0
     """A device that has not finished a step for so long is taken for stuck: readiness turns false, requests get 503."""
 

@@ -1,4 +1,4 @@
-"""Progress bars for downloads, loading and steps; silent where nobody looks."""
+"""Progress bars for downloads, loading and steps; silent where stderr is no terminal."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -96,8 +96,8 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         Annotated[
             bool,
             Meta(
-                description="Shares no step with other requests, so that the image is the same to the last bit whatever "
-                "else runs. Slower where much is asked for at once. Default: as the server's settings say."
+                description="Shares no step with other requests, so that the image is the same to the last bit beside any "
+                "other work. Slower where much is asked for at once. Default: as the server's settings say."
             ),
         ]
         | None

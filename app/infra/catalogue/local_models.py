@@ -48,7 +48,7 @@ def describe(candidate: Candidate, settings: ModelOverrides, *, builtin: bool = 
         builtin: whether it ships with the package.
     """
     first = (candidate.path, candidate.sidecar)
-    lines = stamps(first)  # always before reading, so that a change meanwhile is noticed the next time
+    lines = stamps(first)  # always before reading, so that a change during the reading is noticed the next time
     stated = _stated(candidate, settings)
     related = _related_files(candidate, stated)
     lines += stamps(related)

@@ -53,7 +53,7 @@ def find_candidates(directory: Path) -> list[Candidate]:
 
 
 def candidate_of(path: Path) -> Candidate:
-    """A single path as a candidate, whatever it is."""
+    """A single path, a file or a folder, as a candidate."""
     return Candidate(path=path, is_folder=path.suffix.lower() != _SAFETENSORS and path.is_dir())
 
 

@@ -11,7 +11,7 @@ cores the demo model takes twice as long with both, and ten times as long where 
 def threads_for(work: int, available: int) -> int:
     """One for small work, all for the rest.
 
-    For a request alone it depends on nothing but the model and the request, so that its image is the same whatever else runs.
+    For a request alone it depends on nothing but the model and the request, so that its image is the same beside any other work.
 
     Args:
         work: multiplications a step, of all that runs together; see `multiplications`.

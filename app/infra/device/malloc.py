@@ -15,7 +15,7 @@ def keep_freed_memory() -> None:
     """Have the process keep memory that was freed, for what is allocated next. Nothing where the C library is not glibc.
 
     glibc gives every large block back at once, and fresh pages cost more than most of what torch does with them: a fifth of
-    the time that SDXL's VAE takes. Call it before there are other threads, whose heaps would be too small for large blocks,
+    the time that a large VAE takes. Call it before there are other threads, whose heaps would be too small for large blocks,
     and only in a process of one's own. The same from outside: MALLOC_ARENA_MAX=1 MALLOC_MMAP_THRESHOLD_=2147483647
     MALLOC_TRIM_THRESHOLD_=2147483647.
     """

@@ -33,8 +33,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 def stage(name: str) -> Iterator[None]:
     """An out-of-memory within becomes OutOfMemory of this stage: `place`, `encode`, `denoise` or `decode`.
 
-    It is raised inside the handler, so its context still holds the frames, and their tensors: whoever lets it out of the
-    engine raises a new one in its stead.
+    It is raised inside the handler, so its context still holds the frames, and their tensors: code that passes it
+    out of the engine raises a new one instead.
     """
     try:
         yield

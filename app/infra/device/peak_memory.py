@@ -16,7 +16,7 @@ class Peak:
     def nbytes(self) -> int | None:
         """The most bytes beside what was there before; None where the device does not count.
 
-        Weights that arrive meanwhile are not activations: what is there at the end counts as if it had been there before.
+        Weights that arrive during the measurement are not activations: they count as if they had been there before.
         """
         if self._device.type != "cuda":
             return None

@@ -1,6 +1,6 @@
 """Unfinished images, small and rough: a linear map from latents to colours, which costs next to nothing.
 
-An SDXL latent is close to a thumbnail: one matrix and a bias give the mean colour of each 8 x 8 patch. There are two
+A latent of 4 channels is close to a thumbnail: one matrix and a bias give the mean colour of each 8 x 8 patch. There are two
 things to show. The denoised estimate, which `denoised` makes of a prediction that is there anyway, is an image from the
 first step on; the state itself is noise that clears up.
 """

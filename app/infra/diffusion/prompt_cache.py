@@ -13,7 +13,7 @@ from torch import Tensor
 from ...domain.models.components import ComponentId
 
 DEFAULT_NBYTES = 64 * 1024**2
-"""About two hundred prompts of SDXL in a 16-bit dtype: 77 x 2048 numbers a chunk."""
+"""About two hundred prompts in a 16-bit dtype at 77 x 2048 numbers a chunk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,7 +55,7 @@ class _Recipe:
 
 
 def _dpm(scheduler: type[SchedulerMixin], algorithm_type: str, order: int) -> _Recipe:
-    """DPM-Solver++ as it must be for SDXL: without the last three it overshoots and leaves noise in the image."""
+    """DPM-Solver++ as large latent models need it: without the last three it overshoots and leaves noise in the image."""
     return _Recipe(
         scheduler,
         {

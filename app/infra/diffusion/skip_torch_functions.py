@@ -14,7 +14,7 @@ INITIALIZERS: Collection[Callable[..., Any]] = (
 )
 """Random values for weights. On the meta device there is nothing to fill, and torch takes longest to find that out."""
 COPIES: Collection[Callable[..., Any]] = (torch.Tensor.clone, torch.Tensor.contiguous)
-"""Copies of tensors, which leave views if they are skipped; whoever reads them from files brings them into their layout."""
+"""Copies of tensors, which leave views if they are skipped; the reader of the files gives them their layout."""
 
 
 class Skipping(TorchFunctionMode):

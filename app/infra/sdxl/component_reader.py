@@ -51,8 +51,8 @@ class _Started:
 class ComponentReader:
     """Reads the components of one model: find them, start, then take each, in the same order.
 
-    Finding begins to have the pages of all, which needs no interpreter's lock; what holds it goes on meanwhile. A context, in
-    which the files are open; where it ends with an error, the store has lost every use that was taken.
+    Finding begins to have the pages of all, which needs no interpreter's lock; other threads go on at the same
+    time. A context, in which the files are open; where it ends with an error, the store has lost every use that was taken.
     """
 
     def __init__(
@@ -200,7 +200,7 @@ class ComponentReader:
 
 
 class _Progress:
-    """Adds up the bytes of all components for whoever watches the load."""
+    """Adds up the bytes of all components and reports the sum to `on_load`."""
 
     def __init__(self, spec: ModelSpec, on_load: OnLoad) -> None:
         self._on_load = on_load

@@ -1,4 +1,4 @@
-"""One request between its prompts and its pictures, advanced a step at a time by whoever owns the engine's thread."""
+"""One request between its prompts and its pictures, advanced a step at a time by the owner of the engine's thread."""
 
 import time
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A log line for every job that nobody waited for: no request's line tells how it ended."""
+"""A log line for every job without a waiting request: the access log does not say how such a job ended."""
 
 from typing import Any
 

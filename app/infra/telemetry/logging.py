@@ -1,6 +1,6 @@
 """Logging of the standalone application: structlog and the standard library through one chain to one stream.
 
-A plugin inside somebody else's application leaves that application's logging alone and calls none of this.
+As a plugin the server leaves the logging of the application around it alone and calls none of this.
 """
 
 import logging
@@ -24,7 +24,7 @@ _LIBRARIES = ("uvicorn", "uvicorn.error", "diffusers", "transformers", "huggingf
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Ours, so that configuring again replaces it and nobody else's."""
+    """A type of its own, so that configuring again replaces this handler and no other."""
 
 
 def configure_logging(

@@ -81,7 +81,7 @@ class Metrics:
         Info(PREFIX, "The package.", registry=registry).info({"version": VERSION})
 
     def watch(self, pool: ModelPool, dispatcher: Dispatcher) -> None:
-        """Ask these for what there is at the moment, whenever somebody reads the metrics. Call it once."""
+        """Ask these for what there is at the moment, each time the metrics are read. Call it once."""
         self._registry.register(Gauges(PREFIX, pool, dispatcher))
 
     def on_event(self, event: PoolEvent) -> None:
@@ -105,7 +105,7 @@ class Metrics:
                 pass
 
     def on_generated(self, generated: Generated) -> None:
-        """Count a finished generation, whoever asked for it."""
+        """Count a finished generation, of a request or of a job."""
         self._images.labels(generated.request.model).inc(len(generated.images))
         for timing in generated.step_timings:
             self._steps.labels(str(timing.rows)).inc(timing.steps)

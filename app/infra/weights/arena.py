@@ -35,7 +35,7 @@ class Slot:
         return buffer[self.begin : self.begin + self.nbytes]
 
     def view(self, buffer: Tensor) -> Tensor:
-        """The tensor in a buffer of bytes, on whatever device that is."""
+        """The tensor in a buffer of bytes, on the buffer's device."""
         return self.raw(buffer).view(self.dtype).as_strided(self.shape, self.stride)
 
 
@@ -83,12 +83,12 @@ def _stride(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 class HostArena:
-    """A buffer in host memory: exact in size, page-aligned, given back to the system as soon as nobody uses it.
+    """A buffer in host memory: exact in size, page-aligned, given back to the system with its last reference.
 
     Its pages come when they are touched first, or had by `pages.Room`: `mmap.madvise` to have them at once would hold the
     interpreter, and with it the whole server, for seconds.
 
-    torch's own allocators round up: the pinned one to powers of two, which makes 8.6 GB of SDXL's 5.1 GB UNet.
+    torch's own allocators round up: the pinned one to powers of two, which makes 8.6 GB of a 5.1 GB UNet.
     """
 
     def __init__(self, nbytes: int) -> None:

@@ -29,7 +29,7 @@ class Network:
     """The arena's copy on the device."""
 
     def point_to(self, buffer: Tensor) -> None:
-        """Make the weights views of a flat buffer, on whatever device that is."""
+        """Make the weights views of a flat buffer, on the buffer's device."""
         owners = dict(self.module.named_modules())
         for name, slot in self.layout.slots.items():
             owner, _, attribute = name.rpartition(".")

@@ -35,7 +35,7 @@ _ELEMENT_NBITS = {
 }  # fmt: skip
 _AGAIN = "Download or copy it again."
 _PICKLE = (
-    "it is a pickle (.ckpt, .pt, .bin), whatever its name says. Pickles can run code when they are loaded and are never "
+    "it is a pickle (.ckpt, .pt, .bin) under another name. Pickles can run code when they are loaded and are never "
     "opened here. Convert it to safetensors with a tool that you trust, or look for a safetensors version of the model."
 )
 _OTHER_FORMATS = (

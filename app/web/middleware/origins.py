@@ -1,6 +1,6 @@
 """Which web pages may use the server, and under which names it is reached: pure decisions about headers.
 
-Browsers say where a request comes from, and scripts cannot lie about it; whatever is no browser says nothing and passes.
+Browsers say where a request comes from, and scripts cannot lie about it; other clients send no such header and pass.
 """
 
 import ipaddress
