@@ -7,7 +7,7 @@ from .infra.device.malloc import keep_freed_memory
 from .infra.telemetry.logging import adopt_library_loggers, configure_logging
 from .lifecycle import Services
 from .plugin import DiffusionConfig, DiffusionPlugin
-from .settings import ServerSettings, Settings, load_settings
+from .settings import Settings, load_settings
 from .web.documentation import documentation_assets, openapi_config
 from .web.http.problems import exception_handlers
 from .web.middleware.access_log import AccessLog
@@ -33,7 +33,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     app = Litestar(
         plugins=[plugin],
         route_handlers=[documentation_assets()],
-        openapi_config=openapi_config(reached_at(settings.server), settings.models.default or "demo"),
+        openapi_config=openapi_config(settings.server.url, settings.models.default or "demo"),
         cors_config=cors_config(settings.server.allowed_origins),
         exception_handlers=exception_handlers(),
         logging_config=None,
@@ -43,12 +43,6 @@ def create_app(settings: Settings | None = None) -> Litestar:
     # Around the whole application, because middleware of Litestar does not see requests that match no route.
     app.asgi_handler = AccessLog(counted, log_prompts=settings.log.prompts)
     return app
-
-
-def reached_at(server: ServerSettings) -> str:
-    """The URL of a server with these settings, for people on the same machine."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)  # noqa: S104 - compared with, not bound to
-    return f"http://[{host}]:{server.port}" if ":" in host else f"http://{host}:{server.port}"
 
 
 def _build(settings: Settings) -> Services:

@@ -1,4 +1,4 @@
-"""The settings: one file, overridden by the environment; this module alone reads either."""
+"""The settings: one TOML file, overridden by environment variables. No other module reads either."""
 
 import os
 import tomllib
@@ -20,128 +20,144 @@ DEFAULT_FILE = Path("settings.toml")
 Fraction = Annotated[float, Meta(gt=0, le=1)]
 Nbytes = Annotated[int, Meta(gt=1)]
 Origin = Annotated[str, Meta(pattern=r"^(\*|null|[a-z][a-z0-9+.-]*://[^/\s*]+)$")]
-"""As browsers write it: `https://app.example.org`, no path and no final slash."""
+"""An origin as browsers write it: `https://app.example.org`, without a path or a final slash."""
 HostName = Annotated[str, Meta(pattern=r"^(\*|(\*\.)?[^*:/\s]+)$")]
-"""`images.example.org`, or `*.example.org` for every name below."""
+"""`images.example.org`, or `*.example.org` for all names below it."""
+
+
+_LOOPBACK: Mapping[str, str] = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound to
+"""An address to connect to for each that means all addresses of the machine."""
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where and how the standalone application listens."""
+    """How the standalone application is reached."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
-    """0 takes a free port and logs it."""
+    """TCP port; 0 takes a free one, which `serve` prints."""
     shutdown_grace_s: Annotated[float, Meta(ge=0)] = 10.0
-    """How long a running image may go on after Ctrl+C; waiting requests end at once."""
+    """Seconds that running images get after Ctrl+C; waiting requests end at once."""
     allowed_origins: tuple[Origin, ...] = ()
-    """Web pages of these origins may use the server too; `*` allows all."""
+    """Origins whose web pages may use the server, besides its own pages; `*` allows all."""
     allowed_hosts: tuple[HostName, ...] = ()
-    """Further names under which the server is reached; `*` allows all."""
+    """Host names of the server besides localhost; `*` allows all."""
+
+    @property
+    def url(self) -> str:
+        """URL of the server for programs on the same machine."""
+        host = _LOOPBACK.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
 
 class ModelsSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Which models exist."""
+    """The models of the catalogue, and how they are loaded."""
 
     directory: str | None = "models"
-    """Folder of local checkpoints; relative to the settings file. `""` turns local models off."""
+    """Folder of local models, relative to the settings file; `""` turns local models off."""
     default: str | None = "demo"
-    """Loaded at start, and named in the log if it is not usable. `""` loads nothing."""
+    """Model that is loaded at start, before readiness turns true; `""` loads none."""
     builtin: bool = True
-    """Whether the demo models that ship with the package are listed."""
+    """Whether the catalogue lists the demo models that ship with the package."""
     preload: tuple[str, ...] = ()
-    """Models that are loaded at start besides the default one, in this order."""
+    """Models that are loaded after the default one, in this order."""
     pinned: tuple[str, ...] = ()
-    """Models that are never evicted once they are in memory."""
+    """Models that stay in memory once they are loaded."""
     dtype: DtypeName = "auto"
-    """`auto`: bfloat16 where the device has it natively, float16 on other GPUs, float32 on other CPUs."""
+    """Data type of weights; `auto`: bfloat16 if the device is fast in it, otherwise float16 on a GPU and float32 on a CPU."""
     hub_enabled: bool = True
-    """Whether `[[models.hub]]` entries are listed."""
+    """Whether the catalogue lists the entries of `hub`."""
     hub: tuple[HubModel, ...] = ()
+    """Repositories on the Hugging Face Hub."""
     local: dict[str, ModelOverrides] = {}
+    """Corrections and defaults of local models, by name."""
 
 
 class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How repositories are downloaded. The token comes from the environment: HF_TOKEN."""
+    """How repositories are downloaded. The access token is the environment variable HF_TOKEN."""
 
     cache: str | None = None
-    """Default: huggingface_hub's own, usually ~/.cache/huggingface/hub."""
+    """Folder of downloads; None: huggingface_hub's own, usually ~/.cache/huggingface/hub."""
     offline: bool = False
-    """Use what is in the cache and never ask the Hub."""
+    """Whether only downloaded repositories are used, without a request to the Hub."""
 
 
 class DeviceSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where models run."""
+    """The device that models run on."""
 
     name: Annotated[str, Meta(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
     threads: Annotated[int, Meta(ge=0)] = 0
-    """CPU threads of torch; 0: as many as there are cores for large work, one for small."""
+    """CPU threads of torch; 0: one per core for large models, one for small models."""
 
 
 class MemorySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How much memory the pool may use: bytes, or a fraction (up to 1.0) of what the machine has."""
+    """Memory that models may use. Budgets are bytes, or up to 1.0 a fraction of the memory that the machine has."""
 
     device: Fraction | Nbytes = 0.9
+    """Budget on the device, for weights and activations."""
     host: Fraction | Nbytes = 0.8
+    """Budget in host memory; on a CPU it is the only one."""
     device_reserve: Annotated[int, Meta(ge=0)] = 0
-    """Bytes of the device that are left to other programs, beside what the fraction leaves."""
+    """Bytes that are subtracted from the device's budget, for other programs."""
     idle_timeout_s: Annotated[float, Meta(ge=0)] = 0.0
-    """Models that have not been used for this many seconds leave memory; 0 keeps them."""
+    """Seconds without a request after which a model is unloaded; 0 keeps it."""
     prompt_cache: Annotated[int, Meta(ge=0)] = 64 * 1024**2
-    """Bytes of host memory in which each model keeps the prompts that it has encoded; 0 keeps none."""
+    """Bytes of host memory for the encoded prompts of each model; 0 keeps none."""
     lease_warning_s: Annotated[float, Meta(gt=0)] = 900.0
-    """A lease that is out for so long is reported in the log as forgotten."""
+    """Seconds after which a lease that has not been returned is reported in the log."""
 
 
 class LimitsSettings(Limits, frozen=True, kw_only=True):
-    """What one request may ask for, how its prompts are read, and how many may wait."""
+    """Limits of one request, how its prompts are read, and limits of the queue."""
 
     max_waiting: Annotated[int, Meta(ge=0)] = 64
-    """Requests that may wait before the next one gets 503 with Retry-After."""
+    """Requests that may wait; the next one gets 503 with Retry-After."""
     max_waiting_per_client: Annotated[int, Meta(ge=0)] = 0
-    """The same for each client, which gets 429; 0: no limit of its own."""
+    """Requests of one client that may wait; its next one gets 429. 0: no limit per client."""
     max_wait_s: Annotated[float, Meta(ge=0)] = 0.0
-    """Requests that have not begun to run by then get 503; 0: they may wait for ever."""
+    """Seconds that a request may wait before it gets 503; 0: no limit."""
     max_body_bytes: Annotated[int, Meta(ge=1024)] = 1_000_000
+    """Largest request body."""
 
 
 class DispatchSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Who runs when, and together with whom."""
+    """The order of requests, and which of them share steps."""
 
     max_rows: Annotated[int, Meta(ge=1, le=256)] = 16
-    """Rows of the denoiser's batch at most; an image takes two with guidance, one without."""
+    """Most rows of the denoiser's batch; an image takes two with guidance, one without."""
     max_passes: Annotated[int, Meta(ge=0)] = 8
-    """So many later requests may be served before one whose model is not on the device."""
+    """Later requests that may be served before a request whose model is not on the device."""
     patience_s: Annotated[float, Meta(ge=0)] = 30.0
-    """After this many seconds no later request is served before a waiting one."""
+    """Seconds of waiting after which no later request is served before it."""
     stuck_after_s: Annotated[float, Meta(gt=0)] = 600.0
-    """A device that has not finished a step for so long is taken for stuck: readiness turns false, requests get 503."""
+    """Seconds without a finished step after which the device counts as stuck: readiness turns false, requests get 503."""
 
 
 class JobsSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How long finished jobs can be asked for, and how their events are sent."""
+    """How long finished jobs are kept, and how their events are sent."""
 
     keep_s: Annotated[float, Meta(ge=0)] = 600.0
-    """Seconds after its end."""
+    """Seconds for which a finished job is kept."""
     max_finished: Annotated[int, Meta(ge=0)] = 100
-    """The oldest go first."""
+    """Finished jobs that are kept; the oldest are dropped first."""
     max_result_bytes: Annotated[int, Meta(ge=0)] = 536_870_912
-    """Of the images of all finished jobs together."""
+    """Bytes of the images of all finished jobs together; the oldest jobs are dropped first."""
     keep_alive_s: Annotated[float, Meta(gt=0)] = 15.0
-    """After so long without an event a comment is sent, so that proxies keep the connection."""
+    """Seconds without an event after which a comment is sent, so that proxies keep the connection."""
 
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What is logged, and how."""
+    """Contents and format of the log."""
 
     format: Literal["auto", "console", "json"] = "auto"
     """`auto`: colours on a terminal, JSON otherwise."""
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """Lowest level that is logged."""
     prompts: bool = False
-    """Whether prompts are logged."""
+    """Whether prompts appear in the log."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that can be configured; each table of settings.toml is a field."""
+    """All settings; each field is a table of settings.toml."""
 
     server: ServerSettings = ServerSettings()
     models: ModelsSettings = ModelsSettings()
@@ -155,11 +171,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load_settings(file: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
-    """Read a settings file and lay the environment's overrides over it.
+    """Read a settings file and apply the overrides of the environment.
 
     Args:
-        file: the file to read; by default `settings.toml` in the working directory, if there is one.
-        environment: by default the process's own. `LITESTAR_DIFFUSION__SERVER__PORT=9000` sets `server.port`.
+        file: the file to read; None: the one that LITESTAR_DIFFUSION_SETTINGS names, else `settings.toml` in the working
+            directory if it exists, else none.
+        environment: variables such as `LITESTAR_DIFFUSION__SERVER__PORT=9000`, which sets `server.port`; None: those of the
+            process.
 
     Raises:
         InvalidSettings: naming every wrong key, its value and what is allowed.
@@ -198,7 +216,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _overrides(environment: Mapping[str, str]) -> dict[str, Any]:
-    """`LITESTAR_DIFFUSION__A__B=x` becomes `{"a": {"b": "x"}}`; lists are written as in TOML."""
+    """Convert `LITESTAR_DIFFUSION__A__B=x` to `{"a": {"b": "x"}}`; lists are written as in TOML."""
     tree: dict[str, Any] = {}
     for key, value in environment.items():
         if not key.upper().startswith(ENV_PREFIX):
@@ -212,7 +230,7 @@ def _overrides(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _list(text: str) -> Any:
-    """A list as TOML writes it, `["a", "b"]`; text that is none stays text."""
+    """Parse a list as TOML writes it, `["a", "b"]`; any other text is returned unchanged."""
     try:
         return tomllib.loads(f"list = {text}")["list"]
     except tomllib.TOMLDecodeError:
@@ -230,7 +248,7 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 
 def _anchored(settings: Settings, base: Path) -> Settings:
-    """Relative folders are relative to the settings file; empty ones are turned off."""
+    """Resolve the models folder against the folder of the settings file; an empty text becomes None."""
     models = settings.models
     directory = str(base / Path(models.directory).expanduser()) if models.directory else None
     cache = str(Path(settings.hub.cache).expanduser()) if settings.hub.cache else None

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from litestar_diffusion.domain.errors import InvalidSettings
-from litestar_diffusion.settings import Settings, load_settings
+from litestar_diffusion.settings import ServerSettings, Settings, load_settings
 
 SHIPPED = Path(__file__).parents[1] / "settings.toml"
 
@@ -13,13 +13,8 @@ SHIPPED = Path(__file__).parents[1] / "settings.toml"
 def test_the_shipped_file_holds_the_defaults_and_two_hub_models() -> None:
     shipped = load_settings(SHIPPED, {})
     plain = Settings()
-    assert (shipped.server, shipped.limits, shipped.log, shipped.memory, shipped.device) == (
-        plain.server,
-        plain.limits,
-        plain.log,
-        plain.memory,
-        plain.device,
-    )
+    tables = [name for name in Settings.__struct_fields__ if name != "models"]
+    assert {name: getattr(shipped, name) for name in tables} == {name: getattr(plain, name) for name in tables}
     assert [model.name for model in shipped.models.hub] == ["sdxl-base", "sdxl-turbo"]
     assert shipped.models.default == "demo"
     assert shipped.models.directory == str(SHIPPED.parent / "models")
@@ -87,6 +82,22 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path: Path, content: str) -> None
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidSettings, match="cannot be read"):
         load_settings(tmp_path / "none.toml", {})
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:9000"),
+        ("0.0.0.0", "http://127.0.0.1:9000"),
+        ("", "http://127.0.0.1:9000"),
+        ("::", "http://[::1]:9000"),
+        ("fe80::1", "http://[fe80::1]:9000"),
+        ("images.example.org", "http://images.example.org:9000"),
+    ],
+)
+def test_the_url_of_the_server_can_be_opened_on_the_same_machine(host: str, url: str) -> None:
+    """An address that means all addresses is none that a client can connect to."""
+    assert ServerSettings(host=host, port=9000).url == url
 
 
 def test_memory_takes_bytes_or_a_fraction(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from ..domain.models.spec import Checkpoint, Folder, HubRepository, ModelSpec, ModelTraits
+from ..domain.units import format_bytes
 from ..settings import load_settings
 from .options import settings_option
 
@@ -65,7 +66,7 @@ def _kind(traits: ModelTraits) -> str:
 
 
 def _size(nbytes: int | None) -> str:
-    return "unknown" if nbytes is None else f"{nbytes / 1e6:,.0f} MB"
+    return "unknown" if nbytes is None else format_bytes(nbytes)
 
 
 def _facts(spec: ModelSpec) -> dict[str, object]:

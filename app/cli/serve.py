@@ -5,7 +5,6 @@ import errno
 import math
 import shlex
 import socket
-from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -17,8 +16,6 @@ from .options import settings_option
 
 _GRACE_BEYOND_S = 5
 """The server waits a little longer for answers than the dispatcher does for images."""
-_REACHED_AT: Mapping[str, str] = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound to
-"""An address to try for those that mean every address."""
 
 
 @click.command()
@@ -29,8 +26,9 @@ def serve(host: str | None, port: int | None, settings_file: Path | None) -> Non
     """Run the HTTP server until Ctrl+C."""
     settings = _overridden(load_settings(settings_file), host, port)
     with _listening(settings.server.host, settings.server.port) as listening:
-        _greet(_url(listening), settings.models.default or "demo")
-        _run(settings, listening)
+        bound = _overridden(settings, *listening.getsockname()[:2])  # the port is known now, also if it was 0
+        _greet(bound.server.url, bound.models.default or "demo")
+        _run(bound, listening)
 
 
 def _run(settings: Settings, listening: socket.socket) -> None:
@@ -67,12 +65,6 @@ def _greet(url: str, model: str) -> None:
     click.echo(f"Serving on {url}  (documentation: {url}/schema, end with Ctrl+C). Try:", err=True)
     body = shlex.quote('{"prompt": "a red circle on a blue background"}')
     click.echo(f"  curl -X POST {url}/generate/{model} -H 'accept: image/png' -d {body} -o out.png", err=True)
-
-
-def _url(listening: socket.socket) -> str:
-    bound, port = listening.getsockname()[:2]
-    host = _REACHED_AT.get(bound, bound)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _overridden(settings: Settings, host: str | None, port: int | None) -> Settings:

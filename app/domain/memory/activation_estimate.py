@@ -68,10 +68,5 @@ def largest_size(request: GenerationRequest, fits: Callable[[GenerationRequest],
     return None
 
 
-def format_bytes(nbytes: int) -> str:
-    """Format a number of bytes for people."""
-    return f"{nbytes / 1e9:.2f} GB" if nbytes >= 1e8 else f"{nbytes / 1e6:.1f} MB"
-
-
 def _down(side_px: int) -> int:
     return side_px // SIZE_STEP_PX * SIZE_STEP_PX

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ..errors import InsufficientMemory
+from ..units import format_bytes
 from .eviction import Idle, freed_nbytes, plan_eviction, plan_unloading
 from .ledger import Ledger, PooledModel, Reservation
 
@@ -79,10 +80,10 @@ def refuse_impossible(ledger: Ledger, reservation: Reservation) -> None:
         limit, taken, wanted = getattr(limits, tier), getattr(pinned, tier), getattr(needed, tier)
         if wanted > limit:
             own, available = wanted - taken, limit - taken
-            beside = f" beside {taken / 1e9:.2f} GB of pinned models" if taken else ""
+            beside = f" beside {format_bytes(taken)} of pinned models" if taken else ""
             raise InsufficientMemory(
-                f"Model {pooled.spec.name!r} needs {own / 1e9:.2f} GB for its weights and this image; the budget allows "
-                f"{available / 1e9:.2f} GB{beside}. Ask for a smaller image, or raise {setting} in the settings.",
+                f"Model {pooled.spec.name!r} needs {format_bytes(own)} for its weights and this image; the budget allows "
+                f"{format_bytes(available)}{beside}. Ask for a smaller image, or raise {setting} in the settings.",
                 needed_nbytes=own,
                 available_nbytes=available,
             )

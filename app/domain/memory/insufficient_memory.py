@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from ..errors import InsufficientMemory
 from ..models.spec import ModelName
 from ..requests.request import GenerationRequest
-from .activation_estimate import Demand, format_bytes, largest_size
+from ..units import format_bytes
+from .activation_estimate import Demand, largest_size
 from .snapshot import PoolReport
 
 _TRIED = {

@@ -11,6 +11,7 @@ from ..models.catalogue import Catalogue
 from ..models.components import ComponentId, LoadProgress
 from ..models.spec import HubRepository
 from ..uncancellable import consume_exception
+from ..units import format_bytes
 from .events import ModelLoaded, ModelLoadFailed, ModelPlaced, OnPoolEvent
 from .ledger import Failure, Ledger, PooledModel, Tier
 
@@ -120,7 +121,7 @@ class ModelLoading:
     def _does_not_fit(self, pooled: PooledModel) -> InsufficientMemory:
         needed = sum(component.nbytes for component in pooled.components)
         return InsufficientMemory(
-            f"The device ran out of memory while {pooled.spec.name!r} was brought there ({needed / 1e9:.2f} GB). Other "
+            f"The device ran out of memory while {pooled.spec.name!r} was brought there ({format_bytes(needed)}). Other "
             "programs may be using it: free its memory, or lower memory.device in the settings to what is really there.",
             needed_nbytes=needed,
             available_nbytes=self._ledger.limits().device_nbytes,

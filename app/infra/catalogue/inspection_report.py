@@ -11,6 +11,7 @@ from ...domain.models.spec import Checkpoint, ModelOverrides, ModelSpec
 from ...domain.requests.parameters import GenerationParameters, Limits
 from ...domain.requests.request import GenerationRequest
 from ...domain.requests.resolution import resolve
+from ...domain.units import format_bytes
 from ..weights.safetensors_header import TensorEntry, read_header
 from .diffusers_folder import read_folder
 from .local_models import describe
@@ -81,7 +82,7 @@ def _components(components: Mapping[str, Sequence[TensorEntry]]) -> Iterator[str
     for title, tensors in (*components.items(), ("in all", every)):
         yield (
             f"  {title:<20} {_count(sum(tensor.elements for tensor in tensors)):>10} parameters "
-            f"{_size(sum(tensor.nbytes for tensor in tensors)):>10}   {_dtypes(tensors)}"
+            f"{format_bytes(sum(tensor.nbytes for tensor in tensors)):>10}   {_dtypes(tensors)}"
         )
 
 
@@ -130,7 +131,3 @@ def _resolved(request: GenerationRequest) -> Iterator[str]:
 
 def _count(parameters: int) -> str:
     return f"{parameters / 1e6:,.2f} M"
-
-
-def _size(nbytes: int) -> str:
-    return f"{nbytes / 1e6:,.1f} MB"

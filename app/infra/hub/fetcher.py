@@ -17,6 +17,7 @@ import structlog
 from ...domain.errors import Cancelled, DownloadFailed
 from ...domain.models.components import LoadProgress, OnLoad
 from ...domain.models.spec import HubRepository
+from ...domain.units import format_bytes
 from .snapshots import _cache_folder, cached_snapshot, repository_folder, wanted_files
 
 _log = structlog.get_logger()
@@ -100,7 +101,7 @@ def _require_space(folder: Path, nbytes: int) -> None:
     free = shutil.disk_usage(existing).free
     if free < nbytes:
         raise DownloadFailed(
-            f"The download needs {nbytes / 1e9:.1f} GB, and the disk of {existing} has {free / 1e9:.1f} GB free. "
+            f"The download needs {format_bytes(nbytes)}, and the disk of {existing} has {format_bytes(free)} free. "
             "Free some, or set hub.cache to a folder on a larger disk."
         )
 

@@ -202,8 +202,8 @@ def test_everybody_who_waits_knows_the_place() -> None:
         assert [bench.dispatcher.position(str(number)) for number in range(4)] == [None, 0, 1, 2]
         bench.engine.gate.set()
         await bench.done()
-        format_bytes = [made.position for made in bench.progress if isinstance(made, QueueProgress)]
-        assert {0, 1, 2} <= set(format_bytes)
+        positions = [made.position for made in bench.progress if isinstance(made, QueueProgress)]
+        assert {0, 1, 2} <= set(positions)
 
     run(scenario)
 

@@ -28,7 +28,7 @@ def left(sim: Simulation, since: int) -> list[tuple[str, str, int]]:
     ]
 
 
-def format_bytes(eviction_preview: EvictionPreview) -> list[tuple[str, str, int]]:
+def evictions_of(eviction_preview: EvictionPreview) -> list[tuple[str, str, int]]:
     return [(one.model, one.tier, one.nbytes) for one in eviction_preview.evictions]
 
 
@@ -64,7 +64,7 @@ def lookahead(sim: Simulation, name: str, nbytes: int) -> tuple[str, list[tuple[
         eviction_preview = sim.pool.preview_evictions(name, nbytes)
     except DiffusionError as error:
         return error.code, [], ""
-    return "waits" if eviction_preview.waits else "granted", format_bytes(eviction_preview), eviction_preview.residency
+    return "waits" if eviction_preview.waits else "granted", evictions_of(eviction_preview), eviction_preview.residency
 
 
 @example(  # nor is more evicted than it leaves short
@@ -179,6 +179,6 @@ def test_while_a_model_is_in_use_another_waits_for_its_memory() -> None:
         async with sim.pool.lease("a"):
             assert sim.pool.preview_evictions("b").waits
         eviction_preview = sim.pool.preview_evictions("b")
-        assert (eviction_preview.waits, format_bytes(eviction_preview)) == (False, [("a", "device", 100)])
+        assert (eviction_preview.waits, evictions_of(eviction_preview)) == (False, [("a", "device", 100)])
 
     run(scenario)
