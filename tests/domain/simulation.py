@@ -1,4 +1,4 @@
-"""A pool on simulated parts: a fake engine that keeps books of its own, a catalogue in memory, a clock that is set by hand."""
+"""A pool on simulated parts: a fake engine that counts its own bytes, a catalogue in memory, a clock that is set by hand."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -39,7 +39,7 @@ class Simulation:
         return [self.pool.status(model(name).name).residency for name in names]
 
     def check(self) -> None:
-        """The pool's books are right, and are the engine's."""
+        """Check that the pool's ledger is consistent, and counts at least the bytes of the engine."""
         self.pool.check_integrity()
         stats = self.pool.stats()
         assert stats.host_nbytes >= self.engine.host_nbytes
@@ -47,7 +47,7 @@ class Simulation:
             assert stats.device_nbytes >= self.engine.device_nbytes
 
     def check_budget(self) -> None:
-        """Nobody has lowered the budget, so it holds at every moment, for what is there and for what is promised."""
+        """Check that resident and reserved bytes are within the budget; valid if the budget was not lowered."""
         report = self.pool.report()
         stats, budget = report.stats, report.budget
         limits = [limit for limit in (budget.host_nbytes, budget.device_nbytes) if limit is not None]
@@ -58,7 +58,7 @@ class Simulation:
         assert stats.device_nbytes + stats.reserved_nbytes <= (budget.device_nbytes or 2**62)
 
     def check_idle(self) -> None:
-        """Nothing is promised to anybody, and every byte that the engine has is on the books, once."""
+        """Check that nothing is reserved, and that the ledger counts every byte of the engine once."""
         self.check()
         stats = self.pool.stats()
         assert (stats.leases, stats.waiting, stats.reserved_nbytes) == (0, 0, 0)

@@ -1,4 +1,4 @@
-"""The order of a request's life: usable, refused without files, fetched, resolved, planned, queued."""
+"""The order of a request's life: model usable, checks without files, fetch, resolution, memory plan, queue."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -20,7 +20,7 @@ BODY = GenerationParameters(prompt="x", num_inference_steps=1)
 
 
 class FetchingEngine(FakeEngine):
-    """Its files say something else about the model than its name did."""
+    """An engine whose fetch replaces the catalogue entry: the files differ from what the name suggested."""
 
     def watch(self, catalogue: FakeCatalogue) -> None:
         self.catalogue, self.arrived = catalogue, asyncio.Event()
@@ -69,7 +69,7 @@ def test_an_unusable_model_is_refused_before_anything_is_fetched() -> None:
     run(scenario)
 
 
-def test_what_can_be_told_without_files_is_refused_before_they_are_fetched() -> None:
+def test_what_can_be_checked_without_files_is_refused_before_the_fetch() -> None:
     async def scenario() -> None:
         engine = FetchingEngine()
         services = fake_services(GUESSED, engine=engine)
@@ -80,7 +80,7 @@ def test_what_can_be_told_without_files_is_refused_before_they_are_fetched() -> 
     run(scenario)
 
 
-def test_a_limit_that_the_models_own_defaults_break_is_said_once_they_are_known() -> None:
+def test_defaults_of_the_model_that_break_a_limit_are_refused_after_the_fetch() -> None:
     async def scenario() -> None:
         engine = FetchingEngine()
         services = fake_services(GUESSED, settings=Settings(limits=LimitsSettings(min_side_px=96)), engine=engine)
@@ -93,7 +93,7 @@ def test_a_limit_that_the_models_own_defaults_break_is_said_once_they_are_known(
     run(scenario)
 
 
-def test_a_request_whose_files_are_fetched_counts_as_waiting_and_delays_no_other() -> None:
+def test_a_request_whose_files_are_being_fetched_counts_as_waiting_and_delays_no_other() -> None:
     async def scenario() -> None:
         engine = FetchingEngine()
         limits = LimitsSettings(max_waiting=1)

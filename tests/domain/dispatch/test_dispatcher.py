@@ -1,4 +1,4 @@
-"""The dispatcher: order, bounds, cancellation, failure of one alone, a clean end."""
+"""The dispatcher: order, bounds, cancellation, failures of single jobs, shutdown."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -66,13 +66,13 @@ def test_jobs_run_in_the_order_of_their_arrival() -> None:
     run(scenario)
 
 
-def test_a_full_queue_refuses_with_a_time_to_come_back() -> None:
+def test_a_full_queue_refuses_with_its_limit_and_a_time_to_try_again() -> None:
     async def scenario() -> None:
         bench = Bench(max_waiting=1)
         bench.engine.gate.clear()
         first, second = bench.start("1"), bench.start("2")
         await rounds()
-        with pytest.raises(QueueFull) as caught:
+        with pytest.raises(QueueFull, match=r"1 waiting request, its limit \(limits.max_waiting\)") as caught:
             await bench.run("3")
         assert caught.value.retry_after_s >= 1
         bench.engine.gate.set()
@@ -108,7 +108,7 @@ def test_cancelling_stops_the_work_before_the_lease_ends() -> None:
     run(scenario)
 
 
-def test_closing_ends_what_waits_and_drains_what_runs() -> None:
+def test_closing_ends_waiting_jobs_and_drains_running_ones() -> None:
     async def scenario() -> None:
         bench = Bench()
         bench.engine.gate.clear()
@@ -141,7 +141,7 @@ def test_a_job_that_outlives_its_grace_is_stopped_at_a_step() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["start", "cancel", "fail", "wait"]), st.integers(0, 9)), max_size=40))
-def test_every_job_ends_and_nothing_is_left_whatever_happens(actions: list[tuple[str, int]]) -> None:
+def test_every_job_ends_and_leaves_nothing_behind(actions: list[tuple[str, int]]) -> None:
     async def scenario() -> None:
         bench, tasks = Bench(), list[asyncio.Task[None]]()
         for action, number in actions:

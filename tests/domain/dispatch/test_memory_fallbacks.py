@@ -1,4 +1,4 @@
-"""The ladder: which rung is taken when, what is learnt from it, and what is said when it ends."""
+"""Memory fallbacks: which one is taken when, what is learnt from a failure, and which error the last one ends in."""
 
 import asyncio
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def request(width: int = 1024, height: int = 1024, guidance_scale: float = 7.5) 
 
 
 def at(stage: str, unless: Callable[[MemorySavings], bool] = lambda _: False, times: int = 10**6) -> Failing:
-    """Runs out of memory at a stage, so many times, unless enough is saved."""
+    """Return a failure at a stage, `times` times, unless enough is saved."""
     left = [times]
 
     def failing(_request: GenerationRequest, memory_savings: MemorySavings) -> OutOfMemory | None:
@@ -49,7 +49,7 @@ def at(stage: str, unless: Callable[[MemorySavings], bool] = lambda _: False, ti
     return failing
 
 
-async def climb(
+async def fall_back(
     sim: Simulation,
     failing: Failing,
     *,
@@ -63,21 +63,21 @@ async def climb(
         )
 
 
-def test_where_there_is_memory_nothing_is_saved() -> None:
+def test_nothing_is_saved_while_memory_is_enough() -> None:
     async def scenario() -> None:
         sim = simulate()
-        assert (await climb(sim, at("decode", times=0))).savings == ()
+        assert (await fall_back(sim, at("decode", times=0))).savings == ()
         assert sim.engine.savings_levels == [NO_SAVINGS]
 
     run(scenario)
 
 
 @pytest.mark.parametrize("stage", ["encode", "denoise", "decode"])
-def test_idle_models_leave_first_whatever_the_stage(stage: str) -> None:
+def test_idle_models_leave_first_at_every_stage(stage: str) -> None:
     async def scenario() -> None:
         sim = simulate()
         await sim.pool.load("b")
-        attempt = await climb(sim, at(stage, times=1))
+        attempt = await fall_back(sim, at(stage, times=1))
         assert attempt.savings == ("drop_idle",)
         assert sim.engine.savings_levels == [NO_SAVINGS, NO_SAVINGS]
         assert sim.residencies("a", "b") == ["device", "host"]
@@ -86,10 +86,10 @@ def test_idle_models_leave_first_whatever_the_stage(stage: str) -> None:
     run(scenario)
 
 
-def test_a_decoder_without_memory_works_in_tiles_and_the_client_hears_of_it() -> None:
+def test_a_decoder_without_memory_works_in_tiles_and_the_client_is_warned() -> None:
     async def scenario() -> None:
         sim = simulate()
-        attempt = await climb(sim, at("decode", lambda memory_savings: memory_savings.tiled_decode))
+        attempt = await fall_back(sim, at("decode", lambda memory_savings: memory_savings.tiled_decode))
         assert attempt.savings == ("tiled_decode",)
         assert sim.engine.savings_levels == [NO_SAVINGS, TILED]
         assert "tiles" in warnings(attempt.savings)[0]
@@ -100,7 +100,7 @@ def test_a_decoder_without_memory_works_in_tiles_and_the_client_hears_of_it() ->
 def test_a_denoiser_without_memory_splits_the_rows_and_makes_no_tiles() -> None:
     async def scenario() -> None:
         sim = simulate()
-        assert (await climb(sim, at("denoise", lambda memory_savings: memory_savings.split_guidance))).savings == (
+        assert (await fall_back(sim, at("denoise", lambda memory_savings: memory_savings.split_guidance))).savings == (
             "split_guidance",
         )
         assert sim.engine.savings_levels == [NO_SAVINGS, SPLIT]
@@ -108,7 +108,7 @@ def test_a_denoiser_without_memory_splits_the_rows_and_makes_no_tiles() -> None:
     run(scenario)
 
 
-def test_rungs_add_up_in_order_until_it_fits() -> None:
+def test_fallbacks_add_up_in_order_until_the_request_fits() -> None:
     async def scenario() -> None:
         def failing(_request: GenerationRequest, memory_savings: MemorySavings) -> OutOfMemory | None:
             if not memory_savings.tiled_decode:
@@ -117,7 +117,7 @@ def test_rungs_add_up_in_order_until_it_fits() -> None:
 
         sim = simulate()
         await sim.pool.load("b")
-        attempt = await climb(sim, failing)
+        attempt = await fall_back(sim, failing)
         assert attempt.savings == ("drop_idle", "tiled_decode", "split_guidance")
         assert sim.engine.savings_levels == [NO_SAVINGS, NO_SAVINGS, TILED, BOTH]
         assert [image.pixels for image in attempt.rendered.images]
@@ -129,11 +129,11 @@ def test_rungs_add_up_in_order_until_it_fits() -> None:
     ("stage", "guidance_scale", "attempts"),
     [("encode", 7.5, 1), ("denoise", 1.0, 1), ("denoise", 7.5, 2), ("decode", 7.5, 2)],
 )
-def test_rungs_that_cannot_help_are_passed_over(stage: str, guidance_scale: float, attempts: int) -> None:
+def test_fallbacks_that_cannot_help_are_skipped(stage: str, guidance_scale: float, attempts: int) -> None:
     async def scenario() -> None:
         sim = simulate()
         with pytest.raises(InsufficientMemory):
-            await climb(sim, at(stage), asked=request(guidance_scale=guidance_scale))
+            await fall_back(sim, at(stage), asked=request(guidance_scale=guidance_scale))
         assert len(sim.engine.savings_levels) == attempts
 
     run(scenario)
@@ -146,18 +146,18 @@ def test_pinned_models_and_those_in_use_stay() -> None:
         sim.pool.pin("b")
         async with sim.pool.lease("c"):
             with pytest.raises(InsufficientMemory) as caught:
-                await climb(sim, at("encode"))
+                await fall_back(sim, at("encode"))
         assert caught.value.savings == ()
         assert sim.residencies("b", "c") == ["device", "device"]
 
     run(scenario)
 
 
-def test_at_the_end_stand_the_numbers_and_the_largest_size_that_would_fit() -> None:
+def test_the_error_has_the_numbers_and_the_largest_size_that_would_fit() -> None:
     async def scenario() -> None:
         sim = simulate(device_nbytes=10**9)
         with pytest.raises(InsufficientMemory) as caught:
-            await climb(sim, at("decode"))
+            await fall_back(sim, at("decode"))
         error = caught.value
         assert error.savings == ("tiled_decode",)
         assert error.available_nbytes == 10**9
@@ -175,7 +175,7 @@ def test_what_the_device_says_is_free_counts_more_than_the_budget() -> None:
     async def scenario() -> None:
         sim = simulate(device_nbytes=80 * 10**9)
         with pytest.raises(InsufficientMemory) as caught:
-            await climb(sim, lambda *_: OutOfMemory("decode", free_nbytes=2 * 10**8))
+            await fall_back(sim, lambda *_: OutOfMemory("decode", free_nbytes=2 * 10**8))
         assert caught.value.available_nbytes == 100 + 2 * 10**8
         assert caught.value.largest_size is not None
         width, height = caught.value.largest_size
@@ -184,21 +184,21 @@ def test_what_the_device_says_is_free_counts_more_than_the_budget() -> None:
     run(scenario)
 
 
-def test_no_traceback_and_no_context_leaves_the_ladder() -> None:
+def test_the_error_has_no_cause_and_no_context() -> None:
     async def scenario() -> None:
         with pytest.raises(InsufficientMemory) as caught:
-            await climb(simulate(), at("encode"))
+            await fall_back(simulate(), at("encode"))
         assert caught.value.__context__ is None
         assert caught.value.__cause__ is None
 
     run(scenario)
 
 
-def test_nobody_climbs_for_a_client_that_has_gone() -> None:
+def test_no_fallback_is_tried_for_a_client_that_has_disconnected() -> None:
     async def scenario() -> None:
         sim, job = simulate(), Job(id="1", model=SPEC.name)
 
-        def failing(_request: GenerationRequest, _frugality: MemorySavings) -> OutOfMemory:
+        def failing(_request: GenerationRequest, _savings: MemorySavings) -> OutOfMemory:
             job.stop(gone_away())
             return OutOfMemory("decode")
 
@@ -211,7 +211,7 @@ def test_nobody_climbs_for_a_client_that_has_gone() -> None:
     run(scenario)
 
 
-def test_a_task_that_is_cancelled_on_the_ladder_gives_its_lease_back_after_the_engine_has_let_go() -> None:
+def test_a_task_that_is_cancelled_during_a_fallback_returns_its_lease_after_the_engine_has_stopped() -> None:
     async def scenario() -> None:
         sim = simulate()
         sim.engine.out_of_memory = at("decode")
@@ -281,12 +281,12 @@ def test_pinned_models_leave_less_to_the_others() -> None:
     run(scenario)
 
 
-def test_after_a_failure_the_next_request_reserves_more_but_nobody_is_refused_for_it() -> None:
+def test_after_a_failure_the_next_request_reserves_more_but_is_not_refused_for_it() -> None:
     async def scenario() -> None:
         sim = simulate(device_nbytes=2 * 10**9)
         fallbacks = MemoryFallbacks(sim.pool, sim.engine)
         before = fallbacks.plan(SPEC, request())
-        await climb(sim, at("decode", lambda memory_savings: memory_savings.tiled_decode), fallbacks=fallbacks)
+        await fall_back(sim, at("decode", lambda memory_savings: memory_savings.tiled_decode), fallbacks=fallbacks)
         after = fallbacks.plan(SPEC, request())
         assert (before.memory_savings, after.memory_savings) == (NO_SAVINGS, TILED), "the failure would be repeated"
         small = fallbacks.plan(SPEC, request(256, 256))
@@ -296,7 +296,7 @@ def test_after_a_failure_the_next_request_reserves_more_but_nobody_is_refused_fo
         )
         for _ in range(20):
             with pytest.raises(InsufficientMemory):
-                await climb(sim, at("decode"), fallbacks=fallbacks)
+                await fall_back(sim, at("decode"), fallbacks=fallbacks)
         assert fallbacks.plan(SPEC, request()).activation_nbytes <= 2 * 10**9
         sim.pool.set_budget(Budget())
 
@@ -309,7 +309,7 @@ def test_what_a_request_really_needed_is_expected_of_the_next() -> None:
         fallbacks = MemoryFallbacks(sim.pool, sim.engine)
         predicted = fallbacks.plan(SPEC, request()).activation_nbytes
         sim.engine.activation_nbytes = predicted * 2
-        await climb(sim, at("decode", times=0), fallbacks=fallbacks)
+        await fall_back(sim, at("decode", times=0), fallbacks=fallbacks)
         assert fallbacks.plan(SPEC, request()).activation_nbytes == pytest.approx(predicted * 2)
 
     run(scenario)
@@ -323,7 +323,7 @@ def test_what_a_request_really_needed_is_expected_of_the_next() -> None:
     st.sampled_from(["encode", "denoise", "decode"]),
     st.sampled_from([1.0, 7.5]),
 )
-def test_the_answer_at_the_end_is_never_absurd(
+def test_the_error_is_never_absurd(
     device_nbytes: int, width: int, height: int, stage: str, guidance_scale: float
 ) -> None:
     """More is needed than there is; the size that is offered is smaller, of the same shape, and is not refused."""

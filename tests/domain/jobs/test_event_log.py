@@ -1,4 +1,4 @@
-"""What listeners of a job see, whenever they come and however slow they are."""
+"""The event log: late and slow listeners see every event that is kept."""
 
 import asyncio
 from typing import Any
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from litestar_diffusion.domain.jobs.event_log import EventLog, JobEvent
 
 
-async def heard(log: EventLog, after: int = 0, pause: int = 0) -> list[JobEvent]:
+async def received(log: EventLog, after: int = 0, pause: int = 0) -> list[JobEvent]:
     found: list[JobEvent] = []
     async for event in log.follow(after):
         assert event is not None
@@ -33,7 +33,7 @@ def test_every_listener_sees_all_events_after_the_one_it_knows_in_order_and_the_
         async def listen(after: int, pause: int, late: int) -> list[JobEvent]:
             for _ in range(late):
                 await asyncio.sleep(0)
-            return await heard(log, after, pause)
+            return await received(log, after, pause)
 
         tasks = [asyncio.create_task(listen(*listener)) for listener in listeners]
         for number, kind in enumerate(kinds):
@@ -49,7 +49,7 @@ def test_every_listener_sees_all_events_after_the_one_it_knows_in_order_and_the_
     asyncio.run(scenario())
 
 
-def test_a_long_job_forgets_its_oldest_events_and_all_previews_but_one() -> None:
+def test_a_long_job_drops_its_oldest_events_and_all_previews_but_one() -> None:
     log = EventLog()
     for number in range(1000):
         log.add("step", number=number)
@@ -62,7 +62,7 @@ def test_a_long_job_forgets_its_oldest_events_and_all_previews_but_one() -> None
     assert [event.id for event in kept] == sorted(event.id for event in kept)
 
 
-def test_a_listener_of_a_quiet_job_hears_that_it_is_quiet() -> None:
+def test_a_listener_gets_none_while_no_event_comes() -> None:
     async def scenario() -> None:
         log = EventLog()
         log.add("queued", position=0)

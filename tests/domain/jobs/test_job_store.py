@@ -1,4 +1,4 @@
-"""Jobs that can be asked for: on a fake engine and a clock that is set by hand."""
+"""The job store, on a fake engine and a clock that is set by hand."""
 
 import asyncio
 import time
@@ -38,14 +38,14 @@ OTHER = GenerationParameters(prompt="y", seed=1, num_inference_steps=3, reproduc
 
 
 class InstantWriter(PillowImageWriter):
-    """Takes no time, as the fake engine does not either; 64 bytes an image."""
+    """Encodes in no time, as the fake engine renders; 64 bytes an image."""
 
     async def write(self, image: RawImage, fmt: OutputFormat, quality: int, facts: dict[str, str]) -> bytes:
         return bytes(image.width)
 
 
 class BrokenWriter(PillowImageWriter):
-    """Fails in a way that nobody foresaw."""
+    """Fails with an unexpected error."""
 
     async def write(self, image: RawImage, fmt: OutputFormat, quality: int, facts: dict[str, str]) -> bytes:
         raise ZeroDivisionError
@@ -105,7 +105,7 @@ def test_a_job_tells_its_whole_life() -> None:
     run(scenario)
 
 
-def test_what_is_wrong_with_a_request_is_said_before_it_becomes_a_job() -> None:
+def test_an_invalid_request_is_refused_before_it_becomes_a_job() -> None:
     async def scenario() -> None:
         bench = Bench(max_waiting=0)
         with pytest.raises(UnknownModel):
@@ -193,7 +193,7 @@ def test_a_cancelled_job_ends_before_its_next_step_and_says_so() -> None:
         assert job.steps_done < 20
         with pytest.raises(Cancelled):
             await waiting
-        await bench.jobs.cancel(job.id)  # now it is forgotten
+        await bench.jobs.cancel(job.id)  # removes it, because it has ended
         with pytest.raises(ExpiredJob):
             bench.jobs.get(job.id)
 
@@ -204,7 +204,7 @@ def test_a_cancelled_job_ends_before_its_next_step_and_says_so() -> None:
     ("policy", "kept"),
     [(JobPolicy(keep_s=10), 0), (JobPolicy(max_finished=2), 2), (JobPolicy(max_result_nbytes=0), 0), (JobPolicy(), 4)],
 )
-def test_finished_jobs_expire_and_are_told_from_those_that_never_were(policy: JobPolicy, kept: int) -> None:
+def test_finished_jobs_expire_and_differ_from_unknown_ones(policy: JobPolicy, kept: int) -> None:
     async def scenario() -> None:
         bench = Bench(policy)
         jobs = [await bench.jobs.post("a", BODY) for _ in range(4)]
@@ -222,7 +222,7 @@ def test_finished_jobs_expire_and_are_told_from_those_that_never_were(policy: Jo
     run(scenario)
 
 
-def test_previews_come_as_pictures_and_only_if_asked_for() -> None:
+def test_previews_come_as_images_and_only_if_requested() -> None:
     async def scenario(previews: bool) -> None:
         bench = Bench(writer=InstantWriter())
         job = await bench.jobs.post("a", GenerationParameters(prompt="x", num_inference_steps=20, previews=previews))
@@ -235,8 +235,8 @@ def test_previews_come_as_pictures_and_only_if_asked_for() -> None:
     run(lambda: scenario(True))
 
 
-def test_a_key_stands_for_new_work_as_soon_as_the_old_is_given_up() -> None:
-    """A client that timed out tries again at once, while the engine is still in the step that it gave up."""
+def test_a_key_starts_a_new_job_as_soon_as_the_old_one_is_being_cancelled() -> None:
+    """A client that timed out tries again at once, while the engine is still in a step of the cancelled job."""
 
     async def scenario(give_up: Callable[[Bench, TrackedJob, "asyncio.Task[Generated]"], Any]) -> None:
         bench = Bench()
@@ -262,7 +262,7 @@ def test_a_key_stands_for_new_work_as_soon_as_the_old_is_given_up() -> None:
 @given(st.lists(st.tuples(st.sampled_from(["join", "leave", "send", "step"]), st.integers(0, 9)), max_size=30))
 @example([("join", 0), ("step", 1), ("send", 0), ("leave", 0), ("step", 3)])
 @example([("join", 0), ("step", 1), ("leave", 0), ("join", 0), ("step", 3)])
-def test_whoever_stays_gets_an_image_whoever_else_leaves(actions: list[tuple[str, int]]) -> None:
+def test_a_waiter_that_stays_gets_an_image_even_if_others_leave(actions: list[tuple[str, int]]) -> None:
     async def scenario() -> None:
         bench, waiters, sent = Bench(writer=InstantWriter()), list[asyncio.Task[Generated]](), list[TrackedJob]()
         body = GenerationParameters(prompt="x", num_inference_steps=9, reproducible=True)
@@ -279,7 +279,7 @@ def test_whoever_stays_gets_an_image_whoever_else_leaves(actions: list[tuple[str
         outcomes = await asyncio.gather(*waiters, return_exceptions=True)
         stayed = [outcome for waiter, outcome in zip(waiters, outcomes, strict=True) if waiter not in left]
         assert all(isinstance(outcome, Generated) for outcome in stayed), outcomes
-        assert all([(await bench.jobs.result(job)).images for job in sent]), "what was sent goes on without waiters"
+        assert all([(await bench.jobs.result(job)).images for job in sent]), "detached jobs continue without waiters"
         await rounds()
         assert (bench.dispatcher.depth, bench.pool.stats().leases) == (0, 0)
         assert all(job.over and job.waiters == 0 for job in bench.jobs.all())
@@ -287,7 +287,7 @@ def test_whoever_stays_gets_an_image_whoever_else_leaves(actions: list[tuple[str
     run(scenario)
 
 
-def test_an_unforeseen_failure_is_told_as_such_and_keeps_its_cause_for_the_log() -> None:
+def test_an_unexpected_failure_becomes_an_internal_error_with_its_cause() -> None:
     async def scenario() -> None:
         bench = Bench(writer=BrokenWriter())
         job = await bench.jobs.post("a", BODY)
@@ -306,7 +306,7 @@ def kept_nbytes(bench: Bench) -> int:
     return sum(job.nbytes for job in bench.jobs._jobs.values())
 
 
-def test_images_leave_memory_though_nobody_asks() -> None:
+def test_images_are_freed_without_any_request() -> None:
     async def scenario() -> None:
         bench = Bench(JobPolicy(keep_s=0.05))
         bench.jobs._now = time.time  # its timers are the event loop's
@@ -319,7 +319,7 @@ def test_images_leave_memory_though_nobody_asks() -> None:
     run(scenario)
 
 
-def test_results_never_take_more_memory_than_they_may() -> None:
+def test_results_stay_within_their_memory_limit() -> None:
     async def scenario() -> None:
         bench = Bench(JobPolicy(max_result_nbytes=150), writer=InstantWriter())
         for _ in range(4):
@@ -331,7 +331,7 @@ def test_results_never_take_more_memory_than_they_may() -> None:
 
 
 class StartingEngine(FakeEngine):
-    """Takes as long to start as the test wants."""
+    """Starts when its gate is opened."""
 
     async def start(self) -> None:
         await self.gate.wait()
@@ -355,7 +355,7 @@ def tracked() -> TrackedJob:
     return TrackedJob(id="1", model=ModelName("a"), client="", created=0.0)
 
 
-def test_the_estimate_is_of_the_pace_so_far_and_runs_down_between_steps() -> None:
+def test_the_estimate_comes_from_the_steps_so_far_and_falls_between_steps() -> None:
     job = tracked()
     assert job.remaining_s(0) is None
     job.note(StepProgress(done=0, total=10), 100.0)
@@ -366,11 +366,11 @@ def test_the_estimate_is_of_the_pace_so_far_and_runs_down_between_steps() -> Non
     assert job.remaining_s(500) == 0
 
 
-def test_a_load_is_told_in_a_hundred_parts_at_most() -> None:
+def test_a_phase_of_a_load_gets_a_hundred_events_and_one_for_its_end() -> None:
     job = tracked()
     for phase in ("download", "read"):
         for done in range(10_001):
             job.note(LoadProgress(phase=phase, done_nbytes=done, total_nbytes=10_000), 0.0)
-    reported_position = [event.data for event in job.log.after(0)]
-    assert len(reported_position) == 202
-    assert reported_position[-1] == {"phase": "read", "done_nbytes": 10_000, "total_nbytes": 10_000}
+    reported = [event.data for event in job.log.after(0)]
+    assert len(reported) == 202
+    assert reported[-1] == {"phase": "read", "done_nbytes": 10_000, "total_nbytes": 10_000}
