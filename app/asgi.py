@@ -9,7 +9,7 @@ from .lifecycle import Services
 from .plugin import DiffusionConfig, DiffusionPlugin
 from .settings import Settings, load_settings
 from .web.documentation import documentation_assets, openapi_config
-from .web.http.problems import exception_handlers
+from .web.http.exception_handlers import exception_handlers
 from .web.middleware.access_log import AccessLog
 from .web.middleware.cors import cors_config
 from .web.middleware.metrics import RequestCounter

@@ -1,8 +1,6 @@
-"""The one composition root: settings in, services out."""
+"""The one composition root: builds all services from the settings. Wiring only; `lifecycle` starts and ends them."""
 
 from pathlib import Path
-
-import structlog
 
 from .domain.dispatch.dispatcher import Dispatcher
 from .domain.dispatch.fair_queue import AgingPolicy
@@ -28,7 +26,6 @@ from .infra.telemetry.pool_log import log_event
 from .lifecycle import Services
 from .settings import Settings
 
-_log = structlog.get_logger()
 _PACKAGE = Path(__file__).parent
 
 
@@ -39,7 +36,7 @@ def build(
     catalogue: Catalogue | None = None,
     inspector: Inspector | None = None,
 ) -> Services:
-    """Wire everything. Reads no file, imports no torch, opens no socket.
+    """Build the services of one lifespan. Reads no file, imports no torch, opens no socket.
 
     Args:
         settings: of all parts.
@@ -99,7 +96,7 @@ def _engine(settings: Settings, fetcher: HubFetcher) -> TorchEngine:
 
 
 def dispatch_policy(settings: Settings) -> DispatchPolicy:
-    """Read the rules of the queue from the settings, where 0 means no limit."""
+    """Build the rules of the queue from the settings, in which 0 means no limit."""
     limits, dispatch = settings.limits, settings.dispatch
     return DispatchPolicy(
         max_waiting=limits.max_waiting,
@@ -112,7 +109,7 @@ def dispatch_policy(settings: Settings) -> DispatchPolicy:
 
 
 def job_policy(settings: Settings) -> JobPolicy:
-    """Read how long finished jobs are kept; as many unfinished ones are allowed as can wait and run."""
+    """Build the rules of job retention from the settings; unfinished jobs are limited to those that can wait and run."""
     jobs = settings.jobs
     return JobPolicy(
         max_unfinished=settings.limits.max_waiting + settings.dispatch.max_rows,
@@ -123,21 +120,21 @@ def job_policy(settings: Settings) -> JobPolicy:
 
 
 def _all_of(*listeners: OnPoolEvent) -> OnPoolEvent:
-    def tell(event: PoolEvent) -> None:
+    def pass_on(event: PoolEvent) -> None:
         for listener in listeners:
             listener(event)
 
-    return tell
+    return pass_on
 
 
 def builtin_models() -> Path:
-    """Where the demo models are: inside an installed wheel, or in `models/` of a checkout."""
+    """Return the folder of the demo models: inside an installed wheel, or `models/` of a checkout."""
     installed = _PACKAGE / "builtin"
     return installed if installed.is_dir() else _PACKAGE.parent / "models"
 
 
 def _directories(settings: Settings) -> list[Path]:
-    """The user's folder first, so that its files win over built-in ones of the same name."""
+    """Return the user's folder first, so that its files win over built-in ones of the same name."""
     directories = [Path(settings.models.directory)] if settings.models.directory is not None else []
     builtin = builtin_models()
     if settings.models.builtin and not any(d.resolve() == builtin.resolve() for d in directories):

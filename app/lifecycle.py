@@ -1,8 +1,8 @@
-"""The life of the services: start in the background, watch, drain."""
+"""Life cycle of the services: start in the background, watch, drain."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,35 +44,34 @@ class Services:
     history: History = field(default_factory=History)
     stop_downloads: Callable[[], None] = lambda: None
     on_engine_started: Callable[[], None] = lambda: None
-    """Called once torch is imported."""
+    """Hook that is called once torch is imported."""
     _starting: str | None = _STARTING
     _failed: str | None = None
+    _entered: bool = False
     _ending: bool = False
 
     def not_ready_because(self) -> str | None:
-        """Reason for which a request would have to wait now; None once the engine runs and the default model is loaded."""
+        """Return why a request would have to wait now; None once the engine runs and the default model is loaded."""
         if self._ending:
             return _SHUTTING_DOWN
         return self._failed or self._starting or self.dispatcher.unresponsive_because
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Start in the background, so that health is answered at once; at the end, finish or stop what runs."""
-        tasks = [
-            self._supervised(self._start(), "start engine"),
-            self._supervised(self._log_models(), "log models"),
-            self._supervised(self._unload_idle(), "unload idle models"),
-            self._supervised(self._watch_device(), "watch the device"),
-        ]
-        try:
+        """Start in the background, so that health is answered at once; at the end, finish or stop what runs.
+
+        Raises:
+            RuntimeError: it was entered before.
+        """
+        if self._entered:
+            raise RuntimeError("These services have been used by a lifespan before. Build new ones for each lifespan.")
+        self._entered = True
+        async with AsyncExitStack() as ending:  # in reverse order, and each of them if one before it fails
+            ending.push_async_callback(self.engine.stop)
+            ending.push_async_callback(self.pool.close)
+            ending.push_async_callback(_cancel, self._background_tasks())
+            ending.push_async_callback(self.end)
             yield
-        finally:
-            await self.end()
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-            await self.pool.close()
-            await self.engine.stop()
 
     async def end(self) -> None:
         """Refuse new requests, end those that wait, give the running one its grace, then stop it. May be called twice."""
@@ -81,8 +80,16 @@ class Services:
         self.stop_downloads()
         await self.dispatcher.drain(self.settings.server.shutdown_grace_s)
 
+    def _background_tasks(self) -> "list[asyncio.Task[None]]":
+        return [
+            self._supervised(self._start(), "start engine"),
+            self._supervised(self._log_models(), "log models"),
+            self._supervised(self._unload_idle(), "unload idle models"),
+            self._supervised(self._watch_device(), "watch the device"),
+        ]
+
     def _supervised(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
-        """Run in the background; a failure is logged and ends readiness, so that it is noticed."""
+        """Run in the background; a failure is logged and ends readiness, so that a load balancer or a person notices it."""
         task = asyncio.create_task(work, name=name)
         task.add_done_callback(self._note_failure)
         return task
@@ -135,7 +142,7 @@ class Services:
                 _log.error("preload_failed", model=name, code=error.code, reason=error.message)
 
     async def _log_models(self) -> None:
-        """Say which models there are, once all their headers are read."""
+        """Log which models there are, once all their headers are read."""
         specs = await self.catalogue.refresh()
         default = self.settings.models.default
         _log.info("models", usable=[spec.name for spec in specs if spec.unusable is None])
@@ -146,14 +153,14 @@ class Services:
             _log.warning("default_model_unusable", model=default, hint="see models.default in the settings")
 
     async def _unload_idle(self) -> None:
-        """From time to time, free models that no request has used for `memory.idle_timeout_s` seconds."""
+        """Free, a few times in each period, models that no request has used for `memory.idle_timeout_s` seconds."""
         timeout_s = self.settings.memory.idle_timeout_s
         while timeout_s:
             await asyncio.sleep(min(timeout_s / 4, 30))
             await self.pool.unload_idle(timeout_s)
 
     async def _watch_device(self) -> None:
-        """From time to time, check that the device still finishes steps."""
+        """Check every few seconds that the device still finishes steps."""
         noticed = None
         while True:
             await asyncio.sleep(min(self.settings.dispatch.stuck_after_s / 4, 10))
@@ -161,6 +168,12 @@ class Services:
             if (reason := self.dispatcher.unresponsive_because) != noticed:
                 noticed = reason
                 _log.error("engine_stuck", reason=reason) if reason else _log.info("engine_recovered")
+
+
+async def _cancel(tasks: "list[asyncio.Task[None]]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
 
 
 def _budget(memory: MemorySettings, engine: Engine) -> Budget:
@@ -173,5 +186,5 @@ def _budget(memory: MemorySettings, engine: Engine) -> Budget:
 
 
 def _nbytes(setting: float, available_nbytes: int) -> int:
-    """A setting up to 1 is a fraction of what there is; a larger one counts bytes."""
+    """Return bytes for a setting, which up to 1 is a fraction of the available bytes, and above counts bytes."""
     return int(setting * available_nbytes) if setting <= 1 else int(setting)

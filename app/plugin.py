@@ -13,14 +13,16 @@ from litestar.plugins import InitPlugin
 from litestar.types import ASGIApp, ControllerRouterHandler, Guard
 
 from .bootstrap import build
+from .infra.telemetry.metrics import Metrics
 from .lifecycle import Services
 from .settings import Settings
 from .version import VERSION
-from .web.api.metrics import Metrics, MetricsController
+from .web.api.metrics import MetricsController
 from .web.api.service import ServiceFacts
+from .web.dialect import Dialect
 from .web.dialects import DIALECTS
 from .web.generation_service import GenerationService
-from .web.http.problems import exception_handlers
+from .web.http.exception_handlers import exception_handlers
 from .web.middleware.metrics import RequestCounter
 from .web.middleware.origin_check import OriginCheck
 from .web.middleware.origins import OriginRules
@@ -28,12 +30,12 @@ from .web.middleware.origins import OriginRules
 
 @dataclass(slots=True, kw_only=True)
 class DiffusionConfig:
-    """How image generation is put into an application."""
+    """Where and how an application mounts image generation."""
 
     path: str = "/"
-    """Where the routes are mounted, such as `/images`."""
+    """Path of the routes, such as `/images`."""
     settings: Settings = field(default_factory=Settings)
-    """Everything else; see `load_settings`."""
+    """Settings of everything else; see `load_settings`."""
     pool_key: str = "model_pool"
     """Name under which handlers of the application receive the `ModelPool`."""
     generator_key: str = "image_generator"
@@ -41,20 +43,21 @@ class DiffusionConfig:
     guards: Sequence[Guard] = ()
     """Guards of our routes."""
     origins: OriginRules | None = None
-    """Which web pages may use our routes; absent, the application decides, as it does about CORS."""
+    """Web pages that may use our routes; if absent, the application decides, as it does about CORS."""
     metrics: bool = True
     """Whether `metrics` is among our routes, for Prometheus."""
     include_in_schema: bool = True
     """Whether the routes appear in the application's OpenAPI document."""
+    dialects: Sequence[Dialect] = DIALECTS
+    """HTTP APIs that are mounted below `path`."""
     build: Callable[[Settings], Services] = build
-    """Makes the services; tests put fakes here."""
+    """Makes the services of one lifespan; called at each start, so that it must return new ones. For tests with fakes."""
 
 
 class DiffusionPlugin(InitPlugin):
-    """Adds the routes, the pool and its lifespan to an application, and touches nothing else of it.
+    """Adds the routes, two dependencies and a lifespan to an application, and changes nothing else of it.
 
-    Error handlers and dependencies of the routes stay on the plugin's own router; of the application's dependencies
-    only the two named in the config are added.
+    Error handlers and all other dependencies of the routes stay on the plugin's own router.
     """
 
     def __init__(self, config: DiffusionConfig | None = None) -> None:
@@ -63,7 +66,7 @@ class DiffusionPlugin(InitPlugin):
 
     @property
     def services(self) -> Services:
-        """The services of the lifespan that runs.
+        """Services of the lifespan that runs.
 
         Raises:
             RuntimeError: the application has not started, or has ended.
@@ -76,15 +79,15 @@ class DiffusionPlugin(InitPlugin):
         return self._services
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
-        """Plug in.
+        """Add routes, dependencies and lifespan to the application.
 
         Raises:
-            ImproperlyConfiguredException: the application uses one of our dependency keys already.
+            ImproperlyConfiguredException: the application already uses one of our dependency keys.
         """
         for key, provide in self._shared_dependencies().items():
             if key in app_config.dependencies:
                 raise ImproperlyConfiguredException(
-                    f"The application has a dependency named {key!r} already. Choose another name with "
+                    f"The application already has a dependency named {key!r}. Choose another name with "
                     "DiffusionConfig(pool_key=..., generator_key=...)."
                 )
             app_config.dependencies[key] = provide
@@ -99,6 +102,10 @@ class DiffusionPlugin(InitPlugin):
 
     @asynccontextmanager
     async def _lifespan(self, _app: Litestar) -> AsyncIterator[None]:
+        if self._services is not None:
+            raise RuntimeError(
+                "The lifespan of this plugin is running already. Give each application a DiffusionPlugin of its own."
+            )
         # Built here and not before, so that the same application can be started again.
         self._services = services = self.config.build(self.config.settings)
         try:
@@ -144,12 +151,12 @@ class DiffusionPlugin(InitPlugin):
                 route_handlers=dialect.route_handlers,
                 exception_handlers=dialect.exception_handlers(),
             )
-            for dialect in DIALECTS
+            for dialect in self.config.dialects
         ]
         return [*routers, MetricsController] if self.config.metrics else routers
 
     def _middleware(self) -> list[Callable[[ASGIApp], ASGIApp]]:
-        """Middleware as functions, because Litestar copies deeply what it is given here."""
+        """Return middleware as functions, because Litestar makes deep copies of other objects here."""
         origins = self.config.origins
 
         def counted(app: ASGIApp) -> ASGIApp:
@@ -161,11 +168,11 @@ class DiffusionPlugin(InitPlugin):
         return [counted, checked]
 
     def metrics(self) -> Metrics | None:
-        """The metrics of the lifespan that runs; None outside of one."""
+        """Return the metrics of the lifespan that runs; None outside of one."""
         return self._services.metrics if self._services is not None else None
 
     def _provide(self, part: Callable[[Services], Any]) -> Provide:
-        """Make a dependency that is a part of the services of the lifespan that runs."""
+        """Make a dependency that is looked up in the running lifespan's services at each request."""
 
         def provide() -> Any:
             return part(self.services)

@@ -94,3 +94,42 @@ def test_a_pinned_model_is_pinned_although_no_request_has_looked_for_it_yet() ->
             assert services.pool.status("demo").pinned
 
     asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_services_of_an_earlier_lifespan_are_refused() -> None:
+    used = fake_services(model("demo"))
+    app = Litestar(plugins=[DiffusionPlugin(DiffusionConfig(build=lambda _: used))])
+    with TestClient(app) as client:
+        assert client.post("/generate/demo", json=BODY).status_code == 200
+    with pytest.raises(ExceptionGroup) as caught, TestClient(app):
+        pass
+    assert caught.group_contains(RuntimeError, match="Build new ones")
+
+
+def test_every_part_is_ended_if_ending_one_before_it_fails() -> None:
+    async def main() -> None:
+        ended: list[str] = []
+
+        class Engine(FakeEngine):
+            async def stop(self) -> None:
+                ended.append("engine")
+
+        async def broken(*_: Any) -> None:
+            raise ZeroDivisionError
+
+        services = fake_services(model("demo"), engine=Engine())
+        services.dispatcher.drain = broken  # type: ignore[method-assign]
+        with pytest.raises(ZeroDivisionError):
+            async with services.running():
+                pass
+        assert ended == ["engine"]
+
+    asyncio.run(main())
+
+
+def test_one_plugin_in_two_running_applications_is_refused() -> None:
+    plugin = DiffusionPlugin(DiffusionConfig(build=lambda _: fake_services(model("demo"))))
+    one, other = Litestar(plugins=[plugin]), Litestar(plugins=[plugin])
+    with TestClient(one), pytest.raises(ExceptionGroup) as caught, TestClient(other):
+        pass
+    assert caught.group_contains(RuntimeError, match="of its own")

@@ -1,4 +1,4 @@
-"""A dialect: an HTTP API that clients of some server already speak, over the same `GenerationService`."""
+"""A dialect: an HTTP API that clients of another server already use, on top of the same `GenerationService`."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from litestar.types import ControllerRouterHandler, ExceptionHandlersMap
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """What the plugin mounts; `dialects.DIALECTS` lists them."""
+    """Routes of one HTTP API. The plugin mounts those of `dialects.DIALECTS`."""
 
     name: str
     path: str = "/"
-    """Below the path of the plugin."""
+    """Path below that of the plugin."""
     route_handlers: Sequence[ControllerRouterHandler]
-    """Handlers get a `GenerationService` as the dependency `generation`."""
+    """Handlers that receive a `GenerationService` as the dependency `generation`."""
     exception_handlers: Callable[[], ExceptionHandlersMap]
-    """Encoders of errors in the dialect's own shape."""
+    """Encoders of errors in the dialect's own shape; they win over the plugin's."""

@@ -1,6 +1,6 @@
-"""What every dialect does with a decoded request: who sent it, whether it is known already, whether its client is still there.
+"""Runs decoded requests for connections: identifies the client, joins repeated requests, stops work of clients that left.
 
-A dialect is a package with a router, wire types and an error encoder: it decodes a body, calls this service, encodes the result.
+Every dialect uses it: decode a body, call this service, encode the result.
 """
 
 import asyncio
@@ -17,12 +17,13 @@ from ..domain.jobs.job_store import JobStore
 from ..domain.jobs.tracked_job import TrackedJob
 from ..domain.requests.parameters import GenerationParameters
 from .http.clients import client_of
-from .middleware.access_log import note_generation, note_job, request_id_of
+from .http.problems import id_in
+from .log_facts import note_generation, note_job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationService:
-    """Runs requests for connections. All methods raise the errors of the domain; a dialect encodes them."""
+    """Runs requests for connections. All methods raise errors of the domain; a dialect encodes them."""
 
     generator: ImageGenerator
     jobs: JobStore
@@ -36,7 +37,7 @@ class GenerationService:
         *,
         idempotency_key: str | None = None,
     ) -> Generated:
-        """Make images and wait for them, but no longer than the client does.
+        """Make images and wait for them; stop if the client disconnects.
 
         Args:
             request: connection that waits.
@@ -46,7 +47,7 @@ class GenerationService:
         """
         client = client_of(request)
         if idempotency_key is None:
-            work = self.generator.generate(model, parameters, job_id=request_id_of(request), client=client)
+            work = self.generator.generate(model, parameters, job_id=id_in(request.scope), client=client)
         else:
             work = self.jobs.run(model, parameters, client=client, key=idempotency_key)
         generated = await _unless_gone(request, work)
@@ -61,7 +62,7 @@ class GenerationService:
         *,
         idempotency_key: str | None = None,
     ) -> TrackedJob:
-        """Send a job on its way, or join the one of the same client with the same key and parameters."""
+        """Queue a job and return it at once, or return the one of the same client with the same key and parameters."""
         job = await self.jobs.post(model, parameters, client=client_of(request), key=idempotency_key)
         note_job(request, job)
         return job
@@ -69,7 +70,7 @@ class GenerationService:
     async def dry_run(
         self, request: Request[Any, Any, Any], model: str, parameters: GenerationParameters
     ) -> DryRunResult:
-        """Tell what a request would do; nothing is loaded, queued or evicted."""
+        """Describe what a request would do; nothing is loaded, queued or evicted."""
         return await self.dry_runs.run(model, parameters, client_of(request))
 
 
@@ -89,5 +90,6 @@ async def _unless_gone(request: Request[Any, Any, Any], generating: Coroutine[An
 
 
 async def _disconnected(request: Request[Any, Any, Any]) -> None:
+    # Litestar does not cancel handlers of clients that left; once the body is read, the next message is the disconnect.
     while (await request.receive())["type"] != "http.disconnect":
         pass

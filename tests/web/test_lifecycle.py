@@ -3,7 +3,10 @@
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import httpx
 import pytest
@@ -73,6 +76,37 @@ def test_ctrl_c_ends_the_server_cleanly_with_requests_in_flight(start_server: St
     assert {answer.status_code for answer in problems} == {503}
     assert {answer.json()["code"] for answer in problems} == {"shutting_down"}
     assert "Traceback" not in server.log.read_text()
+
+
+@contextmanager
+def followed(server: Server, job: Any) -> Iterator[httpx.Response]:
+    """Open the stream of a job's events."""
+    with httpx.stream("GET", f"{server.url}{job['url']}/events", timeout=120) as stream:
+        yield stream
+
+
+def test_ctrl_c_ends_event_streams_and_waiting_jobs_too(start_server: StartServer) -> None:
+    server = start_server(LITESTAR_DIFFUSION__SERVER__SHUTDOWN_GRACE_S="0.5")
+    server.wait_until("/health/ready")
+    jobs = [server.client.post("/jobs/demo", json=long()).json() for _ in range(3)]
+    with ExitStack() as stack:
+        streams = [stack.enter_context(followed(server, job)) for job in jobs]
+        server.process.send_signal(signal.SIGINT)
+        events = ["".join(stream.iter_text()) for stream in streams]
+    assert server.process.wait(30) in (0, -signal.SIGINT, 130)
+    assert [text for text in events if "shutting_down" not in text] == []
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_under_plain_uvicorn_work_is_finished_before_the_server_ends(start_server: StartServer) -> None:
+    server = start_server("litestar_diffusion.asgi:create_app")
+    server.wait_until("/health/ready")
+    job = server.client.post("/jobs/demo", json=long(steps=10, n=1)).json()
+    with followed(server, job) as stream:
+        server.process.send_signal(signal.SIGTERM)
+        events = "".join(stream.iter_text())
+    assert server.process.wait(60) in (0, -signal.SIGTERM)
+    assert "event: done" in events
 
 
 def test_a_full_queue_says_when_to_come_back(start_server: StartServer) -> None:

@@ -1,7 +1,7 @@
 """The native API as a dialect."""
 
 from ..dialect import Dialect
-from ..http.problems import exception_handlers
+from ..http.exception_handlers import exception_handlers
 from .generate import generate
 from .jobs import JobsController, send_job
 from .models import ModelsController

@@ -29,11 +29,13 @@ from ..http.documented_errors import (
     WRONG_FIELDS,
     ModelNameInPath,
 )
+from ..http.media_types import IMAGES
+from ..http.timings import server_timing
 from .dry_run_view import DryRunView, dry_run_view
 from .generate_openapi import GenerateOperation
 from .job_views import JobView
 from .jobs import IdempotencyKey, Prefer, accepted, prefers_async
-from .views import MEDIA_TYPES, GenerateView, generate_view
+from .views import GenerateView, generate_view
 
 
 @post(
@@ -99,7 +101,7 @@ async def generate(
         return accepted(request, job, applied=True)
     generated = await generation.generate(request, model_name, parameters, idempotency_key=idempotency_key)
     if raw is not None:
-        return Response(generated.images[0].data, media_type=MEDIA_TYPES[raw], headers=_facts(generated))
+        return Response(generated.images[0].data, media_type=IMAGES[raw], headers=_facts(generated))
     return Response(generate_view(generated))
 
 
@@ -113,7 +115,7 @@ def _too_many_for_raw(parameters: GenerationParameters, raw: OutputFormat | None
 def _facts(generated: Generated) -> dict[str, str]:
     """The facts of the JSON answer as headers; text is percent-encoded, because headers hold Latin-1 alone."""
     view = generate_view(generated)
-    timings, parameters = view.timings, view.parameters
+    parameters = view.parameters
     warnings = {"x-warnings": _header_text(view.warnings)} if view.warnings else {}
     savings = {"x-memory-savings": ",".join(view.memory_savings)} if view.memory_savings else {}
     return {
@@ -127,10 +129,7 @@ def _facts(generated: Generated) -> dict[str, str]:
         "x-guidance-scale": f"{parameters.guidance_scale:g}",
         "x-width": str(parameters.width),
         "x-height": str(parameters.height),
-        "server-timing": ", ".join(
-            f"{name};dur={getattr(timings, f'{name}_ms')}"
-            for name in ("queue", "load", "encode", "denoise", "decode", "write", "total")
-        ),
+        "server-timing": server_timing(generated.timings),
     }
 
 

@@ -1,17 +1,16 @@
-"""How the OpenAPI document shows `POST /generate/{model_name}`: examples to paste, and images as answers."""
+"""Completes the OpenAPI document of `POST /generate/{model_name}`: examples to paste, and images as answers."""
 
 from dataclasses import dataclass
 
 from litestar.openapi.spec import Example, OpenAPIMediaType, OpenAPIResponse, Operation, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 
-from .views import MEDIA_TYPES
+from ..http.media_types import IMAGES, JSON
 
-_JSON = "application/json"
 _EXAMPLES = {
     "picture": Example(summary="A picture", value={"prompt": "a red circle on a blue background", "seed": 7}),
     "everything": Example(
-        summary="Everything said",
+        summary="Every common parameter",
         value={
             "prompt": "a yellow star on a purple background",
             "negative_prompt": "red",
@@ -36,21 +35,21 @@ class JobOperation(Operation):
     def __post_init__(self) -> None:
         """Complete the operation."""
         assert isinstance(self.request_body, RequestBody)
-        self.request_body.content[_JSON].examples = dict(_EXAMPLES)
+        self.request_body.content[JSON].examples = dict(_EXAMPLES)
 
 
 @dataclass
 class GenerateOperation(Operation):
-    """Adds what Litestar cannot say: named examples of the body, and several media types of one answer."""
+    """Adds what Litestar cannot express: named examples of the body, and several media types of one answer."""
 
     def __post_init__(self) -> None:
         """Complete the operation."""
         assert isinstance(self.request_body, RequestBody)
-        self.request_body.content[_JSON].examples = dict(_EXAMPLES)
+        self.request_body.content[JSON].examples = dict(_EXAMPLES)
         answer = (self.responses or {})["200"]
         assert isinstance(answer, OpenAPIResponse)
         assert answer.content is not None
-        for media_type in MEDIA_TYPES.values():
+        for media_type in IMAGES.values():
             answer.content[media_type] = OpenAPIMediaType(
                 schema=Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
             )

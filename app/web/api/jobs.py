@@ -35,7 +35,7 @@ from ..http.documented_errors import (
     ModelNameInPath,
 )
 from ..http.problems import problem_of
-from ..middleware.access_log import note_job
+from ..log_facts import note_job
 from .generate_openapi import JobOperation
 from .job_views import JobResultView, JobView, job_result_view, job_url, job_view
 

@@ -8,20 +8,16 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import SkipValidation
 
 
-class Metrics(Protocol):
-    """What counts, and shows its counts."""
-
-    def on_request(self, *, route: str, method: str, status: int, code: str | None) -> None:
-        """Count an answered request; returns at once."""
-        ...
+class MetricsSource(Protocol):
+    """Counters that can be read."""
 
     def expose(self, accept: str | None) -> tuple[bytes, str]:
-        """Everything in the format that an Accept header prefers, and the media type of that."""
+        """Return all counters in the format that an Accept header prefers, and its media type."""
         ...
 
 
 class MetricsController(Controller):
-    """For Prometheus."""
+    """Metrics for Prometheus."""
 
     path = "/metrics"
     tags = ("service",)
@@ -35,14 +31,14 @@ class MetricsController(Controller):
             200: ResponseSpec(
                 str,
                 media_type="text/plain",
-                description="The text format of Prometheus; OpenMetrics where the Accept header prefers it.",
+                description="The text format of Prometheus; OpenMetrics if the Accept header prefers it.",
                 generate_examples=False,
             )
         },
     )
     def metrics(
-        self, request: Request[Any, Any, Any], metrics_source: NamedDependency[SkipValidation[Metrics]]
+        self, request: Request[Any, Any, Any], metrics_source: NamedDependency[SkipValidation[MetricsSource]]
     ) -> Response[bytes]:
-        """Requests, errors, leases, loads, evictions, bytes and seconds, for Prometheus to scrape."""
+        """Read counters of requests, errors, leases, loads, evictions, bytes and seconds, for Prometheus."""
         body, media_type = metrics_source.expose(request.headers.get("accept"))
         return Response(body, media_type=media_type)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from ...domain.generator import Generated, Timings
+from ...domain.generator import Generated
 from ...domain.memory.snapshot import ModelStatus
 from ...domain.models.components import LoadProgress
 from ...domain.models.spec import (
@@ -19,10 +19,9 @@ from ...domain.models.spec import (
     ModelTraits,
     Residency,
 )
-from ...domain.requests.parameters import OutputFormat
 from ...domain.requests.resolved_parameters import ResolvedParameters, resolved_parameters
-
-MEDIA_TYPES: dict[OutputFormat, str] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
+from ..http.media_types import IMAGES
+from ..http.timings import milliseconds
 
 
 class ImageView(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,7 +130,7 @@ class HealthView(msgspec.Struct, frozen=True, kw_only=True):
 
 def generate_view(generated: Generated) -> GenerateView:
     """A finished request for the wire."""
-    media_type = MEDIA_TYPES[generated.request.output_format]
+    media_type = IMAGES[generated.request.output_format]
     return GenerateView(
         id=generated.id,
         model=generated.request.model,
@@ -140,7 +139,7 @@ def generate_view(generated: Generated) -> GenerateView:
             for image in generated.images
         ],
         parameters=resolved_parameters(generated.request),
-        timings=timings_view(generated.timings),
+        timings=TimingsView(**milliseconds(generated.timings)),
         residency=HEAT[generated.found],
         memory_savings=list(generated.savings),
         warnings=list(generated.warnings),
@@ -152,19 +151,6 @@ def progress_view(loading: LoadProgress | None) -> ProgressView | None:
     if loading is None:
         return None
     return ProgressView(phase=loading.phase, done_nbytes=loading.done_nbytes, total_nbytes=loading.total_nbytes)
-
-
-def timings_view(timings: Timings) -> TimingsView:
-    """Seconds to milliseconds, to a hundredth."""
-    return TimingsView(
-        queue_ms=_ms(timings.queue_s),
-        load_ms=_ms(timings.load_s),
-        encode_ms=_ms(timings.encode_s),
-        denoise_ms=_ms(timings.denoise_s),
-        decode_ms=_ms(timings.decode_s),
-        write_ms=_ms(timings.write_s),
-        total_ms=_ms(timings.total_s),
-    )
 
 
 def model_view(spec: ModelSpec, status: ModelStatus) -> ModelView:
@@ -193,7 +179,3 @@ def model_view(spec: ModelSpec, status: ModelStatus) -> ModelView:
         loading=progress_view(status.loading),
         idle_s=round(status.last_used_s_ago, 1) if status.last_used_s_ago is not None else None,
     )
-
-
-def _ms(seconds: float) -> float:
-    return round(max(seconds, 0.0) * 1000, 2)

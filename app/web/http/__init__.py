@@ -1,1 +1,1 @@
-"""What every route needs of HTTP: bodies, Accept headers, clients, problem documents."""
+"""HTTP for every route: bodies, Accept headers, clients, media types, problem documents."""

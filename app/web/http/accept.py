@@ -1,28 +1,24 @@
-"""Reads the Accept header."""
+"""Chooses between JSON and image files by the Accept header."""
 
 from ...domain.requests.parameters import OutputFormat
+from .media_types import IMAGES, JSON
 
-_IMAGES: dict[str, OutputFormat] = {
-    "image/png": "png",
-    "image/jpeg": "jpeg",
-    "image/jpg": "jpeg",
-    "image/webp": "webp",
-}
+_FORMATS: dict[str, OutputFormat] = {"image/jpg": "jpeg", **{media_type: name for name, media_type in IMAGES.items()}}
 
 
 def wanted_image(accept: str | None, preferred: OutputFormat) -> OutputFormat | None:
-    """The image format that a client wants as the body itself; None where it wants, or takes, JSON.
+    """Return the image format that a client wants as the body itself; None if it wants or takes JSON.
 
     `image/*` means the format that the body asks for. Quality values decide between JSON and images; ties go to the
     one named first.
     """
     for media_type in _by_preference(accept or "*/*"):
-        if media_type in ("application/json", "application/*", "*/*"):
+        if media_type in (JSON, "application/*", "*/*"):
             return None
         if media_type == "image/*":
             return preferred
-        if media_type in _IMAGES:
-            return _IMAGES[media_type]
+        if media_type in _FORMATS:
+            return _FORMATS[media_type]
     return None
 
 

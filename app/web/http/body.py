@@ -1,19 +1,19 @@
-"""The JSON body of a request: msgspec decodes it; every wrong field is reported at once."""
+"""Decodes JSON bodies with msgspec; reports every wrong field at once."""
 
 from typing import Any, TypeVar
 
 import msgspec
 from litestar.dto import DTOConfig
 from litestar.dto.msgspec_dto import MsgspecDTO
-from litestar.exceptions import HTTPException
 from litestar.openapi.spec import Reference, Schema
 from litestar.typing import FieldDefinition
 
 from ...domain.errors import FieldError, InvalidRequest
 from ...domain.validation import convert_all
+from .media_types import FORM, JSON
+from .refusals import not_json
 
-_READ_AS_JSON = frozenset({"", "application/json", "application/x-www-form-urlencoded"})
-"""Media types that are read as JSON; `curl -d` calls every body a form."""
+_READ_AS_JSON = frozenset({"", JSON, FORM})  # `curl -d` calls every body a form
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -29,14 +29,14 @@ class JSONBodyDTO(MsgspecDTO[T]):
         """Decode a body.
 
         Raises:
-            HTTPException: 415, it claims to be something else than JSON.
+            HTTPException: 415, it claims to be of another media type than JSON.
             InvalidRequest: it is no JSON object, or fields of it are wrong.
         """
         self._check_media_type()
         try:
             return msgspec.json.decode(value, type=self.model_type)
         except _UNREADABLE:
-            pass  # the slow way finds everything that is wrong
+            pass  # convert_all is slower, but finds every wrong field
         body, errors = convert_all(_parsed(value), self.model_type)
         if body is None:
             raise InvalidRequest(errors)
@@ -45,10 +45,7 @@ class JSONBodyDTO(MsgspecDTO[T]):
     def _check_media_type(self) -> None:
         sent = self.asgi_connection.headers.get("content-type", "").split(";")[0].strip().lower()
         if sent not in _READ_AS_JSON and not sent.endswith("+json"):
-            raise HTTPException(
-                detail=f"The body is of type {sent!r}. Send JSON, with the header content-type: application/json.",
-                status_code=415,
-            )
+            raise not_json(sent)
 
     @classmethod
     def create_openapi_schema(

@@ -1,4 +1,4 @@
-"""Who sends a request, as far as fairness between clients goes."""
+"""Identifies the client of a request, for fairness between clients."""
 
 import hashlib
 from typing import Any
@@ -7,11 +7,9 @@ from litestar import Request
 
 
 def client_of(request: Request[Any, Any, Any]) -> str:
-    """The API key that it carries, hashed, otherwise its address.
-
-    `Authorization` and `X-API-Key` are not checked here: an application that embeds this may, and whoever makes keys up
-    only gets shares of the device that others could make up too; `limits.max_waiting` bounds them all.
-    """
+    """Return the hash of the API key that a request carries, otherwise its address."""
+    # The key is not checked here: an application that embeds the plugin may check it. A client that invents keys gets
+    # shares of the device that other clients could invent too; limits.max_waiting bounds all of them together.
     key = request.headers.get("authorization") or request.headers.get("x-api-key")
     if key:
         return hashlib.blake2b(key.encode(), digest_size=8).hexdigest()

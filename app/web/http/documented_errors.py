@@ -1,6 +1,9 @@
-"""Error responses as the OpenAPI document shows them, each with an example, and the parameter that several routes share."""
+"""Error responses as the OpenAPI document shows them, and the parameter that several routes share.
 
-from typing import Annotated, Any
+Each example is made from the error itself, so that its text is what a client gets.
+"""
+
+from typing import Annotated
 
 import msgspec
 from litestar.openapi.datastructures import ResponseSpec
@@ -9,7 +12,9 @@ from litestar.params import PathParameter
 
 from ...domain import errors
 from ...domain.errors import DiffusionError, FieldError
-from .problems import MEDIA_TYPE, STATUS, Problem
+from .media_types import PROBLEM
+from .problems import Problem, problem_of
+from .refusals import body_too_large, cross_origin, not_json, refusal
 
 ModelNameInPath = Annotated[
     str,
@@ -19,110 +24,62 @@ ModelNameInPath = Annotated[
 ]
 
 
-def problem(description: str, kind: type[DiffusionError], detail: str, **facts: Any) -> ResponseSpec:
-    """A documented error response.
+def documented(description: str, example: DiffusionError | Problem) -> ResponseSpec:
+    """Document an error response.
 
     Args:
-        description: when it happens.
-        kind: the error of the example.
-        detail: its message.
-        facts: further fields of the example.
+        description: condition under which a client gets it.
+        example: error, or problem document, to show.
     """
-    return _documented(
-        description, Problem(title=kind.title, status=STATUS[kind], code=kind.code, detail=detail, **facts)
-    )
+    problem = problem_of(example) if isinstance(example, DiffusionError) else example
+    shown = Example(summary=problem.code, value=msgspec.to_builtins(problem))
+    return ResponseSpec(Problem, media_type=PROBLEM, description=description, generate_examples=False, examples=[shown])
 
 
-def _documented(description: str, example: Problem) -> ResponseSpec:
-    shown = Example(summary=example.code, value=msgspec.to_builtins(example))
-    return ResponseSpec(
-        Problem, media_type=MEDIA_TYPE, description=description, generate_examples=False, examples=[shown]
-    )
-
-
-WRONG_FIELDS = problem(
-    "Something in the request is wrong; `errors` names every offending field.",
-    errors.InvalidRequest,
-    "n: must be at most 8, got 99",
-    errors=[FieldError(field="n", message="must be at most 8, got 99")],
+WRONG_FIELDS = documented(
+    "The request is wrong; `errors` names every offending field or parameter.",
+    errors.InvalidRequest([FieldError(field="n", message="must be at most 8, got 99")]),
 )
-UNKNOWN = problem(
-    "No model has this name; `available` lists those that exist.",
-    errors.UnknownModel,
-    "There is no model named 'dmeo'. Available: demo.",
-    available=["demo"],
+UNKNOWN = documented(
+    "No model has this name; `available` lists those that exist.", errors.UnknownModel("dmeo", ["demo"])
 )
-IN_USE = problem(
+IN_USE = documented(
     "Requests use the model, and `wait` is false.",
-    errors.ModelInUse,
-    "Model 'demo' is in use by 1 requests. Try again later, or wait for them.",
+    errors.ModelInUse("Model 'demo' is in use by 1 requests. Try again later, or wait for them."),
 )
-UNUSABLE = problem(
+UNUSABLE = documented(
     "The model is listed, but its files cannot be used; `detail` says why.",
-    errors.UnusableModel,
-    "Model 'old' cannot be used: it is a pickle.",
+    errors.UnusableModel("old", "it is a pickle."),
 )
-FAILED = problem(
-    "The model could not be loaded, or the image not be made.",
-    errors.GenerationFailed,
-    "The image could not be made (RuntimeError). The server's log has the details.",
+FAILED = documented(
+    "Loading the model or making the image failed.",
+    errors.GenerationFailed("The image could not be made (RuntimeError). The server's log has the details."),
 )
-NOT_DOWNLOADED = problem(
+NOT_DOWNLOADED = documented(
     "The Hugging Face Hub did not deliver the model; `detail` says what to do.",
-    errors.DownloadFailed,
-    "someone/sdxl is gated. Accept its terms on its page of the Hub, and set HF_TOKEN to a token of that account.",
+    errors.DownloadFailed(
+        "someone/model is gated. Accept its terms on its page of the Hub, and set HF_TOKEN to a token of that account."
+    ),
 )
-BUSY = problem(
-    "Too many requests wait, memory does not suffice, or the server is going down.",
-    errors.QueueFull,
-    "The server has 64 waiting requests, its limit (limits.max_waiting). Try again in about 90 seconds.",
+BUSY = documented(
+    "The queue is full, memory does not suffice, or the server is shutting down.",
+    errors.QueueFull(64, retry_after_s=90),
 )
-TOO_MANY = problem(
-    "This client has as many requests waiting as it may.",
-    errors.TooManyRequests,
-    "You have 4 waiting requests, the limit per client (limits.max_waiting_per_client). Try again in about 20 seconds.",
+TOO_MANY = documented(
+    "The client has as many waiting requests as `limits.max_waiting_per_client` allows.",
+    errors.TooManyRequests(4, retry_after_s=20),
 )
-CONFLICT = problem(
-    "The `Idempotency-Key` came with another model or body before.",
-    errors.IdempotencyConflict,
-    "The Idempotency-Key 'abc' was sent before with another model or body. Use a new key for a new request.",
+CONFLICT = documented(
+    "The `Idempotency-Key` came with another model or body before.", errors.IdempotencyConflict("abc")
 )
-UNKNOWN_JOB = problem(
-    "No job has this id.",
-    errors.UnknownJob,
-    "There is no job 'x', and there has been none since the server started. GET /jobs lists all jobs.",
-)
-EXPIRED = problem(
-    "There was such a job; it ended too long ago, or was removed.",
-    errors.ExpiredJob,
-    "The job 'x' was removed: finished jobs are kept for a limited time (jobs.keep_s, jobs.max_finished, "
-    "jobs.max_result_bytes). Send the request again.",
-)
-FOREIGN = _documented(
+UNKNOWN_JOB = documented("No job has this id.", errors.UnknownJob("x"))
+EXPIRED = documented("The job ended too long ago, or was removed.", errors.ExpiredJob("x"))
+FOREIGN = documented(
     "A web page of another origin sent this, and the server's settings do not list that origin.",
-    Problem(
-        title="A page of another origin may not do this",
-        status=403,
-        code="cross_origin",
-        detail='A web page at "https://app.example.org" sent this request. If it may, add "https://app.example.org" to '
-        "allowed_origins under [server] in the server's settings.",
-    ),
+    cross_origin("https://app.example.org"),
 )
-TOO_LARGE = _documented(
-    "The body is too large.",
-    Problem(
-        title="The request is too large",
-        status=413,
-        code="body_too_large",
-        detail="The request body is larger than limits.max_body_bytes in the server's settings.",
-    ),
-)
-NOT_JSON = _documented(
-    "The body claims to be something else than JSON.",
-    Problem(
-        title="This media type is not understood",
-        status=415,
-        code="unsupported_media_type",
-        detail="The body is of type 'application/xml'. Send JSON, with the header content-type: application/json.",
-    ),
+TOO_LARGE = documented("The body is larger than `limits.max_body_bytes`.", body_too_large())
+_not_json = not_json("application/xml")
+NOT_JSON = documented(
+    "The body claims to be of another media type than JSON.", refusal(_not_json.status_code, _not_json.detail)
 )

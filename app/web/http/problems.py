@@ -1,21 +1,15 @@
-"""Errors as RFC 9457 problem documents. The one table that maps the domain's errors to HTTP statuses is here."""
+"""Errors as RFC 9457 problem documents. Has the one table that maps the domain's errors to HTTP statuses."""
 
 from typing import Annotated, Any
 
 import msgspec
-import structlog
 from litestar import Request, Response
-from litestar.exceptions import HTTPException, ValidationException
-from litestar.types import ExceptionHandlersMap, Scope, Send
+from litestar.types import Scope, Send
 from msgspec import Meta
 
 from ...domain import errors
 from ...domain.errors import DiffusionError, FieldError
-
-_log = structlog.get_logger()
-
-MEDIA_TYPE = "application/problem+json"
-_CODE = "problem_code"
+from .media_types import PROBLEM
 
 STATUS: dict[type[DiffusionError], int] = {
     errors.InvalidRequest: 400,
@@ -40,14 +34,9 @@ STATUS: dict[type[DiffusionError], int] = {
     errors.InvalidSettings: 500,
 }
 
-_HTTP_CODES = {
-    400: "invalid_request",
-    404: "not_found",
-    405: "method_not_allowed",
-    413: "body_too_large",
-    415: "unsupported_media_type",
-    406: "not_acceptable",
-}
+_MAX_DETAIL_CHARS = 4000
+"""Keeps an answer short if there are thousands of names or long paths in an error; `errors` has at most 20 fields."""
+_CODE = "problem_code"
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"type_": "type"}):
@@ -58,86 +47,79 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ren
     status: int
     code: Annotated[str, Meta(description="Stable; for programs.", examples=["invalid_request"])]
     detail: Annotated[str, Meta(description="For people: what was wrong, and what to do next.")]
-    instance: Annotated[str, Meta(description="The id of the request, as in the log and in `x-request-id`.")] | None = (
+    instance: Annotated[str, Meta(description="Id of the request, as in the log and in `x-request-id`.")] | None = None
+    errors: Annotated[list[FieldError], Meta(description="Every offending field; after 20, their number.")] | None = (
         None
     )
-    errors: Annotated[list[FieldError], Meta(description="Every offending field.")] | None = None
     available: (
-        Annotated[list[str], Meta(description="The names that exist, where an unknown one was asked for.")] | None
+        Annotated[list[str], Meta(description="Names that exist, if the one in the request does not.")] | None
     ) = None
     needed_nbytes: int | None = None
     """Bytes that the request needs, the model's weights included."""
     available_nbytes: int | None = None
-    """Bytes that there are for it."""
+    """Bytes that the memory budget has for it."""
     largest_width: int | None = None
-    """The largest size of the same shape that would fit, in pixels."""
+    """Width of the largest image of the same shape that would fit, in pixels."""
     largest_height: int | None = None
+    """Height of the largest image of the same shape that would fit, in pixels."""
     memory_savings: list[str] | None = None
-    """What was tried to save memory, in vain."""
+    """Savings of memory that were tried and did not suffice."""
+
+
+def problem_of(error: DiffusionError, instance: str | None = None) -> Problem:
+    """Describe an error of the domain as a problem document.
+
+    Args:
+        error: what went wrong.
+        instance: id of the request that failed.
+    """
+    return Problem(
+        title=error.title,
+        status=STATUS.get(type(error), 500),
+        code=error.code,
+        detail=error.message[:_MAX_DETAIL_CHARS],
+        instance=instance,
+        **_facts(error),
+    )
 
 
 def problem_response(
     request: Request[Any, Any, Any], problem: Problem, headers: dict[str, str] | None = None
 ) -> Response[Problem]:
-    """The response that carries a problem document; its code is noted for the log and the metrics."""
+    """Make the response that carries a problem document; its code is noted for the log and the metrics."""
     _note(request.scope, problem)
-    return Response(problem, status_code=problem.status, media_type=MEDIA_TYPE, headers=headers)
+    return Response(problem, status_code=problem.status, media_type=PROBLEM, headers=headers)
 
 
 async def send_problem(problem: Problem, scope: Scope, send: Send) -> None:
     """Answer with a problem document from outside Litestar's routes; adds the id of the request."""
     _note(scope, problem)
-    body = msgspec.json.encode(msgspec.structs.replace(problem, instance=_id_in(scope)))
-    headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
+    body = msgspec.json.encode(msgspec.structs.replace(problem, instance=id_in(scope)))
+    headers = [(b"content-type", PROBLEM.encode()), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": problem.status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def code_in(scope: Any) -> str | None:
-    """The code of the problem document that a request ended in; None where it did not."""
+    """Return the code of the problem document that a request ended in; None if it ended well."""
     return scope.get("state", {}).get(_CODE)
 
 
-def exception_handlers() -> ExceptionHandlersMap:
-    """Handlers for our router, or for the whole of the standalone application."""
-    return {DiffusionError: _on_diffusion_error, HTTPException: _on_http_error, Exception: _on_unexpected}
+def id_in(scope: Any) -> str | None:
+    """Return the id of a request; None inside an application that does not use our access log."""
+    return scope.get("state", {}).get("request_id")
 
 
-def _on_diffusion_error(request: Request[Any, Any, Any], error: DiffusionError) -> Response[Problem]:
-    problem = problem_of(error, _request_id(request))
-    if problem.status == 500:
-        _log.error("request_failed", code=error.code, exc_info=error)
-    headers: dict[str, str] = {}
-    if isinstance(error, (errors.QueueFull, errors.TooManyRequests, errors.WaitedTooLong)):
-        headers["retry-after"] = str(error.retry_after_s)
-    return problem_response(request, problem, headers)
-
-
-def problem_of(error: DiffusionError, instance: str | None = None) -> Problem:
-    """An error of the domain as a problem document.
-
-    Args:
-        error: what went wrong.
-        instance: the id of the request in which it did.
-    """
-    facts: dict[str, Any] = {}
+def _facts(error: DiffusionError) -> dict[str, Any]:
     match error:
         case errors.InvalidRequest():
-            facts["errors"] = list(error.errors)
+            return {"errors": list(error.errors)}
         case errors.UnknownModel():
-            facts["available"] = list(error.available)
+            return {"available": list(error.available)}
         case errors.InsufficientMemory():
-            facts |= _memory_facts(error)
+            return _memory_facts(error)
         case _:
-            pass
-    return Problem(
-        title=error.title,
-        status=STATUS.get(type(error), 500),
-        code=error.code,
-        detail=error.message,
-        instance=instance,
-        **facts,
-    )
+            return {}
 
 
 def _memory_facts(error: errors.InsufficientMemory) -> dict[str, Any]:
@@ -151,78 +133,5 @@ def _memory_facts(error: errors.InsufficientMemory) -> dict[str, Any]:
     }
 
 
-def _on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
-    status = error.status_code
-    if status >= 500:
-        return _on_unexpected(request, error)
-    fields = _fields(error) if isinstance(error, ValidationException) else None
-    problem = Problem(
-        title=_title(status),
-        status=status,
-        code=_HTTP_CODES.get(status, f"http_{status}"),
-        detail=_detail(request, error),
-        instance=_request_id(request),
-        errors=fields,
-    )
-    return problem_response(request, problem, dict(error.headers or {}))
-
-
-def _on_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
-    """A defect of ours: the log gets the stack, the client nothing of it."""
-    _log.error("unexpected_error", method=request.method, path=request.url.path, exc_info=error)
-    problem = Problem(
-        title="Internal error",
-        status=500,
-        code="internal_error",
-        detail="An unexpected error ended the request. The server's log has the details under its id.",
-        instance=_request_id(request),
-    )
-    return problem_response(request, problem)
-
-
-def _detail(request: Request[Any, Any, Any], error: HTTPException) -> str:
-    path = request.url.path
-    match error.status_code:
-        case 404:
-            return f"There is nothing at {path}. The documentation of what there is stands at /schema."
-        case 405:
-            allowed = (error.headers or {}).get("allow", "another method")
-            return f"{request.method} is not possible at {path}; use {allowed}."
-        case 413:
-            return "The request body is larger than limits.max_body_bytes in the server's settings."
-        case _:
-            return error.detail
-
-
-def _title(status: int) -> str:
-    titles = {
-        400: "The request is not valid",
-        404: "There is no such page",
-        405: "This method is not possible here",
-        406: "No acceptable format",
-        413: "The request is too large",
-        415: "This media type is not understood",
-    }
-    return titles.get(status, "The request failed")
-
-
-def _fields(error: ValidationException) -> list[FieldError] | None:
-    if not isinstance(error.extra, list):
-        return None
-    return [
-        FieldError(field=str(entry.get("key", "request")), message=str(entry.get("message", "")))
-        for entry in error.extra
-        if isinstance(entry, dict)
-    ]
-
-
-def _request_id(request: Request[Any, Any, Any]) -> str | None:
-    return _id_in(request.scope)
-
-
 def _note(scope: Any, problem: Problem) -> None:
     scope.setdefault("state", {})[_CODE] = problem.code
-
-
-def _id_in(scope: Any) -> str | None:
-    return scope.get("state", {}).get("request_id")

@@ -1,17 +1,15 @@
-"""One structured line a request, with an id that is taken over from the client or made."""
+"""Logs one structured line for each request, with an id that the client sent or that is made here."""
 
 import re
 import time
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
+from litestar import Request
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from ...domain.generator import Generated
-from ...domain.jobs.tracked_job import TrackedJob
-from ...domain.models.spec import HEAT
-from ..api.views import timings_view
 from ..http.problems import code_in
 
 _log = structlog.get_logger()
@@ -19,14 +17,14 @@ _HEADER = b"x-request-id"
 _ACCEPTABLE_ID = re.compile(r"^[A-Za-z0-9._:-]{1,128}$")
 _FACTS = "generation_facts"
 _POLLED = re.compile(r"/(health/[a-z]+|metrics)$")
-"""What machines ask for every few seconds."""
+"""Paths that monitors request every few seconds; logged at level debug."""
 
 
 class AccessLog:
     """Gives every request an id, echoes it, and logs one line when the response is done.
 
     It wraps the whole application, because Litestar's own middleware does not see requests that match no route.
-    Prompts are logged only if `log_prompts` says so; images and headers never.
+    Prompts are logged only if `log_prompts` is true; images and headers never.
     """
 
     def __init__(self, app: ASGIApp, *, log_prompts: bool = False) -> None:
@@ -75,37 +73,9 @@ class AccessLog:
         )
 
 
-def request_id_of(request: Any) -> str | None:
-    """The id of a request; None where nobody logs access (a plugin inside another application)."""
-    return _state(request.scope).get("request_id")
-
-
-def note_generation(request: Any, generated: Generated) -> None:
-    """Add what a generation found and took to the request's line."""
-    asked, timings = generated.request, timings_view(generated.timings)
-    _state(request.scope)[_FACTS] = {
-        "model": asked.model,
-        "residency": HEAT[generated.found],
-        "seed": asked.seeds[0],
-        "n": len(asked.seeds),
-        "size": f"{asked.width}x{asked.height}",
-        "steps": asked.num_inference_steps,
-        "sampler": str(asked.sampler),
-        "queue_ms": timings.queue_ms,
-        "load_ms": timings.load_ms,
-        "encode_ms": timings.encode_ms,
-        "denoise_ms": timings.denoise_ms,
-        "decode_ms": timings.decode_ms,
-        "write_ms": timings.write_ms,
-        "memory_savings": list(generated.savings),
-        "warnings": len(generated.warnings),
-        "prompt": asked.prompt,
-    }
-
-
-def note_job(request: Any, job: TrackedJob) -> None:
-    """Add to the request's line which job it is about."""
-    _state(request.scope)[_FACTS] = {"model": job.model, "job": job.id}
+def note_facts(request: Request[Any, Any, Any], facts: Mapping[str, Any]) -> None:
+    """Add facts to the line of a request; a fact named `prompt` is logged only if the settings allow it."""
+    _state(request.scope)[_FACTS] = facts
 
 
 def _state(scope: Any) -> dict[str, Any]:
@@ -113,7 +83,7 @@ def _state(scope: Any) -> dict[str, Any]:
 
 
 def _taken_over(scope: Scope) -> str | None:
-    """The client's own id, if it is short and plain enough to stand in a log."""
+    """Return the id that the client sent, if it is short and plain enough for a log."""
     for name, value in scope["headers"]:
         if name == _HEADER:
             text = value.decode("latin-1")

@@ -1,25 +1,31 @@
 """Counts requests and their duration for the metrics."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..api.metrics import Metrics
 from ..http.problems import code_in
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-
-
 _COUNTED = "request_is_counted"
 
 
-class RequestCounter:
-    """Tells of every finished request, once, in however many layers it stands.
+class RequestMetrics(Protocol):
+    """Counters of requests."""
 
-    The standalone application has it around everything, an application that embeds the plugin around our routes alone.
+    def on_request(self, *, route: str, method: str, status: int, code: str | None) -> None:
+        """Count an answered request; returns at once."""
+        ...
+
+
+class RequestCounter:
+    """Counts every finished request once, even if several of these wrap each other.
+
+    The standalone application wraps everything in one; the plugin wraps its own routes, for applications that embed it.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Callable[[], Metrics | None]) -> None:
+    def __init__(self, app: ASGIApp, metrics: Callable[[], RequestMetrics | None]) -> None:
         """Wrap an application; `metrics` are looked up at each request, because they live as long as a lifespan."""
         self._app = app
         self._metrics = metrics

@@ -1,0 +1,80 @@
+"""Answers every exception of a route with a problem document."""
+
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.types import ExceptionHandlersMap
+
+from ...domain import errors
+from ...domain.errors import DiffusionError, FieldError
+from ...domain.validation import MAX_ERRORS, cut
+from .problems import Problem, id_in, problem_of, problem_response
+from .refusals import body_too_large, nothing_at, refusal, wrong_method
+
+_log = structlog.get_logger()
+_MAX_MESSAGE_CHARS = 300
+
+
+def exception_handlers() -> ExceptionHandlersMap:
+    """Return the handlers for our router, or for the whole of the standalone application."""
+    return {DiffusionError: _on_diffusion_error, HTTPException: _on_http_error, Exception: _on_unexpected}
+
+
+def _on_diffusion_error(request: Request[Any, Any, Any], error: DiffusionError) -> Response[Problem]:
+    problem = problem_of(error, id_in(request.scope))
+    if problem.status == 500:
+        _log.error("request_failed", code=error.code, exc_info=error)
+    headers: dict[str, str] = {}
+    if isinstance(error, (errors.QueueFull, errors.TooManyRequests, errors.WaitedTooLong)):
+        headers["retry-after"] = str(error.retry_after_s)
+    return problem_response(request, problem, headers)
+
+
+def _on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
+    if error.status_code >= 500:
+        return _on_unexpected(request, error)
+    fields = _fields(error) if isinstance(error, ValidationException) else None
+    problem = msgspec.structs.replace(_refusal(request, error), instance=id_in(request.scope), errors=fields)
+    return problem_response(request, problem, dict(error.headers or {}))
+
+
+def _on_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    """Answer to a defect of ours: the log gets the stack, the client nothing of it."""
+    _log.error("unexpected_error", method=request.method, path=request.url.path, exc_info=error)
+    problem = Problem(
+        title="Internal error",
+        status=500,
+        code="internal_error",
+        detail="An unexpected error ended the request. The server's log has the details under its id.",
+        instance=id_in(request.scope),
+    )
+    return problem_response(request, problem)
+
+
+def _refusal(request: Request[Any, Any, Any], error: HTTPException) -> Problem:
+    path = request.url.path
+    match error.status_code:
+        case 404:
+            return nothing_at(path)
+        case 405:
+            return wrong_method(request.method, path, (error.headers or {}).get("allow", "another method"))
+        case 413:
+            return body_too_large()
+        case status:
+            return refusal(status, error.detail[:_MAX_MESSAGE_CHARS])
+
+
+def _fields(error: ValidationException) -> list[FieldError] | None:
+    """Return the wrong parameters that Litestar has found. Its messages repeat values, so both are cut."""
+    if not isinstance(error.extra, list):
+        return None
+    return [
+        FieldError(
+            field=cut(str(entry.get("key", "request"))), message=str(entry.get("message", ""))[:_MAX_MESSAGE_CHARS]
+        )
+        for entry in error.extra[:MAX_ERRORS]
+        if isinstance(entry, dict)
+    ]

@@ -1,0 +1,11 @@
+"""The media types that the server sends and reads."""
+
+from collections.abc import Mapping
+
+from ...domain.requests.parameters import OutputFormat
+
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+PROBLEM = "application/problem+json"
+EVENT_STREAM = "text/event-stream"
+IMAGES: Mapping[OutputFormat, str] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}

@@ -1,0 +1,93 @@
+"""Problem documents for requests that no error of the domain describes: refused by HTTP itself, or by their origin.
+
+The OpenAPI document shows documents made by the same functions, so that its examples are what a client gets.
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from litestar.exceptions import HTTPException
+
+from ...domain.errors import InvalidRequest
+from ...domain.validation import cut
+from .problems import Problem
+
+_TITLES: Mapping[int, tuple[str, str]] = {
+    400: (InvalidRequest.code, InvalidRequest.title),
+    404: ("not_found", "There is no such page"),
+    405: ("method_not_allowed", "This method is not possible here"),
+    406: ("not_acceptable", "No acceptable format"),
+    413: ("body_too_large", "The request is too large"),
+    415: ("unsupported_media_type", "This media type is not understood"),
+}
+"""Code and title, by status."""
+_MAX_SHOWN_CHARS = 200
+"""Characters of a host or origin that are shown; more than of other texts, because they are to be copied to the settings."""
+
+
+def refusal(status: int, detail: str) -> Problem:
+    """Return the problem document of a refusal that HTTP has a status for."""
+    code, title = _TITLES.get(status, (f"http_{status}", "The request failed"))
+    return Problem(title=title, status=status, code=code, detail=detail)
+
+
+def nothing_at(path: str) -> Problem:
+    """Return the answer to a path that no route has."""
+    return refusal(HTTPStatus.NOT_FOUND, f"There is nothing at {cut(path)}. /schema lists what there is.")
+
+
+def wrong_method(method: str, path: str, allowed: str) -> Problem:
+    """Return the answer to a method that a route does not have."""
+    return refusal(
+        HTTPStatus.METHOD_NOT_ALLOWED, f"{cut(method)} is not possible at {cut(path)}. Use one of these: {allowed}."
+    )
+
+
+def body_too_large() -> Problem:
+    """Return the answer to a body above the limit."""
+    return refusal(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "The request body is larger than limits.max_body_bytes in the server's settings.",
+    )
+
+
+def not_json(media_type: str) -> HTTPException:
+    """Return the error for a body that claims to be of another media type than JSON."""
+    return HTTPException(
+        detail=f"The body is of type {cut(media_type)!r}. Send JSON, with the header content-type: application/json.",
+        status_code=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    )
+
+
+def cross_origin(origin: str | None) -> Problem:
+    """Return the answer to a web page of an origin that is not allowed."""
+    known = bool(origin) and origin != "null"
+    page = f"at {_quoted(origin or '')}" if known else "that does not state its origin"
+    entry = _quoted(origin) if origin else '"*"'
+    return Problem(
+        title="A page of another origin may not do this",
+        status=HTTPStatus.FORBIDDEN,
+        code="cross_origin",
+        detail=f"A web page {page} sent this request. To allow it, add {entry} to allowed_origins under [server] in the "
+        "server's settings.",
+    )
+
+
+def unknown_host(host: str, name: str) -> Problem:
+    """Return the answer to a request for a name that is not known as one of this server.
+
+    Args:
+        host: the Host header.
+        name: the name in it, without the port.
+    """
+    return Problem(
+        title="This server does not answer to that name",
+        status=HTTPStatus.FORBIDDEN,
+        code="unknown_host",
+        detail=f"The request was sent to {_quoted(host)}, which is not known as a name of this server. To allow it, add "
+        f"{_quoted(name)} to allowed_hosts under [server] in the server's settings.",
+    )
+
+
+def _quoted(text: str) -> str:
+    return f'"{text[:_MAX_SHOWN_CHARS]}"'
