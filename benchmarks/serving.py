@@ -88,7 +88,7 @@ class _Phases:
 
     @contextmanager
     def phase(self, figure: str) -> Iterator[Phase]:
-        """Measure something; whatever goes wrong becomes its row."""
+        """Measure something; an error becomes its row."""
         self._status.update(figure)
         phase = Phase(figure, time.monotonic() + self._limit_s)
         try:

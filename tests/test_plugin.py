@@ -1,4 +1,4 @@
-"""The plugin inside somebody else's application."""
+"""The plugin inside another application."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Ten models in memory for three on a real server: whatever happens beside a request, its image is the one it gives alone."""
+"""Ten models in memory for three on a real server: a request gives the same image beside others as alone."""
 
 import asyncio
 import sys

@@ -79,7 +79,7 @@ def lookahead(sim: Simulation, name: str, nbytes: int) -> tuple[str, list[tuple[
     name="a",
     nbytes=10,
 )
-@example(  # an outdated version leaves both tiers by itself, and nobody drops its copy once more
+@example(  # an outdated version leaves both tiers by itself, and its copy is not dropped again
     shares=False,
     sharing=False,
     device=150,

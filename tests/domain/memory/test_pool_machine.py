@@ -152,7 +152,7 @@ class PoolMachine(RuleBasedStateMachine):
             self.loop.close()
 
     async def end(self) -> None:
-        """Everybody gives back; everybody gets an answer; no byte is left promised or lost."""
+        """All leases are returned; all requests get an answer; no byte is left promised or lost."""
         for name in NAMES:
             self.sim.pool.pin(name, pinned=False)
         self.sim.pool.set_budget(Budget())

@@ -1,4 +1,4 @@
-"""Receipts: whatever was asked for, sending the receipt asks for the same image again."""
+"""Receipts: sending one asks for the same image again."""
 
 import re
 from dataclasses import replace

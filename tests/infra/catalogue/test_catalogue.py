@@ -116,7 +116,7 @@ def test_a_changed_config_is_noticed(models: Path) -> None:
     before = found(known, "mine")
     assert before.traits.size_px == 768
     config.write_text('{"sample_size": 64}')
-    os.utime(config, ns=(0, 0))  # whatever the clock's resolution
+    os.utime(config, ns=(0, 0))  # at any resolution of the clock
     after = found(known, "mine")
     assert after.traits.size_px == 512
     assert after.version != before.version

@@ -1,4 +1,4 @@
-"""A preview is a small, rough picture of what will come, whatever sampler, whatever noise."""
+"""A preview is a small, rough picture of what will come, with any sampler and any noise."""
 
 import dataclasses
 from pathlib import Path

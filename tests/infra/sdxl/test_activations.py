@@ -47,7 +47,7 @@ def denoise(unet: Any, side_px: int, rows: int, states: PromptKeyValues | None =
 
 
 def on_a_device(component: str) -> Any:
-    """A network of SDXL's size whose weights are whatever lay there."""
+    """A network of SDXL's size whose weights are uninitialised memory."""
     network = build_network(component, SHIPPED_CONFIGS).to(torch.bfloat16).to_empty(device="cuda")
     return network.to(memory_format=torch.channels_last).eval()
 

@@ -1,4 +1,4 @@
-"""The engine on real weights: equal to diffusers' own pipeline, offline, and unharmed by whatever goes wrong."""
+"""The engine on real weights: equal to diffusers' own pipeline, offline, and unharmed by errors."""
 
 import asyncio
 import subprocess
@@ -31,7 +31,7 @@ MODELS = Path(__file__).parents[3] / "models"
 
 
 def ignore(*_: Any) -> None:
-    """For progress that nobody watches."""
+    """For progress without a watcher."""
 
 
 def spec_of(name: str = "demo", **stated: Any) -> ModelSpec:

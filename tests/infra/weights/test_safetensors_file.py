@@ -1,4 +1,4 @@
-"""Tensors of an open file: views of them know where their bytes lie, whatever conversion did to their shapes."""
+"""Tensors of an open file: views of them know where their bytes lie, after any conversion of their shapes."""
 
 import json
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ def test_views_are_read_from_their_place(file: SafetensorsFile) -> None:
 
 
 def test_computed_tensors_are_refused(file: SafetensorsFile) -> None:
-    """They would be zeros, or whatever else the memory held."""
+    """They would be zeros, or other contents of the memory."""
     with pytest.raises(ValueError, match="computed"):
         read(file, file.tensors()["matrix"] + 1)
     with pytest.raises(RuntimeError, match="meta"):

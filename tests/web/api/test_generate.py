@@ -191,7 +191,7 @@ def test_a_long_prompt_is_used_whole_and_its_receipt_makes_the_picture_again(ser
 
 
 def test_curl_without_a_content_type_of_json_is_understood(server: Server) -> None:
-    """`curl -d` says application/x-www-form-urlencoded of whatever it sends."""
+    """`curl -d` says application/x-www-form-urlencoded of all that it sends."""
     answer = server.client.post(
         "/generate/demo",
         content=json.dumps({"prompt": PROMPT}),

@@ -1,4 +1,4 @@
-"""Every error is a problem document for strangers, and costs nobody else anything."""
+"""Every error is a problem document for strangers, and costs no other request anything."""
 
 import inspect
 from typing import Any

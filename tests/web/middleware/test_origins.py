@@ -1,4 +1,4 @@
-"""No web page of somebody else drives the server: over a real port, as browsers would send it."""
+"""No foreign web page drives the server: over a real port, as browsers would send it."""
 
 import json
 from pathlib import Path
