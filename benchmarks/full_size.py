@@ -8,7 +8,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from litestar_diffusion.infra.sdxl.components import COMPONENT_NAMES, SHIPPED_CONFIGS, build_network
+from litestar_diffusion.domain.families.sdxl.key_tensors import COMPONENTS
+from litestar_diffusion.infra.sdxl.components import SHIPPED_CONFIGS, build_network
 from training.export import original_tensors
 
 _DEVIATION = 0.02
@@ -49,7 +50,7 @@ def write_full_size(path: Path, seed: int, shared_seed: int | None = None) -> Pa
 
 def full_size_tensors() -> dict[str, torch.Tensor]:
     """Every tensor of a checkpoint in the original key layout, on the meta device."""
-    networks = [build_network(component, SHIPPED_CONFIGS) for component in COMPONENT_NAMES]
+    networks = [build_network(component, SHIPPED_CONFIGS) for component in COMPONENTS]
     return dict(original_tensors(*networks))
 
 

@@ -68,12 +68,13 @@ def put_demo_pipeline(path: Path) -> Path:
     """Write the built-in model as such a folder."""
     from safetensors.torch import load_file, save_file  # here, because most tests of folders need no torch
 
-    from litestar_diffusion.infra.sdxl.components import COMPONENT_NAMES, build_network
+    from litestar_diffusion.domain.families.sdxl.key_tensors import COMPONENTS
+    from litestar_diffusion.infra.sdxl.components import build_network
     from litestar_diffusion.infra.sdxl.key_conversion import component_weights
 
     shutil.copytree(_MODELS / "demo.config", path)
     original = load_file(_MODELS / "demo.safetensors")
-    for component in COMPONENT_NAMES:
+    for component in COMPONENTS:
         tensors = component_weights(original, component, build_network(component, path))
         stem = "diffusion_pytorch_model" if component in ("unet", "vae") else "model"
         file = path / component / f"{stem}.safetensors"

@@ -81,11 +81,6 @@ def parse_prompt(text: str, *, weighting: bool = True, breaks: bool = True) -> P
     )
 
 
-def escaped(text: str) -> str:
-    """Escape a text so that `parse_prompt` reads it as it is."""
-    return re.sub(r"([()\[\]\\])", r"\\\1", text)
-
-
 def _weighted(text: str) -> Iterator[Span]:
     """Yield runs of text with their weights, before any is joined or bounded."""
     tokens = list(_TOKEN.finditer(text))

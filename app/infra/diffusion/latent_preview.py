@@ -46,24 +46,6 @@ def preview(latents: Tensor, factors: PreviewFactors, max_side_px: int = MAX_SID
     return RawImage(width=width, height=height, pixels=pixels.permute(0, 2, 3, 1).contiguous().numpy().tobytes())
 
 
-def preview_of_state(model_input: Tensor, factors: PreviewFactors, max_side_px: int = MAX_SIDE_PX) -> RawImage:
-    """What an unfinished image looks like, its noise included.
-
-    Args:
-        model_input: what the sampler's `scale_model_input` gives, 1 x 4 x h x w: of about unit variance at every step and
-            with every sampler, so that strong noise does not blow up. Latents that carry noise of deviation sigma beside
-            the whole image, as those of the Euler family do, are not that; `unit_variance` makes them.
-        factors: of the model's VAE.
-        max_side_px: of the longer side of the preview.
-    """
-    return preview(model_input, factors, max_side_px)
-
-
-def unit_variance(latents: Tensor, sigma: float) -> Tensor:
-    """Latents that carry noise of deviation `sigma` beside the whole image, as the denoiser is shown them."""
-    return latents / (sigma**2 + 1) ** 0.5
-
-
 def denoised(model_input: Tensor, prediction: Tensor, signal: float, prediction_type: PredictionType) -> Tensor:
     """The clean latents that a prediction stands for, to be shown with `preview`.
 

@@ -8,13 +8,11 @@ from ...domain.errors import DownloadFailed
 from ...domain.families.family import Family
 from ...domain.families.registry import families
 from ...domain.models.spec import HubRepository
+from ..weights.weight_files import WEIGHT_STEMS
 
-_WEIGHTS = re.compile(
-    r"(?:diffusion_pytorch_model|model)(?:\.(?P<variant>[^.]+?))?(?:-\d{5}-of-(?P<parts>\d{5}))?\.safetensors"
-)
-
-
-_INDEX = re.compile(r"(?:diffusion_pytorch_model|model)\.safetensors\.index(?:\.(?P<variant>[^.]+))?\.json")
+_STEM = f"(?:{'|'.join(WEIGHT_STEMS)})"
+_WEIGHTS = re.compile(_STEM + r"(?:\.(?P<variant>[^.]+?))?(?:-\d{5}-of-(?P<parts>\d{5}))?\.safetensors")
+_INDEX = re.compile(_STEM + r"\.safetensors\.index(?:\.(?P<variant>[^.]+))?\.json")
 
 
 def assumed_family() -> Family:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ...domain.errors import UnusableModel
 from ...domain.families.sdxl.detection import NotServable
+from ...domain.families.sdxl.key_tensors import PREFIXES, ComponentName
 from ...domain.models.components import Component, ComponentId, LoadProgress, OnLoad
 from ...domain.models.spec import Checkpoint, HubRepository, ModelSpec
 from ..device.precision import Precision
@@ -26,7 +27,7 @@ from ..weights.safetensors_file import SafetensorsFile, find_stored
 from ..weights.safetensors_header import BrokenFile
 from ..weights.weight_files import weight_files
 from .components import build_network, read_config
-from .key_conversion import PREFIXES, StateDict, component_weights
+from .key_conversion import StateDict, component_weights
 
 _MAX_NAMED_TENSORS = 3
 
@@ -74,9 +75,9 @@ class ComponentReader:
         self._copier = ParallelCopier()
         self._open = ExitStack()
         self._files_open: dict[Path, SafetensorsFile] = {}
-        self._found: dict[str, _Found] = {}
-        self._started: dict[str, _Started] = {}
-        self._taken: dict[str, Network] = {}
+        self._found: dict[ComponentName, _Found] = {}
+        self._started: dict[ComponentName, _Started] = {}
+        self._taken: dict[ComponentName, Network] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -88,7 +89,7 @@ class ComponentReader:
             self._store.release((network.facts for network in self._taken.values()), reuse=False)
         self._store.drop_spares()
 
-    def find(self, components: Iterable[str]) -> None:
+    def find(self, components: Iterable[ComponentName]) -> None:
         """Look for components, but for those whose part of the same file is in memory already.
 
         Raises:
@@ -109,7 +110,7 @@ class ComponentReader:
             for component, found in self._found.items():
                 self._started[component] = self._begin(component, found)
 
-    def take(self, component: str) -> Network:
+    def take(self, component: ComponentName) -> Network:
         """Wait for a component that was started; one of the same content that is in memory already goes before it.
 
         Raises:
@@ -129,10 +130,10 @@ class ComponentReader:
         except (BrokenFile, NotServable) as error:
             raise UnusableModel(self._spec.name, str(error)) from error
 
-    def _key(self, component: str) -> tuple[str, ...]:
+    def _key(self, component: ComponentName) -> tuple[str, ...]:
         return (str(self._files), self._spec.version, component, self._dtype_name)
 
-    def _remembered(self, component: str) -> bool:
+    def _remembered(self, component: ComponentName) -> bool:
         """Whether the store had it already; then it is taken."""
         known = self._store.remembered(self._key(component))
         if known is not None:
@@ -140,7 +141,7 @@ class ComponentReader:
             self._progress.add(known.facts.nbytes)
         return known is not None
 
-    def _find(self, component: str) -> _Found:
+    def _find(self, component: ComponentName) -> _Found:
         """Look at the files' headers, and begin to have memory."""
         opened = [self._opened(path) for path in component_files(self._spec, self._files, component)]
         tensors = self._tensors(component, opened)
@@ -158,7 +159,7 @@ class ComponentReader:
     def _dtype_name(self) -> str:
         return str(self._precision.kept).removeprefix("torch.")
 
-    def _tensors(self, component: str, opened: list[SafetensorsFile]) -> dict[str, Tensor]:
+    def _tensors(self, component: ComponentName, opened: list[SafetensorsFile]) -> dict[str, Tensor]:
         """Those of the files that may belong to a component."""
         prefix = PREFIXES[component] if isinstance(self._spec.source, Checkpoint) else ""
         return {name: tensor for file in opened for name, tensor in file.tensors().items() if name.startswith(prefix)}
@@ -168,7 +169,7 @@ class ComponentReader:
         of_vectors, of_others = self._precision.computed.itemsize, self._precision.kept.itemsize
         return sum(aligned(t.numel() * (of_others if t.ndim > 1 else of_vectors)) for t in tensors)
 
-    def _sources(self, component: str, module: nn.Module, tensors: dict[str, Tensor]) -> StateDict:
+    def _sources(self, component: ComponentName, module: nn.Module, tensors: dict[str, Tensor]) -> StateDict:
         if isinstance(self._spec.source, Checkpoint):
             weights = component_weights(tensors, component, module)
         else:
@@ -177,7 +178,7 @@ class ComponentReader:
                 module._fix_state_dict_keys_on_load(weights)  # noqa: SLF001 - renames old VAE keys
         return _aligned(self._spec.name, component, module, weights)
 
-    def _begin(self, component: str, found: _Found) -> _Started:
+    def _begin(self, component: ComponentName, found: _Found) -> _Started:
         module = build_network(component, self._configs, self._upcaster)
         sources = self._sources(component, module, found.tensors)
         layout, arena = self._layout(module), found.arena
@@ -213,7 +214,7 @@ class _Progress:
         self._on_load(LoadProgress(phase="read", done_nbytes=self._done, total_nbytes=total))
 
 
-def component_files(spec: ModelSpec, files: Path, component: str) -> list[Path]:
+def component_files(spec: ModelSpec, files: Path, component: ComponentName) -> list[Path]:
     """The files that hold the weights of a component.
 
     Raises:
@@ -225,7 +226,7 @@ def component_files(spec: ModelSpec, files: Path, component: str) -> list[Path]:
     return weight_files(files / component, variant)
 
 
-def _aligned(model: str, component: str, network: nn.Module, weights: StateDict) -> StateDict:
+def _aligned(model: str, component: ComponentName, network: nn.Module, weights: StateDict) -> StateDict:
     """The source of every weight of a network."""
     expected = network.state_dict()
     found = {key: weights[name] for key in expected if (name := _source_name(key, weights)) is not None}
@@ -245,7 +246,7 @@ def _source_name(key: str, weights: StateDict) -> str | None:
     return next((name for name in (key, f"text_model.{key}") if name in weights), None)
 
 
-def _told(component: str, problems: list[str]) -> str:
+def _told(component: ComponentName, problems: list[str]) -> str:
     shown = "; ".join(problems[:_MAX_NAMED_TENSORS])
     more = f"; and {len(problems) - _MAX_NAMED_TENSORS} more" if len(problems) > _MAX_NAMED_TENSORS else ""
     return (

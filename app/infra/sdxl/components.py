@@ -12,6 +12,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from ...domain.families.sdxl.key_tensors import ComponentName
 from ...domain.families.sdxl.preview_factors import SDXL_PREVIEW
 from ...domain.models.components import Component
 from ...domain.models.spec import ModelTraits, PreviewFactors
@@ -20,7 +21,7 @@ from ..diffusion.fast_layers.upcasting import Upcaster
 from ..diffusion.prompt_cache import PromptCache
 from ..diffusion.skip_torch_functions import INITIALIZERS, Skipping
 
-COMPONENT_NAMES = ("unet", "vae", "text_encoder", "text_encoder_2")
+TEXT_ENCODERS: tuple[ComponentName, ComponentName] = ("text_encoder", "text_encoder_2")
 SHIPPED_CONFIGS = Path(__file__).parent / "configs"
 """SDXL base 1.0's component configs and CLIP's tokenizer files, in the diffusers folder layout."""
 
@@ -42,7 +43,7 @@ class SdxlModel:
     dtype: torch.dtype
     """That it computes in; its weights may be kept in another."""
     components: tuple[Component, ...]
-    """In the order of COMPONENT_NAMES."""
+    """In the order of COMPONENTS."""
     prompts: PromptCache = field(default_factory=PromptCache)
     """What its text encoders have encoded."""
     preview: PreviewFactors = SDXL_PREVIEW
@@ -55,11 +56,11 @@ def read_config(folder: Path, name: str) -> dict[str, Any]:
     return json.loads((file if file.is_file() else SHIPPED_CONFIGS / name).read_text(encoding="utf-8"))
 
 
-def build_network(component: str, configs: Path, upcaster: Upcaster | None = None) -> nn.Module:
+def build_network(component: ComponentName, configs: Path, upcaster: Upcaster | None = None) -> nn.Module:
     """Build a network with its weights on the meta device: no memory, 0.2 s for the largest.
 
     Args:
-        component: one of COMPONENT_NAMES.
+        component: one of COMPONENTS.
         configs: the folder of the component configs.
         upcaster: converts the weights if they are kept in fewer bits than they are computed in.
     """
@@ -71,7 +72,7 @@ def build_network(component: str, configs: Path, upcaster: Upcaster | None = Non
     return network
 
 
-_NETWORKS: dict[str, Callable[[dict[str, Any]], Any]] = {
+_NETWORKS: dict[ComponentName, Callable[[dict[str, Any]], Any]] = {
     "unet": UNet2DConditionModel.from_config,
     "vae": AutoencoderKL.from_config,
     "text_encoder": lambda config: CLIPTextModel(CLIPTextConfig.from_dict(config)),

@@ -11,19 +11,13 @@ from diffusers.loaders.single_file_utils import (
 )
 from torch import Tensor, nn
 
+from ...domain.families.sdxl.key_tensors import PREFIXES, ComponentName
 from ..diffusion.skip_torch_functions import COPIES, Skipping
 
 StateDict = Mapping[str, Tensor]
 
-PREFIXES = {
-    "unet": "model.diffusion_model.",
-    "vae": "first_stage_model.",
-    "text_encoder": "conditioner.embedders.0.transformer.",
-    "text_encoder_2": "conditioner.embedders.1.model.",
-}
 
-
-def component_weights(tensors: StateDict, component: str, network: nn.Module) -> StateDict:
+def component_weights(tensors: StateDict, component: ComponentName, network: nn.Module) -> StateDict:
     """The weights of a component under diffusers' names, as views of those given wherever that is possible."""
     prefix = PREFIXES[component]
     original = {key: value for key, value in tensors.items() if key.startswith(prefix)}
@@ -31,7 +25,7 @@ def component_weights(tensors: StateDict, component: str, network: nn.Module) ->
         return _convert(component, original, network)
 
 
-def _convert(component: str, original: dict[str, Tensor], network: nn.Module) -> StateDict:
+def _convert(component: ComponentName, original: dict[str, Tensor], network: nn.Module) -> StateDict:
     """Rename by diffusers' own functions, which know every corner of the layout."""
     config: Any = network.config
     if component == "unet":

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from ...domain.families.sdxl.key_tensors import COMPONENTS, PREFIXES
 from ...domain.families.sdxl.preview_factors import SDXL_PREVIEW
 from ...domain.models.components import OnLoad
 from ...domain.models.spec import Checkpoint, ModelSpec, ModelTraits
@@ -15,8 +16,7 @@ from ..diffusion.load_context import Loading
 from ..diffusion.prompt_cache import PromptCache
 from ..weights.safetensors_header import TensorEntry, read_header
 from .component_reader import ComponentReader, component_files
-from .components import COMPONENT_NAMES, SHIPPED_CONFIGS, SdxlModel, load_tokenizer, read_config
-from .key_conversion import PREFIXES
+from .components import SHIPPED_CONFIGS, SdxlModel, load_tokenizer, read_config
 
 
 def load_model(
@@ -42,10 +42,10 @@ def load_model(
     loading = loading or Loading()
     configs = configs_of(spec, files)
     with ComponentReader(spec, files, configs, precision, loading, on_load) as reader:
-        reader.find(COMPONENT_NAMES)
+        reader.find(COMPONENTS)
         tokenizer, tokenizer_2 = (load_tokenizer(configs, name) for name in ("tokenizer", "tokenizer_2"))
         reader.start()
-        networks = {component: reader.take(component) for component in COMPONENT_NAMES}
+        networks = {component: reader.take(component) for component in COMPONENTS}
     modules: dict[str, Any] = {component: network.module for component, network in networks.items()}
     sampler_config = read_config(configs, "scheduler/scheduler_config.json")
     return SdxlModel(
@@ -83,7 +83,7 @@ def _tensors(spec: ModelSpec, files: Path) -> Iterator[TensorEntry]:
         wanted = tuple(PREFIXES.values())
         yield from (tensor for name, tensor in read_header(files).tensors.items() if name.startswith(wanted))
         return
-    for component in COMPONENT_NAMES:
+    for component in COMPONENTS:
         for shard in component_files(spec, files, component):
             yield from read_header(shard).tensors.values()
 

@@ -16,9 +16,7 @@ from ...domain.models.components import ComponentId
 from ...domain.requests.request import GenerationRequest
 from ..diffusion.prompt_cache import EncodedPrompt, PromptCache, PromptKey
 from ..diffusion.tokenization import tokens_of
-from .components import SdxlModel
-
-_ENCODERS = ("text_encoder", "text_encoder_2")
+from .components import TEXT_ENCODERS, SdxlModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +104,8 @@ def _readers(model: SdxlModel, request: GenerationRequest, skip: int) -> tuple[_
         )
 
     return (
-        reader(model.tokenizer, model.text_encoder, _ENCODERS[0]),
-        reader(model.tokenizer_2, model.text_encoder_2, _ENCODERS[1]),
+        reader(model.tokenizer, model.text_encoder, TEXT_ENCODERS[0]),
+        reader(model.tokenizer_2, model.text_encoder_2, TEXT_ENCODERS[1]),
     )
 
 

@@ -8,7 +8,8 @@ import msgspec
 from ...domain.families.reading import NotServable
 
 PICKLES = frozenset({".ckpt", ".pt", ".pth", ".bin", ".pkl"})
-_STEMS = ("diffusion_pytorch_model", "model")
+WEIGHT_STEMS = ("diffusion_pytorch_model", "model")
+"""Names of weight files in the diffusers layout, up to the first full stop: of diffusers' networks, and of transformers'."""
 
 
 class _Index(msgspec.Struct):
@@ -34,7 +35,7 @@ def weight_files(component: Path, variant: str | None) -> list[Path]:
 
 
 def _choices(component: Path, variant: str | None) -> Iterator[tuple[Path, Path]]:
-    for stem in _STEMS:
+    for stem in WEIGHT_STEMS:
         for tag in (f".{variant}", "") if variant else ("", ".fp16"):
             yield component / f"{stem}.safetensors.index{tag}.json", component / f"{stem}{tag}.safetensors"
 

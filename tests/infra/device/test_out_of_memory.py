@@ -27,9 +27,9 @@ from litestar_diffusion.infra.diffusion.tiled_decode import decode_in_tiles
 from litestar_diffusion.infra.engine.engine import TorchEngine
 from litestar_diffusion.infra.sdxl.components import SdxlModel
 from litestar_diffusion.infra.sdxl.load import load_model
-from litestar_diffusion.infra.sdxl.render import render
 from litestar_diffusion.testing import FakeCatalogue
 from tests.infra.sdxl.test_render import MODELS, ignore, pixels, request, spec_of
+from tests.render import render
 
 TILED, SPLIT = MemorySavings(tiled_decode=True), MemorySavings(split_guidance=True)
 STEPS = 3

@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from litestar_diffusion.domain.families.sdxl.key_tensors import COMPONENTS
 from litestar_diffusion.infra.diffusion.skip_torch_functions import INITIALIZERS, Skipping
-from litestar_diffusion.infra.sdxl.components import COMPONENT_NAMES, build_network
+from litestar_diffusion.infra.sdxl.components import build_network
 from litestar_diffusion.infra.sdxl.key_conversion import component_weights
 from litestar_diffusion.infra.weights.safetensors_file import SafetensorsFile, find_stored
 
@@ -41,7 +42,7 @@ def test_renamed_weights_are_places_in_the_file_not_copies() -> None:
     """A projection, which files hold transposed, too."""
     with closing(SafetensorsFile(MODELS / "demo.safetensors")) as file:
         tensors = file.tensors()
-        for component in COMPONENT_NAMES:
+        for component in COMPONENTS:
             weights = component_weights(tensors, component, build_network(component, CONFIGS))
             stored = {name: find_stored([file], weight) for name, weight in weights.items()}
             transposed = [name for name, place in stored.items() if not place.is_contiguous]

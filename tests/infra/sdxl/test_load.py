@@ -64,18 +64,18 @@ BUILD = """
 import os, sys
 from pathlib import Path
 import torch
+from litestar_diffusion.domain.families.sdxl.key_tensors import COMPONENTS
 from litestar_diffusion.domain.models.spec import Checkpoint, ModelName, ModelSpec, ModelTraits
 from litestar_diffusion.infra.device.precision import Precision
 from litestar_diffusion.infra.diffusion.load_context import Loading
 from litestar_diffusion.infra.sdxl.component_reader import ComponentReader
-from litestar_diffusion.infra.sdxl.components import COMPONENT_NAMES
 
 models, path = Path(sys.argv[1]), Path(sys.argv[2])
 configs = models / "demo.config"
 spec = ModelSpec(name=ModelName("demo"), source=Checkpoint(path=path, config=configs), traits=ModelTraits())
 try:
     with ComponentReader(spec, path, configs, Precision.of(torch.float32), Loading(), lambda progress: None) as reader:
-        reader.find(COMPONENT_NAMES)
+        reader.find(COMPONENTS)
         os.truncate(path, 1000)
         reader.start()
         print("converted")

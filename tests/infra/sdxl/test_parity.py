@@ -24,9 +24,9 @@ from litestar_diffusion.infra.device.precision import Precision
 from litestar_diffusion.infra.diffusion.samplers import build_sampler
 from litestar_diffusion.infra.sdxl.components import SdxlModel
 from litestar_diffusion.infra.sdxl.load import load_model
-from litestar_diffusion.infra.sdxl.render import render
 from litestar_diffusion.infra.sdxl.text import encode
 from tests.infra.sdxl.test_render import MODELS, ignore, pixels, request, spec_of
+from tests.render import render
 
 SIDE_PX, SEED = 64, 7
 STEPS = {"lms": 4, "dpmpp_3m": 6, "dpmpp_3m_sde": 6}

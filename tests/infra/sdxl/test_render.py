@@ -24,8 +24,8 @@ from litestar_diffusion.infra.engine.engine import TorchEngine
 from litestar_diffusion.infra.sdxl import decode as decoding
 from litestar_diffusion.infra.sdxl.components import SdxlModel
 from litestar_diffusion.infra.sdxl.load import load_model
-from litestar_diffusion.infra.sdxl.render import render
 from tests.catalogues import found
+from tests.render import render
 
 MODELS = Path(__file__).parents[3] / "models"
 

@@ -15,9 +15,9 @@ from litestar_diffusion.infra.engine.engine import TorchEngine
 from litestar_diffusion.infra.sdxl import text as texts
 from litestar_diffusion.infra.sdxl.components import SdxlModel
 from litestar_diffusion.infra.sdxl.load import load_model
-from litestar_diffusion.infra.sdxl.render import render
 from litestar_diffusion.infra.sdxl.text import Conditioning
 from tests.infra.sdxl.test_render import MODELS, ignore, request, spec_of
+from tests.render import render
 
 PROMPT = "a red circle on a blue background"
 LONG = "a red circle, " * 40

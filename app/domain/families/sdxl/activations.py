@@ -1,6 +1,7 @@
 """Peak bytes beside the weights of an SDXL model, from shapes alone; constants measured on SDXL's own networks."""
 
 from ..family import ImageShape
+from ..latents import LATENT_SCALE
 from .widths import SDXL_WIDTHS, Widths
 
 TILE_PX = 512
@@ -41,4 +42,4 @@ def step_nbytes(shape: ImageShape, widths: Widths = SDXL_WIDTHS) -> int:
 
 def tile_px(width_px: int, height_px: int) -> int:
     """Side of the tiles that a picture is decoded in: three quarters of the picture's longer side, at most TILE_PX."""
-    return min(TILE_PX, max(width_px, height_px) * 3 // 4 // 8 * 8)
+    return min(TILE_PX, max(width_px, height_px) * 3 // 4 // LATENT_SCALE * LATENT_SCALE)

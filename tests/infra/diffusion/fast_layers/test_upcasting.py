@@ -7,15 +7,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from litestar_diffusion.domain.families.sdxl.key_tensors import COMPONENTS
 from litestar_diffusion.domain.models.spec import Checkpoint, ModelName, ModelSpec, ModelTraits
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.resolution import resolve
 from litestar_diffusion.infra.device.precision import Precision
 from litestar_diffusion.infra.diffusion.fast_layers.upcasting import COMPUTED, Upcaster
-from litestar_diffusion.infra.sdxl.components import COMPONENT_NAMES, SdxlModel
+from litestar_diffusion.infra.sdxl.components import SdxlModel
 from litestar_diffusion.infra.sdxl.decode import decode
 from litestar_diffusion.infra.sdxl.load import load_model, weight_summary
-from litestar_diffusion.infra.sdxl.render import render
+from tests.render import render
 
 MODELS = Path(__file__).parents[4] / "models"
 LAYERS = (nn.Linear, nn.Conv2d, nn.Embedding)
@@ -45,7 +46,7 @@ def test_the_picture_is_that_of_float32_to_the_last_bit(kept: torch.dtype, tmp_p
 def test_all_weights_but_vectors_are_kept_narrow_and_the_bytes_are_known_before() -> None:
     path = MODELS / "demo.safetensors"
     narrow, wide = load(path, torch.float16), load(path, torch.float32)
-    for name in COMPONENT_NAMES:
+    for name in COMPONENTS:
         for layer in getattr(narrow, name).modules():
             for tensor, weight in layer.named_parameters(recurse=False):
                 kept = torch.float16 if isinstance(layer, LAYERS) and tensor == "weight" else COMPUTED

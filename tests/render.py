@@ -1,11 +1,11 @@
-"""One request alone, from prompt to pictures, in one call: for scripts and tests. The engine takes the steps itself."""
+"""One request alone, from prompt to pictures, in one call; in a server the engine takes the steps."""
 
 import time
 
-from ...domain.requests.rendering import NO_SAVINGS, MemorySavings, OnStep, RenderResult
-from ...domain.requests.request import GenerationRequest
-from .components import SdxlModel
-from .run import SdxlBatchedForward, SdxlRun
+from litestar_diffusion.domain.requests.rendering import NO_SAVINGS, MemorySavings, OnStep, RenderResult
+from litestar_diffusion.domain.requests.request import GenerationRequest
+from litestar_diffusion.infra.sdxl.components import SdxlModel
+from litestar_diffusion.infra.sdxl.run import SdxlBatchedForward, SdxlRun
 
 
 def render(
@@ -15,9 +15,10 @@ def render(
     memory_savings: MemorySavings = NO_SAVINGS,
     at_once: int = 1,
 ) -> RenderResult:
-    """Make the images of a request; leaves the model as it was, and raises OutOfMemory with the stage.
+    """Make the images of a request; with `at_once` 1 each equals, bit for bit, the image of its seed alone.
 
-    With `at_once` 1 each image equals, bit for bit, the same seed asked for alone.
+    Raises:
+        OutOfMemory: with the stage; the model stays as it was.
     """
     run, batched_forward = SdxlRun(model, request, memory_savings, at_once), SdxlBatchedForward()
     on_step(0, run.total)
