@@ -18,7 +18,7 @@ from .web.middleware.origins import OriginRules
 
 
 def create_app(settings: Settings | None = None) -> Litestar:
-    """The application, for `uvicorn litestar_diffusion.asgi:create_app --factory` and for `litestar-diffusion serve`.
+    """Build the application, for `uvicorn litestar_diffusion.asgi:create_app --factory` and `litestar-diffusion serve`.
 
     Args:
         settings: read from `settings.toml` and the environment when absent.

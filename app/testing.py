@@ -26,7 +26,7 @@ from .settings import Settings
 
 
 def model(name: str, *, nbytes: int = 100, traits: ModelTraits | None = None) -> ModelSpec:
-    """A catalogue entry of a model that only a fake engine can load."""
+    """Make the catalogue entry of a model that only a fake engine can load."""
     return ModelSpec(
         name=ModelName(name),
         source=Checkpoint(path=Path(f"{name}.safetensors")),
@@ -43,19 +43,19 @@ class FakeCatalogue:
         self._specs = {spec.name: spec for spec in specs}
 
     async def list(self) -> Sequence[ModelSpec]:
-        """Every entry, in alphabetical order."""
+        """List every entry, in alphabetical order."""
         return [self._specs[name] for name in sorted(self._specs)]
 
     async def refresh(self) -> Sequence[ModelSpec]:
-        """Every entry, in alphabetical order."""
+        """List every entry, in alphabetical order."""
         return await self.list()
 
     async def find(self, name: str, *, changed: bool = False) -> ModelSpec:  # noqa: ARG002 - the port's signature
-        """The entry of this name; UnknownModel if there is none."""
+        """Return the entry of this name; raises UnknownModel if there is none."""
         return self.get(name)
 
     def get(self, name: str) -> ModelSpec:
-        """The entry of this name; UnknownModel if there is none."""
+        """Return the entry of this name; raises UnknownModel if there is none."""
         if name not in self._specs:
             raise UnknownModel(name, sorted(self._specs))
         return self._specs[ModelName(name)]
@@ -71,7 +71,7 @@ class FakeCatalogue:
 
 
 def component(key: str, nbytes: int, name: str = "unet") -> Component:
-    """A component for `FakeEngine.components`; equal keys stand for equal weights."""
+    """Make a component for `FakeEngine.components`; equal keys stand for equal weights."""
     return Component(id=ComponentId(key), name=name, nbytes=nbytes, dtype="float16")
 
 
@@ -95,21 +95,21 @@ class FakeEngine:
     name: str = "fake"
     shares_host_memory: bool = False
     components: dict[str, tuple[Component, ...]] = field(default_factory=dict[str, tuple[Component, ...]])
-    """What a model is made of, by its name; one component of its own size where it is not named here."""
+    """Components of each model by its name; a model without an entry has one of its own size."""
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     """Generation waits while it is clear."""
     failures: dict[str, Exception] = field(default_factory=dict[str, Exception])
     """The next call of a method (`fetch`, `load`, `place`, `generate`) raises this, once."""
     out_of_memory: Callable[[GenerationRequest, MemorySavings], OutOfMemory | None] = _never
-    """How a generation runs out of memory, with its stage: `encode`, `denoise`, `decode`; None where it does not."""
+    """Stage in which each generation runs out of memory: `encode`, `denoise`, `decode`; None if it does not."""
     savings_levels: list[MemorySavings] = field(default_factory=list[MemorySavings])
-    """What each generation was to save, in order."""
+    """Memory savings of each generation, in order."""
     requests: list[GenerationRequest] = field(default_factory=list[GenerationRequest])
-    """What each generation was to make, in order."""
+    """Request of each generation, in order."""
     running: list[GenerationRequest] = field(default_factory=list[GenerationRequest])
-    """What is being made now."""
+    """Requests that are running now."""
     most_together: int = 0
-    """As many were made at the same time."""
+    """Largest number of requests that ran at the same time."""
     activation_nbytes: int | None = None
     """The peak that generations tell of."""
     loads: list[str] = field(default_factory=list[str])
@@ -152,27 +152,27 @@ class FakeEngine:
         return self.host_nbytes if self.shares_host_memory else sum(self.placed.values())
 
     def is_on_device(self, model: LoadedModel) -> bool:
-        """Whether a model could run now."""
+        """Tell whether a model could run now."""
         there = all(part.id in self.placed for part in model.components)
         return self._own(model).loaded and (there or self.shares_host_memory)
 
     def memory_nbytes(self) -> int:
-        """As much as anybody wants."""
+        """Return a size beyond every need."""
         return 2**40
 
     def element_nbytes(self, spec: ModelSpec) -> int:  # noqa: ARG002 - the port's signature
-        """As for float16."""
+        """Return 2, as for float16."""
         return 2
 
     def weights_nbytes(self, spec: ModelSpec) -> int:
-        """What the components add up to."""
+        """Add up the components."""
         return sum(part.nbytes for part in self._parts(spec))
 
     async def start(self) -> None:
         """Nothing to import."""
 
     async def fetch(self, spec: ModelSpec, on_load: OnLoad) -> None:
-        """Everything is on disk already."""
+        """Do nothing: every model counts as downloaded."""
         await asyncio.sleep(0)
         self._fail("fetch")
         on_load(LoadProgress(phase="download", done_nbytes=spec.nbytes or 0, total_nbytes=spec.nbytes or 0))
@@ -220,7 +220,7 @@ class FakeEngine:
         at_once: int = 1,  # noqa: ARG002 - the port's signature
         on_preview: OnPreview | None = None,
     ) -> RenderResult:
-        """Pictures of one colour each; a step each time the loop comes round."""
+        """Make pictures of one colour each, one step for each turn of the event loop."""
         assert self.is_on_device(model), "a model was used that is not on the device"
         self.savings_levels.append(memory_savings)
         self.requests.append(request)
@@ -280,7 +280,7 @@ class FakeInspector:
 
 
 def fake_services(*specs: ModelSpec, settings: Settings | None = None, engine: FakeEngine | None = None) -> Services:
-    """Services around a fake engine and the given entries; everything else is real. Each lifespan needs its own."""
+    """Build services around a fake engine and the given entries; everything else is real. Each lifespan needs its own."""
     return build(
         settings or Settings(),
         engine=engine or FakeEngine(),

@@ -51,7 +51,7 @@ def test_every_wrong_key_is_named_with_its_path_its_value_and_what_is_allowed(tm
     file = tmp_path / "s.toml"
     file.write_text(
         '[server]\nport = 70000\nhots = "x"\n[models]\ndtype = "int8"\n[[models.hub]]\nname = "a b"\n'
-        "[models.local.mine]\nwidth = 100\n[nothing]\n"
+        "[models.local.mine]\nwidth = 10\n[nothing]\n"
     )
     with pytest.raises(InvalidSettings) as caught:
         load_settings(file, {})

@@ -34,6 +34,6 @@ for command in (serve, generate, models, inspect):
 
 
 def main() -> None:
-    """The entry point of the console script."""
+    """Run the console script."""
     with told():
         sys.exit(cli(standalone_mode=False))

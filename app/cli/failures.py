@@ -12,7 +12,7 @@ from .parameters import option_name
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 Failure = click.ClickException
-"""What a command raises to end with a message and exit code 1."""
+"""Error that ends a command with a message and exit code 1."""
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def told() -> Iterator[None]:
 
 
 def _words(error: DiffusionError) -> str:
-    """The message; wrong parameters under the names that they have as options."""
+    """Return an error's message, with wrong parameters under the names of their options."""
     if not isinstance(error, InvalidRequest):
         return error.message
     wrong = (f"  {option_name(each.field)}: {each.message}" for each in error.errors)

@@ -75,7 +75,7 @@ def _deliver(generated: Generated, output: Output) -> None:
 
 
 def _in_words(timings: Timings) -> str:
-    """Where the time went; what no part accounts for is the start, most of it torch being imported."""
+    """List the phases and their durations; the rest is the start, most of it the import of torch."""
     parts = {
         "load": timings.load_s,
         "encode": timings.encode_s,

@@ -23,7 +23,7 @@ class Output:
     """Whether files may be overwritten."""
 
     def format(self) -> str:
-        """The format that the suffix names.
+        """Return the image format of the file's suffix.
 
         Raises:
             click.UsageError: it names none.
@@ -71,7 +71,7 @@ class Output:
         return str(self.path) == "-"
 
     def _paths(self, parameters: GenerationParameters) -> list[Path]:
-        """The files that will be written, as far as that is known: random seeds are not."""
+        """Return the files that will be written, as far as known in advance; random seeds are not."""
         if parameters.n == 1:
             return [self.path]
         if parameters.seed in (None, -1):

@@ -15,7 +15,7 @@ ARGUMENT = "prompt"
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _HELP = {"output_format": "Default: by the suffix of the output, else png."}
-"""Where the command line does something else than the API."""
+"""Descriptions of fields that the command line treats differently from the API."""
 
 
 def with_parameters(function: _Function) -> _Function:
@@ -41,7 +41,7 @@ def parameters_of(stated: Mapping[str, str]) -> GenerationParameters:
 
 
 def option_name(field: str) -> str:
-    """How a person states this field: `--guidance-scale`."""
+    """Return the command-line option of a field: `--guidance-scale`."""
     return ARGUMENT.upper() if field == ARGUMENT else f"--{field.replace('_', '-')}"
 
 

@@ -12,7 +12,7 @@ _TITLES = {"download": "Downloading", "read": "Loading", "place": "Moving to the
 
 @contextmanager
 def progress_shown() -> Iterator[OnProgress]:
-    """Bars on standard error while the block runs; nothing where that is no terminal.
+    """Show progress bars on standard error while the block runs; nothing if it is no terminal.
 
     The function that it yields may be called from any thread, one at a time.
     """
@@ -47,7 +47,7 @@ def progress_shown() -> Iterator[OnProgress]:
 
 
 def _counted(progress: Made) -> tuple[str, int, int] | None:
-    """What is being done, how much of it is done, and how much there is; None for what no bar can show."""
+    """Return a bar's title, its count and its total; None for events without a bar."""
     match progress:
         case StepProgress(done=done, total=total):
             return "Denoising", done, total

@@ -74,7 +74,7 @@ def _overridden(settings: Settings, host: str | None, port: int | None) -> Setti
 
 
 def _listening(host: str, port: int) -> socket.socket:
-    """A listening socket, so that a port in use is said before anything is loaded, and early clients wait.
+    """Open the listening socket before anything is loaded: a port in use is an error at once, and early clients wait.
 
     Raises:
         Failure: the system refuses.

@@ -13,7 +13,7 @@ class ModelLoader(Protocol):
     """Brings models from disk into host memory, in threads of its own. One for each machine."""
 
     def weights_nbytes(self, spec: ModelSpec) -> int:
-        """Bytes of host memory that loading the model will take if it shares nothing, from headers alone. After `start`.
+        """Estimate the host memory in bytes that the model takes if it shares nothing, from headers alone. Call after `start`.
 
         0 if the files are not on disk yet.
         """
@@ -60,11 +60,11 @@ class Device(Protocol):
         ...
 
     def memory_nbytes(self) -> int:
-        """Bytes of its memory. Call after `start`."""
+        """Return the size of the device's memory in bytes. Call after `start`."""
         ...
 
     def element_nbytes(self, spec: ModelSpec) -> int:
-        """Bytes of one number in the dtype that a model computes in here, 2 or 4. Call after `start`."""
+        """Return the bytes of one number in the dtype that a model computes in here, 2 or 4. Call after `start`."""
         ...
 
     async def place(self, components: Collection[ComponentId]) -> None:

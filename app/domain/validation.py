@@ -60,7 +60,7 @@ class _Report:
             self.others += 1
 
     def all(self, path: str) -> list[FieldError]:
-        """Every reported field, and at the end the number of the others, reported for `path`."""
+        """List the reported fields; the last entry counts the errors that were left out, under `path`."""
         if not self.others:
             return self.errors
         return [*self.errors, FieldError(field=path, message=f"and {self.others} more fields are wrong")]

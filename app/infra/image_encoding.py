@@ -18,7 +18,7 @@ _USER_COMMENT = 0x9286
 _JPEG_EXIF_NBYTES = 65533 - len(b"Exif\0\0")
 """JPEG segments have 16-bit lengths."""
 _FULL_COLOUR_QUALITY = 90
-"""From here on JPEG keeps a colour for every pixel, not one for four."""
+"""Quality from which JPEG keeps a colour for every pixel, not one for four."""
 
 
 class PillowImageWriter:
@@ -34,7 +34,7 @@ def encode(image: RawImage, fmt: OutputFormat, quality: int, facts: Mapping[str,
 
     PNG carries every fact as a text chunk under its own key. JPEG and WebP carry `parameters` as the EXIF UserComment,
     where AUTOMATIC1111's web UI puts it, and the others as a JSON object in ImageDescription. A JPEG has room for
-    64 KiB of them: the description goes first where it is too much, then the comment.
+    64 KiB of them: if they are too long, the description is dropped first, then the comment.
     """
     picture = Image.frombuffer("RGB", (image.width, image.height), image.pixels, "raw", "RGB", 0, 1)
     buffer = io.BytesIO()

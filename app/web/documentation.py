@@ -18,7 +18,7 @@ _STYLE = """<style>body { margin: 0; padding: 0 }</style>
 """The policy keeps the pages' scripts from fetching a logo from elsewhere."""
 _TAGS = [
     Tag(name="generation", description="Making images."),
-    Tag(name="models", description="Which models there are, where they are now, and moving them by hand."),
+    Tag(name="models", description="Lists models and their residency, and moves them on demand."),
     Tag(name="service", description="Facts about the server, for people and for what watches it."),
 ]
 
@@ -27,7 +27,7 @@ def openapi_config(url: str, model: str) -> OpenAPIConfig:
     """Swagger UI at `/schema`, Redoc at `/schema/redoc`, the document at `/schema/openapi.json`.
 
     Args:
-        url: where the server is reached, for the example.
+        url: address of the server, for the example.
         model: one to ask in the example.
     """
     return OpenAPIConfig(
@@ -56,7 +56,7 @@ def openapi_config(url: str, model: str) -> OpenAPIConfig:
 
 
 def documentation_assets() -> Router:
-    """The scripts and styles of the pages, from the package `openapi-ui-bundles`."""
+    """Read the scripts and styles of the pages from the package `openapi-ui-bundles`."""
     return Router(
         path=_ASSETS,
         route_handlers=[
@@ -75,11 +75,11 @@ curl -X POST {url}/generate/{model} -H 'accept: image/png' \\
   -d '{{"prompt": "a red circle on a blue background"}}' -o out.png
 ```
 
-A model is loaded by its first request. Answers are JSON with the image in base64, or the image itself where the `Accept`
+A model is loaded by its first request. Answers are JSON with the image in base64, or the image itself if the `Accept`
 header asks for one. Errors are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem documents with a stable `code`.
 """
 
 
 def _operation_id(handler: HTTPRouteHandler, *_: object) -> str:
-    """The handler's name: what client generators make function names of."""
+    """Return the handler's name, from which client generators make function names."""
     return handler.handler_name

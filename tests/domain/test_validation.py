@@ -12,7 +12,9 @@ from litestar_diffusion.domain.requests.parameters import GenerationParameters, 
 from litestar_diffusion.domain.requests.resolution import broken_limits, resolve
 from litestar_diffusion.domain.validation import MAX_ERRORS, convert_all
 
-SPEC = ModelSpec(name=ModelName("a"), source=Checkpoint(path=Path("a.safetensors")), traits=ModelTraits(), nbytes=1)
+SPEC = ModelSpec(
+    name=ModelName("a"), source=Checkpoint(path=Path("a.safetensors")), traits=ModelTraits(size_px=1024), nbytes=1
+)
 
 
 def test_every_wrong_field_is_named_at_once_and_nothing_is_made_of_the_rest() -> None:

@@ -12,15 +12,17 @@ class ToyFamily:
     name, title, runtime = "toy", "Toy", "tests.toy.runtime:TOY"
     components: ClassVar = {"painter": "painter"}
     config_files = ("model_index.json",)
-    size_multiple_px, clip_skip_base = 1, 0
+    size_multiple_px, latent_channels, clip_skip_base = 1, 0, 0
 
-    def read_checkpoint(self, file: CheckpointFile) -> Reading:
-        if set(file.shapes) != {"toy.colour"}:
-            raise NotServable("this is not a toy")
+    def read_checkpoint(self, file: CheckpointFile) -> Reading | None:
+        if "toy.colour" not in file.shapes:
+            return None
+        if file.shapes["toy.colour"] != (3,):
+            raise NotServable("this is a toy without three colours")
         return Reading(traits=ModelTraits(family=self.name, size_px=65), evidence=("toy: it holds toy.colour",))
 
-    def read_folder(self, folder: DiffusersFolder) -> Reading:
-        raise NotServable("toys are single files")
+    def read_folder(self, folder: DiffusersFolder) -> Reading | None:
+        return None
 
     def assume(self, names: tuple[str, ...]) -> Reading:
         raise NotServable("toys are single files")

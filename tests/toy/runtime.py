@@ -33,7 +33,7 @@ def inspector(_spec: ModelSpec, _files: Path | None) -> Callable[[GenerationRequ
 
 
 def begin(_model: Any, request: GenerationRequest, *_savings: Any) -> WholeCallRun:
-    return WholeCallRun(request, draw)
+    return WholeCallRun(request, lambda request: draw(request))
 
 
 TOY = FamilyRuntime(
@@ -41,5 +41,6 @@ TOY = FamilyRuntime(
     weight_summary=lambda _spec, _files: FileWeights(numbers=3, vectors=3, dtype="F16"),
     begin=begin,
     batched_forward=WholeCallForward,
+    cell_px=1,
     inspector=inspector,
 )

@@ -38,9 +38,9 @@ class Family(Protocol):
     """One kind of model. `registry.FAMILIES` lists them by import path."""
 
     name: str
-    """In `ModelTraits.family`."""
+    """Identifier, the value of `ModelTraits.family`."""
     title: str
-    """For people."""
+    """Name in messages."""
     runtime: str
     """Import path, `package.module:NAME`, of the `FamilyRuntime` that loads and runs its models; imported with torch."""
     components: Mapping[str, str]
@@ -49,19 +49,21 @@ class Family(Protocol):
     """Files of a diffusers folder that describe it, without which it is unfinished."""
     size_multiple_px: int
     """Widths and heights are multiples of it."""
+    latent_channels: int
+    """Numbers in one cell of a latent, each of which has a row in `PreviewFactors`; 0 for a family without latents."""
     clip_skip_base: int
     """Number by which AUTOMATIC1111's web UI counts the layer that `clip_skip` 0 means."""
 
-    def read_checkpoint(self, file: CheckpointFile) -> Reading:
-        """Recognise a single file.
+    def read_checkpoint(self, file: CheckpointFile) -> Reading | None:
+        """Recognise a single file; None if it is none of the family's.
 
         Raises:
-            NotServable: it is none of the family's, or unfit; shown to people if no family recognises the file.
+            NotServable: it is one of the family's, but unfit; the message says why, and what to do.
         """
         ...
 
-    def read_folder(self, folder: DiffusersFolder) -> Reading:
-        """Recognise a folder.
+    def read_folder(self, folder: DiffusersFolder) -> Reading | None:
+        """Recognise a folder; None if it is none of the family's.
 
         Raises:
             NotServable: as `read_checkpoint` does.
@@ -77,7 +79,7 @@ class Family(Protocol):
         ...
 
     def tokenizer_files(self, names: Iterable[str]) -> list[str]:
-        """Those of a repository's files that are not configs or weights, but needed."""
+        """Select those of a repository's files that are needed beside configs and weights."""
         ...
 
     def defaults(self, traits: ModelTraits) -> Defaults:

@@ -1,22 +1,24 @@
 """The families that are served, by import path: one line each. The first is assumed if nothing tells."""
 
 import importlib
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 from .family import Family
 from .reading import CheckpointFile, DiffusersFolder, NotServable, Reading
+from .unrecognised import describe_checkpoint, describe_folder
 
 FAMILIES: list[str] = ["litestar_diffusion.domain.families.sdxl.family:SDXL"]
 
 
 def families() -> list[Family]:
-    """Every family, imported on first use."""
+    """Return every family; each is imported on first use."""
     return [imported(path) for path in FAMILIES]
 
 
 def family_named(name: str) -> Family:
-    """The family that `ModelTraits.family` names; the first one for a model that no family has recognised."""
+    """Return the family of `ModelTraits.family`; the first one for a model that no family has recognised."""
     every = families()
     return next((family for family in every if family.name == name), every[0])
 
@@ -25,30 +27,44 @@ def read_checkpoint(file: CheckpointFile) -> Reading:
     """Ask the families, in their order, whether a file is one of theirs.
 
     Raises:
-        NotServable: none recognises it; the reason is that of the first.
+        NotServable: a family recognises the file as unfit, or none recognises it.
     """
-    refusals: list[NotServable] = []
-    for family in families():
-        try:
-            return family.read_checkpoint(file)
-        except NotServable as refusal:
-            refusals.append(refusal)
-    raise refusals[0]
+    reading = _recognised(lambda family: family.read_checkpoint(file))
+    if reading is None:
+        raise NotServable(describe_checkpoint(file.shapes, _titles()))
+    return reading
 
 
 def read_folder(folder: DiffusersFolder) -> Reading:
     """Ask the families, in their order, whether a folder is one of theirs.
 
     Raises:
-        NotServable: none recognises it; the reason is that of the first.
+        NotServable: a family recognises the folder as unfit, or none recognises it.
     """
+    reading = _recognised(lambda family: family.read_folder(folder))
+    if reading is None:
+        raise NotServable(describe_folder(folder, _titles()))
+    return reading
+
+
+def _recognised(read: Callable[[Family], Reading | None]) -> Reading | None:
+    """Return the first reading; a family that finds the model unfit leaves it to the others."""
     refusals: list[NotServable] = []
     for family in families():
         try:
-            return family.read_folder(folder)
+            reading = read(family)
         except NotServable as refusal:
             refusals.append(refusal)
-    raise refusals[0]
+            continue
+        if reading is not None:
+            return reading
+    if refusals:
+        raise refusals[0]
+    return None
+
+
+def _titles() -> list[str]:
+    return [family.title for family in families()]
 
 
 @cache

@@ -70,7 +70,7 @@ def _corrected(predicted: int, ratio: float) -> int:
 
 
 def _ratio(predicted: int, observed: int) -> float:
-    """The inverse of `_corrected`."""
+    """Invert `_corrected`."""
     if observed <= predicted:
         return observed / predicted
     return 1 + (observed - predicted) / max(predicted, _FIXED_NBYTES)

@@ -28,7 +28,7 @@ class Demand:
         return family.activation_nbytes(self._shape(memory_savings), self.spec.networks)
 
     def predicted_step_nbytes(self, memory_savings: MemorySavings) -> int:
-        """Bytes of activations of a step of one image, from shapes alone; those of images that are made together add up."""
+        """Estimate the activations of one step of one image in bytes, from shapes alone; images that share a step add up."""
         family = family_named(self.spec.traits.family)
         return family.step_nbytes(self._shape(memory_savings), self.spec.networks)
 

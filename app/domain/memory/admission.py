@@ -90,7 +90,7 @@ def refuse_impossible(ledger: Ledger, reservation: Reservation) -> None:
 
 
 def can_admit(ledger: Ledger, reservation: Reservation) -> bool:
-    """Whether a reservation fits beside everything that is used or waited for; the rest would be evicted for it."""
+    """Tell whether a reservation fits beside everything that is used or waited for; the rest would be evicted."""
     if ledger.queue or reservation.pooled.leaving:
         return False  # requests that queue in the pool are served first
     used, limits = ledger.usage(reservation), ledger.limits()

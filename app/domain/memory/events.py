@@ -61,7 +61,7 @@ class LeaseGranted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     model: ModelName
     found: Residency
-    """Where it found it."""
+    """Residency of the model when the request took it."""
     wait_s: float
     load_s: float
 

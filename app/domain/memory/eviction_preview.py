@@ -28,7 +28,7 @@ class EvictionPreview:
 
     residency: Residency
     evictions: tuple[Eviction, ...]
-    """In the order in which they would happen."""
+    """Evictions in the order in which they would happen."""
     waits: bool
     """Whether running requests must give memory back first; what happens then cannot be told."""
 

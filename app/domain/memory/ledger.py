@@ -118,7 +118,7 @@ class Ledger:
         self.device = ""
         """Name of the device that models run on; known once the engine has started."""
         self.copies: defaultdict[str, DeviceCopies] = defaultdict(DeviceCopies)
-        """By the name of the device."""
+        """Books by the name of the device."""
         self.queue: list[PooledModel] = []
         """Models of the requests that wait for memory, first come first."""
         self.lookahead: list[ModelName] = []
@@ -157,7 +157,7 @@ class Ledger:
         return [*self.pooled_models.values(), *self.outdated_versions]
 
     def components(self) -> dict[ComponentId, Component]:
-        """Every component in host memory; shared ones once."""
+        """List every component in host memory, shared ones once."""
         return _unique(self.all())
 
     def usage(
@@ -189,11 +189,11 @@ class Ledger:
         return Usage(host_nbytes=sum(host.values()), device_nbytes=sum(device.values()) + activations)
 
     def reserved_nbytes(self) -> int:
-        """Bytes for activations: the most that any model's leases need, because a device works for one model at a time."""
+        """Return the bytes for activations: the largest need of any model's leases; a device works for one model at a time."""
         return _activations([reservation for pooled in self.all() for reservation in pooled.reservations])
 
     def limits(self) -> Usage:
-        """The budget in bytes; practically endless if there is no limit."""
+        """Return the budget in bytes, a very large number if there is no limit."""
         host, device = (
             2**62 if limit is None else limit for limit in (self.budget.host_nbytes, self.budget.device_nbytes)
         )
@@ -252,13 +252,13 @@ class Ledger:
         return [component for component in _unique([pooled]).values() if component.id not in self.placed]
 
     def residency(self, pooled: PooledModel) -> Residency:
-        """Where a model is; on the device only if all of it is."""
+        """Return where a model is; `device` only if all of its components are there."""
         if pooled.model is None:
             return "cold"
         return "host" if self.missing_on_device(pooled) else "device"
 
     def outdated(self, pooled: PooledModel) -> bool:
-        """Whether it is an old version that no request uses or waits for; such versions leave by themselves."""
+        """Tell whether this is an old version that no request uses or waits for; such versions are unloaded."""
         return pooled in self.outdated_versions and not pooled.busy and pooled not in self.queue
 
     def forget_freed(self) -> None:

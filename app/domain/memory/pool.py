@@ -36,7 +36,7 @@ class Lease:
     spec: ModelSpec
     model: LoadedModel
     found: Residency
-    """Where the request found the model."""
+    """Residency of the model when the request took it."""
     load_s: float
     """Seconds spent on loading and bringing the model to the device."""
     wait_s: float
@@ -65,7 +65,7 @@ class ModelPool:
 
         Args:
             catalogue: which models there are.
-            engine: where they run.
+            engine: loads and runs them.
             budget: memory to use; no limit by default. See `set_budget`.
             clock: seconds, monotonic.
             on_event: receives every event; called in the event loop, must return at once.
@@ -155,7 +155,7 @@ class ModelPool:
         self._ledger.lookahead = list(models)
 
     def can_admit(self, name: ModelName, activation_nbytes: int = 0, together_nbytes: int = 0) -> bool:
-        """Whether a lease would be granted now without evicting what a request waits for."""
+        """Tell whether a lease would be granted now without evicting a model that a request waits for."""
         pooled = self._ledger.pooled_models.get(name)
         if pooled is None or not (pooled.expected or pooled.model):
             return False  # its size is not known

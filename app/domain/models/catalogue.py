@@ -11,15 +11,15 @@ class Catalogue(Protocol):
     """The models that exist. Files are read in threads; event loop only."""
 
     async def list(self) -> Sequence[ModelSpec]:
-        """Every entry, unusable ones included, in alphabetical order, as of the last look at the files."""
+        """List every entry in alphabetical order, unusable ones included, as of the last scan."""
         ...
 
     async def refresh(self) -> Sequence[ModelSpec]:
-        """Every entry, after a look at all files."""
+        """Scan all files, and list every entry."""
         ...
 
     async def find(self, name: str, *, changed: bool = False) -> ModelSpec:
-        """The entry of this name, after a look at its files. Every request begins with it.
+        """Find the entry of this name after checking its files. Every request begins with it.
 
         Args:
             name: of the entry.
@@ -31,7 +31,7 @@ class Catalogue(Protocol):
         ...
 
     def get(self, name: str) -> ModelSpec:
-        """The entry of this name, as of the last look at its files. Reads nothing.
+        """Return the entry of this name as of the last check of its files. Reads nothing.
 
         Raises:
             UnknownModel: with the names that exist.

@@ -14,7 +14,7 @@ class Component:
 
     id: ComponentId
     name: str
-    """Role in the model: `unet`, `vae`, `text_encoder`, `text_encoder_2`."""
+    """Role in the model: one of its family's `components`, such as `vae`."""
     nbytes: int
     """Bytes of its weights, on the host and again on the device."""
     dtype: str

@@ -16,16 +16,16 @@ FewStepKind = Literal["turbo", "lightning", "hyper", "lcm", "dmd2"]
 DtypeName = Literal["auto", "bfloat16", "float16", "float32"]
 TimestepSpacing = Literal["leading", "linspace", "trailing"]
 Residency = Literal["cold", "host", "device"]
-"""Where a model's weights are: on disk, in host memory, on the device."""
+"""Place of a model's weights: on disk only, in host memory, or on the device."""
 Heat = Literal["hot", "warm", "cold"]
 HEAT: dict[Residency, Heat] = {"device": "hot", "host": "warm", "cold": "cold"}
-"""Words of the API, the logs and the metrics for where a request found its model."""
+"""Words of the API, the logs and the metrics for the residency of a model when a request took it."""
 
 MODEL_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 
 Steps = Annotated[int, Meta(ge=1, le=1000)]
 Guidance = Annotated[float, Meta(ge=0, le=100)]
-SizePx = Annotated[int, Meta(ge=64, le=16384, multiple_of=8)]
+SizePx = Annotated[int, Meta(ge=64, le=16384)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +73,8 @@ class ModelTraits(msgspec.Struct, frozen=True, kw_only=True):
     zero_snr: bool = False
     """Trained with a noise schedule rescaled to zero terminal SNR (Lin et al. 2023, arXiv:2305.08891)."""
     few_step: FewStep | None = None
-    size_px: int = 1024
-    """Side in pixels of the square that the model was trained on."""
+    size_px: int = 0
+    """Side in pixels of the square that the model was trained on; 0 if no family has recognised it."""
 
 
 _Factor = Annotated[float, Meta(ge=-100, le=100)]
@@ -84,10 +84,10 @@ _Colour = tuple[_Factor, _Factor, _Factor]
 class PreviewFactors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The linear map that previews are made with: red, green and blue in -1..1 are latent x factors + bias.
 
-    `latent` are the four numbers of a cell as the denoiser has them, scaled by the VAE's scaling factor.
+    `latent` are the numbers of a cell as the denoiser has them, scaled by the VAE's scaling factor.
     """
 
-    factors: tuple[_Colour, _Colour, _Colour, _Colour]
+    factors: Annotated[tuple[_Colour, ...], Meta(min_length=1, max_length=64)]
     """A row for each channel of the latent."""
     bias: _Colour = (0.0, 0.0, 0.0)
 
@@ -105,7 +105,7 @@ class ModelOverrides(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """`false` for a model whose name only sounds like one."""
     dtype: DtypeName | None = None
     config: str | None = None
-    """For a checkpoint: a folder beside it, by name, whose component configs replace those that ship."""
+    """Name of a folder beside a checkpoint whose component configs replace the shipped ones."""
     sampler: str | None = None
     timestep_spacing: TimestepSpacing | None = None
     num_inference_steps: Steps | None = None
@@ -116,7 +116,7 @@ class ModelOverrides(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     height: SizePx | None = None
     clip_skip: Annotated[int, Meta(ge=0, le=10)] | None = None
     preview: PreviewFactors | None = None
-    """For a VAE of its own: how its latents become the colours of a preview. The family's if absent."""
+    """Map from latents to preview colours, for a model with a VAE of its own. The family's if absent."""
 
 
 class HubModel(ModelOverrides, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -126,7 +126,7 @@ class HubModel(ModelOverrides, frozen=True, kw_only=True, forbid_unknown_fields=
     repo: Annotated[str, Meta(pattern=r"^[\w.-]+/[\w.-]+$")]
     revision: str | None = None
     variant: str | None = None
-    """Which files of the repository, such as `fp16`."""
+    """Variant of the repository's files, such as `fp16`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

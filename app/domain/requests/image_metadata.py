@@ -12,7 +12,7 @@ from .resolved_parameters import resolved_parameters
 from .samplers import SigmaSchedule, spec_of
 
 PARAMETERS_KEY = "parameters"
-"""Where AUTOMATIC1111's web UI puts its text; the tools that read generation data look there first."""
+"""PNG key under which AUTOMATIC1111's web UI writes its text, and readers of generation data look first."""
 RECEIPT_KEY = "litestar-diffusion"
 
 _SCHEDULE_LABELS: dict[SigmaSchedule, str] = {

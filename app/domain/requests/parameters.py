@@ -26,7 +26,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_steps: Annotated[int, Meta(ge=1, le=1000)] = 150
     max_pixels: Annotated[int, Meta(ge=64 * 64)] = 2048 * 2048
     """Width times height of one image."""
-    min_side_px: Annotated[int, Meta(ge=8)] = 64
+    min_side_px: Annotated[int, Meta(ge=1)] = 64
     max_side_px: Annotated[int, Meta(ge=64)] = 4096
     max_n: Annotated[int, Meta(ge=1, le=64)] = 8
     max_prompt_chars: Annotated[int, Meta(ge=1)] = 4000
@@ -69,14 +69,8 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         ]
         | None
     ) = None
-    width: (
-        Annotated[int, Meta(ge=1, le=_MAX_COUNT, description="In pixels, a multiple of 8. Default: the model's own.")]
-        | None
-    ) = None
-    height: (
-        Annotated[int, Meta(ge=1, le=_MAX_COUNT, description="In pixels, a multiple of 8. Default: the model's own.")]
-        | None
-    ) = None
+    width: Annotated[int, Meta(ge=1, le=_MAX_COUNT, description="In pixels. Default: the model's own.")] | None = None
+    height: Annotated[int, Meta(ge=1, le=_MAX_COUNT, description="In pixels. Default: the model's own.")] | None = None
     seed: (
         Annotated[
             int, Meta(ge=-1, le=MAX_SEED, description="Image i uses seed + i. Absent or -1: random, and reported.")

@@ -53,7 +53,7 @@ class Prompt:
     """A prompt, understood."""
 
     sections: tuple[Section, ...]
-    """At least one."""
+    """Chunks, at least one."""
     lowered: bool = False
     """Whether a weight was beyond MAX_WEIGHT."""
 

@@ -37,7 +37,7 @@ class SamplerSpec:
     name: str
     """Canonical, as in `euler_a`."""
     label: str
-    """As older clients show it, as in `Euler a`."""
+    """Name that AUTOMATIC1111's web UI shows, such as `Euler a`."""
     aliases: tuple[str, ...] = ()
     """Other spellings; case, spaces, punctuation and a trailing `Scheduler` make no difference."""
     zero_snr: bool = False

@@ -58,18 +58,18 @@ class ModelCatalogue:
         self._verdicts: dict[str, tuple[str, str]] = {}
 
     async def list(self) -> Sequence[ModelSpec]:
-        """Every entry in alphabetical order, as of the last look at the files; waits for the first look."""
+        """List every entry in alphabetical order, as of the last scan; waits for the first scan."""
         return self._listed() if self._complete else await self.refresh()
 
     async def refresh(self) -> Sequence[ModelSpec]:
-        """Every entry in alphabetical order, after a look at all files. Calls at the same time share one look."""
+        """Scan all files, and list every entry in alphabetical order. Simultaneous calls share one scan."""
         if self._refreshing is None or self._refreshing.done():
             self._refreshing = asyncio.create_task(self._look_at_all(), name="refresh the catalogue")
         await asyncio.shield(self._refreshing)  # a client that leaves must not end the look for the others
         return self._listed()
 
     async def find(self, name: str, *, changed: bool = False) -> ModelSpec:
-        """The entry of this name, after a look at its files: a few stats if nothing has changed.
+        """Find the entry of this name after checking its files: a few stats if nothing has changed.
 
         Args:
             name: of the entry.
@@ -89,7 +89,7 @@ class ModelCatalogue:
         return self.get(name)
 
     def get(self, name: str) -> ModelSpec:
-        """The entry of this name, as of the last look at its files.
+        """Return the entry of this name as of the last check of its files.
 
         Raises:
             UnknownModel: with the usable names.
@@ -127,7 +127,7 @@ class ModelCatalogue:
         return replace(entry.spec, evidence=(*entry.spec.evidence, *hidden), unusable=unusable)
 
     def _may_be_usable(self, name: str) -> bool:
-        """Whether no reason against a name is known; its files may not have been read yet."""
+        """Tell whether no reason against a name is known; its files may not have been read yet."""
         spec = self._spec(name)
         return spec is None or spec.unusable is None
 

@@ -23,5 +23,5 @@ def config_reader(folder: Path | None) -> ReadConfig:
 
 
 def config_files(folder: Path) -> tuple[Path, ...]:
-    """Every config file that some family reads, whether it exists or not."""
+    """List the config files that any family reads, whether they exist or not."""
     return tuple(folder / name for family in families() for name in family.config_files)

@@ -20,7 +20,7 @@ class FolderReading:
 
     reading: Reading
     headers: dict[str, list[Header]]
-    """Of the weights, by component."""
+    """Headers of the weights, by component."""
 
     @property
     def nbytes(self) -> int:
@@ -59,7 +59,7 @@ def read_folder(folder: Path, variant: str | None, *names: str) -> FolderReading
 
 
 def watched_files(folder: Path) -> tuple[Path, ...]:
-    """Everything whose change may change what `read_folder` says; files that do not exist included."""
+    """List everything whose change may change the result of `read_folder`, files that do not exist included."""
     return (*config_files(folder), *_contents(folder))
 
 

@@ -38,7 +38,7 @@ def digest(*lines: str) -> str:
 
 
 def settled_stamp(folder: Path) -> str | None:
-    """A text that changes with the names in a folder; None if it changed so lately that a further change might not show.
+    """Return a text that changes with the names in a folder; None if the folder changed within the resolution of its time.
 
     Time stamps advance in steps of some milliseconds, on some file systems of two seconds.
     """
@@ -50,7 +50,7 @@ def settled_stamp(folder: Path) -> str | None:
 
 
 def _stamp(path: Path) -> str:
-    """Permissions are part of it: a file that could not be read may have become readable."""
+    """Return a line that changes with a file. It includes permissions: a file may have become readable."""
     try:
         stat = path.stat()
     except OSError:

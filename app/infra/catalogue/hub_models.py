@@ -1,4 +1,4 @@
-"""Catalogue entries of repositories on the Hub, told by their names, and by their files once they are downloaded."""
+"""Describes repositories on the Hub as entries of the catalogue: by their names, and by their files once downloaded."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 import msgspec
 
 from ...domain.errors import InvalidSettings
-from ...domain.families.reading import NotServable, Reading, apply_overrides
+from ...domain.families.overrides import apply_overrides
+from ...domain.families.reading import NotServable, Reading
 from ...domain.models.spec import HubModel, HubRepository, ModelName, ModelOverrides, ModelSpec, ModelTraits
 from ..hub.snapshots import assumed_family, cached_snapshot, repository_folder
 from ..weights.safetensors_header import BrokenFile
@@ -17,7 +18,7 @@ from .sidecar import check_sampler
 
 
 def describe_repository(model: HubModel, cache: Path | None) -> CatalogueEntry:
-    """The entry of a `[[models.hub]]` table. Makes no request.
+    """Describe the repository of a `[[models.hub]]` table. Makes no request.
 
     Its version does not change when it is downloaded: what has just been loaded need not be loaded again.
     """
@@ -36,7 +37,7 @@ def describe_repository(model: HubModel, cache: Path | None) -> CatalogueEntry:
 
 
 def _watched(source: HubRepository, cache: Path | None) -> tuple[Path, ...]:
-    """What changes in the cache when a download is finished, or files are deleted."""
+    """List the paths in the cache that change when a download ends or files are deleted."""
     repository = repository_folder(source, cache)
     snapshots = repository / "snapshots"
     files = (file for revision in sorted(snapshots.glob("*")) for file in watched_files(revision))
@@ -47,11 +48,11 @@ def _described(spec: ModelSpec, model: HubModel, snapshot: Path | None) -> Model
     try:
         check_sampler(model, f"models.hub, {model.name!r},")
         reading, nbytes = _read(model, snapshot)
+        reading = apply_overrides(reading, model, "the settings file")
     except (NotServable, InvalidSettings) as error:
         return replace(spec, unusable=str(error))
     except BrokenFile as error:
         return replace(spec, unusable=f"a downloaded file is broken: {error} Delete {model.repo} from the Hub's cache.")
-    reading = apply_overrides(reading, model, "the settings file")
     return replace(spec, traits=reading.traits, evidence=reading.evidence, networks=reading.networks, nbytes=nbytes)
 
 

@@ -1,4 +1,4 @@
-"""Catalogue entries of local models: single-file checkpoints and diffusers folders."""
+"""Describes local models, single-file checkpoints and diffusers folders, as entries of the catalogue."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -7,7 +7,8 @@ from pathlib import Path
 import msgspec
 
 from ...domain.errors import InvalidSettings
-from ...domain.families.reading import CheckpointFile, NotServable, Reading, apply_overrides
+from ...domain.families.overrides import apply_overrides
+from ...domain.families.reading import CheckpointFile, NotServable, Reading
 from ...domain.families.registry import read_checkpoint
 from ...domain.models.spec import Checkpoint, Folder, ModelOverrides, ModelSource, ModelSpec, ModelTraits
 from ..weights.safetensors_header import BrokenFile, read_header
@@ -40,7 +41,7 @@ class _Stated:
 
 
 def describe(candidate: Candidate, settings: ModelOverrides, *, builtin: bool = False) -> CatalogueEntry:
-    """The entry of a candidate; a broken one's says why. Never raises for what is in the files.
+    """Describe a candidate; the entry of a broken one says why. Never raises for the content of files.
 
     Args:
         candidate: the file or folder.
@@ -65,7 +66,7 @@ def describe(candidate: Candidate, settings: ModelOverrides, *, builtin: bool = 
 
 
 def merged(above: ModelOverrides, below: ModelOverrides) -> ModelOverrides:
-    """Two sets of overrides in one; `above` wins."""
+    """Merge two sets of overrides; `above` wins."""
     pairs = {name: (getattr(above, name), getattr(below, name)) for name in ModelOverrides.__struct_fields__}
     return ModelOverrides(**{name: low if high is None else high for name, (high, low) in pairs.items()})
 
@@ -100,10 +101,10 @@ def _described(candidate: Candidate, spec: ModelSpec, stated: _Stated) -> ModelS
         if stated.wrong is not None:
             raise NotServable(stated.wrong)
         reading, nbytes = _read(candidate, stated.config)
-    except (NotServable, BrokenFile) as error:
+        reading = apply_overrides(reading, stated.sidecar, f"its sidecar {candidate.sidecar.name!r}")
+        reading = apply_overrides(reading, stated.settings, "the settings file")
+    except (NotServable, BrokenFile, InvalidSettings) as error:
         return replace(spec, unusable=_printable(str(error)))
-    reading = apply_overrides(reading, stated.sidecar, f"its sidecar {candidate.sidecar.name!r}")
-    reading = apply_overrides(reading, stated.settings, "the settings file")
     evidence = (*reading.evidence, *_renamed(candidate))
     return replace(spec, traits=reading.traits, evidence=evidence, networks=reading.networks, nbytes=nbytes)
 

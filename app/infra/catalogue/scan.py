@@ -42,7 +42,7 @@ class Candidate:
 
 
 def find_candidates(directory: Path) -> list[Candidate]:
-    """Everything in a folder that looks like a model, in alphabetical order, safetensors files before their namesakes.
+    """Find everything in a folder that looks like a model, in alphabetical order, safetensors files before their namesakes.
 
     Raises:
         OSError: the folder cannot be read.
@@ -53,7 +53,7 @@ def find_candidates(directory: Path) -> list[Candidate]:
 
 
 def candidate_of(path: Path) -> Candidate:
-    """A single path, a file or a folder, as a candidate."""
+    """Return the candidate of one path, a file or a folder."""
     return Candidate(path=path, is_folder=path.suffix.lower() != _SAFETENSORS and path.is_dir())
 
 
@@ -74,7 +74,7 @@ def _rank(candidate: Candidate) -> int:
 
 
 def _url_safe(stem: str) -> str:
-    """The same name for the same file, always; what has no letter left is called by a checksum of its name."""
+    """Return a name without unsafe characters, always the same for a file; a checksum if no letter is left."""
     if re.fullmatch(MODEL_NAME_PATTERN, stem):
         return stem
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", stem)[:_MAX_NAME_CHARS].strip("-._")

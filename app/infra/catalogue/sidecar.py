@@ -10,7 +10,7 @@ from ...domain.validation import convert_all
 
 
 def read_sidecar(file: Path) -> ModelOverrides:
-    """The overrides of a sidecar; none where there is no such file.
+    """Read the overrides of a sidecar; none if there is no such file.
 
     Raises:
         InvalidSettings: naming every wrong key.
@@ -45,7 +45,7 @@ def check_sampler(overrides: ModelOverrides, origin: str) -> None:
 
 
 def config_path(checkpoint: Path, named: str | None) -> Path | None:
-    """The folder whose component configs replace the shipped ones: the named one, else `<name>.config` if it exists.
+    """Return the folder whose component configs replace the shipped ones: the named one, else `<name>.config` if it exists.
 
     Raises:
         InvalidSettings: the named folder is no plain sibling, or not there.

@@ -74,7 +74,7 @@ class ModelSources:
         return Names(claims=winners, stamps=stamps)
 
     def may_have_changed(self, names: Names) -> bool:
-        """Whether the folders may hold other names than these; costs a stat for each folder."""
+        """Tell whether the folders may hold other names than these; costs one stat a folder."""
         return None in names.stamps or names.stamps != self._stamps()
 
     def _stamps(self) -> tuple[str | None, ...]:

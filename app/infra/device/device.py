@@ -1,4 +1,4 @@
-"""Which device there is, and how much memory it has."""
+"""Chooses the device, and reads the size of its memory."""
 
 import torch
 
@@ -6,10 +6,10 @@ from .host_memory import host_nbytes
 
 
 def choose_device(name: str) -> torch.device:
-    """The named device; `auto` is the first GPU, else the CPU.
+    """Return the named device; `auto` is the first GPU, or the CPU if there is none.
 
     Raises:
-        ValueError: it is not there.
+        ValueError: the machine has no such device.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -20,7 +20,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def device_nbytes(device: torch.device) -> int:
-    """Bytes of memory of the device; the machine's for a CPU."""
+    """Return the size of the device's memory in bytes; for a CPU, that of the machine."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     return host_nbytes()

@@ -1,8 +1,8 @@
-"""Memory of the machine; no torch needed."""
+"""Reads the size of the machine's memory, without torch."""
 
 import os
 
 
 def host_nbytes() -> int:
-    """Bytes of memory of the machine."""
+    """Return the size of the machine's memory in bytes."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,4 +1,4 @@
-"""The C library's heap, which is where torch has a CPU's activations."""
+"""Settings of the C library's heap, which torch allocates a CPU's activations from."""
 
 import ctypes
 import sys
@@ -8,16 +8,16 @@ _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
 _KEPT_NBYTES = 2**31 - 1
-"""As much as glibc can be told: blocks so large are kept, and so much at the top of the heap."""
+"""Largest value of glibc's thresholds: smaller blocks are kept when freed, and as much free memory at the top of the heap."""
 
 
 def keep_freed_memory() -> None:
-    """Have the process keep memory that was freed, for what is allocated next. Nothing where the C library is not glibc.
+    """Make glibc keep freed memory for the next allocation. Does nothing if the C library is not glibc.
 
-    glibc gives every large block back at once, and fresh pages cost more than most of what torch does with them: a fifth of
-    the time that a large VAE takes. Call it before there are other threads, whose heaps would be too small for large blocks,
-    and only in a process of one's own. The same from outside: MALLOC_ARENA_MAX=1 MALLOC_MMAP_THRESHOLD_=2147483647
-    MALLOC_TRIM_THRESHOLD_=2147483647.
+    By default glibc returns every large block to the system at once, and the kernel clears each page that it hands out again:
+    a fifth of the time of a large VAE. Call this before the process starts threads, because the heaps of other threads are too
+    small for large blocks, and only in a process that is not shared with a host application. The same from outside:
+    MALLOC_ARENA_MAX=1 MALLOC_MMAP_THRESHOLD_=2147483647 MALLOC_TRIM_THRESHOLD_=2147483647.
     """
     library = _glibc()
     if library is not None:
@@ -27,14 +27,14 @@ def keep_freed_memory() -> None:
 
 
 def give_back_freed_memory() -> None:
-    """Give what was freed, and is not used again yet, back to the system. Any thread; takes milliseconds."""
+    """Return freed memory to the system. May be called from any thread; takes milliseconds."""
     library = _glibc()
     if library is not None:
         library.malloc_trim(0)
 
 
 def _glibc() -> Any:
-    """The C library of this process, if it is glibc."""
+    """Return the C library of this process if it is glibc."""
     if sys.platform != "linux":
         return None
     library = ctypes.CDLL(None)

@@ -1,4 +1,4 @@
-"""Tells an out-of-memory from other failures, and where it happened; keeps no tensor alive in a traceback."""
+"""Tells running out of memory from other failures, with the stage in which it happened."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,11 +19,11 @@ _PHRASES = (
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
 )
-"""How torch words it where it raises a plain RuntimeError."""
+"""Parts of the messages of RuntimeErrors that torch raises for it."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, on the device or the host."""
+    """Tell whether an error means that memory ran out, on the device or the host."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in _PHRASES)
@@ -31,10 +31,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def stage(name: str) -> Iterator[None]:
-    """An out-of-memory within becomes OutOfMemory of this stage: `place`, `encode`, `denoise` or `decode`.
+    """Turn running out of memory into OutOfMemory with this stage: `place`, `encode`, `denoise` or `decode`.
 
-    It is raised inside the handler, so its context still holds the frames, and their tensors: code that passes it
-    out of the engine raises a new one instead.
+    The error's cause holds the frames of the failure, and with them their tensors; `without_frames` drops them before the
+    error leaves the engine.
     """
     try:
         yield
@@ -45,9 +45,7 @@ def stage(name: str) -> Iterator[None]:
 
 
 def without_frames(error: _E) -> _E:
-    """A failure as if it had just been made: nothing that it went through, no frame and no tensor, is alive because of it.
-
-    Clearing the frames alone would not do: closures of torch's own keep the arguments of its modules.
-    """
+    """Return the error without its traceback, cause and context, so that it keeps no frame and no tensor alive."""
+    # `traceback.clear_frames` is not enough: closures inside torch keep the arguments of its modules.
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)

@@ -1,10 +1,10 @@
-"""The peak of memory beside the weights, as the device itself counts it."""
+"""Measures the peak of memory beside the weights with the counters of the device's allocator."""
 
 import torch
 
 
 class Peak:
-    """Begins to watch when it is made. Engine thread only."""
+    """The peak since this object was created. Engine thread only."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -14,9 +14,9 @@ class Peak:
             self._before = torch.cuda.memory_allocated(device)
 
     def nbytes(self) -> int | None:
-        """The most bytes beside what was there before; None where the device does not count.
+        """Return the peak in bytes above what was allocated before; None if the device has no counter.
 
-        Weights that arrive during the measurement are not activations: they count as if they had been there before.
+        Weights that arrive during the measurement are not activations, so they are counted as allocated before.
         """
         if self._device.type != "cuda":
             return None
@@ -25,5 +25,5 @@ class Peak:
 
 
 def free_nbytes(device: torch.device) -> int | None:
-    """Bytes that the device has left, as it says itself; None where it does not. Empty torch's cache first."""
+    """Return the free memory that the driver reports, in bytes; None if it reports none. Empty torch's cache first."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None

@@ -1,4 +1,4 @@
-"""In which dtype a device computes fastest, and in which a model's weights are kept."""
+"""Chooses the dtype that a model computes in, and the dtype that its weights are kept in."""
 
 import time
 from dataclasses import dataclass
@@ -16,54 +16,54 @@ _NARROW = {
     "F8_E4M3": torch.float16,
     "F8_E5M2": torch.float16,
 }
-"""Dtypes in files -> the 16-bit dtype that holds every number of theirs."""
+"""Dtypes in files, and the 16-bit dtype that represents each of their numbers."""
 _WORTH_NARROWING = 10**8
-"""Numbers from which a model is kept in 16 bits and widened as it is used. Small models save no memory to speak of, and their
-layers are so short that widening would be felt."""
+"""Count of weights from which a model is kept in 16 bits and upcast as it is used. Smaller models save little memory, and their
+layers are so short that upcasting takes a noticeable part of their time."""
 _SIDE = 1024
 _REPEATS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileWeights:
-    """What the headers of a model's files say of the weights that loading reads."""
+    """Counts of the weights that loading a model reads, from the headers of its files."""
 
     numbers: int
     vectors: int
-    """Those of the numbers that stand in tensors of one axis."""
+    """Part of `numbers` in tensors of one axis, which are kept in the dtype of computation."""
     dtype: str
-    """Of most of them, as safetensors writes it."""
+    """Dtype of most of them, in the spelling of safetensors."""
 
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """How a model's weights are kept, and in which dtype it computes; different ones only on a CPU, see `widening`."""
+    """Dtypes of a model's weights and of its computation; they differ only on a CPU, see `upcasting`."""
 
     kept: torch.dtype
     computed: torch.dtype
 
     @classmethod
     def of(cls, dtype: torch.dtype) -> Self:
-        """The same for both."""
+        """Return the precision with one dtype for both."""
         return cls(dtype, dtype)
 
     @property
     def upcasts(self) -> bool:
-        """Whether weights are kept in fewer bits than they are computed in."""
+        """Whether weights are upcast before each use."""
         return self.kept != self.computed
 
     def nbytes(self, weights: FileWeights) -> int:
-        """What the weights take in memory."""
+        """Return the size of the weights in memory, in bytes."""
         return (weights.numbers - weights.vectors) * self.kept.itemsize + weights.vectors * self.computed.itemsize
 
 
 def computed_in(name: DtypeName, device: torch.device) -> torch.dtype:
-    """What a model computes in.
+    """Return the dtype that a model computes in.
 
     Args:
-        name: from the settings. `auto` is bfloat16 where the device is fast in it, else float16 on a GPU and float32 on a CPU.
-            On a CPU a 16-bit name says how weights are kept; what is slow there is computed in float32.
-        device: where it runs.
+        name: from the settings. `auto` is bfloat16 if the device is fast in it, otherwise float16 on a GPU and float32 on a
+            CPU. On a CPU a 16-bit name says how weights are kept; the computation is in float32 if that is faster.
+        device: the device that the model runs on.
     """
     if device.type == "cpu":
         return torch.bfloat16 if name in ("auto", "bfloat16") and _bf16_pays() else torch.float32
@@ -74,7 +74,7 @@ def computed_in(name: DtypeName, device: torch.device) -> torch.dtype:
 
 
 def precision_of(name: DtypeName, device: torch.device, weights: FileWeights) -> Precision:
-    """How a model is kept and computed; `auto` keeps a large model in the 16 bits of its file where float32 computes them."""
+    """Return the precision of a model; `auto` keeps a large model in the 16 bits of its file even if it computes in float32."""
     computed = computed_in(name, device)
     if name != "auto":
         return Precision(_DTYPES[name], computed)
@@ -85,10 +85,10 @@ def precision_of(name: DtypeName, device: torch.device, weights: FileWeights) ->
 
 @cache
 def _bf16_pays() -> bool:
-    """Whether this machine's CPU is faster in bfloat16 than in float32.
+    """Tell whether this CPU is faster in bfloat16 than in float32.
 
-    One that says that it has instructions for bfloat16 may be half as fast with them (AVX512-BF16 where AMX is masked), or
-    many times as fast, so it is measured, in 0.1 s. Without them torch emulates it, slowly.
+    A CPU with instructions for bfloat16 may be half as fast with them (AVX512-BF16 with AMX masked) or many times as fast, so
+    this measures it, in 0.1 s. A CPU without such instructions emulates bfloat16 slowly.
     """
     has = torch.cpu.get_capabilities()
     if not any(has.get(name, False) for name in ("amx_bf16", "avx512_bf16", "bf16")):
@@ -97,7 +97,7 @@ def _bf16_pays() -> bool:
 
 
 def _product_s(dtype: torch.dtype) -> float:
-    """Seconds of a matrix product, the fastest of three."""
+    """Return the duration of a matrix product in seconds, the shortest of three."""
     matrix = torch.ones(_SIDE, _SIDE, dtype=dtype)
     seconds: list[float] = []
     for _ in range(_REPEATS):

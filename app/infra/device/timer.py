@@ -1,4 +1,4 @@
-"""How long the device works on something, without waiting for it."""
+"""Measures how long the device works, without waiting for it."""
 
 import time
 from collections.abc import Callable
@@ -6,13 +6,13 @@ from collections.abc import Callable
 import torch
 
 Lap = Callable[[], float]
-"""Seconds; to be asked for once the device has done the work, for instance after a copy from it."""
+"""Returns the duration in seconds. Call it once the device has done the work, for instance after a copy from it."""
 
 
 class Stopwatch:
-    """Of one device. Engine thread only.
+    """Measures one stretch of work after another on one device. Engine thread only.
 
-    A CUDA device works on its own time: what is measured there are events in its stream, which cost no synchronisation.
+    A CUDA device works asynchronously: the stopwatch records events in its stream, which needs no synchronisation.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -21,7 +21,7 @@ class Stopwatch:
         self._first: torch.cuda.Event | None = None
 
     def start(self) -> None:
-        """From here on."""
+        """Begin a measurement."""
         if self._cuda:
             self._first = torch.cuda.Event(enable_timing=True)
             self._first.record()
@@ -29,7 +29,7 @@ class Stopwatch:
             self._begun = time.perf_counter()
 
     def stop(self) -> Lap:
-        """Up to here."""
+        """End the measurement; returns a function that reads it."""
         if self._first is None:
             seconds = time.perf_counter() - self._begun
             return lambda: seconds

@@ -1,4 +1,4 @@
-"""Moves components between host and device. The host keeps the master copy, so only one way costs anything."""
+"""Copies components from host to device. The host keeps the master copy, so nothing is copied back."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,11 @@ import torch
 from ..weights.component_store import Network
 
 _CHUNK_NBYTES = 512 * 1024**2
-"""Copied at once: few enough to be fast, small enough that a copy of activations need not wait long for the bus."""
+"""Size of one copy: large enough for the full speed of the bus, small enough that copies of activations do not wait long."""
 
 
 class Mover:
-    """Issues copies on a CUDA stream of its own, so that what runs on the device goes on. On a CPU it has nothing to do.
+    """Issues copies on a CUDA stream of its own, beside the running computation. Does nothing on a CPU.
 
     Engine thread only, except for `wait`.
     """
@@ -22,10 +22,10 @@ class Mover:
         self._last: torch.Event | None = None
 
     def place(self, networks: Sequence[Network]) -> None:
-        """Begin to copy components to the device; none is left there where one does not fit.
+        """Begin to copy components to the device; if one does not fit, the others of this call are dropped again.
 
         Raises:
-            torch.OutOfMemoryError: the device has no room.
+            torch.OutOfMemoryError: the device has too little free memory.
         """
         if self._device.type == "cpu":
             return
@@ -41,12 +41,12 @@ class Mover:
             torch.cuda.current_stream(self._device).wait_event(self._last)
 
     def wait(self) -> None:
-        """Block until everything that was begun has arrived."""
+        """Block until all copies that were begun are complete."""
         if self._last is not None:
             self._last.synchronize()
 
     def offload(self, networks: Sequence[Network]) -> None:
-        """Drop the copies on the device: the weights are read-only, so nothing moves."""
+        """Drop the copies on the device. Weights are read-only, so nothing is copied back."""
         if self._device.type == "cpu":
             return
         for network in networks:

@@ -18,7 +18,7 @@ def beta_sigmas(in_sigmas: ArrayLike, num_inference_steps: int) -> NDArray[np.fl
 
 
 def beta_quantiles(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The inverse of the cumulative distribution function of Beta(0.6, 0.6), to about seven digits.
+    """Compute the inverse of the cumulative distribution function of Beta(0.6, 0.6), to about seven digits.
 
     With x = u ** (1 / 0.6) the density is smooth where x is small, so the trapezoidal rule is accurate; the
     distribution is symmetrical, so the half below 1/2 is enough.

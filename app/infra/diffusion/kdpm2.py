@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 class _QuickInterpolation:
     def _sigma_to_t(self, sigma: Any, log_sigmas: Any) -> NDArray[Any]:
-        """The timestep of a noise level, linear between the logarithms of the trained ones; diffusers' result."""
+        """Interpolate the timestep of a noise level linearly between the logarithms of the trained ones, as diffusers does."""
         log_sigma = np.log(max(float(sigma), 1e-10))
         return np.asarray(np.interp(log_sigma, np.asarray(log_sigmas), np.arange(len(log_sigmas))))
 

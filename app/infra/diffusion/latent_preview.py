@@ -1,8 +1,8 @@
-"""Unfinished images, small and rough: a linear map from latents to colours, which costs next to nothing.
+"""Previews of unfinished images: a linear map from latents to colours.
 
-A latent of 4 channels is close to a thumbnail: one matrix and a bias give the mean colour of each 8 x 8 patch. There are two
-things to show. The denoised estimate, which `denoised` makes of a prediction that is there anyway, is an image from the
-first step on; the state itself is noise that clears up.
+A latent is close to a thumbnail: one matrix and a bias give the mean colour of the patch of each cell. A preview shows the
+denoised estimate, which `denoised` computes from the step's prediction and which is an image from the first step on. The state
+itself would be shown as noise that fades.
 """
 
 from typing import Any
@@ -15,31 +15,31 @@ from ...domain.models.spec import PredictionType, PreviewFactors
 from ...domain.requests.rendering import RawImage
 
 MAX_SIDE_PX = 256
-"""Of the longer side of a preview."""
+"""Longer side of a preview."""
 _CELL_PX = 4
-"""A cell of a latent, which stands for 8 x 8 pixels, has one colour here: more pixels than this would show no more."""
+"""Side of what a cell of a latent, which has one colour here, becomes: more pixels than this would show no more."""
 _GREY = 128.0
 _LEAST_SIGNAL = 1e-3
-"""With less of the image than this in the model's input, a predicted noise tells nothing of the image."""
+"""Share of the image in the model's input below which a predicted noise says nothing about the image."""
 
 
 @torch.inference_mode()
 def preview(latents: Tensor, factors: PreviewFactors, max_side_px: int = MAX_SIDE_PX) -> RawImage:
-    """What clean latents look like. Engine thread only.
+    """Draw clean latents as a small picture. Engine thread only.
 
-    A few small operations on the latents' device, and one byte a channel and cell over the bus; the host then enlarges bytes,
-    for which torch has a far faster kernel than for floats.
+    The device does a few small operations and sends one byte a channel and cell. The host then enlarges bytes, for which torch
+    has a far faster kernel than for floats.
 
     Args:
-        latents: 1 x 4 x h x w, scaled as the denoiser has them, of any float type.
-        factors: of the model's VAE.
-        max_side_px: of the longer side of the preview.
+        latents: 1 x channels x h x w in the denoiser's scale, of any float type.
+        factors: the map of the model's VAE, a row for each channel.
+        max_side_px: longer side of the preview.
     """
     rows, columns = latents.shape[-2:]
-    # 127.5 * (latent x factors + bias + 1), and half of one more, so that cutting the fraction off rounds
+    # 127.5 * (latent x factors + bias + 1), plus a half, so that the cast to bytes rounds instead of truncating
     bias = torch.tensor([number + 1 + 0.5 / 127.5 for number in factors.bias], device=latents.device)
     matrix = torch.tensor(factors.factors, device=latents.device)
-    colours = torch.addmm(bias, latents.reshape(4, -1).float().T, matrix, beta=127.5, alpha=127.5)
+    colours = torch.addmm(bias, latents.reshape(latents.shape[1], -1).float().T, matrix, beta=127.5, alpha=127.5)
     cells = colours.nan_to_num_(_GREY).clamp_(0, 255).to(torch.uint8).cpu().view(1, rows, columns, 3)
     height, width = preview_size(rows, columns, max_side_px)
     pixels = functional.interpolate(cells.permute(0, 3, 1, 2), size=(height, width), mode="bilinear", antialias=True)
@@ -47,17 +47,17 @@ def preview(latents: Tensor, factors: PreviewFactors, max_side_px: int = MAX_SID
 
 
 def denoised(model_input: Tensor, prediction: Tensor, signal: float, prediction_type: PredictionType) -> Tensor:
-    """The clean latents that a prediction stands for, to be shown with `preview`.
+    """Estimate the clean latents from a prediction, to be shown with `preview`.
 
     With x the model's input, a^2 the share of the image in its variance and b^2 = 1 - a^2 that of the noise, the image is
     (x - b eps) / a for a predicted noise eps, and a x - b v for a predicted velocity v (Salimans & Ho 2022,
     arXiv:2202.00512, appendix D).
 
     Args:
-        model_input: what the sampler's `scale_model_input` gave, 1 x 4 x h x w.
-        prediction: the model's answer to it, guidance applied, of the same shape.
+        model_input: result of the sampler's `scale_model_input`, 1 x channels x h x w.
+        prediction: the model's guided prediction, of the same shape.
         signal: a^2 at this timestep; see `signal_at`.
-        prediction_type: of the model.
+        prediction_type: the quantity that the model predicts.
     """
     image, noise = signal**0.5, max(0.0, 1 - signal) ** 0.5
     if prediction_type == "v_prediction":
@@ -68,9 +68,9 @@ def denoised(model_input: Tensor, prediction: Tensor, signal: float, prediction_
 
 
 def signal_at(sampler: Any, timestep: float) -> float:
-    """The share of the image in the variance of the model's input, 0..1: alpha bar, between timesteps interpolated.
+    """Return the share of the image in the variance of the model's input, 0..1: alpha bar, interpolated between timesteps.
 
-    Every sampler trains on the same noise schedule and scales its input to unit variance, so it holds for all of them.
+    It holds for every sampler: all of them follow the noise schedule of training and scale the input to unit variance.
     """
     alphas: Tensor = sampler.alphas_cumprod
     below = min(max(int(timestep), 0), len(alphas) - 1)
@@ -80,6 +80,6 @@ def signal_at(sampler: Any, timestep: float) -> float:
 
 
 def preview_size(height: int, width: int, max_side_px: int = MAX_SIDE_PX) -> tuple[int, int]:
-    """Height and width in pixels of the preview of latents of this height and width."""
+    """Compute height and width in pixels of the preview of latents of this height and width."""
     scale = min(_CELL_PX, max_side_px / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))

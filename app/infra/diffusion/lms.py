@@ -11,7 +11,7 @@ class ExactLMSDiscreteScheduler(LMSDiscreteScheduler):
     """diffusers integrates the Lagrange polynomials with SciPy, adaptively and approximately; this does it exactly."""
 
     def get_lms_coefficient(self, order: int, t: int, current_order: int) -> float:
-        """How much of the derivative of `current_order` steps ago the step from `sigmas[t]` to `sigmas[t + 1]` takes.
+        """Compute the weight of the derivative of `current_order` steps ago in the step from `sigmas[t]` to `sigmas[t + 1]`.
 
         It is the integral over the step of the polynomial that is 1 there and 0 at the others of the last `order`.
         """

@@ -1,7 +1,6 @@
-"""Prompts that were encoded already, most recently used last. Engine thread only.
+"""A cache of encoded prompts, one for each model in memory. Engine thread only.
 
-It belongs to a model in memory and ends with it. It is held in host memory, so the device spends nothing on it: an
-entry crosses the bus in some hundredths of a millisecond, which is far less than encoding takes.
+Entries are kept in host memory: copying one to the device takes some hundredths of a millisecond, far less than encoding it.
 """
 
 from collections import OrderedDict
@@ -13,7 +12,7 @@ from torch import Tensor
 from ...domain.models.components import ComponentId
 
 DEFAULT_NBYTES = 64 * 1024**2
-"""About two hundred prompts in a 16-bit dtype at 77 x 2048 numbers a chunk."""
+"""Size of about two hundred prompts of one chunk, 77 x 2048 numbers in a 16-bit dtype."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,35 +22,35 @@ class PromptKey:
     encoder: ComponentId
     text: str
     layer: int
-    """Of whose hidden states, counted from the end."""
+    """Layer whose hidden states are taken, counted from the end."""
     weighting: bool
     long: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedPrompt:
-    """One text as one encoder understands it."""
+    """The encoding of one text by one encoder."""
 
     hidden: Tensor
     """1 x 77 * chunks x width of the encoder."""
     pooled: Tensor | None
-    """1 x projection width; None of an encoder that has no projection."""
+    """1 x projection width; None for an encoder without a projection."""
     ignored: tuple[str, ...]
-    """What was cut, see `Tokens`."""
+    """Parts of the text that were cut, see `Tokens.ignored`."""
 
     @property
     def nbytes(self) -> int:
-        """Of the tensors."""
+        """Size of the tensors."""
         return self.hidden.nbytes + (self.pooled.nbytes if self.pooled is not None else 0)
 
     def on(self, device: torch.device | str) -> "EncodedPrompt":
-        """The same on another device; itself where it is there already."""
+        """Copy it to another device; return itself if it is there already."""
         pooled = self.pooled.to(device) if self.pooled is not None else None
         return EncodedPrompt(hidden=self.hidden.to(device), pooled=pooled, ignored=self.ignored)
 
 
 class PromptCache:
-    """Keeps the encodings that were used last, as many as fit into a number of bytes."""
+    """Keeps the most recently used encodings within a number of bytes."""
 
     def __init__(self, max_nbytes: int = DEFAULT_NBYTES) -> None:
         self.max_nbytes = max_nbytes
@@ -63,14 +62,14 @@ class PromptCache:
         return len(self._entries)
 
     def get(self, key: PromptKey) -> EncodedPrompt | None:
-        """What was put under this key, on the host; not to be written to."""
+        """Return the entry of a key, in host memory; not to be written to."""
         found = self._entries.get(key)
         if found is not None:
             self._entries.move_to_end(key)
         return found
 
     def put(self, key: PromptKey, encoded: EncodedPrompt) -> None:
-        """Keep it, and forget what was not used for longest; what is larger than the whole cache is not kept."""
+        """Keep an encoding, and drop the least recently used ones; one that exceeds the whole cache is not kept."""
         if encoded.nbytes > self.max_nbytes:
             return
         self._forget(key)

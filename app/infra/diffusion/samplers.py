@@ -44,8 +44,8 @@ _NOISE_SCHEDULE = frozenset(
         "timestep_spacing",
     }
 )
-"""What a sampler takes from the model. The rest of the config belongs to the one sampler that it was written for:
-`solver_type`, `algorithm_type` and their like mean something else, or nothing, to another."""
+"""Keys that a sampler takes from the model's config. The other keys belong to the sampler that the config was written for:
+`solver_type` or `algorithm_type` mean something else, or nothing, to another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class _Recipe:
 
 
 def _dpm(scheduler: type[SchedulerMixin], algorithm_type: str, order: int) -> _Recipe:
-    """DPM-Solver++ as large latent models need it: without the last three it overshoots and leaves noise in the image."""
+    """Return options of DPM-Solver++; without the last three it leaves noise in the images of large latent models."""
     return _Recipe(
         scheduler,
         {
@@ -98,14 +98,14 @@ _RECIPES: Mapping[str, _Recipe] = {
 def build_sampler(
     choice: SamplerChoice, pristine: Mapping[str, Any], traits: ModelTraits, spacing: TimestepSpacing | None
 ) -> SchedulerMixin:
-    """A new scheduler that nothing else holds.
+    """Build a new scheduler that nothing else holds.
 
     Args:
         choice: a sampler of the table and one of the sigma schedules that it can do.
         pristine: the model's `scheduler_config.json`; only read.
         traits: decide the prediction type and whether the noise schedule is rescaled to zero terminal SNR, which
             samplers that do not know it ignore (`resolve` has warned).
-        spacing: of the timesteps; None: as `pristine` says.
+        spacing: spacing of the timesteps; None for that of `pristine`.
     """
     recipe = _RECIPES[choice.name]
     config = {key: value for key, value in pristine.items() if key in _NOISE_SCHEDULE}
@@ -135,7 +135,7 @@ def start(scheduler: Any, steps: int, device: torch.device | str) -> torch.Tenso
 
 
 def step_arguments(scheduler: Any, generators: Sequence[torch.Generator]) -> dict[str, Any]:
-    """What `scheduler.step` wants besides model output, timestep and sample: one generator for each image, if any."""
+    """Return the arguments of `scheduler.step` beside model output, timestep and sample: one generator for each image, if any."""
     if "generator" in inspect.signature(scheduler.step).parameters:
         return {"generator": list(generators), "return_dict": False}
     return {"return_dict": False}
@@ -147,7 +147,7 @@ def _accepted(scheduler: type[SchedulerMixin], config: Mapping[str, Any]) -> dic
 
 
 def _use_sigmas(scheduler: Any, sigmas: SigmaSchedule) -> None:
-    """Done after the constructor, where some insist on SciPy for `beta` and others compute a thousand steps."""
+    """Set the schedule after construction: some constructors need SciPy for `beta`, others compute a thousand steps."""
     if sigmas == "default":
         return
     scheduler.register_to_config(**{f"use_{sigmas}_sigmas": True})
@@ -166,7 +166,7 @@ def _set_timesteps(scheduler: Any, steps: int) -> None:
 
 
 def _divisible(trained: int, steps: int) -> float:
-    """The number of trained timesteps, or the next larger float that trailing spacing divides into `steps` timesteps.
+    """Return the number of trained timesteps, or the next larger float that trailing spacing divides into `steps` timesteps.
 
     diffusers counts down from 1000 by 1000 / steps. With 61, 103, 121 or 122 steps the quotient is rounded down, which leaves a
     hair above 0 and makes one timestep too many, -1. DDIM and its kin then start afresh from pure noise in their last step.
@@ -178,21 +178,21 @@ def _divisible(trained: int, steps: int) -> float:
 
 
 def _grid(steps: int, scheduler: Any) -> dict[str, int]:
-    """LCM and TCD choose their timesteps from those of the distillation; more steps than that take all there are."""
+    """Let LCM and TCD, which choose among the timesteps of the distillation, choose among all for more steps than that."""
     if steps > scheduler.config.get("original_inference_steps", steps):
         return {"original_inference_steps": scheduler.config.num_train_timesteps}
     return {}
 
 
 def _single(timesteps: torch.Tensor) -> torch.Tensor:
-    """Some samplers count in double precision, which not every device has."""
+    """Convert timesteps from double precision, which not every device has."""
     return timesteps.float() if timesteps.is_floating_point() else timesteps
 
 
 def _end_below(scheduler: Any) -> None:
-    """DEIS repeats the last of its Karras, exponential or beta sigmas, so that its last step would do nothing.
+    """Lower the last sigma of DEIS, which repeats the one before with Karras, exponential or beta sigmas and so wastes a step.
 
-    It cannot end at zero; a hundredth of the smallest trained noise level is not seen.
+    DEIS cannot end at zero; a hundredth of the smallest trained noise level is not visible.
     """
     sigmas = getattr(scheduler, "sigmas", None)
     if sigmas is not None and len(sigmas) > 1 and sigmas[-1] == sigmas[-2]:

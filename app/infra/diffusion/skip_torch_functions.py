@@ -31,7 +31,7 @@ class Skipping(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """What torch calls instead of its functions."""
+        """Replace a call of one of torch's functions."""
         given = kwargs or {}
         if func in self._functions:
             return args[0] if args else given["tensor"]

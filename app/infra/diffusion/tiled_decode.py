@@ -23,7 +23,7 @@ def decode_in_tiles(decode: Decoder, latents: Tensor, side: int) -> Tensor:
     Args:
         decode: decodes latents of any size.
         latents: 1 x c x h x w.
-        side: of a tile, in latent elements.
+        side: side of a tile in cells of the latents.
     """
     height, width = latents.shape[-2:]
     tile_height, tile_width = min(side, height), min(side, width)
@@ -41,7 +41,7 @@ def decode_in_tiles(decode: Decoder, latents: Tensor, side: int) -> Tensor:
 
 
 def _starts(length: int, side: int) -> list[int]:
-    """Where tiles begin: the fewest that overlap enough, evenly spread from border to border."""
+    """Place the tiles: the smallest number that overlaps enough, evenly spread from border to border."""
     if side >= length:
         return [0]
     stride = max(side - max(side // _OVERLAP, 1), 1)
@@ -50,7 +50,7 @@ def _starts(length: int, side: int) -> list[int]:
 
 
 def _ramp(side: int, like: Tensor) -> Tensor:
-    """The weights along one side of a tile: full, but for the last quarter before a border; never 0, so that all pixels count."""
+    """Compute the weights along a side of a tile: 1 except in the last quarter before a border; never 0, so all pixels count."""
     length = side * LATENT_SCALE
     position = torch.arange(length, device=like.device, dtype=torch.float32) + 0.5
     return (torch.minimum(position, length - position) * _OVERLAP / length).clamp(max=1)

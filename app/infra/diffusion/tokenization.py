@@ -1,4 +1,4 @@
-"""Prompts to token ids, in chunks that the text encoders can take."""
+"""Tokenizes prompts in chunks of the length that the text encoders take."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ MAX_CHUNKS = 8
 """Chunks of one prompt that are used; the UNet attends to every one of them in every step."""
 
 _NEAR_END = 20
-"""A chunk ends at its last comma where that is among so many of its last tokens, as in AUTOMATIC1111's web UI."""
+"""Number of last tokens among which a chunk ends at its last comma, as in AUTOMATIC1111's web UI."""
 _COMMA = ",</w>"
 
 _Token = tuple[int, float]
@@ -21,7 +21,7 @@ _Token = tuple[int, float]
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """What a text encoder takes at once: as many tokens as it has positions, start, end and padding included."""
+    """Input of one call of a text encoder: a token for each of its positions, with start, end and padding."""
 
     ids: tuple[int, ...]
     weights: tuple[float, ...]
@@ -33,21 +33,21 @@ class Tokens:
     """A prompt as token ids."""
 
     chunks: tuple[Chunk, ...]
-    """At least one, at most MAX_CHUNKS."""
+    """Chunks, from 1 to MAX_CHUNKS."""
     count: int
-    """Of the whole prompt, what was cut included; start, end and padding apart."""
+    """Tokens of the whole prompt, the cut ones included; without start, end and padding."""
     ignored: tuple[str, ...]
-    """What was cut or changed, as ends of sentences that begin with the name of the prompt's field."""
+    """Cuts and changes, as ends of sentences that begin with the name of the prompt's field."""
 
 
 def tokens_of(tokenizer: CLIPTokenizer, prompt: str, *, weighting: bool, long: bool) -> Tokens:
-    """The ids of a prompt.
+    """Tokenize a prompt.
 
     Args:
-        tokenizer: of the encoder that will read them.
-        prompt: as the client wrote it.
+        tokenizer: tokenizer of the text encoder.
+        prompt: text of the client.
         weighting: whether brackets weigh words.
-        long: whether more than one chunk may be used; else `BREAK` is a word, and what does not fit is cut.
+        long: whether more than one chunk may be used; otherwise `BREAK` is a word, and the text is cut to one chunk.
     """
     parsed = parse_prompt(prompt, weighting=weighting, breaks=long)
     room = tokenizer.model_max_length - 2  # without the start and end tokens
@@ -78,9 +78,9 @@ def _tokens(tokenizer: CLIPTokenizer, section: Sequence[Span]) -> Iterator[_Toke
 
 
 def _pieces(tokens: Sequence[_Token], room: int, comma: int) -> Iterator[list[_Token]]:
-    """Cut after the last comma near the end of what fits, else in the middle of the sentence.
+    """Split tokens into pieces after the last comma near the end of each, or in the middle of the sentence.
 
-    A comma that is the first not to fit begins the next piece, as in AUTOMATIC1111's web UI.
+    A comma just behind the limit begins the next piece, as in AUTOMATIC1111's web UI.
     """
     begin = 0
     while len(tokens) - begin > room:
@@ -94,7 +94,7 @@ def _pieces(tokens: Sequence[_Token], room: int, comma: int) -> Iterator[list[_T
 
 
 def _chunk(tokenizer: CLIPTokenizer, piece: Sequence[_Token], room: int) -> Chunk:
-    """Start, tokens, end, padding: what the tokenizer itself makes of a text that fits."""
+    """Add start, end and padding, as the tokenizer itself does for a text that fits."""
     ids = [tokenizer.bos_token_id, *(each for each, _ in piece), tokenizer.eos_token_id]
     ids += [tokenizer.pad_token_id] * (room - len(piece))
     weights = (1.0, *(weight for _, weight in piece), *[1.0] * (room - len(piece) + 1))

@@ -77,15 +77,15 @@ class Runtime:
         )
 
     def memory_nbytes(self) -> int:
-        """Bytes of memory of the device."""
+        """Return the size of the device's memory in bytes."""
         return device_nbytes(self.device)
 
     def computed_in(self, spec: ModelSpec | None = None) -> torch.dtype:
-        """The dtype that a model computes in here; without one, that of models which name none."""
+        """Return the dtype that a model computes in here; without a model, that of models whose entry names none."""
         return computed_in(self._dtype_name(spec), self.device)
 
     def weights_nbytes(self, spec: ModelSpec) -> int:
-        """Bytes that loading will take; 0 if that is not known before a load."""
+        """Estimate the bytes that loading takes; 0 if they are unknown before a load."""
         try:
             return self._precision_and_nbytes(spec)[1]
         except (BrokenFile, NotServable, LoadFailed):
@@ -187,7 +187,7 @@ class Runtime:
     def _set_threads(self, works: Sequence[Work]) -> None:
         """Choose CPU threads by the size of the work, unless the settings fix them."""
         if self.device.type == "cpu" and not self._threads_fixed:
-            work = sum(multiplications(work.request, work.weights, work.at_once) for work in works)
+            work = sum(multiplications(work.request, work.weights, work.at_once, work.family.cell_px) for work in works)
             torch.set_num_threads(threads_for(work, self.threads))
 
     @staticmethod
@@ -198,7 +198,7 @@ class Runtime:
         return self._dtype if spec is None or spec.dtype == "auto" else spec.dtype
 
     def _precision_and_nbytes(self, spec: ModelSpec) -> tuple[Precision, int]:
-        """How a model is kept and computed, and the bytes of its weights, from headers that are read once a version.
+        """Return a model's precision and the bytes of its weights, from headers that are read once a version.
 
         Raises:
             LoadFailed: its files are not there.

@@ -69,7 +69,7 @@ class TorchLoader:
         self._threads = threads
 
     def weights_nbytes(self, spec: ModelSpec) -> int:
-        """Bytes of host memory that loading the model will take, from headers alone."""
+        """Estimate the host memory in bytes that the model will take, from headers alone."""
         return self._threads.runtime.weights_nbytes(spec)
 
     async def fetch(self, spec: ModelSpec, on_load: OnLoad) -> None:
@@ -104,11 +104,11 @@ class TorchDevice:
         return self._threads.runtime.device.type == "cpu"
 
     def memory_nbytes(self) -> int:
-        """Bytes of its memory."""
+        """Return the size of the device's memory in bytes."""
         return self._threads.runtime.memory_nbytes()
 
     def element_nbytes(self, spec: ModelSpec) -> int:
-        """Bytes of one number in the dtype that the model computes in here."""
+        """Return the bytes of one number in the dtype that the model computes in here."""
         return self._threads.runtime.computed_in(spec).itemsize
 
     async def place(self, components: Collection[ComponentId]) -> None:

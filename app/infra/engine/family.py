@@ -18,7 +18,7 @@ from ..diffusion.load_context import Loading
 class Run(Protocol):
     """One request between its prompts and its pictures; made by `Family.begin`, which encodes the prompts.
 
-    Engine thread only. What works raises OutOfMemory with its stage, and leaves the model as it was.
+    Engine thread only. Methods that compute raise OutOfMemory with their stage, and leave the model as it was.
     """
 
     encode_s: float
@@ -60,7 +60,7 @@ class Run(Protocol):
         ...
 
     def preview(self) -> RawImage:
-        """A small, rough picture of the first unfinished image."""
+        """Draw a small, rough picture of the first unfinished image."""
         ...
 
     def finish_images(self) -> None:
@@ -95,6 +95,8 @@ class FamilyRuntime:
     begin: Callable[[Any, GenerationRequest, MemorySavings, int], Run]
     """Begins a request on a model, with the savings of memory and the number of images that are denoised together."""
     batched_forward: Callable[[], BatchedForward]
+    cell_px: int
+    """Side in pixels of the square that one cell of the denoiser's input stands for."""
     inspector: Callable[[ModelSpec, Path | None], Callable[[GenerationRequest], Inspection]]
     """Makes a reader of requests from an entry and its files, None if they are not on disk; no weights are read."""
 

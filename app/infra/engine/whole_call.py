@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from ...domain.requests.rendering import RawImage
 from ...domain.requests.request import GenerationRequest
+from ..device.out_of_memory import stage
 
 
 class WholeCallRun:
@@ -18,6 +19,7 @@ class WholeCallRun:
         """Do nothing yet; `make` makes all images of the request, in the order of its seeds."""
         self._request = request
         self._make = make
+        self._made = False
         self.images: tuple[RawImage, ...] = ()
         self.encode_s = self.decode_s = 0.0
 
@@ -34,7 +36,7 @@ class WholeCallRun:
     @property
     def finished(self) -> bool:
         """Whether the images are made."""
-        return len(self.images) == len(self._request.seeds)
+        return self._made
 
     def preview(self) -> RawImage:
         """Show the first image: before it is made there is nothing to show."""
@@ -44,9 +46,19 @@ class WholeCallRun:
         """Do nothing: the call has decoded them."""
 
     def call(self) -> None:
-        """Make the images."""
+        """Make the images.
+
+        Raises:
+            OutOfMemory: of the stage `denoise`.
+            RuntimeError: the family made another number of images than the request has seeds.
+        """
         begun = time.perf_counter()
-        self.images = tuple(self._make(self._request))
+        with stage("denoise"):
+            images = tuple(self._make(self._request))
+        wanted = len(self._request.seeds)
+        if len(images) != wanted:
+            raise RuntimeError(f"the family made {len(images)} images for a request of {wanted}")
+        self.images, self._made = images, True
         self.decode_s = time.perf_counter() - begun
 
 

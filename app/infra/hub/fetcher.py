@@ -159,7 +159,7 @@ class _Progress:
 
 
 def _silent_bar(reach: Callable[[int], None]) -> type[Any]:
-    """A progress bar for the client that shows nothing and hands on how many bytes it has counted.
+    """Build a progress bar for the client that shows nothing and reports the bytes that it has counted.
 
     The client has two bars of bytes, received and written, and one of files; the larger count of bytes is the news.
     """

@@ -16,12 +16,12 @@ _INDEX = re.compile(_STEM + r"\.safetensors\.index(?:\.(?P<variant>[^.]+))?\.jso
 
 
 def assumed_family() -> Family:
-    """The family of repositories, which must be known before a file is downloaded: the first of the registry."""
+    """Return the family of repositories, which must be known before a file is downloaded: the first of the registry."""
     return families()[0]
 
 
 def cached_snapshot(source: HubRepository, cache: Path | None) -> Path | None:
-    """The folder of a repository that is in the cache with everything it needs; None otherwise. Makes no request.
+    """Find the folder of a repository that is completely in the cache; None otherwise. Makes no request.
 
     Plain weights serve if the cache lacks the variant: they hold the same model.
     """
@@ -41,7 +41,7 @@ def cached_snapshot(source: HubRepository, cache: Path | None) -> Path | None:
 
 
 def wanted_files(names: Iterable[str], source: HubRepository) -> list[str]:
-    """Of a repository's files: configs, tokenizers and each component's safetensors weights, the variant's if it has any.
+    """Select a repository's configs, tokenizers and safetensors weights of each component, the variant's if it has any.
 
     Raises:
         DownloadFailed: a component has no such weights.
@@ -58,7 +58,7 @@ def wanted_files(names: Iterable[str], source: HubRepository) -> list[str]:
 
 
 def _weights(names: Collection[str], variant: str | None) -> list[str]:
-    """The weights of one component, among the names of its files, with their index; empty if shards are missing."""
+    """Select the weights of one component among the names of its files, with their index; empty if shards are missing."""
     for tag in dict.fromkeys((variant, None)):
         index = [name for name in names if (match := _INDEX.fullmatch(name)) and match["variant"] == tag]
         weights = [match for name in sorted(names) if (match := _WEIGHTS.fullmatch(name)) and match["variant"] == tag]
@@ -93,5 +93,5 @@ def _cache_folder(cache: Path | None) -> Path:
 
 
 def repository_folder(source: HubRepository, cache: Path | None) -> Path:
-    """Where the client keeps every revision of a repository that is in the cache."""
+    """Return the folder in which the client keeps every cached revision of a repository."""
     return _cache_folder(cache) / f"models--{source.repo.replace('/', '--')}"

@@ -1,4 +1,4 @@
-"""Brings the components of one model into memory: built one after the other, read side by side."""
+"""Reads the components of one model into memory: networks are built one after the other, weights are read in parallel."""
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
@@ -34,7 +34,7 @@ _MAX_NAMED_TENSORS = 3
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What will be read of a component, and the memory that it will go to."""
+    """The tensors of a component in its files, and the buffer that they are read into."""
 
     key: tuple[str, ...]
     files: list[SafetensorsFile]
@@ -50,10 +50,10 @@ class _Started:
 
 
 class ComponentReader:
-    """Reads the components of one model: find them, start, then take each, in the same order.
+    """Reads the components of one model: `find` them, `start`, then `take` each in the same order.
 
-    Finding begins to have the pages of all, which needs no interpreter's lock; other threads go on at the same
-    time. A context, in which the files are open; where it ends with an error, the store has lost every use that was taken.
+    `find` begins to populate the pages of all buffers in other threads, without the interpreter's lock. The reader is a
+    context manager that keeps the files open; if it ends with an error, every use that was taken is dropped.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class ComponentReader:
         self._store.drop_spares()
 
     def find(self, components: Iterable[ComponentName]) -> None:
-        """Look for components, but for those whose part of the same file is in memory already.
+        """Find the tensors of components, except those whose part of the same file is in memory already.
 
         Raises:
             UnusableModel: the files are damaged.
@@ -104,14 +104,14 @@ class ComponentReader:
         """Build the networks that were found, and begin to read their weights.
 
         Raises:
-            UnusableModel: the files do not hold what the configs ask for.
+            UnusableModel: tensors that the configs need are missing or have other shapes.
         """
         with self._naming_the_model():
             for component, found in self._found.items():
                 self._started[component] = self._begin(component, found)
 
     def take(self, component: ComponentName) -> Network:
-        """Wait for a component that was started; one of the same content that is in memory already goes before it.
+        """Wait for a component that was started; if its content is in memory already, that copy is returned.
 
         Raises:
             OSError: the files cannot be read to their end.
@@ -124,7 +124,7 @@ class ComponentReader:
 
     @contextmanager
     def _naming_the_model(self) -> Iterator[None]:
-        """Name the model in what is told of its files."""
+        """Add the model's name to errors about its files."""
         try:
             yield
         except (BrokenFile, NotServable) as error:
@@ -134,7 +134,7 @@ class ComponentReader:
         return (str(self._files), self._spec.version, component, self._dtype_name)
 
     def _remembered(self, component: ComponentName) -> bool:
-        """Whether the store had it already; then it is taken."""
+        """Take the component from the store if it is there; tell whether it was."""
         known = self._store.remembered(self._key(component))
         if known is not None:
             self._taken[component] = known
@@ -142,7 +142,7 @@ class ComponentReader:
         return known is not None
 
     def _find(self, component: ComponentName) -> _Found:
-        """Look at the files' headers, and begin to have memory."""
+        """Read the files' headers, allocate a buffer, and begin to populate its pages."""
         opened = [self._opened(path) for path in component_files(self._spec, self._files, component)]
         tensors = self._tensors(component, opened)
         arena = self._store.arena(self._told_nbytes(tensors.values()))
@@ -150,7 +150,7 @@ class ComponentReader:
         return _Found(self._key(component), opened, tensors, arena)
 
     def _opened(self, path: Path) -> SafetensorsFile:
-        """A file, opened once for all components that are in it."""
+        """Open a file once for all components in it."""
         if path not in self._files_open:
             self._files_open[path] = self._open.enter_context(closing(SafetensorsFile(path)))
         return self._files_open[path]
@@ -160,12 +160,12 @@ class ComponentReader:
         return str(self._precision.kept).removeprefix("torch.")
 
     def _tensors(self, component: ComponentName, opened: list[SafetensorsFile]) -> dict[str, Tensor]:
-        """Those of the files that may belong to a component."""
+        """Select the tensors of the files that may belong to a component."""
         prefix = PREFIXES[component] if isinstance(self._spec.source, Checkpoint) else ""
         return {name: tensor for file in opened for name, tensor in file.tensors().items() if name.startswith(prefix)}
 
     def _told_nbytes(self, tensors: Iterable[Tensor]) -> int:
-        """What tensors will take in memory, before the network is built that says so exactly."""
+        """Estimate the size of tensors in memory before the network is built, which says it exactly."""
         of_vectors, of_others = self._precision.computed.itemsize, self._precision.kept.itemsize
         return sum(aligned(t.numel() * (of_others if t.ndim > 1 else of_vectors)) for t in tensors)
 
@@ -194,7 +194,7 @@ class ComponentReader:
         return _Started(found.key, network, copies)
 
     def _layout(self, module: nn.Module) -> Layout:
-        """Where its weights go; large ones may be kept in fewer bits than they are computed in."""
+        """Plan the buffer of a network's weights; large ones may be kept in fewer bits than they are computed in."""
         kept, computed = self._precision.kept, self._precision.computed
         narrow = upcast_weights(module)
         return lay_out(module.state_dict().items(), lambda name: kept if name in narrow else computed)
@@ -215,7 +215,7 @@ class _Progress:
 
 
 def component_files(spec: ModelSpec, files: Path, component: ComponentName) -> list[Path]:
-    """The files that hold the weights of a component.
+    """List the files that hold the weights of a component.
 
     Raises:
         NotServable: there are none, or an index cannot be used.
@@ -227,7 +227,7 @@ def component_files(spec: ModelSpec, files: Path, component: ComponentName) -> l
 
 
 def _aligned(model: str, component: ComponentName, network: nn.Module, weights: StateDict) -> StateDict:
-    """The source of every weight of a network."""
+    """Find the source of every weight of a network."""
     expected = network.state_dict()
     found = {key: weights[name] for key in expected if (name := _source_name(key, weights)) is not None}
     problems = [f"{key} is missing" for key in expected if key not in found]
@@ -242,7 +242,7 @@ def _aligned(model: str, component: ComponentName, network: nn.Module, weights: 
 
 
 def _source_name(key: str, weights: StateDict) -> str | None:
-    """Transformers 5 dropped the `text_model.` level of CLIPTextModel; files keep it."""
+    """Return the name of a weight in the file: transformers 5 dropped the level `text_model.` of CLIPTextModel, files keep it."""
     return next((name for name in (key, f"text_model.{key}") if name in weights), None)
 
 
@@ -256,7 +256,7 @@ def _told(component: ComponentName, problems: list[str]) -> str:
 
 
 def _buffers(network: nn.Module) -> dict[str, Tensor]:
-    """The buffers that no file holds."""
+    """Compute the buffers that no file holds."""
     stored = network.state_dict().keys()
     return {
         name: _rebuilt(name.rpartition(".")[2], buffer)

@@ -41,17 +41,17 @@ class SdxlModel:
     """Whether an empty negative prompt stands for zeroed embeddings rather than for the encoded empty text."""
     traits: ModelTraits
     dtype: torch.dtype
-    """That it computes in; its weights may be kept in another."""
+    """Dtype that it computes in; its weights may be kept in another."""
     components: tuple[Component, ...]
-    """In the order of COMPONENTS."""
+    """Components in the order of COMPONENTS."""
     prompts: PromptCache = field(default_factory=PromptCache)
-    """What its text encoders have encoded."""
+    """Cache of encoded prompts."""
     preview: PreviewFactors = SDXL_PREVIEW
-    """How its latents become the colours of a preview."""
+    """Map from latents to preview colours."""
 
 
 def read_config(folder: Path, name: str) -> dict[str, Any]:
-    """A JSON file of `folder`, or the shipped one where the folder has none."""
+    """Read a JSON file of `folder`, or the shipped one if the folder has none."""
     file = folder / name
     return json.loads((file if file.is_file() else SHIPPED_CONFIGS / name).read_text(encoding="utf-8"))
 
@@ -81,7 +81,7 @@ _NETWORKS: dict[ComponentName, Callable[[dict[str, Any]], Any]] = {
 
 
 def load_tokenizer(configs: Path, name: str) -> CLIPTokenizer:
-    """`tokenizer` or `tokenizer_2` of a folder; missing files come from the shipped configs. Opens no socket.
+    """Load `tokenizer` or `tokenizer_2` of a folder; missing files come from the shipped configs. Opens no socket.
 
     SDXL's two tokenizers share one vocabulary and differ in the token that they pad with.
     """

@@ -1,4 +1,4 @@
-"""Latents to pixels; never a black image."""
+"""Decodes latents to pixels, in float32 if 16 bits overflow, so that no image comes out black."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,15 +16,15 @@ from .components import SdxlModel
 
 
 def decode(model: SdxlModel, latents: Tensor, *, tiled: bool = False) -> tuple[RawImage, str | None]:
-    """Decode the latents of one image (1 x 4 x h x w); again in fp32 where the result is not finite.
+    """Decode the latents of one image (1 x 4 x h x w); again in fp32 if the result is not finite.
 
     Args:
-        model: whose VAE to use.
-        latents: as the denoiser leaves them.
+        model: the model with the VAE.
+        latents: latents in the denoiser's scale.
         tiled: decode in overlapping tiles, which needs less memory and changes the image a little.
 
     Returns:
-        The picture, and a warning where fp32 was needed.
+        The picture, and a warning if fp32 was needed.
 
     Raises:
         NotFinite: NaN or Inf in fp32 too.
@@ -56,7 +56,7 @@ def _pixels(decoder: Callable[[SdxlModel, Tensor], Tensor], model: SdxlModel, sc
 
 
 def _decode(model: SdxlModel, scaled: Tensor) -> Tensor:
-    """What `AutoencoderKL.decode` does, without its wrappers."""
+    """Do the work of `AutoencoderKL.decode` without its wrappers."""
     vae = model.vae
     hidden = vae.post_quant_conv(scaled) if vae.post_quant_conv is not None else scaled
     return vae.decoder(hidden.contiguous(memory_format=torch.channels_last))
@@ -80,7 +80,7 @@ def _finite(pixels: Tensor) -> bool:
 
 
 def _raw(pixels: Tensor) -> RawImage:
-    """1 x 3 x height x width in -1..1, to 8 bits a channel on the device, then over the bus."""
+    """Convert 1 x 3 x height x width in -1..1 to 8 bits a channel on the device, then copy it to the host."""
     scaled = (pixels[0].float() / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
     rows = scaled.permute(1, 2, 0).contiguous().cpu()
     return RawImage(width=rows.shape[1], height=rows.shape[0], pixels=rows.numpy().tobytes())

@@ -1,4 +1,4 @@
-"""From noise to latents, a step at a time; images that share a model and a size share each forward of the UNet."""
+"""Denoises images step by step; images of one model and one size share each forward of the UNet."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -16,14 +16,14 @@ from .components import SdxlModel
 from .text import Conditioning
 
 _LATENT_CHANNELS = 4
-"""Of SDXL's autoencoder; the catalogue refuses UNets that take more."""
+"""Channels of the latents of SDXL's autoencoder; the catalogue refuses UNets that take more."""
 
 
 class ImageDenoise:
-    """One image between noise and latents: its own sampler, noise and place in the schedule, shared with no other.
+    """One image while it is denoised: its sampler, its noise and its place in the schedule, shared with no other image.
 
-    The noise is drawn on the CPU, so a seed means the same image on every device; nothing of it depends on the images beside
-    it. Latents stay in float32 between steps: in bfloat16 they would gather rounding errors.
+    The noise is drawn on the CPU, so a seed means the same image on every device and beside any other images. Latents stay in
+    float32 between steps, because rounding errors would add up in bfloat16.
     """
 
     def __init__(self, model: SdxlModel, request: GenerationRequest, conditioning: Conditioning, seed: int) -> None:
@@ -51,7 +51,7 @@ class ImageDenoise:
 
     @property
     def finished(self) -> bool:
-        """Whether the latents are those of the image."""
+        """Whether the last step has been taken."""
         return self.done == self.total
 
     @property
@@ -65,16 +65,16 @@ class ImageDenoise:
         return self._latents
 
     def model_input(self) -> Tensor:
-        """What the UNet is shown now, of about unit variance: 1 x 4 x height/8 x width/8, float32."""
+        """Return the UNet's input of about unit variance: 1 x 4 x height/8 x width/8, float32."""
         self._input = self._sampler.scale_model_input(self._latents, self._timesteps[self.done])
         return self._input
 
     def timestep(self) -> Tensor:
-        """Of the next evaluation, as one float32 on the device."""
+        """Return the timestep of the next evaluation as one float32 on the device."""
         return self._rows_of_time[self.done : self.done + 1]
 
     def estimate(self, prediction_type: PredictionType) -> Tensor:
-        """The clean latents that the last prediction stands for, after the first step: 1 x 4 x h x w, float32."""
+        """Estimate the clean latents from the last prediction, after the first step: 1 x 4 x h x w, float32."""
         signal = signal_at(self._sampler, self._times[self.done - 1])
         return denoised(self._input, self._prediction, signal, prediction_type)
 
@@ -89,18 +89,18 @@ class ImageDenoise:
 
 
 class Forward:
-    """One forward of the UNet for a set of strands that stays the same for some steps: its prompts and sizes, laid together.
+    """One forward of the UNet for a set of images that stays the same for some steps, with their prompts and sizes as one batch.
 
-    A class rather than a closure: a closure's tensors would outlive its frame in the traceback of a failure.
+    A class and not a closure, because a closure's tensors would outlive its frame in the traceback of a failure.
     """
 
     def __init__(self, model: SdxlModel, denoises: Sequence[ImageDenoise], *, split_guidance: bool = False) -> None:
-        """Lay the rows of strands of one size and one prompt length together.
+        """Join the rows of images of one size and one prompt length.
 
         Args:
-            model: whose UNet to use.
-            denoises: in the order of their rows.
-            split_guidance: run the two rows of guidance one after the other, which needs less memory; for one strand.
+            model: the model with the UNet.
+            denoises: images in the order of their rows.
+            split_guidance: run the two rows of guidance one after the other, which needs less memory; for one image.
         """
         self._model = model
         self.denoises = tuple(denoises)
@@ -117,7 +117,7 @@ class Forward:
         self._parts = list(zip(sequence.split(at_once), pooled.split(at_once), key_values, strict=False))
 
     def predictions(self) -> Sequence[Tensor]:
-        """What the UNet says to each strand's next step: its rows x 4 x h x w, float32."""
+        """Compute the UNet's predictions for the next step of each image: its rows x 4 x h x w, float32."""
         latents = _joined(
             [denoise.model_input().to(self._model.dtype).expand(denoise.rows, -1, -1, -1) for denoise in self.denoises]
         )
@@ -141,7 +141,7 @@ class Forward:
 
 
 def grouped(denoises: Iterable[ImageDenoise]) -> list[list[ImageDenoise]]:
-    """Strands that one forward can take together: those whose prompts fill as many tokens, in their order."""
+    """Group images for common forwards by the number of tokens of their prompts, in their order."""
     groups: dict[int, list[ImageDenoise]] = {}
     for denoise in denoises:
         groups.setdefault(denoise.conditioning.sequence.shape[1], []).append(denoise)
@@ -153,7 +153,7 @@ def _joined(parts: Sequence[Tensor]) -> Tensor:
 
 
 def _guided(prediction: Tensor, request: GenerationRequest) -> Tensor:
-    """Classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598)."""
+    """Apply classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598)."""
     negative, positive = prediction.chunk(2)
     guided = negative + request.guidance_scale * (positive - negative)
     if not request.guidance_rescale:
@@ -162,6 +162,6 @@ def _guided(prediction: Tensor, request: GenerationRequest) -> Tensor:
 
 
 def _rescaled(guided: Tensor, positive: Tensor) -> Tensor:
-    """The guided prediction with the deviation of the unguided one (Lin et al. 2023, arXiv:2305.08891, eq. 15)."""
+    """Scale the guided prediction to the deviation of the unguided one (Lin et al. 2023, arXiv:2305.08891, eq. 15)."""
     axes = list(range(1, guided.ndim))
     return guided * (positive.std(dim=axes, keepdim=True) / guided.std(dim=axes, keepdim=True))

@@ -1,4 +1,4 @@
-"""Reads requests as an SDXL model would, from its configs and tokenizers alone: tokens, cuts, the sampler."""
+"""Tells tokens, cuts and sampler of a request from the model's configs and tokenizers alone."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,14 +16,14 @@ from .load import configs_of, traits_of
 
 
 class SdxlInspector:
-    """For one version of one model. One thread at a time: tokenizers are not safe with several."""
+    """Inspects requests for one version of one model. One thread at a time: tokenizers are not thread-safe."""
 
     def __init__(self, spec: ModelSpec, files: Path | None) -> None:
         """Read the configs and tokenizers, some tenths of a second.
 
         Args:
             spec: the catalogue entry.
-            files: the checkpoint or folder; None where it is not on disk, and SDXL's own configs have to do.
+            files: the checkpoint or folder; None if it is not on disk; SDXL's own configs are used then.
         """
         configs = configs_of(spec, files) if files is not None else SHIPPED_CONFIGS
         self._sampler_config = read_config(configs, "scheduler/scheduler_config.json")
@@ -32,7 +32,7 @@ class SdxlInspector:
         self._layers = min(read_config(configs, f"{name}/config.json")["num_hidden_layers"] for name in TEXT_ENCODERS)
 
     def __call__(self, request: GenerationRequest) -> Inspection:
-        """What a request comes to."""
+        """Inspect a request."""
         prompts = tuple(self._prompts(request))
         cut = (f"{prompt.field} {line}" for prompt in prompts for line in prompt.ignored)
         return Inspection(
@@ -43,7 +43,7 @@ class SdxlInspector:
         )
 
     def _prompts(self, request: GenerationRequest) -> Iterator[PromptFacts]:
-        """Of those that are read; once where both encoders read the same text."""
+        """Describe the prompts that are read; one entry if both encoders read the same text."""
         one, two = self._tokenizers
         yield self._facts("prompt", one, request.prompt, request)
         if request.prompt_2 != request.prompt:
@@ -60,7 +60,7 @@ class SdxlInspector:
         return PromptFacts(field=field, tokens=tokens.count, chunks=len(tokens.chunks), ignored=tokens.ignored)
 
     def _skipped(self, request: GenerationRequest) -> Iterator[str]:
-        """In the words of `text`."""
+        """Translate `clip_skip` to the terms of `text`."""
         most = self._layers - 1
         if request.clip_skip > most:
             yield f"clip_skip was lowered from {request.clip_skip} to {most}: the text encoders have {self._layers} layers."

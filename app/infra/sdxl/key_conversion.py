@@ -18,7 +18,7 @@ StateDict = Mapping[str, Tensor]
 
 
 def component_weights(tensors: StateDict, component: ComponentName, network: nn.Module) -> StateDict:
-    """The weights of a component under diffusers' names, as views of those given wherever that is possible."""
+    """Return the weights of a component under diffusers' names, as views of the given ones if possible."""
     prefix = PREFIXES[component]
     original = {key: value for key, value in tensors.items() if key.startswith(prefix)}
     with Skipping(COPIES):

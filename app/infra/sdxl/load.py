@@ -1,4 +1,4 @@
-"""Loads a model from disk into host memory: each network's weights in one arena, in their dtype and layout, no socket opened."""
+"""Loads a model from disk into host memory, each network's weights in one buffer. Opens no socket."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -26,14 +26,14 @@ def load_model(
     on_load: OnLoad,
     loading: Loading | None = None,
 ) -> SdxlModel:
-    """Read a model. Blocks for as long as the disk takes; call it from a loader thread.
+    """Read a model into host memory. Blocks while it reads; call it from a loader thread.
 
     Args:
         spec: the catalogue entry.
         files: the checkpoint file, or the diffusers folder (of a repository: its local snapshot).
-        precision: how the weights are kept, the file's own being cast on the way, and in which dtype the model computes.
-        on_load: hears of the bytes that are in place.
-        loading: what the models of one engine share; nothing is shared by default.
+        precision: dtypes of the weights in memory, which are cast while they are read, and of the computation.
+        on_load: called with the bytes that have been read.
+        loading: parts that the models of one engine share; by default nothing is shared.
 
     Raises:
         UnusableModel: tensors are missing or have the wrong shape.
@@ -63,7 +63,7 @@ def load_model(
 
 
 def weight_summary(spec: ModelSpec, files: Path) -> FileWeights:
-    """What loading would read, from headers alone.
+    """Sum up the weights that loading reads, from headers alone.
 
     Raises:
         BrokenFile: a file is damaged.
@@ -78,7 +78,7 @@ def weight_summary(spec: ModelSpec, files: Path) -> FileWeights:
 
 
 def _tensors(spec: ModelSpec, files: Path) -> Iterator[TensorEntry]:
-    """The header's entries of all components."""
+    """Return the header's entries of all components."""
     if isinstance(spec.source, Checkpoint):
         wanted = tuple(PREFIXES.values())
         yield from (tensor for name, tensor in read_header(files).tensors.items() if name.startswith(wanted))
@@ -89,14 +89,14 @@ def _tensors(spec: ModelSpec, files: Path) -> Iterator[TensorEntry]:
 
 
 def configs_of(spec: ModelSpec, files: Path) -> Path:
-    """The folder of a model's component configs."""
+    """Return the folder of a model's component configs."""
     if isinstance(spec.source, Checkpoint):
         return spec.source.config or SHIPPED_CONFIGS
     return files
 
 
 def traits_of(spec: ModelSpec, sampler_config: Mapping[str, Any]) -> ModelTraits:
-    """A folder's own sampler config knows better than a guess from the repository's name; a person knows best."""
+    """Return a model's traits by its own sampler config, which is better evidence than a repository's name; overrides win."""
     if isinstance(spec.source, Checkpoint):
         return spec.traits
     stated = spec.overrides

@@ -1,4 +1,4 @@
-"""One request between its prompts and its pictures, advanced a step at a time by the owner of the engine's thread."""
+"""One request while its images are made; the engine's thread advances it step by step."""
 
 import time
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ from .text import encode
 
 
 class SdxlRun:
-    """The images of a request, so many of them at once; the next begins when one is done.
+    """The images of a request, up to a number at once; the next begins when one is done.
 
-    Engine thread only. Every method that works may raise OutOfMemory with its stage; the model stays as it was.
+    Engine thread only. Methods that compute may raise OutOfMemory with their stage; the model stays as it was.
     """
 
     def __init__(
@@ -27,10 +27,10 @@ class SdxlRun:
         """Encode the prompts and draw the first noise.
 
         Args:
-            model: what to use.
-            request: what to make.
-            memory_savings: which of the means that save memory to use.
-            at_once: how many of the images go through the UNet together.
+            model: the loaded model.
+            request: the resolved request.
+            memory_savings: means of saving memory to apply.
+            at_once: number of images that are denoised together.
         """
         self.model = model
         self.request = request
@@ -80,17 +80,17 @@ class SdxlRun:
 
     @property
     def images(self) -> tuple[RawImage, ...]:
-        """In the order of the seeds."""
+        """Finished images in the order of the seeds."""
         return tuple(self._images[index] for index in sorted(self._images))
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the sender should know."""
+        """Warnings for the client."""
         return tuple(self._warnings)
 
     @torch.inference_mode()
     def preview(self) -> RawImage:
-        """The first unfinished image, small and rough, as the last step leaves it."""
+        """Draw the first unfinished image, small and rough, as of the last step."""
         denoise = next(iter(self._denoises.values()))
         return preview(denoise.estimate(self.model.traits.prediction_type), self.model.preview)
 
@@ -120,20 +120,20 @@ class SdxlRun:
 
 
 class SdxlBatchedForward:
-    """Remembers how the rows of a set of strands were laid together, for as long as the set stays the same."""
+    """Keeps the joined rows of a set of images while the set stays the same."""
 
     def __init__(self) -> None:
         self._laid: list[Forward] = []
 
     @torch.inference_mode()
     def step(self, runs: Sequence[SdxlRun]) -> dict[SdxlRun, Exception]:
-        """Take all strands of some runs of one lane one step further.
+        """Take the images of runs of one lane one step further.
 
         Returns:
             The runs that cannot go on, with the reason.
 
         Raises:
-            OutOfMemory: no strand has moved; fewer runs at once may be the cure.
+            OutOfMemory: no image has advanced; a smaller batch may fit.
         """
         with stage("denoise"):
             batched_forward = self._laid_for(runs)
@@ -149,7 +149,7 @@ class SdxlBatchedForward:
         return failed
 
     def forget(self) -> None:
-        """Let go of all tensors."""
+        """Drop all tensors."""
         self._laid = []
 
     def _laid_for(self, runs: Sequence[SdxlRun]) -> list[Forward]:

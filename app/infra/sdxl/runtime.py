@@ -1,5 +1,6 @@
-"""SDXL as the engine sees it."""
+"""SDXL's implementation of the engine's family interface."""
 
+from ...domain.families.latents import LATENT_SCALE
 from ..engine.family import FamilyRuntime
 from .inspect import SdxlInspector
 from .load import load_model, weight_summary
@@ -10,5 +11,6 @@ SDXL = FamilyRuntime(
     weight_summary=weight_summary,
     begin=SdxlRun,
     batched_forward=SdxlBatchedForward,
+    cell_px=LATENT_SCALE,
     inspector=SdxlInspector,
 )

@@ -1,7 +1,7 @@
-"""Prompts to embeddings, with both text encoders: of any length, in chunks, and with weighted words.
+"""Encodes prompts of any length with both text encoders, in chunks and with weighted words.
 
-Chunks and weights follow AUTOMATIC1111's web UI, which is what prompts found in the wild are written for; the syntax,
-and why no library is used, stands in `domain.prompt`.
+Chunks and weights follow AUTOMATIC1111's web UI, for which most published prompts are written; `domain.requests.prompt_syntax`
+has the syntax.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ from .components import TEXT_ENCODERS, SdxlModel
 
 @dataclass(frozen=True, slots=True)
 class Conditioning:
-    """What the UNet is told besides latents and timestep, a row for each of its batch.
+    """Inputs of the UNet beside latents and timestep, one row for each row of its batch.
 
     With guidance the rows are (negative, positive), otherwise the positive one alone.
     """
@@ -34,9 +34,9 @@ class Conditioning:
 
 
 def encode(model: SdxlModel, request: GenerationRequest) -> Conditioning:
-    """Encode the prompts of a request; the negative ones only where guidance makes them act.
+    """Encode the prompts of a request; the negative ones only with guidance. Engine thread only.
 
-    Chunks go through the encoders one by one, so what a chunk becomes does not depend on the others. Engine thread only.
+    Each chunk is encoded alone, so that its embedding does not depend on the others.
     """
     skip, warnings = _skip(model, request.clip_skip)
     readers = _readers(model, request, skip)
@@ -58,13 +58,13 @@ def encode(model: SdxlModel, request: GenerationRequest) -> Conditioning:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Reader:
-    """One text encoder, and how a request wants texts read."""
+    """One text encoder, with the options of a request for reading texts."""
 
     tokenizer: CLIPTokenizer
     encoder: Any
     identity: ComponentId
     layer: int
-    """Whose hidden states are used, counted from the end."""
+    """Layer whose hidden states are used, counted from the end."""
     weighting: bool
     long: bool
     cache: PromptCache
@@ -118,7 +118,7 @@ def _read(readers: tuple[_Reader, _Reader], texts: tuple[str, str]) -> _Pair:
 
 
 def _rows(readers: tuple[_Reader, _Reader], pairs: Sequence[_Pair]) -> tuple[Tensor, Tensor]:
-    """A row for each pair, as long as the longest of all texts: the others go on with chunks of no text."""
+    """Encode a row for each pair, as long as the longest of all texts; shorter ones are filled with empty chunks."""
     length = max(encoded.hidden.shape[1] for pair in pairs for encoded in pair)
     sequences = [
         torch.cat([_lengthened(reader, encoded, length) for reader, encoded in zip(readers, pair, strict=True)], dim=-1)
@@ -140,8 +140,8 @@ def _weighted(hidden: Tensor, weights: Sequence[float]) -> Tensor:
     """Multiply each token's vector by its weight, then everything by one number that restores the mean.
 
     With z the hidden states of one chunk (1 x 77 x width) and w its weights: z' = z * w * mean(z) / mean(z * w), the mean
-    over all tokens and channels; AUTOMATIC1111's `Original` emphasis. Where the quotient is no positive number, the mean
-    is left as it is. Weights of 1 change no bit.
+    over all tokens and channels; AUTOMATIC1111's `Original` emphasis. If the quotient is not a positive number, the mean
+    stays unrestored. Weights of 1 change no bit.
     """
     if all(weight == 1.0 for weight in weights):
         return hidden
@@ -160,6 +160,6 @@ def _skip(model: SdxlModel, asked: int) -> tuple[int, list[str]]:
 
 
 def _ignored(pair: _Pair, texts: tuple[str, str], fields: tuple[str, str]) -> Iterator[str]:
-    """What was cut or changed of each text; once where both encoders read the same one."""
+    """List what was cut or changed of each text; one entry if both encoders read the same text."""
     for index in range(1 if texts[0] == texts[1] else 2):
         yield from (f"{fields[index]} {line}" for line in pair[index].ignored)

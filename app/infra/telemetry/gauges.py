@@ -18,9 +18,9 @@ class Gauges(Collector):
         self._dispatcher = dispatcher
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """The values now."""
+        """Read the current values."""
         stats = self._pool.stats()
-        resident = self._gauge("resident_bytes", "Bytes of weights, by where they are.", ("where",))
+        resident = self._gauge("resident_bytes", "Bytes of weights, by residency.", ("where",))
         resident.add_metric(("host",), stats.host_nbytes)
         resident.add_metric(("device",), stats.device_nbytes)
         yield resident

@@ -11,7 +11,7 @@ _log = structlog.get_logger()
 
 
 def log_job(job: TrackedJob) -> None:
-    """Log how a job ended; with the stack where that was no fault of its sender's."""
+    """Log how a job ended, with the stack if it is a fault of the server."""
     if not job.detached:
         return
     facts: dict[str, Any] = {"job": job.id, "model": job.model, "state": job.state, "steps": job.steps_done}
@@ -26,7 +26,7 @@ def log_job(job: TrackedJob) -> None:
 
 
 def _is_ours(failure: DiffusionError) -> bool:
-    """Whether neither its sender, nor the load, nor the Hub is to blame."""
+    """Tell whether an error is a fault of the server, and not of the client, the load or the Hub."""
     if type(failure) is DiffusionError:
         return True
     return isinstance(failure, (GenerationFailed, LoadFailed)) and not isinstance(failure, DownloadFailed)

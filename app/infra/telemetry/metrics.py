@@ -54,7 +54,7 @@ class Metrics:
         )
         self._leases = Counter(
             f"{PREFIX}_leases",
-            "Requests that got their model, by where they found it: hot, warm or cold.",
+            "Requests that got their model, by its residency before: hot, warm or cold.",
             ("model", "found"),
             registry=registry,
         )
@@ -117,7 +117,7 @@ class Metrics:
         """Count an answered request.
 
         Args:
-            route: the path's template, such as `/generate/{model_name}`; empty where nothing is.
+            route: the path's template, such as `/generate/{model_name}`; empty if no route matches.
             method: of HTTP, or `other`.
             status: of HTTP.
             code: of the problem document, if it was one.
@@ -127,6 +127,6 @@ class Metrics:
             self._errors.labels(code).inc()
 
     def expose(self, accept: str | None) -> tuple[bytes, str]:
-        """All of it in the format that the Accept header prefers, and the media type of that."""
+        """Format all metrics as the Accept header prefers; returns the text and its media type."""
         encode, media_type = choose_encoder(accept or "")
         return encode(self._registry), media_type

@@ -1,4 +1,4 @@
-"""One flat buffer for all weights of a component, and the layout that makes tensors of it."""
+"""A flat buffer for all weights of a component, and the layout of its tensors."""
 
 import math
 import mmap
@@ -12,42 +12,42 @@ from torch import Tensor
 ALIGNMENT_NBYTES = 64
 """A cache line: every tensor begins on one."""
 _FITTING = 1.001
-"""A buffer may be larger than a layout by so much: it is had when only the files' headers have told its size."""
+"""Factor by which a buffer may exceed its layout: it is allocated when only the files' headers have told its size."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Where a tensor lies in a flat buffer of bytes, and how."""
+    """Place, shape and dtype of a tensor in a flat buffer of bytes."""
 
     begin: int
     shape: tuple[int, ...]
     stride: tuple[int, ...]
-    """In elements; of a convolution's weight that of channels_last."""
+    """Strides in elements; channels_last for the weight of a convolution."""
     dtype: torch.dtype
 
     @property
     def nbytes(self) -> int:
-        """Of the tensor, without padding."""
+        """Size of the tensor without padding."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     def raw(self, buffer: Tensor) -> Tensor:
-        """Its bytes in a buffer of bytes."""
+        """Return the tensor's bytes in a buffer of bytes."""
         return buffer[self.begin : self.begin + self.nbytes]
 
     def view(self, buffer: Tensor) -> Tensor:
-        """The tensor in a buffer of bytes, on the buffer's device."""
+        """Return the tensor in a buffer of bytes, on the buffer's device."""
         return self.raw(buffer).view(self.dtype).as_strided(self.shape, self.stride)
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The slots of a component's tensors, in the order in which they are used, and the bytes that they take."""
+    """The slots of a component's tensors in the order of their use, and the size of the buffer in bytes."""
 
     slots: dict[str, Slot]
     nbytes: int
 
     def fits(self, nbytes: int) -> bool:
-        """Whether a buffer of so many bytes has room for it, and little more."""
+        """Tell whether a buffer of this size has room for it without wasting much."""
         return self.nbytes <= nbytes <= self.nbytes * _FITTING
 
 
@@ -56,7 +56,7 @@ def lay_out(tensors: Iterable[tuple[str, Tensor]], dtype_of: Callable[[str], tor
 
     Args:
         tensors: by name, in the order in which they are used; only their shapes matter.
-        dtype_of: the dtype that a tensor of that name shall have.
+        dtype_of: returns the dtype of the tensor of a name.
     """
     slots: dict[str, Slot] = {}
     end = 0
@@ -68,12 +68,12 @@ def lay_out(tensors: Iterable[tuple[str, Tensor]], dtype_of: Callable[[str], tor
 
 
 def aligned(nbytes: int) -> int:
-    """What a tensor of so many bytes takes of a buffer."""
+    """Round a tensor's size up to the alignment of a buffer, in bytes."""
     return -(-nbytes // ALIGNMENT_NBYTES) * ALIGNMENT_NBYTES
 
 
 def _stride(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """In elements: channels_last where there are four axes, otherwise the last axis runs fastest."""
+    """Return the strides in elements: channels_last for four axes, otherwise contiguous."""
     axes = (1, 3, 2, 0) if len(shape) == 4 else range(len(shape) - 1, -1, -1)
     stride, step = [0] * len(shape), 1
     for axis in axes:
@@ -83,12 +83,11 @@ def _stride(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 class HostArena:
-    """A buffer in host memory: exact in size, page-aligned, given back to the system with its last reference.
+    """A buffer in host memory: exact in size, page-aligned, returned to the system with its last reference.
 
-    Its pages come when they are touched first, or had by `pages.Room`: `mmap.madvise` to have them at once would hold the
-    interpreter, and with it the whole server, for seconds.
-
-    torch's own allocators round up: the pinned one to powers of two, which makes 8.6 GB of a 5.1 GB UNet.
+    torch's allocators round up, the pinned one to powers of two, which makes 8.6 GB of a 5.1 GB UNet. Pages are populated on
+    first touch or by `PrefaultBuffer`; `mmap.madvise` would populate them under the interpreter's lock, and stop the whole
+    server for seconds.
     """
 
     def __init__(self, nbytes: int) -> None:
@@ -100,7 +99,7 @@ class HostArena:
         self._pinned = False
 
     def pin(self) -> None:
-        """Lock the pages for fast asynchronous copies to a CUDA device; where that is refused, copies are just slower."""
+        """Lock the pages for fast asynchronous copies to a CUDA device; if the system refuses, copies are only slower."""
         if not self._pinned and self.nbytes:
             self._pinned = int(_cudart().cudaHostRegister(self.buffer.data_ptr(), self.nbytes, 0)) == 0
 

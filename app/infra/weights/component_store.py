@@ -1,4 +1,4 @@
-"""The components that are in memory: one copy of each, however many models have it, on the host and on the device."""
+"""The components in memory: one copy of each on the host and on the device, shared by all models that use it."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -24,7 +24,7 @@ class Network:
     buffers: dict[str, Tensor]
     """Small tensors that no file holds, on the host."""
     config: Any = None
-    """What the module was built from."""
+    """Config that the module was built from."""
     copy: Tensor | None = None
     """The arena's copy on the device."""
 
@@ -39,7 +39,7 @@ class Network:
             setattr(owners[owner], attribute, values.to(buffer.device))
 
     def equals(self, other: "Network") -> bool:
-        """Whether both have the same part in a model, config, dtype, layout and weights."""
+        """Tell whether both have the same role, config, dtype, layout and weights."""
         if (self.facts.name, self.facts.dtype, self.config) != (other.facts.name, other.facts.dtype, other.config):
             return False
         if self.layout != other.layout:
@@ -51,9 +51,9 @@ class Network:
 
 
 class ComponentStore:
-    """Components by their content. The loader's thread adds, the engine's places and removes; each call is atomic enough.
+    """Components by their content. The loader's thread adds and removes them, the engine's thread reads them.
 
-    A model counts as one user of each of its components; the last user's leaving frees them.
+    Each model counts as one user of each of its components; a component without users is freed.
     """
 
     def __init__(self) -> None:
@@ -64,21 +64,21 @@ class ComponentStore:
         self._numbers = count(1)
 
     def remembered(self, key: tuple[str, ...]) -> Network | None:
-        """What the same part of the same file turned out to be, if that is in memory; takes a use of it."""
+        """Return the component that was read from the same part of the same file if it is in memory, and add a use of it."""
         found = self._networks.get(self._known.get(key, ComponentId("")))
         if found is not None:
             self._users[found.facts.id] += 1
         return found
 
     def arena(self, nbytes: int) -> HostArena:
-        """A buffer of exactly so many bytes: a spare one, whose pages have been touched already, or a fresh one."""
+        """Return a buffer of exactly this size: a spare one, whose pages are populated already, or a fresh one."""
         for index, spare in enumerate(self._spare):
             if spare.nbytes == nbytes:
                 return self._spare.pop(index)
         return HostArena(nbytes)
 
     def add(self, key: tuple[str, ...], fresh: Network) -> Network:
-        """Take in a component that was read; where the same content is in memory already, that one is used instead.
+        """Take in a component that was read; if the same content is in memory already, that one is used instead.
 
         Contents are compared byte by byte, which ends at the first difference. Blocks for as long as that takes.
 
@@ -96,7 +96,7 @@ class ComponentStore:
         return found
 
     def release(self, components: Iterable[Component], *, reuse: bool) -> None:
-        """A model lets go of its components; those that no other model has are freed."""
+        """Drop a model's use of its components; those that no other model uses are freed."""
         for component in components:
             self._users[component.id] -= 1
             if self._users[component.id] <= 0:
@@ -107,9 +107,9 @@ class ComponentStore:
                     self._spare.append(gone.arena)
 
     def drop_spares(self) -> None:
-        """Give unused buffers back to the system."""
+        """Return unused buffers to the system."""
         self._spare.clear()
 
     def named(self, ids: Collection[ComponentId]) -> list[Network]:
-        """Those of the components that are still in memory."""
+        """Select the components that are still in memory."""
         return [self._networks[key] for key in ids if key in self._networks]

@@ -143,14 +143,14 @@ class _Scratch(threading.local):
         self._memory = bytes_of(self._raw)
 
     def like(self, tensor: Tensor, dtype: torch.dtype) -> Tensor:
-        """A contiguous tensor of the same shape, valid until the next call with the same dtype."""
+        """Return a contiguous tensor of the same shape, valid until the next call with the same dtype."""
         buffer = self._buffers.get(dtype)
         if buffer is None or buffer.numel() < tensor.numel():
             buffer = self._buffers[dtype] = torch.empty(tensor.numel(), dtype=dtype)
         return buffer[: tensor.numel()].view(tensor.shape)
 
     def raw(self, shape: torch.Size, dtype: torch.dtype) -> tuple[Tensor, memoryview]:
-        """A contiguous tensor and its bytes, both valid until the next call."""
+        """Return a contiguous tensor and its bytes, both valid until the next call."""
         nbytes = shape.numel() * dtype.itemsize
         if len(self._raw) < nbytes:
             self._raw = torch.empty(nbytes, dtype=torch.uint8)
@@ -180,7 +180,7 @@ def _nbytes(pairs: Sequence[Pair]) -> int:
 
 
 def _chunks(wanted: Tensor) -> Iterable[Tensor]:
-    """Parts of about `_CHUNK` elements, in the order in which a contiguous tensor of that shape has them."""
+    """Split a tensor into parts of about `_CHUNK` elements, in the order of a contiguous tensor of that shape."""
     if wanted.is_contiguous():
         return wanted.view(-1).split(_CHUNK)
     rows = max(1, _CHUNK * len(wanted) // wanted.numel())

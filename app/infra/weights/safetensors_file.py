@@ -74,7 +74,7 @@ class SafetensorsFile:
     """An open file, and a tensor on the meta device for each tensor in it.
 
     Nothing of the file is mapped: another process may cut it short at any time, and touching a mapped page that is gone ends
-    the process (SIGBUS). Views of the meta tensors know where they lie, and an operation that wants values fails.
+    the process (SIGBUS). Views of the meta tensors know their place in the file; an operation that needs values fails.
     """
 
     def __init__(self, path: Path) -> None:
@@ -88,7 +88,7 @@ class SafetensorsFile:
         self._offsets: dict[torch.UntypedStorage, int] = {}
 
     def tensors(self) -> dict[str, Tensor]:
-        """Every tensor by its name in the file, on the meta device.
+        """Return every tensor by its name in the file, on the meta device.
 
         Raises:
             BrokenFile: a tensor has a dtype that torch does not have.
@@ -98,7 +98,7 @@ class SafetensorsFile:
         return self._tensors
 
     def find(self, view: Tensor) -> StoredTensor | None:
-        """The place of a view of one of the tensors; None for any other tensor."""
+        """Find the place of a view of one of the tensors; None for any other tensor."""
         begin = self._offsets.get(view.untyped_storage())
         if begin is None:
             return None
@@ -126,7 +126,7 @@ class SafetensorsFile:
 
 
 def find_stored(files: Iterable[SafetensorsFile], view: Tensor) -> StoredTensor:
-    """The place of a view of a tensor of one of the files.
+    """Find the place of a view of a tensor of one of the files.
 
     Raises:
         ValueError: the tensor is a view of none: its values were computed.
@@ -140,6 +140,6 @@ def find_stored(files: Iterable[SafetensorsFile], view: Tensor) -> StoredTensor:
 
 
 def bytes_of(tensor: Tensor) -> memoryview:
-    """The memory of a contiguous tensor on the CPU."""
+    """Return the memory of a contiguous tensor on the CPU."""
     values: Any = tensor.view(-1).view(torch.uint8).numpy()
     return memoryview(values)

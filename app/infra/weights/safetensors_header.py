@@ -201,7 +201,7 @@ def _if_usual(raw: bytes, size: int) -> Header | None:
 
 
 def _is_usual(tensor: TensorEntry) -> bool:
-    """Whether the size fits the shape. Inlined for speed; `_check_size` is the rule."""
+    """Tell whether the size fits the shape. Inlined for speed; `_check_size` is the rule."""
     begin, end = tensor.data_offsets
     shape = tensor.shape
     if len(shape) > _USUAL_DIMENSIONS or (begin == end and shape != (0,)):
@@ -210,7 +210,7 @@ def _is_usual(tensor: TensorEntry) -> bool:
 
 
 def _fill(tensors: Collection[TensorEntry], data_nbytes: int) -> bool:
-    """Whether tensors lie one after the other and fill the file."""
+    """Tell whether tensors lie one after the other and fill the file."""
     offsets = sorted([tensor.data_offsets for tensor in tensors])
     followed = all(before[1] == after[0] for before, after in pairwise(offsets))
     return followed and offsets[0][0] == 0 and offsets[-1][1] == data_nbytes
@@ -227,7 +227,7 @@ def _parsed(raw: bytes) -> tuple[dict[str, TensorEntry], dict[str, str]]:
 
 
 def _metadata(raw: Any) -> dict[str, str]:
-    """The metadata, which the format restricts to texts; loaders fail on anything else."""
+    """Read the metadata, which the format restricts to texts; loaders fail on anything else."""
     try:
         return msgspec.convert(raw, dict[str, str] | None) or {}
     except msgspec.ValidationError as error:
@@ -266,7 +266,7 @@ def _check_size(name: str, tensor: TensorEntry) -> None:
 
 
 def _nbits(shape: tuple[int, ...], element: int) -> int:
-    """The size of a tensor in bits; stops at the first product beyond 63 bits, so that a made-up shape costs no time."""
+    """Compute the size of a tensor in bits; stops at the first product beyond 63 bits, so that a made-up shape costs no time."""
     total = element
     for side in shape:
         total *= side

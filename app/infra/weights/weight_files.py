@@ -19,7 +19,7 @@ class _Index(msgspec.Struct):
 
 
 def weight_files(component: Path, variant: str | None) -> list[Path]:
-    """The safetensors files of a component: those of the variant where there are any, else the plain ones.
+    """List the safetensors files of a component: those of the variant if there are any, else the plain ones.
 
     Without a variant the plain files come first, then the fp16 ones.
 

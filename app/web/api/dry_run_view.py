@@ -27,7 +27,7 @@ class SamplerPlanView(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(description="Of the denoiser, for one image; second-order samplers take more than one a step.")
     ]
     timesteps: list[float]
-    sigmas: Annotated[list[float | None], Meta(description="Noise levels, where it counts in them.")] | None
+    sigmas: Annotated[list[float | None], Meta(description="Noise levels, if the sampler has them.")] | None
 
 
 class PromptPlanView(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +62,7 @@ class EvictionView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EstimateView(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds, as far as is known from earlier requests; null where nothing is."""
+    """Seconds, as far as is known from earlier requests; null if nothing is."""
 
     wait_s: Annotated[float, Meta(description="For the requests before it.")]
     load_s: float | None
@@ -91,7 +91,7 @@ class DryRunView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def dry_run_view(result: DryRunResult) -> DryRunView:
-    """A rehearsed request for the wire."""
+    """Format a rehearsed request for the wire."""
     eviction_preview, estimate = result.eviction_preview, result.estimate
     return DryRunView(
         dry_run=True,

@@ -108,12 +108,12 @@ async def generate(
 def _too_many_for_raw(parameters: GenerationParameters, raw: OutputFormat | None) -> list[FieldError]:
     if raw is None or parameters.n == 1:
         return []
-    message = f"must be 1 where the Accept header asks for a single image, got {parameters.n}; accept application/json"
+    message = f"must be 1 if the Accept header asks for a single image, got {parameters.n}; accept application/json"
     return [FieldError(field="n", message=message)]
 
 
 def _facts(generated: Generated) -> dict[str, str]:
-    """The facts of the JSON answer as headers; text is percent-encoded, because headers hold Latin-1 alone."""
+    """Return the facts of the JSON answer as headers; text is percent-encoded, because headers hold Latin-1 only."""
     view = generate_view(generated)
     parameters = view.parameters
     warnings = {"x-warnings": _header_text(view.warnings)} if view.warnings else {}

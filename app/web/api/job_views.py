@@ -37,16 +37,16 @@ class JobResultView(JobView, frozen=True, kw_only=True):
     """One job, with what came of it."""
 
     result: Annotated[GenerateView | None, Meta(description="What `POST /generate` would have answered.")]
-    problem: Annotated[Problem | None, Meta(description="Why there is no result, where it failed or was cancelled.")]
+    problem: Annotated[Problem | None, Meta(description="Why there is no result, if the job failed or was cancelled.")]
 
 
 def job_view(request: Request[Any, Any, Any], job: TrackedJob) -> JobView:
-    """A job for a list."""
+    """Format a job for a list."""
     return JobView(**_facts(request, job))
 
 
 def job_result_view(request: Request[Any, Any, Any], job: TrackedJob) -> JobResultView:
-    """A job on its own."""
+    """Format a single job with its images."""
     return JobResultView(
         **_facts(request, job),
         result=generate_view(job.result) if job.result is not None else None,
@@ -55,7 +55,7 @@ def job_result_view(request: Request[Any, Any, Any], job: TrackedJob) -> JobResu
 
 
 def job_url(request: Request[Any, Any, Any], job_id: str) -> str:
-    """Where a job can be asked for, wherever the routes are mounted."""
+    """Return the address of a job, with the prefix that the routes are mounted under."""
     root, template = request.scope.get("root_path", "").rstrip("/"), str(request.scope["path_template"])
     mounted = template[: max(template.rfind("/jobs"), template.rfind("/generate/"))]  # the last is our own
     return f"{root}{mounted}/jobs/{job_id}"

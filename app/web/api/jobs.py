@@ -101,7 +101,7 @@ def prefers_async(prefer: str) -> bool:
 
 
 def accepted(request: Request[Any, Any, Any], job: TrackedJob, *, applied: bool) -> Response[JobView]:
-    """202, and where the job can be asked for.
+    """Accept the job (202) and return its address.
 
     Args:
         request: what is answered.
@@ -129,12 +129,12 @@ class JobsController(Controller):
             JobState | None, QueryParameter(name="state", description="Only those in this state.")
         ] = None,
     ) -> list[JobView]:
-        """Every job that has not expired, without its images."""
+        """List every job that has not expired, without its images."""
         return [job_view(request, job) for job in job_store.all(in_state)]
 
     @get("/{name:str}", summary="Show a job", response_description="The job.", responses=_GONE, sync_to_thread=False)
     def show_job(self, request: Request[Any, Any, Any], name: _JobId, job_store: _Jobs) -> JobResultView:
-        """Its state and progress; once it is done, its images."""
+        """Show a job's state and progress, and its images once it is done."""
         return job_result_view(request, job_store.get(name))
 
     @delete(
@@ -192,7 +192,7 @@ async def _events(job: TrackedJob, url: str, after: int, keep_alive_s: float) ->
 
 
 def _data(event: JobEvent, job: TrackedJob, url: str) -> Any:
-    """What an event tells: at the end, where the images are, or why there are none."""
+    """Return the data of an event; the last one says where the images are, or why there are none."""
     if event.kind == "done":
         return {**event.data, "url": url}
     return problem_of(job.failure) if event.kind == "failed" and job.failure is not None else event.data

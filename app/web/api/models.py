@@ -1,5 +1,6 @@
-"""`/models`: what exists, where it is, and moving it by hand."""
+"""`/models`: lists models and their residency, and moves them on demand."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
@@ -24,6 +25,8 @@ from ..http.documented_errors import (
 )
 from .views import LoadView, ModelView, model_view
 
+_VIEWS_AT_ONCE = 50
+"""Views made in one turn of the event loop, in about a millisecond."""
 _REFUSALS = {400: WRONG_FIELDS, 403: FOREIGN, 404: UNKNOWN}
 _CataloguePort = NamedDependency[SkipValidation[Catalogue]]
 _Pool = NamedDependency[SkipValidation[ModelPool]]
@@ -37,8 +40,13 @@ class ModelsController(Controller):
 
     @get("/", summary="List models", response_description="In alphabetical order.")
     async def list_models(self, catalogue: _CataloguePort, model_pool: _Pool) -> list[ModelView]:
-        """Every model, unusable ones included, with the reason."""
-        return [model_view(spec, model_pool.status(spec.name)) for spec in await catalogue.refresh()]
+        """List every model; unusable ones with the reason."""
+        views: list[ModelView] = []
+        for spec in await catalogue.refresh():
+            if len(views) % _VIEWS_AT_ONCE == 0:
+                await asyncio.sleep(0)  # other requests are answered in between
+            views.append(model_view(spec, model_pool.status(spec.name)))
+        return views
 
     @get(
         "/{name:str}",
@@ -47,7 +55,7 @@ class ModelsController(Controller):
         responses={400: WRONG_FIELDS, 404: UNKNOWN},
     )
     async def show_model(self, name: ModelNameInPath, catalogue: _CataloguePort, model_pool: _Pool) -> ModelView:
-        """One model: what it is, how that was found, where it is now, how far its load or download is."""
+        """Show one model: its traits and their evidence, where it is in memory, the progress of its load or download."""
         spec = await catalogue.find(name)
         return model_view(spec, model_pool.status(spec.name))
 
@@ -124,7 +132,7 @@ def _pinned(spec: ModelSpec, pool: ModelPool, *, pinned: bool) -> ModelView:
 
 
 async def _moved(spec: ModelSpec, pool: ModelPool, move: Callable[[], Awaitable[object]]) -> LoadView:
-    """Move a model, and say where it was and is."""
+    """Move a model, and return its residency before and after."""
     was = pool.status(spec.name).residency
     await move()
     return LoadView(name=spec.name, residency=pool.status(spec.name).residency, was=was)

@@ -95,7 +95,7 @@ class PoolController(Controller):
 
 
 def pool_view(report: PoolReport, waiting_by_model: Counter[ModelName], decisions: tuple[Decision, ...]) -> PoolView:
-    """The books for the wire, and who waits in line for what is on them."""
+    """Format the books and the queue for the wire."""
     stats, budget = report.stats, report.budget
     return PoolView(
         device=BudgetView(limit_nbytes=budget.device_nbytes, weights_nbytes=stats.device_nbytes),

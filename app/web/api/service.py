@@ -39,7 +39,7 @@ class ServiceController(Controller):
         model_pool: NamedDependency[SkipValidation[ModelPool]],
         dispatcher: NamedDependency[SkipValidation[Dispatcher]],
     ) -> ServiceView:
-        """What this is, which models there are, which are loaded."""
+        """Show the server's name and version, its models, and which of them are loaded."""
         specs = await catalogue.list()
         usable = [spec.name for spec in specs if spec.unusable is None]
         return ServiceView(
@@ -57,7 +57,7 @@ class ServiceController(Controller):
 
     @get("/health/live", summary="Is the process alive?", response_description="It is alive.", sync_to_thread=False)
     def live(self) -> HealthView:
-        """Answers as soon as the port is open, and in milliseconds while images are made."""
+        """Answer as soon as the port is open, and in milliseconds while images are made."""
         return HealthView(status="live", detail="The event loop answers.")
 
     @get(

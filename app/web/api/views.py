@@ -79,7 +79,7 @@ class ProgressView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelView(msgspec.Struct, frozen=True, kw_only=True):
-    """One catalogue entry: what it is, what its defaults are, where it is now."""
+    """One catalogue entry: its traits, its defaults, its residency."""
 
     name: str
     source: Literal["hub", "checkpoint", "folder"]
@@ -129,7 +129,7 @@ class HealthView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def generate_view(generated: Generated) -> GenerateView:
-    """A finished request for the wire."""
+    """Format a finished request for the wire."""
     media_type = IMAGES[generated.request.output_format]
     return GenerateView(
         id=generated.id,
@@ -147,14 +147,14 @@ def generate_view(generated: Generated) -> GenerateView:
 
 
 def progress_view(loading: LoadProgress | None) -> ProgressView | None:
-    """How far a load is."""
+    """Format the progress of a load."""
     if loading is None:
         return None
     return ProgressView(phase=loading.phase, done_nbytes=loading.done_nbytes, total_nbytes=loading.total_nbytes)
 
 
 def model_view(spec: ModelSpec, status: ModelStatus) -> ModelView:
-    """A catalogue entry and its state for the wire. Shows no path of the server."""
+    """Format a catalogue entry and its state for the wire. Shows no path of the server."""
     match spec.source:
         case HubRepository(repo=repo):
             source, repository = "hub", repo

@@ -25,7 +25,7 @@ _READABLE = (
 
 
 def cors_config(allowed_origins: Sequence[str]) -> CORSConfig | None:
-    """For the standalone application; None where no other origin is allowed."""
+    """For the standalone application; None if no other origin is allowed."""
     if not allowed_origins:
         return None
     return CORSConfig(allow_origins=list(allowed_origins), expose_headers=list(_READABLE))

@@ -1,6 +1,6 @@
 """Which web pages may use the server, and under which names it is reached: pure decisions about headers.
 
-Browsers say where a request comes from, and scripts cannot lie about it; other clients send no such header and pass.
+Browsers send the origin of a request, and scripts cannot change it; other clients send no such header and pass.
 """
 
 import ipaddress
@@ -23,15 +23,15 @@ class OriginRules:
 
 
 def host_allowed(rules: OriginRules, host: str, address: str) -> bool:
-    """Whether a request may have come to the server under this name.
+    """Tell whether the server accepts requests under this host name.
 
     A page can have its own name lead to 127.0.0.1 (DNS rebinding), and then counts as one of this server for the browser.
-    So where a request arrives at a loopback address, or where `allowed_hosts` names any, the name must be a known one. An
+    So if a request arrives at a loopback address, or `allowed_hosts` names any, the name must be a known one. An
     address is no name, and cannot be rebound.
 
     Args:
         rules: what is allowed.
-        host: the Host header; empty where there is none, which no browser does.
+        host: the Host header; empty if there is none, which no browser does.
         address: of this end of the connection.
     """
     if not host or not (rules.allowed_hosts or _is_loopback(address)):
@@ -43,7 +43,7 @@ def host_allowed(rules: OriginRules, host: str, address: str) -> bool:
 
 
 def origin_allowed(rules: OriginRules, host: str, origin: str | None, site: str | None) -> bool:
-    """Whether a request that does something may come from there.
+    """Tell whether a request that changes something may come from this origin.
 
     Args:
         rules: what is allowed.
@@ -59,7 +59,7 @@ def origin_allowed(rules: OriginRules, host: str, origin: str | None, site: str 
 
 
 def host_name(host: str) -> str:
-    """The name or address in a Host header, without the port."""
+    """Return the name or address in a Host header, without the port."""
     try:
         return (urlsplit(f"//{host}").hostname or "").rstrip(".")
     except ValueError:
@@ -67,7 +67,7 @@ def host_name(host: str) -> str:
 
 
 def _same(origin: str, host: str) -> bool:
-    """Whether an origin is this server. A proxy may have taken TLS off, so the scheme only tells the default port."""
+    """Tell whether an origin is this server. A proxy may have taken TLS off, so the scheme only tells the default port."""
     scheme, _, place = origin.partition("://")
     default = _DEFAULT_PORTS.get(scheme)
     return bool(place) and default is not None and _place(place, default) == _place(host, default)

@@ -25,7 +25,7 @@ from litestar_diffusion.domain.requests.samplers import SAMPLERS
 SPEC = ModelSpec(
     name=ModelName("demo"),
     source=Folder(path=Path("demo")),
-    traits=ModelTraits(),
+    traits=ModelTraits(size_px=1024),
     overrides=ModelOverrides(
         negative_prompt="blurry", sampler="unipc", clip_skip=1, guidance_scale=4.5, width=768, guidance_rescale=0.3
     ),

@@ -9,8 +9,8 @@ from ..distillation import FewStepReading, read_few_step
 from ..latents import LATENT_SCALE
 from ..reading import PREDICTION_TITLES, DiffusersFolder, NotServable, Reading, Shapes
 from .configs import ComponentConfigs, SamplerConfig, read_component_configs
-from .key_tensors import COMPONENTS, TITLES, checkpoint_problems, component_problems, join_problems
-from .unsupported import lookalike, unsupported_variant
+from .key_tensors import COMPONENTS, PREFIXES, TITLES, checkpoint_problems, component_problems, join_problems
+from .unsupported import sdxl_relative, unsupported_variant
 
 NAME = "sdxl"
 _SIZE_PX = 1024
@@ -25,10 +25,18 @@ _PREDICTIONS: dict[str, PredictionType] = {
     "v_pred": "v_prediction",
     "vpred": "v_prediction",
 }
+_PIPELINE = "StableDiffusionXL"
+"""Prefix of the class names of SDXL's pipelines."""
+_TEXT_ENCODERS = "conditioner.embedders."
 _ZERO_SNR_KEYS = ("modelspec.zero_terminal_snr", "ss_zero_terminal_snr")
 _TURBO_ORIGINAL = re.compile(r"(?<![a-z])sd ?xl ?turbo")
 """SDXL-Turbo itself, made for 512 pixels, rather than a fine-tune after its example."""
 _SAYS_V = re.compile(r"(?<![a-z])v[ _-]?pred", re.IGNORECASE)
+
+
+def is_sdxl(shapes: Shapes) -> bool:
+    """Tell whether a file holds SDXL's text encoders, or its UNet's input for sizes, and so is SDXL or a part of it."""
+    return f"{PREFIXES['unet']}label_emb.0.0.weight" in shapes or any(key.startswith(_TEXT_ENCODERS) for key in shapes)
 
 
 def read_header(shapes: Shapes, metadata: Mapping[str, str], name: str, configs: ComponentConfigs) -> Reading:
@@ -64,12 +72,14 @@ def read_pipeline(pipeline: str, configs: ComponentConfigs, *names: str) -> Read
     return _reading(kind, {}, {}, _few_step_of_names(names), configs, " ".join(names))
 
 
-def read_folder(folder: DiffusersFolder) -> Reading:
-    """Read the traits of a diffusers folder.
+def read_folder(folder: DiffusersFolder) -> Reading | None:
+    """Read the traits of a diffusers folder; None if its pipeline is not one of SDXL's.
 
     Raises:
         NotServable: it is not an SDXL text-to-image pipeline, or parts of it are missing or have the wrong size.
     """
+    if not folder.pipeline.startswith(_PIPELINE):
+        return None
     configs = read_component_configs(folder.read_config)
     reading = read_pipeline(folder.pipeline, configs, *folder.names)
     _refuse_left_out(folder)
@@ -95,7 +105,7 @@ def _refuse_unfit(shapes: Shapes, configs: ComponentConfigs) -> None:
     problems = checkpoint_problems(shapes, configs)
     if not problems:
         return
-    what = lookalike(shapes)
+    what = sdxl_relative(shapes)
     if what is not None:
         raise NotServable(what)
     if any("lacks" in problem for problem in problems):
@@ -109,7 +119,7 @@ def _refuse_unfit(shapes: Shapes, configs: ComponentConfigs) -> None:
 
 
 def _refuse_other_pipelines(pipeline: str, configs: ComponentConfigs) -> None:
-    if "Refiner" in pipeline or not pipeline.startswith("StableDiffusionXL"):
+    if "Refiner" in pipeline or not pipeline.startswith(_PIPELINE):
         raise NotServable(f"its model_index.json describes a {pipeline}; only StableDiffusionXLPipeline is served.")
     if configs.unet.in_channels != 4:
         raise NotServable(

@@ -31,14 +31,17 @@ class SdxlFamily:
         *(f"{component}/config.json" for component in COMPONENTS),
     )
     size_multiple_px = LATENT_SCALE
+    latent_channels = 4
     clip_skip_base = 2  # the web UI counts from 1, from the end; SDXL's usual layer is the last but one
 
-    def read_checkpoint(self, file: CheckpointFile) -> Reading:
+    def read_checkpoint(self, file: CheckpointFile) -> Reading | None:
         """Recognise a single file; see `Family`."""
+        if not detection.is_sdxl(file.shapes):
+            return None
         configs = read_component_configs(file.read_config)
         return detection.read_header(file.shapes, file.metadata, file.name, configs)
 
-    def read_folder(self, folder: DiffusersFolder) -> Reading:
+    def read_folder(self, folder: DiffusersFolder) -> Reading | None:
         """Recognise a folder; see `Family`."""
         return detection.read_folder(folder)
 
@@ -51,7 +54,7 @@ class SdxlFamily:
         return next((name for name in COMPONENTS if tensor.startswith(PREFIXES[name])), None)
 
     def tokenizer_files(self, names: Iterable[str]) -> list[str]:
-        """Vocabularies and merges of both tokenizers."""
+        """Select the vocabularies and merges of both tokenizers."""
         return [name for name in names if _TOKENIZER_FILE.fullmatch(name)]
 
     def defaults(self, traits: ModelTraits) -> Defaults:

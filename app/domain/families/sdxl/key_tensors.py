@@ -114,7 +114,7 @@ def _text_encoder(config: TextEncoderConfig) -> Iterator[tuple[str, tuple[int, .
 
 
 def _text_encoder_2(config: TextEncoderConfig) -> Iterator[tuple[str, str, tuple[int, ...]]]:
-    """OpenCLIP's names for what `_text_encoder` yields under CLIP's."""
+    """Yield the tensors of `_text_encoder` under OpenCLIP's names."""
     deepest = config.num_hidden_layers - 1
     originals = (
         "token_embedding.weight",

@@ -11,5 +11,5 @@ SDXL_PREVIEW = PreviewFactors(
     ),
     bias=(0.1084, -0.0175, -0.0011),
 )
-"""For SDXL's own VAE: numbers of the field, published as `latent_rgb_factors` and `latent_rgb_factors_bias` of the class
+"""Factors of SDXL's own VAE, published as `latent_rgb_factors` and `latent_rgb_factors_bias` of the class
 `SDXL` in ComfyUI's comfy/latent_formats.py. For another VAE they can be fitted; see training/preview_factors.py."""

@@ -14,7 +14,7 @@ class PromptKeyValues:
         self._computed: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
     def of(self, layer: Any, sequence: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values at a layer, each rows x heads x tokens x width of a head.
+        """Return keys and values at a layer, each rows x heads x tokens x width of a head.
 
         Args:
             layer: of the cross-attention.
@@ -68,7 +68,7 @@ class PromptAttention(Attention):
 
 
 def is_plain_attention(layer: Attention) -> bool:
-    """Whether a layer is attention alone: no norm, residual, added projection or scale of its own."""
+    """Tell whether a layer is attention alone: no norm, residual, added projection or scale of its own."""
     unused = ("group_norm", "spatial_norm", "norm_q", "norm_k", "norm_cross", "added_kv_proj_dim")
     return (
         isinstance(layer.processor, AttnProcessor2_0)

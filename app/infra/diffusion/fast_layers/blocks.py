@@ -41,7 +41,7 @@ class FastResnetBlock(ResnetBlock2D):
 
 
 def is_plain_resnet(block: ResnetBlock2D) -> bool:
-    """Whether a block keeps the image's size, and adds the timestep before the second norm, or knows none."""
+    """Tell whether a block keeps the image's size, and adds the timestep before the second norm or takes none."""
     knows_none = block.time_embedding_norm == "group" and block.time_emb_proj is None
     return (
         block.upsample is None
@@ -66,7 +66,7 @@ class FastTransformerBlock(BasicTransformerBlock):
         class_labels: Any = None,  # noqa: ARG002
         added_cond_kwargs: Any = None,  # noqa: ARG002
     ) -> Tensor:
-        """What diffusers' block with layer norms computes; residuals are added in place, to tensors made in this block."""
+        """Compute diffusers' block with layer norms; residuals are added in place, to tensors made in this block."""
         block: Any = self
         given = cross_attention_kwargs or {}
         hidden_states = block.attn1(block.norm1(hidden_states), attention_mask=attention_mask).add_(hidden_states)
@@ -78,7 +78,7 @@ class FastTransformerBlock(BasicTransformerBlock):
 
 
 def is_plain_transformer(block: BasicTransformerBlock) -> bool:
-    """Whether a block has layer norms without conditions, no positions, and attends to itself and to a prompt."""
+    """Tell whether a block has layer norms without conditions, no positions, and attends to itself and to a prompt."""
     return (
         block.norm_type == "layer_norm"
         and block.pos_embed is None

@@ -24,7 +24,7 @@ class Upcaster:
         self._buffer = torch.empty(0, dtype=COMPUTED)
 
     def __call__(self, weight: Tensor) -> Tensor:
-        """The weight in float32 with the same strides, valid until the next call."""
+        """Return the weight in float32 with the same strides, valid until the next call."""
         if weight.dtype == COMPUTED:
             return weight
         if self._buffer.numel() < weight.numel():
@@ -38,7 +38,7 @@ class UpcastLinear(nn.Linear):
     upcaster: Upcaster
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
-        """What `nn.Linear` computes, in float32."""
+        """Compute `nn.Linear` in float32."""
         return linear(input, self.upcaster(self.weight), self.bias)
 
 
@@ -48,7 +48,7 @@ class UpcastConv2d(nn.Conv2d):
     upcaster: Upcaster
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
-        """What `nn.Conv2d` computes, in float32."""
+        """Compute `nn.Conv2d` in float32."""
         return self._conv_forward(input, self.upcaster(self.weight), self.bias)
 
 
@@ -56,18 +56,18 @@ class UpcastEmbedding(nn.Embedding):
     """An embedding whose table is kept in fewer bits; the rows are converted, not the table."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
-        """Rows of the table, in float32."""
+        """Look up rows of the table, and convert them to float32."""
         return super().forward(input).to(COMPUTED)
 
 
 def computed_weight(layer: nn.Module) -> Tensor:
-    """The weight of a layer in the dtype that it computes in, valid until another layer is used."""
+    """Return the weight of a layer in the dtype that it computes in, valid until another layer is used."""
     given: Any = layer
     upcaster: Upcaster | None = getattr(layer, "upcaster", None)
     return upcaster(given.weight) if upcaster else given.weight
 
 
 def upcast_weights(network: nn.Module) -> frozenset[str]:
-    """Names of the weights of a patched network that may be kept in 16 bits; all others, few and small, must be float32."""
+    """List the weights of a patched network that may be kept in 16 bits; all others, few and small, must be float32."""
     upcasting = (UpcastLinear, UpcastConv2d, UpcastEmbedding)
     return frozenset(f"{name}.weight" for name, layer in network.named_modules() if isinstance(layer, upcasting))

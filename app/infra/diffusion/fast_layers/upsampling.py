@@ -37,7 +37,7 @@ class PhaseUpsample(Upsample2D):
 
 
 def is_plain_upsample(layer: Upsample2D) -> bool:
-    """Whether a layer doubles by nearest neighbour and then convolves, without a norm."""
+    """Tell whether a layer doubles by nearest neighbour and then convolves, without a norm."""
     return layer.interpolate and layer.use_conv and layer.norm is None
 
 
@@ -64,7 +64,7 @@ def doubled(images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _phase_weights(weight: Tensor) -> Tensor:
-    """The weights of the four phases, one after the other: 4 o x c x 2 x 2, in channels_last."""
+    """Compute the weights of the four phases, one after the other: 4 o x c x 2 x 2, in channels_last."""
     outputs, inputs = weight.shape[:2]
     rows = torch.stack(_summed(weight.unbind(2)))  # (phase, tap) down, o, c, 3
     both = torch.stack(_summed(rows.unbind(-1)))  # (phase, tap) right, (phase, tap) down, o, c
@@ -73,6 +73,6 @@ def _phase_weights(weight: Tensor) -> Tensor:
 
 
 def _summed(taps: tuple[Tensor, ...]) -> list[Tensor]:
-    """Two taps of the first phase, then two of the second, from the three taps along one axis."""
+    """Sum the three taps along one axis to two taps of the first phase, then two of the second."""
     first, middle, last = taps
     return [first, middle + last, first + middle, last]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from litestar_diffusion.domain.families.reading import NotServable, Reading, apply_overrides
+from litestar_diffusion.domain.families.reading import CheckpointFile, NotServable, Reading
 from litestar_diffusion.domain.families.sdxl.configs import (
     ComponentConfigs,
     SamplerConfig,
@@ -11,7 +11,8 @@ from litestar_diffusion.domain.families.sdxl.configs import (
     VaeConfig,
 )
 from litestar_diffusion.domain.families.sdxl.detection import read_header, read_names, read_pipeline
-from litestar_diffusion.domain.models.spec import FewStep, ModelOverrides
+from litestar_diffusion.domain.families.sdxl.family import SDXL as SDXL_FAMILY
+from litestar_diffusion.domain.models.spec import FewStep
 from tests.headers import SDXL, Shapes
 
 BASE = ComponentConfigs()
@@ -113,51 +114,9 @@ def test_the_size_is_the_one_stated_or_that_of_the_original(name: str, metadata:
     assert reading(name=name, **metadata).traits.size_px == size_px
 
 
-def test_what_a_person_states_beats_what_is_found_and_the_evidence_says_so() -> None:
-    found = reading({"v_pred": (), "ztsnr": ()}, name="x-turbo")
-    stated = apply_overrides(
-        found, ModelOverrides(prediction_type="epsilon", zero_snr=False, few_step=False), "the sidecar"
-    )
-    assert (stated.traits.prediction_type, stated.traits.zero_snr, stated.traits.few_step) == ("epsilon", False, None)
-    assert all("the sidecar says so" in line for line in stated.evidence[:3])
-
-
-@pytest.mark.parametrize(
-    ("name", "overrides", "steps"),
-    [
-        ("model", ModelOverrides(few_step="lightning"), 4),
-        ("lightning_8step", ModelOverrides(few_step="lightning"), 8),
-        ("lightning_8step", ModelOverrides(few_step="hyper", num_inference_steps=2), 2),
-    ],
-)
-def test_a_stated_kind_takes_the_stated_steps_then_those_of_the_name(
-    name: str, overrides: ModelOverrides, steps: int
-) -> None:
-    stated = apply_overrides(reading(name=name), overrides, "the sidecar").traits.few_step
-    assert stated == FewStep(kind=overrides.few_step or "turbo", steps=steps)
-
-
-def test_nothing_stated_changes_nothing() -> None:
-    found = reading()
-    assert apply_overrides(found, ModelOverrides(guidance_scale=3.0), "the sidecar") is found
-
-
 @pytest.mark.parametrize(
     ("shapes", "what"),
     [
-        ({"lora_unet_down.lora_down.weight": (4, 4)}, "LoRA"),
-        ({"unet.down_blocks.0.attn.to_k.lora_A.weight": (4, 4)}, "LoRA"),
-        ({"double_blocks.0.img_attn.qkv.weight": (4, 4)}, "Flux"),
-        ({"model.diffusion_model.double_blocks.0.img_attn.qkv.weight": (4, 4)}, "Flux"),
-        ({"model.diffusion_model.joint_blocks.0.x": (4,)}, "Stable Diffusion 3"),
-        ({"model.diffusion_model.a": (4,), "cond_stage_model.transformer.text_model.x": (4,)}, "Stable Diffusion 1"),
-        ({"model.diffusion_model.a": (4,), "cond_stage_model.model.transformer.x": (4,)}, "Stable Diffusion 2"),
-        ({"encoder.conv_in.weight": (4,), "decoder.up.0.x": (4,)}, "VAE alone"),
-        ({"first_stage_model.decoder.conv_in.weight": (4,)}, "VAE alone"),
-        ({"down_blocks.0.x": (4,), "up_blocks.0.x": (4,)}, "UNet alone"),
-        ({"controlnet_cond_embedding.x": (4,), "down_blocks.0.x": (4,)}, "ControlNet"),
-        ({"text_model.encoder.layers.0.x": (4,)}, "text encoder alone"),
-        ({"clip_l": (8, 768), "clip_g": (8, 1280)}, "textual inversion"),
         ({"model.diffusion_model.a": (4,), "conditioner.embedders.0.model.x": (4,)}, "refiner"),
         ({**SDXL, "model.diffusion_model.input_blocks.0.0.weight": (384, 4, 3, 3)}, "refiner"),
         ({**SDXL, "model.diffusion_model.input_blocks.0.0.weight": (320, 9, 3, 3)}, "inpainting"),
@@ -165,12 +124,14 @@ def test_nothing_stated_changes_nothing() -> None:
         ({**SDXL, "edm_vpred.sigma_max": ()}, "EDM"),
         ({**SDXL, "model.diffusion_model.time_embed.cond_proj.weight": (320, 256)}, "LCM"),
         ({**SDXL, "scaled_fp8": (0,)}, "quantised"),
-        ({"something.else": (4,)}, "not a Stable Diffusion checkpoint.*'something'"),
+        ({"conditioner.embedders.0.transformer.x": (4,)}, "it lacks its UNet; it lacks its VAE"),
+        ({"model.diffusion_model.label_emb.0.0.weight": (4,)}, "it lacks its VAE; it lacks its first text encoder"),
     ],
 )
-def test_what_is_not_sdxl_base_is_recognised(shapes: Shapes, what: str) -> None:
+def test_relatives_of_sdxl_base_and_parts_of_it_are_refused_by_name(shapes: Shapes, what: str) -> None:
+    file = CheckpointFile(shapes=shapes, metadata={}, name="model", read_config=lambda _: None)
     with pytest.raises(NotServable, match=what):
-        read_header(shapes, {}, "model", BASE)
+        SDXL_FAMILY.read_checkpoint(file)
 
 
 @pytest.mark.parametrize(
@@ -250,7 +211,7 @@ def test_a_folder_is_told_by_its_configs() -> None:
 @pytest.mark.parametrize(
     ("pipeline", "configs", "what"),
     [
-        ("FluxPipeline", BASE, "FluxPipeline"),
+        ("StableDiffusionXLRefinerPipeline", BASE, "StableDiffusionXLRefinerPipeline"),
         (PIPELINE, ComponentConfigs(unet=UnetConfig(in_channels=9)), "9 channels"),
         (PIPELINE, ComponentConfigs(unet=UnetConfig(time_cond_proj_dim=256)), "LCM"),
         (PIPELINE, ComponentConfigs(sampler=SamplerConfig(prediction_type="sample")), "'sample'"),
