@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import Mapping
 
-from PIL import Image
+from PIL import Image, TiffTags
 from PIL.PngImagePlugin import PngInfo
 
 from ..domain.requests.parameters import OutputFormat
@@ -15,6 +15,10 @@ _PARAMETERS_KEY = "parameters"
 _IMAGE_DESCRIPTION = 0x010E
 _EXIF_IFD = 0x8769
 _USER_COMMENT = 0x9286
+# Pillow's table lacks this tag and would write it as BYTE, with which other readers refuse it; EXIF 2.3 says UNDEFINED.
+TiffTags.TAGS_V2_GROUPS[_EXIF_IFD][_USER_COMMENT] = TiffTags.TagInfo(
+    _USER_COMMENT, "UserComment", TiffTags.UNDEFINED, 0
+)
 _JPEG_EXIF_NBYTES = 65533 - len(b"Exif\0\0")
 """JPEG segments have 16-bit lengths."""
 _FULL_COLOUR_QUALITY = 90

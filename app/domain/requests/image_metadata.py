@@ -60,7 +60,8 @@ def image_facts(
 
 def receipt(request: GenerationRequest, *, seed: int, model_version: str, shared_steps: bool) -> Receipt:
     """Make the receipt for the image of a seed."""
-    body = msgspec.to_builtins(msgspec.structs.replace(resolved_parameters(request), seed=seed, n=1))
+    parameters = msgspec.structs.replace(resolved_parameters(request), seed=seed, n=1, model_version=model_version)
+    body = msgspec.to_builtins(parameters)
     if request.output_format == "png":
         del body["output_quality"]  # it has no effect, and would bring a warning
     return Receipt(
@@ -89,6 +90,7 @@ def _settings(request: GenerationRequest, seed: int, clip_skip_base: int) -> Ite
     yield "Seed", str(seed)
     yield "Size", f"{request.width}x{request.height}"
     yield "Model", request.model
+    yield "RNG", "CPU"  # noise is drawn on the CPU, on every device
     if request.clip_skip:
         yield "Clip skip", str(request.clip_skip + clip_skip_base)
     if request.guidance_rescale:

@@ -5,9 +5,11 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from ..models.spec import Guidance
+from ..models.spec import Guidance, TimestepSpacing
 
 OutputFormat = Literal["png", "jpeg", "webp"]
+RequestedSpacing = TimestepSpacing | Literal["model"]
+"""Spacing of the timesteps; `model` is that of the model's own sampler config."""
 
 
 Priority = Literal["low", "normal", "high"]
@@ -82,6 +84,16 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         Annotated[str, Meta(description="The sampler under any common name, such as `euler_a` or `DPM++ 2M Karras`.")]
         | None
     ) = None
+    timestep_spacing: (
+        Annotated[
+            RequestedSpacing,
+            Meta(
+                description="How the steps are spread over the trained timesteps; `model`: as the model's own sampler config "
+                "says. Default: that of the settings or of the kind of model."
+            ),
+        ]
+        | None
+    ) = None
     clip_skip: (
         Annotated[int, Meta(ge=0, le=10, description="Skips this many more of the last layers of both text encoders.")]
         | None
@@ -112,6 +124,17 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
             Meta(
                 description="Reads brackets in prompts as weights: `(word)` 1.1, `(word:1.3)` 1.3, `[word]` 1 / 1.1; a "
                 "backslash before a bracket makes it text. Default: on."
+            ),
+        ]
+        | None
+    ) = None
+    model_version: (
+        Annotated[
+            str,
+            Meta(
+                max_length=128,
+                description="The model's version of an earlier image, from its receipt. If the model's files or settings have "
+                "changed since, a warning says so.",
             ),
         ]
         | None

@@ -31,6 +31,8 @@ class GenerationRequest:
     timestep_spacing: TimestepSpacing | None
     """None: as the model's own sampler config says."""
     clip_skip: int
+    model_version: str
+    """Version of the model's files and settings when the request was resolved."""
     reproducible: bool
     """Whether it must share no step with other requests."""
     long_prompts: bool

@@ -7,7 +7,7 @@ from ..errors import FieldError, InvalidRequest
 from ..families.family import Defaults, Family
 from ..families.registry import family_named
 from ..models.assets import AssetSet
-from ..models.spec import ModelSpec, ModelTraits
+from ..models.spec import ModelSpec, ModelTraits, TimestepSpacing
 from .parameters import MAX_SEED, GenerationParameters, Limits
 from .request import GenerationRequest, Resolved
 from .samplers import UnknownSampler, parse_sampler, spec_of, zero_snr_samplers
@@ -49,8 +49,9 @@ def resolve(parameters: GenerationParameters, spec: ModelSpec, limits: Limits, *
         height=height,
         seeds=tuple(base_seed + index for index in range(parameters.n)),
         sampler=parse_sampler(_sampler_name(parameters, spec)),
-        timestep_spacing=stated.timestep_spacing or usual.timestep_spacing,
+        timestep_spacing=_spacing(parameters, spec),
         clip_skip=_first(parameters.clip_skip, stated.clip_skip, 0),
+        model_version=spec.version,
         reproducible=_first(parameters.reproducible, limits.reproducible),
         long_prompts=_first(parameters.long_prompts, limits.long_prompts),
         prompt_weighting=_first(parameters.prompt_weighting, limits.prompt_weighting),
@@ -102,6 +103,12 @@ def _steps(parameters: GenerationParameters, spec: ModelSpec) -> int:
 
 def _sampler_name(parameters: GenerationParameters, spec: ModelSpec) -> str:
     return _first(parameters.sampler, spec.overrides.sampler, _defaults(spec).sampler)
+
+
+def _spacing(parameters: GenerationParameters, spec: ModelSpec) -> TimestepSpacing | None:
+    if parameters.timestep_spacing is not None:
+        return None if parameters.timestep_spacing == "model" else parameters.timestep_spacing
+    return spec.overrides.timestep_spacing or _defaults(spec).timestep_spacing
 
 
 def _size(parameters: GenerationParameters, spec: ModelSpec) -> tuple[int, int]:
@@ -170,6 +177,11 @@ def _warnings(parameters: GenerationParameters, request: GenerationRequest, trai
         yield (
             f"This is a {traits.few_step.kind} model, made for guidance_scale 0; "
             f"{request.guidance_scale:g} usually gives burnt colours."
+        )
+    if parameters.model_version not in (None, request.model_version):
+        yield (
+            f"The files or settings of model {request.model!r} have changed since model_version "
+            f"{parameters.model_version!r}, it is {request.model_version!r} now: the image may differ."
         )
     if parameters.output_quality is not None and request.output_format == "png":
         yield "output_quality has no effect on png, which is lossless."

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from .parameters import OutputFormat
+from .parameters import OutputFormat, RequestedSpacing
 from .request import GenerationRequest
 
 
@@ -21,10 +21,12 @@ class ResolvedParameters(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     n: int
     sampler: str
+    timestep_spacing: RequestedSpacing
     clip_skip: int
     long_prompts: bool
     prompt_weighting: bool
     reproducible: bool
+    model_version: str
     output_format: OutputFormat
     output_quality: int
 
@@ -44,10 +46,12 @@ def resolved_parameters(request: GenerationRequest) -> ResolvedParameters:
         seed=request.seeds[0],
         n=len(request.seeds),
         sampler=str(request.sampler),
+        timestep_spacing=request.timestep_spacing or "model",
         clip_skip=request.clip_skip,
         long_prompts=request.long_prompts,
         prompt_weighting=request.prompt_weighting,
         reproducible=request.reproducible,
+        model_version=request.model_version,
         output_format=request.output_format,
         output_quality=request.output_quality,
     )

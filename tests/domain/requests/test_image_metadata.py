@@ -26,6 +26,7 @@ SPEC = ModelSpec(
     name=ModelName("demo"),
     source=Folder(path=Path("demo")),
     traits=ModelTraits(size_px=1024),
+    version="v7",
     overrides=ModelOverrides(
         negative_prompt="blurry", sampler="unipc", clip_skip=1, guidance_scale=4.5, width=768, guidance_rescale=0.3
     ),
@@ -47,6 +48,7 @@ PARAMETERS = st.builds(
     n=st.integers(1, 8),
     sampler=st.none() | st.sampled_from(SAMPLER_NAMES),
     clip_skip=st.none() | st.integers(0, 10),
+    timestep_spacing=st.none() | st.sampled_from(["model", "leading", "linspace", "trailing"]),
     long_prompts=st.none() | st.booleans(),
     prompt_weighting=st.none() | st.booleans(),
     output_format=st.sampled_from(["png", "jpeg", "webp"]),
@@ -64,7 +66,37 @@ def test_sending_the_receipt_asks_for_the_same_image(parameters: GenerationParam
     again = resolve(body, SPEC, Limits(), random_seed=0)
     quality = 95 if request.output_format == "png" else request.output_quality
     assert again.request == replace(request, seeds=(seed,), output_quality=quality)
+    assert not any("have changed" in warning for warning in again.warnings)
     assert (receipt.model, receipt.model_version) == ("demo", "v7")
+
+
+OVERRIDES = st.builds(
+    ModelOverrides,
+    sampler=st.none() | st.sampled_from(SAMPLER_NAMES),
+    timestep_spacing=st.none() | st.sampled_from(["leading", "linspace", "trailing"]),
+    num_inference_steps=st.none() | st.integers(1, 150),
+    guidance_scale=st.none() | st.floats(0, 100),
+    guidance_rescale=st.none() | st.floats(0, 1),
+    negative_prompt=st.none() | TEXT,
+    width=st.none() | st.integers(8, 128).map(lambda units: 8 * units),
+    clip_skip=st.none() | st.integers(0, 10),
+)
+LIMITS = st.builds(Limits, reproducible=st.booleans(), long_prompts=st.booleans(), prompt_weighting=st.booleans())
+
+
+@settings(deadline=None)
+@given(PARAMETERS, OVERRIDES, LIMITS, OVERRIDES, LIMITS)
+def test_a_receipt_replayed_under_other_settings_asks_for_the_same_image_and_warns_of_the_change(
+    parameters: GenerationParameters, then: ModelOverrides, limits: Limits, now: ModelOverrides, other_limits: Limits
+) -> None:
+    request = resolve(parameters, replace(SPEC, overrides=then), limits, random_seed=77).request
+    body = msgspec.convert(_receipt(request, request.seeds[0]).request, GenerationParameters)
+    changed = replace(SPEC, overrides=now, version="v8")
+    again = resolve(body, changed, other_limits, random_seed=0)
+    quality = 95 if request.output_format == "png" else request.output_quality
+    same = replace(request, seeds=request.seeds[:1], output_quality=quality, model_version="v8")
+    assert again.request == same
+    assert any("have changed since model_version 'v7', it is 'v8' now" in warning for warning in again.warnings)
 
 
 @settings(deadline=None)
@@ -94,7 +126,7 @@ def test_the_parameters_text_is_the_web_uis() -> None:
     first, second, third, settings = parameters_text(request, 0, 2).split("\n")
     assert (first, second, third) == ("a red circle", "on blue", "Negative prompt: text, blur")
     assert settings.startswith(
-        "Steps: 25, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, Seed: 0, Size: 768x1024, Model: demo, "
+        "Steps: 25, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, Seed: 0, Size: 768x1024, Model: demo, RNG: CPU, "
     )
     assert re.search(r"Version: litestar-diffusion \d+\.\d+\.\d+$", settings)
 
