@@ -15,11 +15,16 @@ PARAMETERS_KEY = "parameters"
 """PNG key under which AUTOMATIC1111's web UI writes its text, and readers of generation data look first."""
 RECEIPT_KEY = "litestar-diffusion"
 
-_SCHEDULE_LABELS: dict[SigmaSchedule, str] = {
-    "default": "Uniform",
+_SCHEDULE_LABELS: dict[SigmaSchedule, str] = {  # as the web UI spells them
+    "model": "Automatic",
+    "normal": "Normal",
     "karras": "Karras",
     "exponential": "Exponential",
     "beta": "Beta",
+    "sgm_uniform": "SGM Uniform",
+    "simple": "Simple",
+    "ddim_uniform": "DDIM",
+    "align_your_steps": "Align Your Steps",
 }
 
 

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from ..models.spec import Guidance, TimestepSpacing
+from .samplers import SigmaSchedule
 
 OutputFormat = Literal["png", "jpeg", "webp"]
 RequestedSpacing = TimestepSpacing | Literal["model"]
@@ -82,6 +83,16 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     n: Annotated[int, Meta(ge=1, le=_MAX_COUNT, description="How many images.")] = 1
     sampler: (
         Annotated[str, Meta(description="The sampler under any common name, such as `euler_a` or `DPM++ 2M Karras`.")]
+        | None
+    ) = None
+    schedule: (
+        Annotated[
+            SigmaSchedule,
+            Meta(
+                description="How noise levels are spread over the steps, as in k-diffusion, AUTOMATIC1111's web UI and ComfyUI; "
+                "`model`: by `timestep_spacing`. Default: that of the sampler's name, such as `DPM++ 2M Karras`, else `model`."
+            ),
+        ]
         | None
     ) = None
     timestep_spacing: (

@@ -8,9 +8,10 @@ from ..families.family import Defaults, Family
 from ..families.registry import family_named
 from ..models.assets import AssetSet
 from ..models.spec import ModelSpec, ModelTraits, TimestepSpacing
+from ..validation import cut
 from .parameters import MAX_SEED, GenerationParameters, Limits
 from .request import GenerationRequest, Resolved
-from .samplers import UnknownSampler, parse_sampler, spec_of, zero_snr_samplers
+from .samplers import SamplerChoice, UnknownSampler, parse_sampler, spec_of, with_schedule, zero_snr_samplers
 from .source import FromNoise
 
 _T = TypeVar("_T")
@@ -48,7 +49,7 @@ def resolve(parameters: GenerationParameters, spec: ModelSpec, limits: Limits, *
         width=width,
         height=height,
         seeds=tuple(base_seed + index for index in range(parameters.n)),
-        sampler=parse_sampler(_sampler_name(parameters, spec)),
+        sampler=_sampler(parameters, spec),
         timestep_spacing=_spacing(parameters, spec),
         clip_skip=_first(parameters.clip_skip, stated.clip_skip, 0),
         model_version=spec.version,
@@ -67,7 +68,7 @@ def broken_limits(parameters: GenerationParameters, spec: ModelSpec, limits: Lim
     Before the files of the model are on disk, its defaults are a guess: then only what the client and the settings state is
     checked.
     """
-    return [*_limit_errors(parameters, spec, limits), *_sampler_errors(_sampler_name(parameters, spec))]
+    return [*_limit_errors(parameters, spec, limits), *_sampler_errors(parameters, spec)]
 
 
 _Stated = tuple[int, int, int]
@@ -119,11 +120,30 @@ def _size(parameters: GenerationParameters, spec: ModelSpec) -> tuple[int, int]:
     )
 
 
-def _sampler_errors(name: str) -> Iterator[FieldError]:
+def _sampler(parameters: GenerationParameters, spec: ModelSpec) -> SamplerChoice:
+    choice = parse_sampler(_sampler_name(parameters, spec))
+    return choice if parameters.schedule is None else with_schedule(choice, parameters.schedule)
+
+
+def _sampler_errors(parameters: GenerationParameters, spec: ModelSpec) -> Iterator[FieldError]:
     try:
-        parse_sampler(name)
+        choice = parse_sampler(_sampler_name(parameters, spec))
     except UnknownSampler as error:
         yield FieldError(field="sampler", message=str(error))
+        return
+    if parameters.schedule is None:
+        return
+    if parameters.sampler is not None and choice.sigmas not in ("model", parameters.schedule):
+        yield FieldError(
+            field="schedule",
+            message=f"must be {choice.sigmas!r} or absent, because sampler {cut(parameters.sampler)!r} says so, "
+            f"got {parameters.schedule!r}",
+        )
+        return
+    try:
+        with_schedule(choice, parameters.schedule)
+    except UnknownSampler as error:
+        yield FieldError(field="schedule", message=str(error))
 
 
 def _limit_errors(parameters: GenerationParameters, spec: ModelSpec, limits: Limits) -> Iterator[FieldError]:

@@ -4,6 +4,7 @@ import msgspec
 
 from .parameters import OutputFormat, RequestedSpacing
 from .request import GenerationRequest
+from .samplers import SigmaSchedule
 
 
 class ResolvedParameters(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,6 +22,7 @@ class ResolvedParameters(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     n: int
     sampler: str
+    schedule: SigmaSchedule
     timestep_spacing: RequestedSpacing
     clip_skip: int
     long_prompts: bool
@@ -46,6 +48,7 @@ def resolved_parameters(request: GenerationRequest) -> ResolvedParameters:
         seed=request.seeds[0],
         n=len(request.seeds),
         sampler=str(request.sampler),
+        schedule=request.sampler.sigmas,
         timestep_spacing=request.timestep_spacing or "model",
         clip_skip=request.clip_skip,
         long_prompts=request.long_prompts,

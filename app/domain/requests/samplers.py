@@ -4,26 +4,44 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from ..validation import cut
 
-SigmaSchedule = Literal["default", "karras", "exponential", "beta"]
+SigmaSchedule = Literal[
+    "model",
+    "normal",
+    "karras",
+    "exponential",
+    "beta",
+    "sgm_uniform",
+    "simple",
+    "ddim_uniform",
+    "align_your_steps",
+]
+"""How noise levels are spread over the steps; `model`: by the spacing of the timesteps."""
 
-_DEFAULT_ONLY: tuple[SigmaSchedule, ...] = ("default",)
-_EVERY_SCHEDULE: tuple[SigmaSchedule, ...] = ("default", "karras", "exponential", "beta")
+_MODEL_ONLY: tuple[SigmaSchedule, ...] = ("model",)
+_EVERY_SCHEDULE: tuple[SigmaSchedule, ...] = get_args(SigmaSchedule)
 _SCHEDULE_WORDS: Mapping[str, SigmaSchedule] = {
-    "": "default",
-    "default": "default",
-    "automatic": "default",
-    "normal": "default",
-    "uniform": "default",
+    "": "model",
+    "model": "model",
+    "automatic": "model",
+    "normal": "normal",
+    "uniform": "normal",
     "karras": "karras",
     "ka": "karras",
+    "k": "karras",
     "exponential": "exponential",
     "beta": "beta",
+    "sgmuniform": "sgm_uniform",
+    "simple": "simple",
+    "ddimuniform": "ddim_uniform",
+    "alignyoursteps": "align_your_steps",
+    "ays": "align_your_steps",
 }
-"""Words that may follow a sampler's name; `ka` is k-diffusion's, as in `k_dpmpp_2m_ka`."""
+"""Words that may follow a sampler's name; `ka` is k-diffusion's, as in `k_dpmpp_2m_ka`, and `k`
+InvokeAI's, as in `euler_k`. The web UI's `Uniform` is `normal` here."""
 
 
 class UnknownSampler(ValueError):
@@ -44,19 +62,19 @@ class SamplerSpec:
     """Whether it honours a noise schedule rescaled to zero terminal SNR."""
     v_prediction: bool = True
     """Whether it is as good for models that predict v as for those that predict the noise."""
-    sigmas: tuple[SigmaSchedule, ...] = _DEFAULT_ONLY
-    """The spacings of noise levels that it can be combined with."""
+    sigmas: tuple[SigmaSchedule, ...] = _MODEL_ONLY
+    """Schedules that it can be combined with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplerChoice:
-    """A sampler and the spacing of its noise levels."""
+    """A sampler and the schedule of its noise levels."""
 
     name: str
-    sigmas: SigmaSchedule = "default"
+    sigmas: SigmaSchedule = "model"
 
     def __str__(self) -> str:
-        return self.name if self.sigmas == "default" else f"{self.name}_{self.sigmas}"
+        return self.name if self.sigmas == "model" else f"{self.name}_{self.sigmas}"
 
 
 SAMPLERS: tuple[SamplerSpec, ...] = (
@@ -72,6 +90,7 @@ SAMPLERS: tuple[SamplerSpec, ...] = (
         label="Euler a",
         aliases=("euler_ancestral", "k_euler_a", "k_euler_ancestral", "EulerAncestralDiscrete"),
         zero_snr=True,
+        sigmas=_EVERY_SCHEDULE,
     ),
     SamplerSpec(
         name="heun",
@@ -158,17 +177,26 @@ def parse_sampler(text: str) -> SamplerChoice:
     """Find the sampler that `text` means, in any common spelling: `euler_a`, `Euler a`, `DPM++ 2M Karras`.
 
     Raises:
-        UnknownSampler: listing the names that exist, or the spacings that the named sampler can do.
+        UnknownSampler: listing the names that exist, or the schedules that the named sampler can do.
     """
     choice = _CHOICES.get(_key(text))
     if choice is None:
         raise UnknownSampler(_unknown(text))
+    return with_schedule(choice, choice.sigmas)
+
+
+def with_schedule(choice: SamplerChoice, schedule: SigmaSchedule) -> SamplerChoice:
+    """Combine a sampler with a schedule.
+
+    Raises:
+        UnknownSampler: listing the schedules that the sampler can do.
+    """
     able = spec_of(choice).sigmas
-    if choice.sigmas not in able:
+    if schedule not in able:
         raise UnknownSampler(
-            f"sampler {choice.name!r} cannot be combined with {choice.sigmas} sigmas, only with: {', '.join(able)}"
+            f"sampler {choice.name!r} cannot be combined with schedule {schedule!r}, only with: {', '.join(able)}"
         )
-    return choice
+    return SamplerChoice(name=choice.name, sigmas=schedule)
 
 
 def spec_of(choice: SamplerChoice) -> SamplerSpec:
@@ -202,6 +230,5 @@ def _unknown(text: str) -> str:
     names = dict.fromkeys(repr(str(_CHOICES[key])) for key in close)
     hint = f" Did you mean {' or '.join(names)}?" if names else ""
     every = ", ".join(spec.name for spec in SAMPLERS)
-    return (
-        f"there is no sampler {text!r}.{hint} Samplers: {every}; most of them also with _karras, _exponential or _beta"
-    )
+    schedules = ", ".join(_EVERY_SCHEDULE)
+    return f"there is no sampler {text!r}.{hint} Samplers: {every}; most of them also with a schedule: {schedules}"

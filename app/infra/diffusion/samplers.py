@@ -16,7 +16,6 @@ from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from diffusers.schedulers.scheduling_deis_multistep import DEISMultistepScheduler
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 from diffusers.schedulers.scheduling_dpmsolver_singlestep import DPMSolverSinglestepScheduler
-from diffusers.schedulers.scheduling_euler_ancestral_discrete import EulerAncestralDiscreteScheduler
 from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 from diffusers.schedulers.scheduling_heun_discrete import HeunDiscreteScheduler
 from diffusers.schedulers.scheduling_lcm import LCMScheduler
@@ -28,9 +27,10 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
 from ...domain.models.spec import ModelTraits, TimestepSpacing
 from ...domain.requests.samplers import SamplerChoice, SigmaSchedule
-from .beta_sigmas import beta_sigmas
+from .euler_ancestral import ScheduledEulerAncestralDiscreteScheduler
 from .kdpm2 import QuickKDPM2AncestralDiscreteScheduler, QuickKDPM2DiscreteScheduler
 from .lms import ExactLMSDiscreteScheduler
+from .sigma_schedules import SigmaTable
 
 _NOISE_SCHEDULE = frozenset(
     {
@@ -73,7 +73,7 @@ _TO_ZERO = {"set_alpha_to_one": True, "clip_sample": False}
 
 _RECIPES: Mapping[str, _Recipe] = {
     "euler": _Recipe(EulerDiscreteScheduler),
-    "euler_a": _Recipe(EulerAncestralDiscreteScheduler),
+    "euler_a": _Recipe(ScheduledEulerAncestralDiscreteScheduler),
     "heun": _Recipe(HeunDiscreteScheduler),
     "dpm2": _Recipe(QuickKDPM2DiscreteScheduler),
     "dpm2_a": _Recipe(QuickKDPM2AncestralDiscreteScheduler),
@@ -147,12 +147,17 @@ def _accepted(scheduler: type[SchedulerMixin], config: Mapping[str, Any]) -> dic
 
 
 def _use_sigmas(scheduler: Any, sigmas: SigmaSchedule) -> None:
-    """Set the schedule after construction: some constructors need SciPy for `beta`, others compute a thousand steps."""
-    if sigmas == "default":
+    """Have a scheduler take its noise levels from a table, by the one hook that its class has."""
+    if sigmas == "model":
         return
-    scheduler.register_to_config(**{f"use_{sigmas}_sigmas": True})
-    if sigmas == "beta":
-        scheduler._convert_to_beta = beta_sigmas  # noqa: SLF001 - the one place where it reaches for SciPy
+    alphas = scheduler.alphas_cumprod.double().numpy()
+    table = SigmaTable(sigmas, ((1 - alphas) / alphas) ** 0.5)
+    if isinstance(scheduler, ScheduledEulerAncestralDiscreteScheduler):
+        scheduler.table = table
+        return
+    # After construction, because some constructors compute a thousand steps with it.
+    scheduler.register_to_config(use_karras_sigmas=True)
+    scheduler._convert_to_karras = table  # noqa: SLF001
 
 
 def _set_timesteps(scheduler: Any, steps: int) -> None:
@@ -195,6 +200,6 @@ def _end_below(scheduler: Any) -> None:
     DEIS cannot end at zero; a hundredth of the smallest trained noise level is not visible.
     """
     sigmas = getattr(scheduler, "sigmas", None)
-    if sigmas is not None and len(sigmas) > 1 and sigmas[-1] == sigmas[-2]:
+    if sigmas is not None and len(sigmas) > 1 and sigmas[-1] == sigmas[-2] > 0:
         image_left = scheduler.alphas_cumprod[0]
         sigmas[-1] = ((1 - image_left) / image_left) ** 0.5 / 100

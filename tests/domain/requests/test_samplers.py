@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from litestar_diffusion.domain.errors import InvalidRequest
 from litestar_diffusion.domain.models.spec import Folder, ModelName, ModelSpec, ModelTraits
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.resolution import resolve
@@ -14,12 +15,14 @@ from litestar_diffusion.domain.requests.samplers import (
     SAMPLERS,
     SamplerChoice,
     SamplerSpec,
+    SigmaSchedule,
     UnknownSampler,
     parse_sampler,
     spec_of,
     zero_snr_samplers,
 )
 
+MODEL = ModelSpec(name=ModelName("m"), source=Folder(path=Path("m")), traits=ModelTraits(size_px=1024))
 CHOICES = [SamplerChoice(name=spec.name, sigmas=sigmas) for spec in SAMPLERS for sigmas in spec.sigmas]
 
 
@@ -53,6 +56,13 @@ CHOICES = [SamplerChoice(name=spec.name, sigmas=sigmas) for spec in SAMPLERS for
         ("DPMSolverMultistepScheduler", "dpmpp_2m"),
         ("DPM++ 2M SDE Exponential", "dpmpp_2m_sde_exponential"),
         ("dpmpp_2m_sde_gpu", "dpmpp_2m_sde"),
+        ("euler_k", "euler_karras"),
+        ("dpmpp_2m_k", "dpmpp_2m_karras"),
+        ("Euler a Karras", "euler_a_karras"),
+        ("Euler Uniform", "euler_normal"),
+        ("Euler SGM Uniform", "euler_sgm_uniform"),
+        ("DPM++ 2M Align Your Steps", "dpmpp_2m_align_your_steps"),
+        ("euler_ays", "euler_align_your_steps"),
         ("DPM++ 3M SDE Karras", "dpmpp_3m_sde_karras"),
         ("DPM++ SDE Karras", "dpmpp_sde_karras"),
         ("DPMSolverSinglestepScheduler", "dpmpp_2s"),
@@ -107,10 +117,10 @@ def test_nonsense_is_an_unknown_sampler(text: str) -> None:
         parse_sampler(text)
 
 
-@pytest.mark.parametrize("spec", [spec for spec in SAMPLERS if spec.sigmas == ("default",)], ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", [spec for spec in SAMPLERS if spec.sigmas == ("model",)], ids=lambda spec: spec.name)
 def test_a_schedule_that_a_sampler_cannot_do_is_refused(spec: SamplerSpec) -> None:
     with pytest.raises(
-        UnknownSampler, match=f"{spec.name!r} cannot be combined with karras sigmas, only with: default"
+        UnknownSampler, match=f"{spec.name!r} cannot be combined with schedule 'karras', only with: model$"
     ):
         parse_sampler(f"{spec.label} Karras")
 
@@ -144,3 +154,40 @@ def _warnings(spec: SamplerSpec, traits: ModelTraits) -> tuple[str, ...]:
     model = ModelSpec(name=ModelName("demo"), source=Folder(path=Path("demo")), traits=traits)
     parameters = GenerationParameters(prompt="a red circle", sampler=spec.name)
     return resolve(parameters, model, Limits(), random_seed=1).warnings
+
+
+@pytest.mark.parametrize(
+    ("sampler", "schedule", "meant"),
+    [
+        ("euler", "karras", "euler_karras"),
+        ("DPM++ 2M Karras", "karras", "dpmpp_2m_karras"),
+        (None, "simple", "euler_simple"),
+        ("DPM++ 2M Karras", None, "dpmpp_2m_karras"),
+        ("euler", None, "euler"),
+    ],
+)
+def test_the_schedule_comes_from_its_field_or_from_the_samplers_name(
+    sampler: str | None, schedule: SigmaSchedule | None, meant: str
+) -> None:
+    parameters = GenerationParameters(prompt="x", sampler=sampler, schedule=schedule)
+    assert str(resolve(parameters, MODEL, Limits(), random_seed=0).request.sampler) == meant
+
+
+@pytest.mark.parametrize(
+    ("sampler", "schedule", "message"),
+    [
+        (
+            "DPM++ 2M Karras",
+            "beta",
+            "must be 'karras' or absent, because sampler 'DPM++ 2M Karras' says so, got 'beta'",
+        ),
+        ("ddim", "karras", "sampler 'ddim' cannot be combined with schedule 'karras', only with: model"),
+    ],
+)
+def test_a_schedule_that_contradicts_the_sampler_is_refused(
+    sampler: str, schedule: SigmaSchedule, message: str
+) -> None:
+    parameters = GenerationParameters(prompt="x", sampler=sampler, schedule=schedule)
+    with pytest.raises(InvalidRequest) as caught:
+        resolve(parameters, MODEL, Limits(), random_seed=0)
+    assert [(error.field, error.message) for error in caught.value.errors] == [("schedule", message)]

@@ -55,7 +55,10 @@ PRISTINE: dict[str, Any] = {
 EPSILON = ModelTraits()
 V = ModelTraits(prediction_type="v_prediction")
 V_ZERO_SNR = ModelTraits(prediction_type="v_prediction", zero_snr=True)
-CHOICES = [SamplerChoice(name=spec.name, sigmas=sigmas) for spec in SAMPLERS for sigmas in spec.sigmas]
+SCHEDULES = frozenset({"model", "karras", "exponential", "beta"})  # the others: test_sigma_schedules.py
+CHOICES = [
+    SamplerChoice(name=spec.name, sigmas=sigmas) for spec in SAMPLERS for sigmas in spec.sigmas if sigmas in SCHEDULES
+]
 SPACINGS: tuple[TimestepSpacing, ...] = ("leading", "linspace", "trailing")
 NOISY = frozenset({"euler_a", "dpm2_a", "ddpm", "dpmpp_2m_sde", "dpmpp_3m_sde", "dpmpp_sde", "lcm", "tcd", "sa_solver"})
 SECOND_ORDER = frozenset({"heun", "dpm2", "dpm2_a"})
@@ -166,16 +169,14 @@ def test_distilled_samplers_take_more_steps_than_they_were_distilled_with(name: 
     ("choice", "scheduler", "options"),
     [
         (SamplerChoice(name="euler"), EulerDiscreteScheduler, {}),
-        (SamplerChoice(name="euler", sigmas="karras"), EulerDiscreteScheduler, {"use_karras_sigmas": True}),
-        (SamplerChoice(name="euler", sigmas="exponential"), EulerDiscreteScheduler, {"use_exponential_sigmas": True}),
         (SamplerChoice(name="euler_a"), EulerAncestralDiscreteScheduler, {}),
-        (SamplerChoice(name="heun", sigmas="karras"), HeunDiscreteScheduler, {"use_karras_sigmas": True}),
+        (SamplerChoice(name="heun"), HeunDiscreteScheduler, {}),
         (SamplerChoice(name="ddim"), DDIMScheduler, {"set_alpha_to_one": True}),
         (SamplerChoice(name="dpmpp_2m"), DPMSolverMultistepScheduler, {"euler_at_final": True}),
         (
-            SamplerChoice(name="dpmpp_2m_sde", sigmas="karras"),
+            SamplerChoice(name="dpmpp_2m_sde"),
             DPMSolverMultistepScheduler,
-            {"algorithm_type": "sde-dpmsolver++", "use_karras_sigmas": True},
+            {"algorithm_type": "sde-dpmsolver++", "euler_at_final": True},
         ),
         (SamplerChoice(name="unipc"), UniPCMultistepScheduler, {}),
     ],
@@ -240,7 +241,7 @@ def test_karras_does_not_stick(spec: SamplerSpec) -> None:
     pristine = copy.deepcopy(PRISTINE)
     before, karras, after = (
         start(build_sampler(SamplerChoice(name=spec.name, sigmas=sigmas), pristine, EPSILON, None), 8, "cpu")
-        for sigmas in ("default", "karras", "default")
+        for sigmas in ("model", "karras", "model")
     )
     assert torch.equal(before, after)
     assert not torch.equal(before, karras)

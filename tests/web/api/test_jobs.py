@@ -212,6 +212,9 @@ def test_streams_end_with_the_server(start_server: StartServer) -> None:
     listening = threading.Thread(target=lambda: found.extend(events_of(server, url)))
     listening.start()
     wait_for(server, url, "running")
+    deadline = time.monotonic() + 30
+    while not found and time.monotonic() < deadline:  # on a busy machine the listener may connect late
+        time.sleep(0.05)
     server.process.terminate()
     listening.join(30)
     assert not listening.is_alive()
