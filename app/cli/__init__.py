@@ -13,20 +13,22 @@ from .inspect import inspect
 from .models import models
 from .serve import serve
 
+_HELP = """Make images with SDXL models, on your own machine.
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+\b
+litestar-diffusion serve                                   an HTTP server on port 8000
+litestar-diffusion generate "a red circle" -o out.png      one picture, without a server
+litestar-diffusion models                                  the models and their state
+litestar-diffusion inspect models/demo.safetensors         what a file is, and why
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 130 interrupted.
+"""
+
+
+@click.group(help=_HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="litestar-diffusion")
 def cli() -> None:
-    r"""Make images with SDXL models, on your own machine.
-
-    \b
-    litestar-diffusion serve                                   an HTTP server on port 8000
-    litestar-diffusion generate "a red circle" -o out.png      one picture, without a server
-    litestar-diffusion models                                  what there is
-    litestar-diffusion inspect models/demo.safetensors         what a file is, and why
-
-    Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 130 interrupted.
-    """
+    """Run one of the commands."""
 
 
 for command in (serve, generate, models, inspect):

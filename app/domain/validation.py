@@ -1,6 +1,7 @@
 """Converts untrusted data to a Struct and reports every wrong field at once, whereas msgspec stops at the first."""
 
 import difflib
+import itertools
 import reprlib
 import types
 import typing
@@ -17,6 +18,21 @@ MAX_ERRORS = 20
 """Number of fields that are reported; the others are counted."""
 MAX_SHOWN_CHARS = 60
 """Characters of a name or value from outside that are compared or shown."""
+_OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
+    "batch_size": ("n",),
+    "cfg": ("guidance_scale",),
+    "cfg_scale": ("guidance_scale",),
+    "format": ("output_format",),
+    "guidance": ("guidance_scale",),
+    "num_images": ("n",),
+    "num_images_per_prompt": ("n",),
+    "num_outputs": ("n",),
+    "sampler_name": ("sampler",),
+    "scheduler": ("sampler", "schedule"),
+    "size": ("width", "height"),
+    "steps": ("num_inference_steps",),
+}
+"""Names of fields in other programs, and what the fields are called here."""
 
 
 def convert_all(
@@ -121,7 +137,7 @@ def _choices(declared: Any) -> tuple[str, ...]:
         return typing.get_args(declared)
     options = typing.get_args(declared) if typing.get_origin(declared) in (typing.Union, types.UnionType) else ()
     found = [_choices(option) for option in options if option is not types.NoneType]
-    return found[0] if len(found) == 1 else ()
+    return tuple(itertools.chain.from_iterable(found)) if all(found) else ()
 
 
 def _struct_in(declared: Any) -> type[msgspec.Struct] | None:
@@ -139,8 +155,9 @@ def _struct_item(declared: Any) -> type[msgspec.Struct] | None:
 
 
 def _unknown(key: str, allowed: list[str]) -> str:
-    close = difflib.get_close_matches(key, allowed, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
+    meant = [name for name in _OTHER_NAMES.get(key.lower(), ()) if name in allowed]
+    close = meant or difflib.get_close_matches(key, allowed, n=1)
+    hint = f" Did you mean {' and '.join(map(repr, close))}?" if close else ""
     return f"is not known here.{hint} Allowed: {', '.join(sorted(allowed))}"
 
 

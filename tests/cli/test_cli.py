@@ -47,6 +47,7 @@ def refused(done: subprocess.CompletedProcess[bytes], exit_code: int) -> str:
 @pytest.mark.parametrize("command", ["", "serve", "generate", "models", "inspect"])
 def test_every_command_has_help(command: str) -> None:
     shown = cli(*command.split(), "--help")
+    assert b"\\b" not in shown.stdout
     assert shown.returncode == 0, shown.stderr
     assert b"Usage:" in shown.stdout
 

@@ -118,3 +118,25 @@ class Choice(msgspec.Struct):
 def test_a_word_that_is_none_of_those_allowed_is_told_them() -> None:
     _, errors = convert_all({"read": "fast"}, Choice)
     assert [error.message for error in errors] == ["must be one of 'auto', 'plain', got 'fast'"]
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("steps", "'num_inference_steps'"),
+        ("cfg", "'guidance_scale'"),
+        ("num_images", "'n'"),
+        ("size", "'width' and 'height'"),
+        ("CFG_scale", "'guidance_scale'"),
+        ("heigth", "'height'"),
+    ],
+)
+def test_names_of_other_programs_are_answered_with_ours(key: str, hint: str) -> None:
+    _, errors = convert_all({"prompt": "x", key: 1}, GenerationParameters)
+    assert [error.field for error in errors] == [key]
+    assert f"Did you mean {hint}?" in errors[0].message
+
+
+def test_a_spacing_that_does_not_exist_is_told_all_that_do() -> None:
+    _, errors = convert_all({"prompt": "x", "timestep_spacing": "even"}, GenerationParameters)
+    assert errors[0].message == "must be one of 'leading', 'linspace', 'trailing', 'model', got 'even'"

@@ -9,7 +9,7 @@ from ..families.registry import family_named
 from ..models.assets import AssetSet
 from ..models.spec import ModelSpec, ModelTraits, TimestepSpacing
 from ..validation import cut
-from .parameters import MAX_SEED, GenerationParameters, Limits
+from .parameters import DEFAULT_QUALITY, MAX_SEED, GenerationParameters, Limits
 from .request import GenerationRequest, Resolved
 from .samplers import SamplerChoice, UnknownSampler, parse_sampler, spec_of, with_schedule, zero_snr_samplers
 from .source import FromNoise
@@ -57,7 +57,7 @@ def resolve(parameters: GenerationParameters, spec: ModelSpec, limits: Limits, *
         long_prompts=_first(parameters.long_prompts, limits.long_prompts),
         prompt_weighting=_first(parameters.prompt_weighting, limits.prompt_weighting),
         output_format=parameters.output_format,
-        output_quality=_first(parameters.output_quality, 95),
+        output_quality=_first(parameters.output_quality, DEFAULT_QUALITY[parameters.output_format]),
     )
     return Resolved(request=request, warnings=tuple(_warnings(parameters, request, spec.traits)))
 
