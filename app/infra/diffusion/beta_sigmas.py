@@ -1,4 +1,4 @@
-"""The `beta` spacing of noise levels, as diffusers defines it but without SciPy, which nothing else here needs."""
+"""Noise levels of the schedule `beta` as diffusers defines them, without SciPy."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,10 +9,7 @@ _NODES = 4097
 
 
 def beta_sigmas(in_sigmas: ArrayLike, num_inference_steps: int) -> NDArray[np.float64]:
-    """Noise levels from the first of `in_sigmas` down to the last, close together at both ends.
-
-    Takes the place of a scheduler's `_convert_to_beta`, whose signature and result it has.
-    """
+    """Compute noise levels from the first of `in_sigmas` down to the last, close together at both ends."""
     sigma_max, sigma_min = np.asarray(in_sigmas, dtype=np.float64)[[0, -1]]
     return sigma_min + beta_quantiles(1 - np.linspace(0, 1, num_inference_steps)) * (sigma_max - sigma_min)
 
