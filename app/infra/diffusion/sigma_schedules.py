@@ -1,7 +1,7 @@
 """Noise levels of the schedules that k-diffusion, AUTOMATIC1111's web UI and ComfyUI have under these names.
 
-Each table is computed from the noise levels of training alone, so that it begins at the largest of them (14.6 for SDXL) with
-every sampler. A sampler adds the final 0 itself.
+Each table is computed from the noise levels of training alone, so that it begins at the largest of them with every
+sampler. A sampler adds the final 0 itself.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ Sigmas = NDArray[np.float64]
 _RHO = 7.0
 """Exponent of the Karras schedule (Karras et al. 2022, arXiv:2206.00364, eq. 5)."""
 _ALIGN_YOUR_STEPS = (14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113, 0.029)
-"""Noise levels of SDXL for ten steps (Sabour et al. 2024, arXiv:2404.14507)."""
+"""Noise levels for ten steps of a latent model of 1024 pixels (Sabour et al. 2024, arXiv:2404.14507)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def _ddim_uniform(trained: Sigmas, steps: int) -> Sigmas:
     return trained[1 :: max(len(trained) // steps, 1)][::-1].copy()
 
 
-def _align_your_steps(trained: Sigmas, steps: int) -> Sigmas:  # noqa: ARG001 - the table is SDXL's own
+def _align_your_steps(trained: Sigmas, steps: int) -> Sigmas:  # noqa: ARG001 - the table is fixed
     positions = np.linspace(0, 1, len(_ALIGN_YOUR_STEPS))
     levels = np.interp(np.linspace(0, 1, steps + 1), positions, np.log(_ALIGN_YOUR_STEPS))
     return np.exp(levels)[:-1]
