@@ -52,8 +52,11 @@ def _option(field: inspect.Field) -> Callable[[_Function], _Function]:
         declared = declared.type
     if isinstance(field.default, int):
         description += f" Default: {field.default}."
+    nargs = len(declared.item_types) if isinstance(declared, inspect.TupleType) else 1
     names = [option_name(field.name), *([f"-{field.name}"] if len(field.name) == 1 else [])]
-    return click.option(*names, field.name, metavar=_metavar(declared), help=_HELP.get(field.name, description))
+    return click.option(
+        *names, field.name, nargs=nargs, metavar=_metavar(declared), help=_HELP.get(field.name, description)
+    )
 
 
 def _without_none(declared: inspect.Type) -> inspect.Type:
@@ -70,6 +73,8 @@ def _metavar(declared: inspect.Type) -> str:
             return "[true|false]"
         case inspect.IntType():
             return "INTEGER"
+        case inspect.TupleType():
+            return "INTEGER INTEGER"
         case inspect.FloatType():
             return "NUMBER"
         case _:

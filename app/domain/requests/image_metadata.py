@@ -39,7 +39,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     shared_steps: bool
     """Whether denoising steps of the image were computed together with other images. If not, the request makes the same bytes
     again, on the same machine; if so, the same picture up to rounding (PSNR of at least 39 dB; see docs/api.md)."""
-    request: dict[str, str | int | float | bool]
+    request: dict[str, str | int | float | bool | tuple[int, int]]
     """Every parameter, resolved, for this image alone: `n` is 1 and `seed` is its own."""
 
 

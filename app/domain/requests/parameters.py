@@ -43,6 +43,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Whether brackets in prompts weigh words by default."""
 
 
+_Pixels = tuple[Annotated[int, Meta(ge=0, le=16384)], Annotated[int, Meta(ge=0, le=16384)]]
+
+
 class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The parameters of a client; all but the prompt are optional."""
 
@@ -106,6 +109,35 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
             ),
         ]
         | None
+    ) = None
+    original_size: (
+        Annotated[
+            _Pixels,
+            Meta(
+                description="Height and width in pixels of the picture that the image is cropped from. Default: the image's own."
+            ),
+        ]
+        | None
+    ) = None
+    crop: Annotated[_Pixels, Meta(description="Top and left in pixels of that crop. Default: 0, 0.")] | None = None
+    target_size: (
+        Annotated[
+            _Pixels,
+            Meta(
+                description="Height and width in pixels that the crop is like being resized to. Default: the image's own."
+            ),
+        ]
+        | None
+    ) = None
+    negative_original_size: (
+        Annotated[_Pixels, Meta(description="`original_size` for the negative prompt. Default: `original_size`.")]
+        | None
+    ) = None
+    negative_crop: Annotated[_Pixels, Meta(description="`crop` for the negative prompt. Default: `crop`.")] | None = (
+        None
+    )
+    negative_target_size: (
+        Annotated[_Pixels, Meta(description="`target_size` for the negative prompt. Default: `target_size`.")] | None
     ) = None
     clip_skip: (
         Annotated[int, Meta(ge=0, le=10, description="Skips this many more of the last layers of both text encoders.")]

@@ -10,6 +10,18 @@ from .source import Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SizeConditioning:
+    """Sizes that the denoiser is told beside the prompt, in pixels (arXiv:2307.01952, section 2.2)."""
+
+    original_size: tuple[int, int]
+    """Height and width of the picture that the image is like a crop of."""
+    crop: tuple[int, int]
+    """Top and left of the crop."""
+    target_size: tuple[int, int]
+    """Height and width that the crop is like being resized to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationRequest:
     """A request with every choice made; equal requests give equal images."""
 
@@ -26,6 +38,8 @@ class GenerationRequest:
     guidance_rescale: float
     width: int
     height: int
+    size_conditioning: SizeConditioning
+    negative_size_conditioning: SizeConditioning
     seeds: tuple[int, ...]
     sampler: SamplerChoice
     timestep_spacing: TimestepSpacing | None

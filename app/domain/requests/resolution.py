@@ -10,7 +10,7 @@ from ..models.assets import AssetSet
 from ..models.spec import ModelSpec, ModelTraits, TimestepSpacing
 from ..validation import cut
 from .parameters import DEFAULT_QUALITY, MAX_SEED, GenerationParameters, Limits
-from .request import GenerationRequest, Resolved
+from .request import GenerationRequest, Resolved, SizeConditioning
 from .samplers import SamplerChoice, UnknownSampler, parse_sampler, spec_of, with_schedule, zero_snr_samplers
 from .source import FromNoise
 
@@ -33,6 +33,7 @@ def resolve(parameters: GenerationParameters, spec: ModelSpec, limits: Limits, *
         raise InvalidRequest(errors)
     stated, usual = spec.overrides, _defaults(spec)
     width, height = _size(parameters, spec)
+    sizes = _size_conditioning(parameters, height, width)
     base_seed = random_seed if parameters.seed in (None, -1) else parameters.seed
     assert base_seed is not None
     negative_prompt = _first(parameters.negative_prompt, stated.negative_prompt, "")
@@ -48,6 +49,8 @@ def resolve(parameters: GenerationParameters, spec: ModelSpec, limits: Limits, *
         guidance_rescale=_first(parameters.guidance_rescale, stated.guidance_rescale, 0.0),
         width=width,
         height=height,
+        size_conditioning=sizes,
+        negative_size_conditioning=_negative_size_conditioning(parameters, sizes),
         seeds=tuple(base_seed + index for index in range(parameters.n)),
         sampler=_sampler(parameters, spec),
         timestep_spacing=_spacing(parameters, spec),
@@ -123,6 +126,22 @@ def _size(parameters: GenerationParameters, spec: ModelSpec) -> tuple[int, int]:
 def _sampler(parameters: GenerationParameters, spec: ModelSpec) -> SamplerChoice:
     choice = parse_sampler(_sampler_name(parameters, spec))
     return choice if parameters.schedule is None else with_schedule(choice, parameters.schedule)
+
+
+def _size_conditioning(parameters: GenerationParameters, height: int, width: int) -> SizeConditioning:
+    return SizeConditioning(
+        original_size=_first(parameters.original_size, (height, width)),
+        crop=_first(parameters.crop, (0, 0)),
+        target_size=_first(parameters.target_size, (height, width)),
+    )
+
+
+def _negative_size_conditioning(parameters: GenerationParameters, positive: SizeConditioning) -> SizeConditioning:
+    return SizeConditioning(
+        original_size=_first(parameters.negative_original_size, positive.original_size),
+        crop=_first(parameters.negative_crop, positive.crop),
+        target_size=_first(parameters.negative_target_size, positive.target_size),
+    )
 
 
 def _sampler_errors(parameters: GenerationParameters, spec: ModelSpec) -> Iterator[FieldError]:

@@ -19,6 +19,12 @@ class ResolvedParameters(msgspec.Struct, frozen=True, kw_only=True):
     guidance_rescale: float
     width: int
     height: int
+    original_size: tuple[int, int]
+    crop: tuple[int, int]
+    target_size: tuple[int, int]
+    negative_original_size: tuple[int, int]
+    negative_crop: tuple[int, int]
+    negative_target_size: tuple[int, int]
     seed: int
     n: int
     sampler: str
@@ -45,6 +51,12 @@ def resolved_parameters(request: GenerationRequest) -> ResolvedParameters:
         guidance_rescale=request.guidance_rescale,
         width=request.width,
         height=request.height,
+        original_size=request.size_conditioning.original_size,
+        crop=request.size_conditioning.crop,
+        target_size=request.size_conditioning.target_size,
+        negative_original_size=request.negative_size_conditioning.original_size,
+        negative_crop=request.negative_size_conditioning.crop,
+        negative_target_size=request.negative_size_conditioning.target_size,
         seed=request.seeds[0],
         n=len(request.seeds),
         sampler=str(request.sampler),

@@ -107,14 +107,15 @@ class Forward:
         self._counts = [denoise.rows for denoise in denoises]
         rows = sum(self._counts)
         self._at_once = at_once = 1 if split_guidance else rows
-        height, width = denoises[0].request.height, denoises[0].request.width
-        sizes = [height, width, 0, 0, height, width]  # original size, crop, target size (SDXL, arXiv:2307.01952, 2.2)
-        self._time_ids = torch.tensor([sizes], dtype=model.dtype, device=model.unet.device).expand(at_once, -1)
+        sizes = [row for denoise in denoises for row in _sizes(denoise.request)]
+        time_ids = torch.tensor(sizes, dtype=model.dtype, device=model.unet.device)
         sequence = _joined([denoise.conditioning.sequence for denoise in denoises])
         pooled = _joined([denoise.conditioning.pooled for denoise in denoises])
         # Kept for all steps, which takes memory: not if memory is short.
         key_values = [None, None] if split_guidance else [PromptKeyValues()]
-        self._parts = list(zip(sequence.split(at_once), pooled.split(at_once), key_values, strict=False))
+        self._parts = list(
+            zip(sequence.split(at_once), pooled.split(at_once), time_ids.split(at_once), key_values, strict=False)
+        )
 
     def predictions(self) -> Sequence[Tensor]:
         """Compute the UNet's predictions for the next step of each image: its rows x 4 x h x w, float32."""
@@ -128,13 +129,19 @@ class Forward:
         return _joined(outputs).float().split(self._counts)
 
     def _run(
-        self, latents: Tensor, timesteps: Tensor, sequence: Tensor, pooled: Tensor, key_values: PromptKeyValues | None
+        self,
+        latents: Tensor,
+        timesteps: Tensor,
+        sequence: Tensor,
+        pooled: Tensor,
+        time_ids: Tensor,
+        key_values: PromptKeyValues | None,
     ) -> Tensor:
         return self._model.unet(
             latents,
             timesteps,
             encoder_hidden_states=sequence,
-            added_cond_kwargs={"text_embeds": pooled, "time_ids": self._time_ids},
+            added_cond_kwargs={"text_embeds": pooled, "time_ids": time_ids},
             cross_attention_kwargs={"prompt_key_values": key_values},
             return_dict=False,
         )[0]
@@ -146,6 +153,12 @@ def grouped(denoises: Iterable[ImageDenoise]) -> list[list[ImageDenoise]]:
     for denoise in denoises:
         groups.setdefault(denoise.conditioning.sequence.shape[1], []).append(denoise)
     return list(groups.values())
+
+
+def _sizes(request: GenerationRequest) -> list[tuple[int, ...]]:
+    """List the sizes for each row of a request's batch, in the order of the UNet's input."""
+    rows = [request.negative_size_conditioning] if request.guided else []
+    return [(*each.original_size, *each.crop, *each.target_size) for each in (*rows, request.size_conditioning)]
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:

@@ -33,6 +33,7 @@ SPEC = ModelSpec(
 )
 SAMPLER_NAMES = [f"{spec.name}_{sigmas}" for spec in SAMPLERS for sigmas in spec.sigmas]
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+SIZE = st.tuples(st.integers(0, 4096), st.integers(0, 4096))
 PARAMETERS = st.builds(
     GenerationParameters,
     prompt=TEXT,
@@ -53,6 +54,9 @@ PARAMETERS = st.builds(
     prompt_weighting=st.none() | st.booleans(),
     output_format=st.sampled_from(["png", "jpeg", "webp"]),
     output_quality=st.none() | st.integers(1, 100),
+    original_size=st.none() | SIZE,
+    crop=st.none() | SIZE,
+    negative_target_size=st.none() | SIZE,
 )
 
 

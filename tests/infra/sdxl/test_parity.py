@@ -71,6 +71,7 @@ def theirs(
 ) -> np.ndarray[Any, Any]:
     pipeline = pipeline_named(asked.model)
     pipeline.scheduler = build_sampler(asked.sampler, model.sampler_config, model.traits, asked.timestep_spacing)
+    sizes, negative_sizes = asked.size_conditioning, asked.negative_size_conditioning
     image = pipeline(
         **(prompts or {"prompt": asked.prompt, "negative_prompt": asked.negative_prompt or None}),
         num_inference_steps=asked.num_inference_steps,
@@ -80,6 +81,12 @@ def theirs(
         eta=_ETA.get(asked.sampler.name, 0.0),
         width=asked.width,
         height=asked.height,
+        original_size=sizes.original_size,
+        crops_coords_top_left=sizes.crop,
+        target_size=sizes.target_size,
+        negative_original_size=negative_sizes.original_size,
+        negative_crops_coords_top_left=negative_sizes.crop,
+        negative_target_size=negative_sizes.target_size,
         generator=torch.Generator().manual_seed(asked.seeds[0]),
         output_type="np",
     ).images[0]
@@ -102,6 +109,31 @@ def test_an_image_equals_that_of_diffusers_own_pipeline(sampler: str, name: str,
     model = model_named(name)
     difference = np.abs(ours(model, asked) - theirs(model, asked))
     assert difference.mean() < TOLERANCE, f"mean {difference.mean():.3f} of 255, largest {difference.max():.1f}"
+
+
+@pytest.mark.parametrize("guidance_scale", [1.0, 5.0])
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"original_size": (512, 256), "crop": (8, 32), "target_size": (1024, 1024)},
+        {"negative_original_size": (32, 32), "negative_crop": (64, 0), "negative_target_size": (256, 64)},
+    ],
+    ids=["positive", "negative"],
+)
+def test_so_does_one_with_other_sizes_to_tell_the_denoiser(sizes: dict[str, Any], guidance_scale: float) -> None:
+    plain: dict[str, Any] = {
+        "guidance_scale": guidance_scale,
+        "num_inference_steps": 3,
+        "width": SIDE_PX,
+        "height": SIDE_PX,
+        "seed": SEED,
+    }
+    model, asked = model_named("demo"), request(spec_named("demo"), **plain, **sizes)
+    image = ours(model, asked)
+    difference = np.abs(image - theirs(model, asked))
+    assert difference.mean() < TOLERANCE, f"mean {difference.mean():.3f} of 255, largest {difference.max():.1f}"
+    acts = asked.guided or "original_size" in sizes
+    assert np.array_equal(image, ours(model, request(spec_named("demo"), **plain))) is not acts
 
 
 @pytest.mark.parametrize("guidance_scale", [1.0, 5.0])
