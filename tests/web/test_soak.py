@@ -16,6 +16,7 @@ MODELS, REQUESTS, CLIENTS = 10, 60, 8
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+@pytest.mark.slow
 def test_images_books_and_memory_survive_a_storm_of_clients(start_server: StartServer, tmp_path: Path) -> None:
     models = write_models(tmp_path, MODELS)
     asks = soak_plan(REQUESTS, models, seed=6)

@@ -5,6 +5,7 @@ import re
 import time
 
 import httpx
+import pytest
 
 from tests.conftest import StartServer
 from tests.load.clients import Clients, Tally
@@ -15,6 +16,7 @@ from tests.load.soak import FACTORY
 REQUESTS, DISTINCT, CLIENTS = 200, 40, 8
 
 
+@pytest.mark.slow
 def test_every_request_of_a_storm_gets_its_own_image_or_its_own_error(start_server: StartServer) -> None:
     server = start_server(FACTORY, **ONE_MODEL)
     server.wait_until("/health/ready")
