@@ -2,6 +2,7 @@
 
 import difflib
 import itertools
+import re
 import reprlib
 import types
 import typing
@@ -164,6 +165,7 @@ def _unknown(key: str, allowed: list[str]) -> str:
 def _in_words(message: str) -> str:
     """Remove the path from msgspec's "Expected `int` >= 1 - at `$`"; the caller has the whole path."""
     text = message.split(" - at `", maxsplit=1)[0].replace("`", "")
+    text = re.sub(r"(array of length \d+), got \d+$", r"\1", text)  # the caller shows the whole value
     return text[:1].lower() + text[1:]
 
 

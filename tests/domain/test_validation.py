@@ -140,3 +140,8 @@ def test_names_of_other_programs_are_answered_with_ours(key: str, hint: str) -> 
 def test_a_spacing_that_does_not_exist_is_told_all_that_do() -> None:
     _, errors = convert_all({"prompt": "x", "timestep_spacing": "even"}, GenerationParameters)
     assert errors[0].message == "must be one of 'leading', 'linspace', 'trailing', 'model', got 'even'"
+
+
+def test_a_pair_that_is_none_is_shown_as_it_came() -> None:
+    _, errors = convert_all({"prompt": "x", "crop": [512]}, GenerationParameters)
+    assert errors[0].message == "expected array of length 2, got [512]"
