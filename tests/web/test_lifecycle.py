@@ -39,7 +39,7 @@ def test_many_first_requests_load_a_model_once(start_server: StartServer) -> Non
             pool.map(lambda seed: server.client.post("/generate/demo", json={**PROMPT, "seed": seed}), range(8))
         )
     assert [answer.status_code for answer in answers] == [200] * 8
-    assert answers[0].json()["residency"] == "cold"
+    assert "cold" in {answer.json()["residency"] for answer in answers}  # any of the eight may have come first
     assert server.log.read_text().count('"event":"model_loaded"') == 1
 
 
