@@ -42,6 +42,7 @@ _SAMPLERS = (
     "dpmpp_2m_sde",
     "dpmpp_3m",
     "dpmpp_2s",
+    "dpmpp_2s_a",
     "dpmpp_sde",
     "unipc",
     "deis",

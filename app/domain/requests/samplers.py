@@ -154,6 +154,12 @@ SAMPLERS: tuple[SamplerSpec, ...] = (
         sigmas=_EVERY_SCHEDULE,
     ),
     SamplerSpec(
+        name="dpmpp_2s_a",
+        label="DPM++ 2S a",
+        aliases=("dpmpp_2s_ancestral", "k_dpmpp_2s_a", "k_dpmpp_2s_ancestral"),
+        sigmas=_EVERY_SCHEDULE,
+    ),
+    SamplerSpec(
         name="dpmpp_sde",
         label="DPM++ SDE",
         aliases=("k_dpmpp_sde", "dpmpp_sde_gpu"),

@@ -27,6 +27,7 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
 from ...domain.models.spec import ModelTraits, TimestepSpacing
 from ...domain.requests.samplers import SamplerChoice, SigmaSchedule
+from .dpmpp_2s_ancestral import DPMSolverPP2SAncestralScheduler
 from .euler_ancestral import ScheduledEulerAncestralDiscreteScheduler
 from .kdpm2 import QuickKDPM2AncestralDiscreteScheduler, QuickKDPM2DiscreteScheduler
 from .lms import ExactLMSDiscreteScheduler
@@ -86,6 +87,7 @@ _RECIPES: Mapping[str, _Recipe] = {
     "dpmpp_3m": _dpm(DPMSolverMultistepScheduler, "dpmsolver++", 3),
     "dpmpp_3m_sde": _dpm(DPMSolverMultistepScheduler, "sde-dpmsolver++", 3),
     "dpmpp_2s": _dpm(DPMSolverSinglestepScheduler, "dpmsolver++", 2),
+    "dpmpp_2s_a": _Recipe(DPMSolverPP2SAncestralScheduler),
     "dpmpp_sde": _dpm(DPMSolverSinglestepScheduler, "sde-dpmsolver++", 2),
     "unipc": _Recipe(UniPCMultistepScheduler, {"final_sigmas_type": "zero"}),
     "deis": _Recipe(DEISMultistepScheduler),
@@ -122,10 +124,11 @@ def start(scheduler: Any, steps: int, device: torch.device | str) -> torch.Tenso
     """Prepare a new scheduler for `steps` steps.
 
     Returns:
-        The timesteps, one for each evaluation of the UNet: 2 * steps - 1 of them for second-order samplers (Heun,
-        DPM2), steps + 1 for PNDM, `steps` for the others.
+        The timesteps, one for each evaluation of the UNet: 2 * steps - 1 of them for samplers that evaluate it twice in a step
+        (Heun, DPM2, DPM++ 2S a), steps + 1 for PNDM, `steps` for the others.
     """
     _set_timesteps(scheduler, steps)
+    _use_fractions(scheduler)
     scheduler.timesteps = _single(scheduler.timesteps).to(device)
     _end_below(scheduler)
     if hasattr(scheduler, "set_begin_index"):
@@ -158,6 +161,19 @@ def _use_sigmas(scheduler: Any, sigmas: SigmaSchedule) -> None:
     # After construction, because some constructors compute a thousand steps with it.
     scheduler.register_to_config(use_karras_sigmas=True)
     scheduler._convert_to_karras = table  # noqa: SLF001
+
+
+def _use_fractions(scheduler: Any) -> None:
+    """Put the timesteps of a table's noise levels in the place of those that most classes of diffusers round."""
+    table = getattr(scheduler, "_convert_to_karras", None)
+    if isinstance(table, SigmaTable):
+        each: int = (
+            scheduler.order
+        )  # evaluations of the network in a step; the first of each is at a level of the table
+        timesteps = scheduler.timesteps.double()
+        levels = scheduler.sigmas[: len(timesteps) : each].double().numpy()
+        timesteps[::each] = torch.from_numpy(table.timesteps(levels))
+        scheduler.timesteps = timesteps
 
 
 def _set_timesteps(scheduler: Any, steps: int) -> None:

@@ -60,8 +60,10 @@ CHOICES = [
     SamplerChoice(name=spec.name, sigmas=sigmas) for spec in SAMPLERS for sigmas in spec.sigmas if sigmas in SCHEDULES
 ]
 SPACINGS: tuple[TimestepSpacing, ...] = ("leading", "linspace", "trailing")
-NOISY = frozenset({"euler_a", "dpm2_a", "ddpm", "dpmpp_2m_sde", "dpmpp_3m_sde", "dpmpp_sde", "lcm", "tcd", "sa_solver"})
-SECOND_ORDER = frozenset({"heun", "dpm2", "dpm2_a"})
+NOISY = frozenset(
+    {"euler_a", "dpmpp_2s_a", "dpm2_a", "ddpm", "dpmpp_2m_sde", "dpmpp_3m_sde", "dpmpp_sde", "lcm", "tcd", "sa_solver"}
+)
+TWO_EVALUATIONS = frozenset({"heun", "dpm2", "dpm2_a", "dpmpp_2s_a"})
 MEAN, SPREAD = 0.7, 0.5
 
 # diffusers hands tensors to NumPy 2 functions, whose newer arguments torch's tensors do not know yet
@@ -300,7 +302,7 @@ def test_added_noise_comes_from_the_request_alone(spec: SamplerSpec) -> None:
 
 
 def _evaluations(name: str, steps: int) -> int:
-    if name in SECOND_ORDER:
+    if name in TWO_EVALUATIONS:
         return 2 * steps - 1
     return steps + 1 if name == "pndm" and steps > 1 else steps
 

@@ -21,7 +21,9 @@ SCHEDULES: tuple[SigmaSchedule, ...] = (
 )  # fmt: skip
 AYS = [14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113, 0.029]
 FIRST_ORDER = [
-    spec for spec in SAMPLERS if "karras" in spec.sigmas and spec.name not in ("heun", "dpm2", "dpm2_a", "deis")
+    spec
+    for spec in SAMPLERS
+    if "karras" in spec.sigmas and spec.name not in ("heun", "dpm2", "dpm2_a", "dpmpp_2s_a", "deis")
 ]
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning"),
