@@ -13,6 +13,7 @@ from .parameters import DEFAULT_QUALITY, MAX_SEED, GenerationParameters, Limits
 from .request import GenerationRequest, Resolved, SizeConditioning
 from .samplers import SamplerChoice, UnknownSampler, parse_sampler, spec_of, with_schedule, zero_snr_samplers
 from .source import FromNoise
+from .unread_syntax import unread_syntax
 
 _T = TypeVar("_T")
 
@@ -232,3 +233,5 @@ def _warnings(parameters: GenerationParameters, request: GenerationRequest, trai
         )
     if traits.prediction_type == "v_prediction" and not sampler.v_prediction:
         yield f"Sampler {sampler.name!r} is inexact for models that predict v, as this one does; expect faded images."
+    for name in ("prompt", "prompt_2", "negative_prompt", "negative_prompt_2"):
+        yield from (f"{name} {sentence}" for sentence in unread_syntax(getattr(parameters, name) or ""))

@@ -1,0 +1,26 @@
+"""Finds what other programs would act on in a prompt, and this server reads as words."""
+
+import re
+from collections.abc import Iterator
+
+from ..validation import cut
+
+_UNREAD = (
+    (r"<(?:lora|lyco|hypernet):[^<>]{1,200}>", "networks are not loaded from a prompt"),
+    (r"\bembedding:[\w./-]{1,200}", "textual inversion embeddings are not loaded"),
+    (r"(?<!\w)__[\w/*-]{1,100}__(?!\w)", "wildcards are not replaced"),
+    (r"(?<!\\)\{[^{}]{0,500}\|[^{}]{0,500}\}", "none of the variants is chosen"),
+    (r"(?<!\\)\[[^\[\]]{0,500}:\s{0,9}[\d.]{1,9}\s{0,9}\]", "a prompt does not change from one step to another"),
+    (r"(?<!\\)\[[^\[\]]{0,500}\|[^\[\]]{0,500}\]", "a prompt does not change from one step to another"),
+    (r"\bAND\b", "prompts are not composed"),
+)
+"""Syntax of AUTOMATIC1111's web UI, ComfyUI and their extensions, and what does not happen.
+Bounded, so that no text takes long."""
+_PATTERNS = tuple((re.compile(pattern), consequence) for pattern, consequence in _UNREAD)
+
+
+def unread_syntax(text: str) -> Iterator[str]:
+    """Yield the end of a sentence for each kind of syntax in a prompt; it begins with the name of the prompt's field."""
+    for pattern, consequence in _PATTERNS:
+        if found := pattern.search(text):
+            yield f"has {cut(found.group())!r}, which was read as words: {consequence}."
