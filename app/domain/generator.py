@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -16,13 +16,14 @@ from .families.registry import family_named
 from .memory.plan import Fallback, warnings
 from .models.catalogue import Catalogue
 from .models.spec import ModelSpec, Residency
-from .requests.image_metadata import image_facts
+from .requests.image_metadata import Provenance, image_facts
 from .requests.parameters import GenerationParameters, Limits, OutputFormat
 from .requests.progress import OnProgress
 from .requests.rendering import ImageWriter, RawImage, RenderResult, StepTiming
 from .requests.request import GenerationRequest
 from .requests.resolution import broken_limits, resolve
 from .requests.seed import random_seed
+from .validation import cut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +183,12 @@ class LocalImageGenerator:
             found=job_result.found,
             step_timings=job_result.rendered.step_timings,
             savings=job_result.savings,
-            warnings=job_result.resolved.warnings + job_result.rendered.warnings + warnings(job_result.savings),
+            warnings=(
+                *job_result.resolved.warnings,
+                *_dtype_warnings(parameters.dtype, job_result.rendered.dtype),
+                *job_result.rendered.warnings,
+                *warnings(job_result.savings),
+            ),
         )
         self._on_generated(generated)
         return generated
@@ -206,15 +212,28 @@ class LocalImageGenerator:
     async def _write(
         self, request: GenerationRequest, job_result: JobResult, raw: RawImage, seed: int
     ) -> GeneratedImage:
+        provenance = Provenance(
+            model_version=job_result.spec.version,
+            dtype=job_result.rendered.dtype,
+            shared_steps=_shared_steps(request, job_result.rendered),
+            memory_savings=job_result.savings,
+        )
         facts = image_facts(
             request,
             seed=seed,
-            model_version=job_result.spec.version,
-            shared_steps=_shared_steps(request, job_result.rendered),
+            provenance=provenance,
             clip_skip_base=family_named(job_result.spec.traits.family).clip_skip_base,
         )
         data = await self._writer.write(raw, request.output_format, request.output_quality, facts)
         return GeneratedImage(seed=seed, data=data, width=raw.width, height=raw.height, format=request.output_format)
+
+
+def _dtype_warnings(expected: str | None, computed_in: str) -> Iterator[str]:
+    if expected and computed_in and expected != computed_in:
+        yield (
+            f"An earlier image was computed in {cut(expected)!r}, this one in {computed_in!r}: they differ by rounding "
+            "(models.dtype chooses)."
+        )
 
 
 def _shared_steps(request: GenerationRequest, rendered: RenderResult) -> bool:

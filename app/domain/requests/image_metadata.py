@@ -3,6 +3,7 @@
 import functools
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib import metadata
 
 import msgspec
@@ -28,6 +29,20 @@ _SCHEDULE_LABELS: dict[SigmaSchedule, str] = {  # as the web UI spells them
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """What an image depends on beside its request."""
+
+    model_version: str
+    """Version of the model's files and settings."""
+    dtype: str
+    """Dtype that it was computed in, as torch names it; empty if it is not known."""
+    shared_steps: bool
+    """Whether its steps were computed together with other images."""
+    memory_savings: tuple[str, ...] = ()
+    """Memory fallbacks that were needed."""
+
+
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """How one image was made. `POST /generate/<model>` with the body `request` makes it again."""
 
@@ -39,41 +54,45 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     shared_steps: bool
     """Whether denoising steps of the image were computed together with other images. If not, the request makes the same bytes
     again, on the same machine; if so, the same picture up to rounding (PSNR of at least 39 dB; see docs/api.md)."""
+    memory_savings: tuple[str, ...]
+    """What the request gave up because memory was short: `tiled_decode` changes the image a little, and a replay does not repeat
+    it."""
     request: dict[str, str | int | float | bool | tuple[int, int]]
     """Every parameter, resolved, for this image alone: `n` is 1 and `seed` is its own."""
 
 
 def image_facts(
-    request: GenerationRequest, *, seed: int, model_version: str, shared_steps: bool, clip_skip_base: int
+    request: GenerationRequest, *, seed: int, provenance: Provenance, clip_skip_base: int
 ) -> dict[str, str]:
     """Make the texts that the image of a seed carries, by key.
 
     Args:
         request: that made it.
         seed: of the image.
-        model_version: of the model's files and settings.
-        shared_steps: whether its steps were computed together with other images.
+        provenance: what the image depends on beside the request.
         clip_skip_base: number of the layer that `clip_skip` 0 means, as the web UI counts.
     """
     return {
         PARAMETERS_KEY: parameters_text(request, seed, clip_skip_base),
-        RECEIPT_KEY: msgspec.json.encode(
-            receipt(request, seed=seed, model_version=model_version, shared_steps=shared_steps)
-        ).decode(),
+        RECEIPT_KEY: msgspec.json.encode(receipt(request, seed=seed, provenance=provenance)).decode(),
     }
 
 
-def receipt(request: GenerationRequest, *, seed: int, model_version: str, shared_steps: bool) -> Receipt:
+def receipt(request: GenerationRequest, *, seed: int, provenance: Provenance) -> Receipt:
     """Make the receipt for the image of a seed."""
-    parameters = msgspec.structs.replace(resolved_parameters(request), seed=seed, n=1, model_version=model_version)
+    version = provenance.model_version
+    parameters = msgspec.structs.replace(resolved_parameters(request), seed=seed, n=1, model_version=version)
     body = msgspec.to_builtins(parameters)
+    if provenance.dtype:
+        body["dtype"] = provenance.dtype
     if request.output_format == "png":
         del body["output_quality"]  # it has no effect, and would bring a warning
     return Receipt(
         version=_version(),
         model=request.model,
-        model_version=model_version,
-        shared_steps=shared_steps,
+        model_version=version,
+        shared_steps=provenance.shared_steps,
+        memory_savings=provenance.memory_savings,
         request=body,
     )
 

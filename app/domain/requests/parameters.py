@@ -184,6 +184,17 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         ]
         | None
     ) = None
+    dtype: (
+        Annotated[
+            str,
+            Meta(
+                max_length=32,
+                description="The dtype that an earlier image was computed in, from its receipt. If this server computes in "
+                "another one, a warning says so.",
+            ),
+        ]
+        | None
+    ) = None
     previews: Annotated[
         bool, Meta(description="Whether the events of its job hold small, rough pictures of the unfinished image.")
     ] = False

@@ -54,6 +54,8 @@ class RenderResult:
     the same time."""
     step_timings: tuple[StepTiming, ...] = ()
     """Timings of its steps, by the rows of the batch."""
+    dtype: str = ""
+    """Dtype that they were computed in, as torch names it; empty if it is not known."""
 
 
 OnStep = Callable[[int, int], None]

@@ -44,6 +44,8 @@ class TorchModel:
     family: FamilyRuntime
     networks: Any
     components: tuple[Component, ...]
+    dtype: str
+    """Dtype that it computes in, as torch names it."""
 
 
 class Runtime:
@@ -107,7 +109,8 @@ class Runtime:
             raise UnusableModel(spec.name, str(error)) from error
         except OSError as error:
             raise LoadFailed(f"The files of {spec.name!r} could not be read: {error}.") from error
-        return TorchModel(family=family, networks=networks, components=networks.components)
+        dtype = str(precision.computed).removeprefix("torch.")
+        return TorchModel(family=family, networks=networks, components=networks.components, dtype=dtype)
 
     def place(self, components: Collection[ComponentId]) -> None:
         """Copy components to the device, while requests run there."""
@@ -157,6 +160,7 @@ class Runtime:
             on_step=on_step,
             memory_savings=memory_savings,
             at_once=at_once,
+            dtype=own.dtype,
             on_preview=on_preview,
         )
         self._stepper.add(work)

@@ -31,6 +31,8 @@ class Work:
     on_step: OnStep
     memory_savings: MemorySavings
     at_once: int
+    dtype: str = ""
+    """Dtype that the model computes in, as torch names it."""
     on_preview: OnPreview | None = None
     result: "Future[RenderResult]" = field(default_factory=lambda: Future[RenderResult]())
     outcome: RenderResult | DiffusionError | None = None
@@ -208,6 +210,7 @@ class Stepper:
             decode_s=run.decode_s,
             activation_nbytes=observed,
             step_timings=step_timings,
+            dtype=work.dtype,
         )
         self._end(work, rendered)
 

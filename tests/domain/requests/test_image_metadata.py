@@ -13,6 +13,7 @@ from litestar_diffusion.domain.models.spec import Folder, ModelName, ModelOverri
 from litestar_diffusion.domain.requests.image_metadata import (
     PARAMETERS_KEY,
     RECEIPT_KEY,
+    Provenance,
     Receipt,
     image_facts,
     parameters_text,
@@ -31,6 +32,7 @@ SPEC = ModelSpec(
         negative_prompt="blurry", sampler="unipc", clip_skip=1, guidance_scale=4.5, width=768, guidance_rescale=0.3
     ),
 )
+PROVENANCE = Provenance(model_version="v7", dtype="bfloat16", shared_steps=False, memory_savings=("tiled_decode",))
 SAMPLER_NAMES = [f"{spec.name}_{sigmas}" for spec in SAMPLERS for sigmas in spec.sigmas]
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 SIZE = st.tuples(st.integers(0, 4096), st.integers(0, 4096))
@@ -112,6 +114,12 @@ def test_the_receipt_warns_of_nothing_that_the_request_did_not(parameters: Gener
     assert all("negative_prompt has no effect" in warning for warning in unknown)  # it came from the model's defaults
 
 
+def test_the_receipt_states_the_dtype_and_what_memory_cost_the_image() -> None:
+    receipt = _receipt(_request(seed=10), 10)
+    assert receipt.request["dtype"] == "bfloat16"
+    assert receipt.memory_savings == ("tiled_decode",)
+
+
 def test_the_receipt_states_every_parameter_and_n_is_1() -> None:
     request = _request(n=4, seed=10, output_format="webp")
     stated = _receipt(request, 12).request
@@ -184,6 +192,6 @@ def _request(
 
 
 def _receipt(request: GenerationRequest, seed: int) -> Receipt:
-    facts = image_facts(request, seed=seed, model_version="v7", shared_steps=False, clip_skip_base=2)
+    facts = image_facts(request, seed=seed, provenance=PROVENANCE, clip_skip_base=2)
     assert list(facts) == [PARAMETERS_KEY, RECEIPT_KEY]
     return msgspec.json.decode(facts[RECEIPT_KEY], type=Receipt)

@@ -1,8 +1,10 @@
 """Schedules are those of k-diffusion and ComfyUI: equal to tables that are computed here from their published loops."""
 
+import functools
 import math
 from typing import Any
 
+import mpmath
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,7 @@ BETAS = [(math.sqrt(0.00085) + i * (math.sqrt(0.012) - math.sqrt(0.00085)) / 999
 ALPHAS = list(np.cumprod([1 - beta for beta in BETAS]))
 TRAINED = [math.sqrt((1 - alpha) / alpha) for alpha in ALPHAS]
 SCHEDULES: tuple[SigmaSchedule, ...] = (
-    "normal", "karras", "exponential", "sgm_uniform", "simple", "ddim_uniform", "align_your_steps",
+    "normal", "karras", "exponential", "beta", "sgm_uniform", "simple", "ddim_uniform", "align_your_steps",
 )  # fmt: skip
 AYS = [14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113, 0.029]
 FIRST_ORDER = [
@@ -44,6 +46,17 @@ def loglinear(levels: list[float], count: int) -> list[float]:
     return list(np.exp(np.interp(np.linspace(0, 1, count), xs, np.log(levels[::-1])))[::-1])
 
 
+@functools.cache
+def beta_quantile(probability: float) -> float:
+    """Inverse of the distribution function of Beta(0.6, 0.6), by halving."""
+    low, high = 0.0, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        below = mpmath.betainc(0.6, 0.6, 0, middle, regularized=True) < probability
+        low, high = (middle, high) if below else (low, middle)
+    return (low + high) / 2
+
+
 def published(schedule: SigmaSchedule, steps: int) -> list[float]:
     least, most = TRAINED[0], TRAINED[-1]
     match schedule:
@@ -54,6 +67,8 @@ def published(schedule: SigmaSchedule, steps: int) -> list[float]:
             return [(most ** (1 / 7) + r * (least ** (1 / 7) - most ** (1 / 7))) ** 7 for r in ramp]
         case "exponential":
             return [most * (least / most) ** (i / (steps - 1)) for i in range(steps)]
+        case "beta":
+            return [least + (most - least) * beta_quantile(1 - i / (steps - 1)) for i in range(steps)]
         case "sgm_uniform":
             return [sigma(999 - 999 * i / steps) for i in range(steps)]
         case "simple":
@@ -84,7 +99,7 @@ def test_noise_levels_are_those_of_the_published_formula(
 
 
 @pytest.mark.parametrize("spec", [spec for spec in SAMPLERS if "karras" in spec.sigmas], ids=lambda spec: spec.name)
-@pytest.mark.parametrize("schedule", [*SCHEDULES, "beta"])
+@pytest.mark.parametrize("schedule", SCHEDULES)
 def test_every_schedule_begins_at_the_largest_noise_level_with_every_sampler(
     spec: SamplerSpec, schedule: SigmaSchedule
 ) -> None:

@@ -159,6 +159,14 @@ def test_the_receipt_of_an_image_that_shared_steps_says_so_and_makes_nearly_the_
     assert psnr(again, image) >= SHARED_PSNR
 
 
+def test_a_receipt_states_the_dtype_and_another_one_brings_a_warning(server: Server) -> None:
+    receipt = receipt_of(images_of(generate(server, num_inference_steps=1))[0])
+    same, other = receipt["request"], {"float32": "bfloat16", "bfloat16": "float32"}[receipt["request"]["dtype"]]
+    assert generate(server, **same)["warnings"] == []
+    (warning,) = generate(server, **same | {"dtype": other})["warnings"]
+    assert f"computed in {other!r}, this one in {same['dtype']!r}" in warning
+
+
 def test_guidance_and_the_negative_prompt_act(server: Server) -> None:
     plain = images_of(generate(server))
     assert images_of(generate(server, negative_prompt="a red circle")) != plain
