@@ -12,9 +12,12 @@ from .web.documentation import documentation_assets, openapi_config
 from .web.http.exception_handlers import exception_handlers
 from .web.middleware.access_log import AccessLog
 from .web.middleware.cors import cors_config
+from .web.middleware.methods import add_head, answer_options
 from .web.middleware.metrics import RequestCounter
+from .web.middleware.no_sniff import no_sniff
 from .web.middleware.origin_check import OriginCheck
 from .web.middleware.origins import OriginRules
+from .web.short_ways import short_ways
 
 
 def create_app(settings: Settings | None = None) -> Litestar:
@@ -32,16 +35,18 @@ def create_app(settings: Settings | None = None) -> Litestar:
     plugin = DiffusionPlugin(DiffusionConfig(settings=settings, build=_build))
     app = Litestar(
         plugins=[plugin],
-        route_handlers=[documentation_assets()],
+        route_handlers=[documentation_assets(), short_ways()],
         openapi_config=openapi_config(settings.server.url, settings.models.default or "demo"),
+        middleware=[answer_options],
         cors_config=cors_config(settings.server.allowed_origins),
         exception_handlers=exception_handlers(),
         logging_config=None,
     )
+    add_head(app)
     rules = OriginRules(allowed_origins=settings.server.allowed_origins, allowed_hosts=settings.server.allowed_hosts)
     counted = RequestCounter(OriginCheck(app.asgi_handler, rules), plugin.metrics)
     # Around the whole application, because middleware of Litestar does not see requests that match no route.
-    app.asgi_handler = AccessLog(counted, log_prompts=settings.log.prompts)
+    app.asgi_handler = AccessLog(no_sniff(counted), log_prompts=settings.log.prompts)
     return app
 
 

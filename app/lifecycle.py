@@ -11,7 +11,7 @@ import structlog
 from .domain.dispatch.dispatcher import Dispatcher
 from .domain.dry_run import DryRun
 from .domain.engine import Engine
-from .domain.errors import DiffusionError
+from .domain.errors import DiffusionError, EngineFailed
 from .domain.generator import ImageGenerator
 from .domain.jobs.job_store import JobStore
 from .domain.memory.budget import Budget
@@ -113,6 +113,9 @@ class Services:
             self._starting = None
             _log.info("ready", device=self.engine.device.name, default_model=default)
             await self._preload()
+        except EngineFailed as error:
+            self._failed = error.message
+            _log.error("engine_failed", reason=error.message, exc_info=error.__cause__)
         except DiffusionError as error:
             self._starting = error.message
             _log.error("default_model_failed", code=error.code, reason=error.message)

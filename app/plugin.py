@@ -23,7 +23,9 @@ from .web.dialect import Dialect
 from .web.dialects import DIALECTS
 from .web.generation_service import GenerationService
 from .web.http.exception_handlers import exception_handlers
+from .web.middleware.methods import add_head, answer_options
 from .web.middleware.metrics import RequestCounter
+from .web.middleware.no_sniff import no_sniff
 from .web.middleware.origin_check import OriginCheck
 from .web.middleware.origins import OriginRules
 
@@ -122,7 +124,7 @@ class DiffusionPlugin(InitPlugin):
 
     def _router(self) -> Router:
         config = self.config
-        return Router(
+        router = Router(
             path=config.path,
             route_handlers=self._routers(),
             dependencies={
@@ -143,6 +145,8 @@ class DiffusionPlugin(InitPlugin):
             request_max_body_size=config.settings.limits.max_body_bytes,
             include_in_schema=config.include_in_schema,
         )
+        add_head(router)
+        return router
 
     def _routers(self) -> list[ControllerRouterHandler]:
         routers: list[ControllerRouterHandler] = [
@@ -165,7 +169,7 @@ class DiffusionPlugin(InitPlugin):
         def checked(app: ASGIApp) -> ASGIApp:
             return OriginCheck(app, origins) if origins is not None else app
 
-        return [counted, checked]
+        return [no_sniff, counted, checked, answer_options]
 
     def metrics(self) -> Metrics | None:
         """Return the metrics of the lifespan that runs; None outside of one."""

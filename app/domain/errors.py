@@ -12,6 +12,7 @@
     ├── TooManyRequests           too many requests of one client are waiting
     ├── WaitedTooLong             the request did not begin to run in time
     ├── EngineStuck               the device has finished no step for too long
+    ├── EngineFailed              the engine could not start
     ├── UnknownJob                no job has this id
     ├── ExpiredJob                the job is no longer kept
     ├── IdempotencyConflict       the idempotency key was sent before with another body
@@ -30,6 +31,12 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import msgspec
+
+from .likely_name import likely_name
+from .shown import cut
+
+_MAX_NAMES = 50
+"""Names of models that a message lists."""
 
 
 class FieldError(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,10 +80,16 @@ class UnknownModel(DiffusionError):
     title = "There is no such model"
 
     def __init__(self, name: str, available: Sequence[str]) -> None:
-        names = ", ".join(available) or "none"
-        super().__init__(f"There is no model named {name!r}. Available: {names}.")
         self.name = name
         self.available = tuple(available)
+        self.likely = likely_name(name, available)
+        """The available name that the wrong one most likely means."""
+        hint = f" Did you mean {self.likely!r}?" if self.likely else ""
+        more = len(available) - _MAX_NAMES
+        names = ", ".join(available[:_MAX_NAMES]) or "none"
+        super().__init__(
+            f"There is no model named {cut(name)!r}.{hint} Available: {names}{f' and {more} more' if more > 0 else ''}."
+        )
 
 
 class UnusableModel(DiffusionError):
@@ -199,6 +212,13 @@ class EngineStuck(DiffusionError):
         )
 
 
+class EngineFailed(DiffusionError):
+    """The engine could not start: the device that the settings name does not exist, or its libraries fail."""
+
+    code = "engine_failed"
+    title = "The engine could not start"
+
+
 class UnknownJob(DiffusionError):
     """No job has this id."""
 
@@ -207,7 +227,7 @@ class UnknownJob(DiffusionError):
 
     def __init__(self, job_id: str) -> None:
         super().__init__(
-            f"There is no job {job_id!r}, and there has been none since the server started. GET /jobs lists all jobs."
+            f"There is no job {cut(job_id)!r}, and there has been none since the server started. GET /jobs lists all jobs."
         )
 
 
@@ -219,7 +239,7 @@ class ExpiredJob(DiffusionError):
 
     def __init__(self, job_id: str) -> None:
         super().__init__(
-            f"The job {job_id!r} was removed: finished jobs are kept for a limited time (jobs.keep_s, jobs.max_finished, "
+            f"The job {cut(job_id)!r} was removed: finished jobs are kept for a limited time (jobs.keep_s, jobs.max_finished, "
             "jobs.max_result_bytes). Send the request again."
         )
 
@@ -232,7 +252,7 @@ class IdempotencyConflict(DiffusionError):
 
     def __init__(self, key: str) -> None:
         super().__init__(
-            f"The Idempotency-Key {key!r} was sent before with another model or body. Use a new key for a new request."
+            f"The Idempotency-Key {cut(key)!r} was sent before with another model or body. Use a new key for a new request."
         )
 
 
@@ -269,6 +289,8 @@ class ShuttingDown(DiffusionError):
 
     code = "shutting_down"
     title = "The server is shutting down"
+    retry_after_s: ClassVar[int] = 5
+    """Seconds after which another process behind the same address, or this one after a restart, is likely to answer."""
 
 
 class InvalidSettings(DiffusionError):

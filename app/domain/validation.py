@@ -13,13 +13,14 @@ from typing import Any, TypeVar
 import msgspec
 
 from .errors import FieldError
+from .shown import MAX_SHOWN_CHARS, cut
 
 T = TypeVar("T", bound=msgspec.Struct)
 MAX_ERRORS = 20
 """Number of fields that are reported; the others are counted."""
-MAX_SHOWN_CHARS = 60
-"""Characters of a name or value from outside that are compared or shown."""
-_OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
+OTHER_NAMES = "other_names"
+"""Key in `Meta(extra=...)` of a type of few words: a mapping of other names for them, in small letters."""
+_FIELDS_ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "batch_size": ("n",),
     "cfg": ("guidance_scale",),
     "cfg_scale": ("guidance_scale",),
@@ -57,9 +58,33 @@ def convert_all(
         return None, [FieldError(field=path or "body", message=str(error))]
 
 
-def cut(text: str) -> str:
-    """Shorten a text from outside to `MAX_SHOWN_CHARS`, so that it can be shown."""
-    return text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}…"
+def wrong_value(value: object, declared: Any, *, strict: bool = True) -> str | None:
+    """Describe what is wrong with a value: what is allowed, and what it is. Returns None if it is right.
+
+    Args:
+        value: decoded JSON or TOML, or a text.
+        declared: type that it should have, with its limits.
+        strict: as in `convert_all`.
+    """
+    try:
+        msgspec.convert(value, declared, strict=strict)
+    except msgspec.ValidationError as error:
+        words = ", ".join(map(repr, _choices(declared)))
+        allowed = f"must be one of {words}" if words and isinstance(value, str) else in_words(str(error))
+        return f"{allowed}, got {_shown(value)}"
+    return None
+
+
+def respelled(value: object, declared: Any) -> object:
+    """Return the allowed word that a text means: case and blanks around it do not count, other usual names are known.
+
+    A type lists other names in its annotation: `Annotated[Literal["jpeg"], Meta(extra={OTHER_NAMES: {"jpg": "jpeg"}})]`.
+    Everything else is returned as it is.
+    """
+    if not isinstance(value, str) or len(value) > MAX_SHOWN_CHARS:
+        return value
+    words = {word.casefold(): word for word in _choices(declared)}
+    return {**words, **_other_names(declared)}.get(value.strip().casefold(), value)
 
 
 @dataclass(slots=True)
@@ -103,7 +128,7 @@ def _check_names(mapping: Mapping[str, object], allowed: list[str], path: str, r
     unknown = [key for key in mapping if key not in known]
     # Tens of thousands fit into one body: those that are not shown are counted at once, not one by one.
     for key in unknown[:MAX_ERRORS]:
-        name = cut(str(key))
+        name = cut(str(key)) or '""'
         report.add(_join(path, name), lambda name=name: _unknown(name, allowed))
     report.others += len(unknown[MAX_ERRORS:])
 
@@ -122,12 +147,15 @@ def _check_value(value: object, declared: Any, strict: bool, path: str, report: 
 
 
 def _check_plain(value: object, declared: Any, strict: bool, path: str, report: _Report) -> None:
-    try:
-        msgspec.convert(value, declared, strict=strict)
-    except msgspec.ValidationError as error:
-        choices = ", ".join(map(repr, _choices(declared)))
-        expected = f"must be one of {choices}" if choices and isinstance(value, str) else _in_words(str(error))
-        report.add(path, lambda: f"{expected}, got {_shown(value)}")
+    if (message := wrong_value(value, declared, strict=strict)) is not None:
+        report.add(path, lambda: message)
+
+
+def _other_names(declared: Any) -> Mapping[str, str]:
+    for note in getattr(declared, "__metadata__", ()):
+        if isinstance(note, msgspec.Meta) and OTHER_NAMES in (note.extra or {}):
+            return typing.cast("Mapping[str, str]", (note.extra or {})[OTHER_NAMES])
+    return {}
 
 
 def _choices(declared: Any) -> tuple[str, ...]:
@@ -156,21 +184,25 @@ def _struct_item(declared: Any) -> type[msgspec.Struct] | None:
 
 
 def _unknown(key: str, allowed: list[str]) -> str:
-    meant = [name for name in _OTHER_NAMES.get(key.lower(), ()) if name in allowed]
+    meant = [name for name in _FIELDS_ELSEWHERE.get(key.lower(), ()) if name in allowed]
     close = meant or difflib.get_close_matches(key, allowed, n=1)
     hint = f" Did you mean {' and '.join(map(repr, close))}?" if close else ""
     return f"is not known here.{hint} Allowed: {', '.join(sorted(allowed))}"
 
 
-def _in_words(message: str) -> str:
+def in_words(message: str) -> str:
     """Remove the path from msgspec's "Expected `int` >= 1 - at `$`"; the caller has the whole path."""
     text = message.split(" - at `", maxsplit=1)[0].replace("`", "")
-    text = re.sub(r"(array of length \d+), got \d+$", r"\1", text)  # the caller shows the whole value
+    text = re.sub(r", got [\w.-]+$", "", text)  # the caller shows the whole value
+    text = text.replace(" | null", "")  # null is as good as absent
+    text = text.replace("Expected bool", "must be true or false")
     return text[:1].lower() + text[1:]
 
 
 def _shown(value: object) -> str:
     # `repr` of a large list would hold the event loop for tens of milliseconds; this looks at its first few elements.
+    if value is None or isinstance(value, bool):
+        return str(msgspec.json.encode(value), "utf-8")
     shortened = reprlib.Repr()
     shortened.maxstring = shortened.maxlong = shortened.maxother = 4 * MAX_SHOWN_CHARS
     return cut(shortened.repr(value))

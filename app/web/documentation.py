@@ -1,5 +1,8 @@
 """The OpenAPI document and its pages at `/schema`. Scripts and styles come from this server: no page needs the internet."""
 
+from typing import Any
+
+from litestar import Request, Response
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, RedocRenderPlugin, SwaggerRenderPlugin, YamlRenderPlugin
@@ -9,6 +12,8 @@ from litestar.static_files import create_static_files_router
 from openapi_ui_bundles import redoc, swagger_ui
 
 from ..version import VERSION
+from .http.problems import Problem, problem_response
+from .http.refusals import nothing_at
 
 _ASSETS = "/schema-assets"
 _FAVICON = f'<link rel="icon" href="{_ASSETS}/swagger/favicon-32x32.png">'
@@ -64,7 +69,13 @@ def documentation_assets() -> Router:
             create_static_files_router(path="/redoc", directories=[redoc.static_path]),
         ],
         include_in_schema=False,
+        # Names that no file can have: with a zero byte, or too long.
+        exception_handlers={ValueError: _no_such_file, OSError: _no_such_file},
     )
+
+
+def _no_such_file(request: Request[Any, Any, Any], _error: Exception) -> Response[Problem]:
+    return problem_response(request, nothing_at(request.url.path))
 
 
 def _description(url: str, model: str) -> str:

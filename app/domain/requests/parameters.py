@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from ..models.spec import Guidance, TimestepSpacing
+from ..validation import OTHER_NAMES
 from .samplers import SigmaSchedule
 
 OutputFormat = Literal["png", "jpeg", "webp"]
@@ -19,7 +20,8 @@ Priority = Literal["low", "normal", "high"]
 """Requests of a higher priority go first, except before one that is overdue."""
 
 
-MAX_SEED = 2**63 - 1
+MAX_SEED = 2**64 - 1
+"""Largest seed of torch's generators, and so of ComfyUI. Checked with the limits, because msgspec has bounds of 63 bits only."""
 _MAX_COUNT = 2**31 - 1
 """Larger numbers are refused when a body is decoded, so that no product of two is too long to be shown; `Limits` has the
 limits that matter."""
@@ -81,7 +83,7 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     height: Annotated[int, Meta(ge=1, le=_MAX_COUNT, description="In pixels. Default: the model's own.")] | None = None
     seed: (
         Annotated[
-            int, Meta(ge=-1, le=MAX_SEED, description="Image i uses seed + i. Absent or -1: random, and reported.")
+            int, Meta(ge=-1, description="Image i uses seed + i, below 2**64. Absent or -1: random, and reported.")
         ]
         | None
     ) = None
@@ -204,7 +206,10 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     ] = "normal"
     output_format: Annotated[
         OutputFormat,
-        Meta(description="Of the image files. An Accept header that names an image type wins over it."),
+        Meta(
+            description="Of the image files. An Accept header that names an image type wins over it.",
+            extra={OTHER_NAMES: {"jpg": "jpeg"}},
+        ),
     ] = "png"
     output_quality: (
         Annotated[

@@ -8,7 +8,7 @@ from ..families.family import Defaults, Family
 from ..families.registry import family_named
 from ..models.assets import AssetSet
 from ..models.spec import ModelSpec, ModelTraits, TimestepSpacing
-from ..validation import cut
+from ..shown import cut
 from .parameters import DEFAULT_QUALITY, MAX_SEED, GenerationParameters, Limits
 from .request import GenerationRequest, Resolved, SizeConditioning
 from .samplers import SamplerChoice, UnknownSampler, parse_sampler, spec_of, with_schedule, zero_snr_samplers
@@ -179,7 +179,8 @@ def _limit_errors(parameters: GenerationParameters, spec: ModelSpec, limits: Lim
     if parameters.n > limits.max_n:
         yield FieldError(field="n", message=f"must be at most {limits.max_n}, got {parameters.n}")
     if parameters.seed is not None and parameters.seed > MAX_SEED - parameters.n + 1:
-        yield FieldError(field="seed", message=f"must leave room for n images below 2**63, got {parameters.seed}")
+        seed = cut(str(parameters.seed))
+        yield FieldError(field="seed", message=f"seed + n must be at most 2**64, because image i uses seed + i; got {seed}")
     family = family_named(spec.traits.family)
     if width:
         yield from _side_errors("width", width, family, limits)

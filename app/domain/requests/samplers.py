@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from ..validation import cut
+from ..shown import cut
 
 SigmaSchedule = Literal[
     "model",

@@ -2,6 +2,7 @@
 
 import torch
 
+from ...domain.errors import EngineFailed
 from .host_memory import host_nbytes
 
 
@@ -9,14 +10,23 @@ def choose_device(name: str) -> torch.device:
     """Return the named device; `auto` is the first GPU, or the CPU if there is none.
 
     Raises:
-        ValueError: the machine has no such device.
+        EngineFailed: the machine has no such device.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"device.name is {name!r}, but torch sees {torch.cuda.device_count()} CUDA devices")
+        raise _no_such_device(name, f"torch sees {torch.cuda.device_count()} CUDA devices")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise _no_such_device(name, "torch sees no Apple GPU")
     return device
+
+
+def _no_such_device(name: str, seen: str) -> EngineFailed:
+    return EngineFailed(
+        f"device.name in the settings is {name!r}, but {seen} here. Set it to 'auto' or 'cpu', or give this machine or "
+        "container its GPU and driver; then restart the server."
+    )
 
 
 def device_nbytes(device: torch.device) -> int:

@@ -54,7 +54,11 @@ class TorchEngine:
         return self._threads.started
 
     async def start(self) -> None:
-        """Import torch and claim the device, once. Takes seconds."""
+        """Import torch and claim the device, once. Takes seconds.
+
+        Raises:
+            EngineFailed: there is no such device, or its libraries fail.
+        """
         await self._threads.start()
 
     async def stop(self) -> None:

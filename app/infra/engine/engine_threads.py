@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
-from ...domain.errors import GenerationFailed, ShuttingDown
+from ...domain.errors import DiffusionError, EngineFailed, GenerationFailed, ShuttingDown
+from ...domain.shown import cut
 
 if TYPE_CHECKING:
     from .device_worker import Runtime
@@ -54,9 +55,13 @@ class EngineThreads:
         return str(self._runtime.device) if self._runtime else str(self._options["device"])
 
     async def start(self) -> None:
-        """Import torch and claim the device, once. Takes seconds."""
+        """Import torch and claim the device, once. Takes seconds.
+
+        Raises:
+            EngineFailed: there is no such device, or its libraries fail; each further call raises the same.
+        """
         if self._starting is None:
-            self._starting = asyncio.ensure_future(self.run(self.engine, self._start))
+            self._starting = asyncio.ensure_future(self._start_or_say_why())
         await asyncio.shield(self._starting)
 
     def stop(self) -> None:
@@ -71,6 +76,17 @@ class EngineThreads:
     def wake(self) -> None:
         """Have the engine's thread step, unless it does."""
         self.engine.submit(self._wake)
+
+    async def _start_or_say_why(self) -> None:
+        try:
+            await self.run(self.engine, self._start)
+        except DiffusionError:
+            raise
+        except Exception as error:
+            raise EngineFailed(
+                f"torch could not be started ({type(error).__name__}: {cut(str(error))}); the server's log has the "
+                "details. Restart the server once that is cured."
+            ) from error
 
     def _start(self) -> None:
         begun = time.perf_counter()

@@ -13,7 +13,7 @@ from ...domain.errors import FieldError, InvalidRequest
 from ...domain.generator import Generated
 from ...domain.requests.parameters import GenerationParameters, OutputFormat
 from ..generation_service import GenerationService
-from ..http.accept import wanted_image
+from ..http.accept import VARY, wanted_image
 from ..http.body import JSONBodyDTO
 from ..http.documented_errors import (
     BUSY,
@@ -101,8 +101,8 @@ async def generate(
         return accepted(request, job, applied=True)
     generated = await generation.generate(request, model_name, parameters, idempotency_key=idempotency_key)
     if raw is not None:
-        return Response(generated.images[0].data, media_type=IMAGES[raw], headers=_facts(generated))
-    return Response(generate_view(generated))
+        return Response(generated.images[0].data, media_type=IMAGES[raw], headers={**_facts(generated), **VARY})
+    return Response(generate_view(generated), headers=VARY)
 
 
 def _too_many_for_raw(parameters: GenerationParameters, raw: OutputFormat | None) -> list[FieldError]:

@@ -7,6 +7,8 @@ from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import SkipValidation
 
+from ..http.accept import VARY
+
 
 class MetricsSource(Protocol):
     """Counters that can be read."""
@@ -41,4 +43,4 @@ class MetricsController(Controller):
     ) -> Response[bytes]:
         """Read counters of requests, errors, leases, loads, evictions, bytes and seconds, for Prometheus."""
         body, media_type = metrics_source.expose(request.headers.get("accept"))
-        return Response(body, media_type=media_type)
+        return Response(body, media_type=media_type, headers=VARY)

@@ -1,9 +1,22 @@
 """Chooses between JSON and image files by the Accept header."""
 
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from litestar.exceptions import HTTPException
+
 from ...domain.requests.parameters import OutputFormat
+from ...domain.shown import cut
 from .media_types import IMAGES, JSON
 
-_FORMATS: dict[str, OutputFormat] = {"image/jpg": "jpeg", **{media_type: name for name, media_type in IMAGES.items()}}
+_FORMATS: Mapping[str, OutputFormat] = {
+    "image/jpg": "jpeg",
+    **{media_type: name for name, media_type in IMAGES.items()},
+}
+_AS_JSON = frozenset({JSON, "application/*", "*/*"})
+_MAX_ENTRIES = 100
+VARY: Mapping[str, str] = {"vary": "Accept"}
+"""Header of every answer whose media type depends on the Accept header, so that caches keep the answers apart."""
 
 
 def wanted_image(accept: str | None, preferred: OutputFormat) -> OutputFormat | None:
@@ -11,29 +24,40 @@ def wanted_image(accept: str | None, preferred: OutputFormat) -> OutputFormat | 
 
     `image/*` means the format that the body asks for. Quality values decide between JSON and images; ties go to the
     one named first.
+
+    Raises:
+        HTTPException: 406, the client takes none of the formats that there are.
     """
-    for media_type in _by_preference(accept or "*/*"):
-        if media_type in (JSON, "application/*", "*/*"):
+    media_types = _by_preference(accept or "")
+    for media_type in media_types or ["*/*"]:
+        if media_type in _AS_JSON:
             return None
         if media_type == "image/*":
             return preferred
         if media_type in _FORMATS:
             return _FORMATS[media_type]
-    return None
+    raise HTTPException(
+        detail=f"The Accept header allows only {cut(', '.join(media_types))!r}. This answer is made as "
+        f"{', '.join([JSON, *IMAGES.values()])}: accept one of them.",
+        status_code=HTTPStatus.NOT_ACCEPTABLE,
+        headers=dict(VARY),
+    )
 
 
 def _by_preference(accept: str) -> list[str]:
+    """List the media types of a header, the most wanted first; without those that it refuses by a quality of 0."""
     entries: list[tuple[float, int, str]] = []
-    for index, entry in enumerate(accept.split(",")):
+    for index, entry in enumerate(accept.split(",", _MAX_ENTRIES)[:_MAX_ENTRIES]):
         media_type, *parameters = (part.strip().lower() for part in entry.split(";"))
         quality = next((_quality(p) for p in parameters if p.startswith("q=")), 1.0)
-        if quality > 0:
+        if media_type and quality > 0:
             entries.append((-quality, index, media_type))
     return [media_type for _, _, media_type in sorted(entries)]
 
 
 def _quality(parameter: str) -> float:
     try:
-        return float(parameter.removeprefix("q="))
+        quality = float(parameter.removeprefix("q="))
     except ValueError:
         return 1.0
+    return quality if 0 <= quality <= 1 else 1.0

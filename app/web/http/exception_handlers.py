@@ -9,10 +9,10 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 
 from ...domain import errors
-from ...domain.errors import DiffusionError, FieldError
-from ...domain.validation import MAX_ERRORS, cut
+from ...domain.errors import DiffusionError
 from .problems import Problem, id_in, problem_of, problem_response
 from .refusals import body_too_large, nothing_at, refusal, wrong_method
+from .wrong_parameters import wrong_parameters
 
 _log = structlog.get_logger()
 _MAX_MESSAGE_CHARS = 300
@@ -28,7 +28,7 @@ def _on_diffusion_error(request: Request[Any, Any, Any], error: DiffusionError) 
     if problem.status == 500:
         _log.error("request_failed", code=error.code, exc_info=error)
     headers: dict[str, str] = {}
-    if isinstance(error, (errors.QueueFull, errors.TooManyRequests, errors.WaitedTooLong)):
+    if isinstance(error, (errors.QueueFull, errors.TooManyRequests, errors.WaitedTooLong, errors.ShuttingDown)):
         headers["retry-after"] = str(error.retry_after_s)
     return problem_response(request, problem, headers)
 
@@ -36,8 +36,9 @@ def _on_diffusion_error(request: Request[Any, Any, Any], error: DiffusionError) 
 def _on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
     if error.status_code >= 500:
         return _on_unexpected(request, error)
-    fields = _fields(error) if isinstance(error, ValidationException) else None
-    problem = msgspec.structs.replace(_refusal(request, error), instance=id_in(request.scope), errors=fields)
+    if isinstance(error, ValidationException):
+        return _on_diffusion_error(request, errors.InvalidRequest(wrong_parameters(request, error)))
+    problem = msgspec.structs.replace(_refusal(request, error), instance=id_in(request.scope))
     return problem_response(request, problem, dict(error.headers or {}))
 
 
@@ -65,16 +66,3 @@ def _refusal(request: Request[Any, Any, Any], error: HTTPException) -> Problem:
             return body_too_large()
         case status:
             return refusal(status, error.detail[:_MAX_MESSAGE_CHARS])
-
-
-def _fields(error: ValidationException) -> list[FieldError] | None:
-    """Return the wrong parameters that Litestar has found. Its messages repeat values, so both are cut."""
-    if not isinstance(error.extra, list):
-        return None
-    return [
-        FieldError(
-            field=cut(str(entry.get("key", "request"))), message=str(entry.get("message", ""))[:_MAX_MESSAGE_CHARS]
-        )
-        for entry in error.extra[:MAX_ERRORS]
-        if isinstance(entry, dict)
-    ]

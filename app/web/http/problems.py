@@ -23,6 +23,7 @@ STATUS: dict[type[DiffusionError], int] = {
     errors.TooManyRequests: 429,
     errors.WaitedTooLong: 503,
     errors.EngineStuck: 503,
+    errors.EngineFailed: 503,
     errors.UnknownJob: 404,
     errors.ExpiredJob: 410,
     errors.IdempotencyConflict: 409,
@@ -36,6 +37,8 @@ STATUS: dict[type[DiffusionError], int] = {
 
 _MAX_DETAIL_CHARS = 4000
 """Keeps an answer short if there are thousands of names or long paths in an error; `errors` has at most 20 fields."""
+_MAX_NAMES = 50
+"""Names of models that an answer lists; `GET /models` lists all."""
 _CODE = "problem_code"
 
 
@@ -52,7 +55,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ren
         None
     )
     available: (
-        Annotated[list[str], Meta(description="Names that exist, if the one in the request does not.")] | None
+        Annotated[list[str], Meta(description="Names that exist, if the one in the request does not; the first 50.")] | None
     ) = None
     needed_nbytes: int | None = None
     """Bytes that the request needs, the model's weights included."""
@@ -115,11 +118,17 @@ def _facts(error: DiffusionError) -> dict[str, Any]:
         case errors.InvalidRequest():
             return {"errors": list(error.errors)}
         case errors.UnknownModel():
-            return {"available": list(error.available)}
+            return {"available": _listed(error)}
         case errors.InsufficientMemory():
             return _memory_facts(error)
         case _:
             return {}
+
+
+def _listed(error: errors.UnknownModel) -> list[str]:
+    """Return the likely name and the first ones of the catalogue, so that thousands of models make no long answer."""
+    first = [error.likely] if error.likely else []
+    return list(dict.fromkeys([*first, *error.available[:_MAX_NAMES]]))
 
 
 def _memory_facts(error: errors.InsufficientMemory) -> dict[str, Any]:

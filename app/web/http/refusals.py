@@ -9,7 +9,7 @@ from http import HTTPStatus
 from litestar.exceptions import HTTPException
 
 from ...domain.errors import InvalidRequest
-from ...domain.validation import cut
+from ...domain.shown import cut
 from .problems import Problem
 
 _TITLES: Mapping[int, tuple[str, str]] = {

@@ -1,0 +1,33 @@
+"""Finds the name that a wrong one most likely means."""
+
+import difflib
+import unicodedata
+from collections.abc import Sequence
+
+from .shown import MAX_SHOWN_CHARS
+
+_EXTENSION = ".safetensors"
+_MAX_COMPARED = 500
+"""Names that are compared letter by letter, which takes about 20 ms."""
+
+
+def likely_name(name: str, available: Sequence[str]) -> str | None:
+    """Return the available name that differs in case, blanks, punctuation or the extension alone, or is spelled much like it.
+
+    Args:
+        name: from outside, of any length.
+        available: names that exist.
+    """
+    if len(name) > 4 * MAX_SHOWN_CHARS:
+        return None
+    wanted = _letters(name)
+    same = next((other for other in available if wanted and _letters(other) == wanted), None)
+    if same is not None:
+        return same
+    close = difflib.get_close_matches(name.casefold(), available[:_MAX_COMPARED], n=1, cutoff=0.75)
+    return close[0] if close else None
+
+
+def _letters(name: str) -> str:
+    folded = unicodedata.normalize("NFKC", name).casefold().strip().removesuffix(_EXTENSION)
+    return "".join(filter(str.isalnum, folded))
