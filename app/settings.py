@@ -90,7 +90,9 @@ class DeviceSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MemorySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Memory that models may use. Budgets are bytes, or up to 1.0 a fraction of the memory that the machine has."""
+    """Memory that models may use. Budgets are bytes, or up to 1.0 a fraction of the memory that the machine has or the
+    container may use.
+    """
 
     device: Fraction | Nbytes = 0.9
     """Budget on the device, for weights and activations."""

@@ -180,7 +180,9 @@ def _limit_errors(parameters: GenerationParameters, spec: ModelSpec, limits: Lim
         yield FieldError(field="n", message=f"must be at most {limits.max_n}, got {parameters.n}")
     if parameters.seed is not None and parameters.seed > MAX_SEED - parameters.n + 1:
         seed = cut(str(parameters.seed))
-        yield FieldError(field="seed", message=f"seed + n must be at most 2**64, because image i uses seed + i; got {seed}")
+        yield FieldError(
+            field="seed", message=f"seed + n must be at most 2**64, because image i uses seed + i; got {seed}"
+        )
     family = family_named(spec.traits.family)
     if width:
         yield from _side_errors("width", width, family, limits)

@@ -1,10 +1,27 @@
 """Chooses the number of CPU threads that a request runs on."""
 
+import math
+import os
+from pathlib import Path
+
 from ...domain.requests.request import GenerationRequest
+from .cgroups import cpu_limit
 
 _WORTH_IT = 10**11
 """Multiplications a step from which more than one thread is faster. Below it, threads wait for each other more than they work:
 on two cores the demo model takes twice as long with both, and ten times as long if another program keeps one of them busy."""
+
+
+def usable_cpus(root: Path = Path("/")) -> int:
+    """Return the number of CPUs that the process may use: those that it is bound to, or the container's quota if that is less.
+
+    Args:
+        root: of the file system; for tests.
+    """
+    # macOS binds no process to CPUs, and has no such call.
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = cpu_limit(root)
+    return bound if limit is None else max(1, min(bound, math.ceil(limit)))
 
 
 def threads_for(work: int, available: int) -> int:

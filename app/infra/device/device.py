@@ -30,7 +30,7 @@ def _no_such_device(name: str, seen: str) -> EngineFailed:
 
 
 def device_nbytes(device: torch.device) -> int:
-    """Return the size of the device's memory in bytes; for a CPU, that of the machine."""
+    """Return the size of the device's memory in bytes; for a CPU, that of the machine or container."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     return host_nbytes()

@@ -16,7 +16,7 @@ from ...domain.models.components import Component, ComponentId, LoadedModel, OnL
 from ...domain.models.spec import DtypeName, HubRepository, ModelSpec
 from ...domain.requests.rendering import MemorySavings, OnPreview, OnStep, RenderResult
 from ...domain.requests.request import GenerationRequest
-from ..device.cpu_threads import multiplications, threads_for
+from ..device.cpu_threads import multiplications, threads_for, usable_cpus
 from ..device.device import choose_device, device_nbytes
 from ..device.malloc import give_back_freed_memory
 from ..device.out_of_memory import is_out_of_memory, without_frames
@@ -61,7 +61,7 @@ class Runtime:
         prompt_cache_nbytes: int = 64 * 1024**2,
     ) -> None:
         self.device = choose_device(device)
-        self.threads = threads or _THREADS
+        self.threads = threads or min(_THREADS, usable_cpus())
         torch.set_num_threads(self.threads)
         self._threads_fixed = bool(threads)
         self._dtype: DtypeName = dtype

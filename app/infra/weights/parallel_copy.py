@@ -1,6 +1,5 @@
 """Copies tensors from files into place with several threads: each is read, cast and laid out on the way."""
 
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -8,10 +7,11 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 import torch
 from torch import Tensor
 
+from ..device.cpu_threads import usable_cpus
 from .prefault import PrefaultBuffer
 from .safetensors_file import StoredTensor, bytes_of
 
-_THREADS = min(8, os.cpu_count() or 1)
+_THREADS = min(8, usable_cpus())
 _CHUNK = 1 << 22
 """Elements read and cast at a time. Between two calls a thread waits for the interpreter's lock, and waking up takes as long as
 casting 2**17 elements, so smaller chunks would spend their time on waiting."""

@@ -74,7 +74,7 @@ def _decoded(text: bytes, struct: type[T]) -> T:
     try:
         fields = json_fields(text, struct)
     except UNREADABLE as error:
-        raise _wrong(f"{_unreadable(error)}. Send an object such as {{\"prompt\": \"a red circle\"}}") from error
+        raise _wrong(f'{_unreadable(error)}. Send an object such as {{"prompt": "a red circle"}}') from error
     body, errors = convert_all(fields, struct)
     if body is None:
         raise InvalidRequest(errors)

@@ -55,7 +55,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ren
         None
     )
     available: (
-        Annotated[list[str], Meta(description="Names that exist, if the one in the request does not; the first 50.")] | None
+        Annotated[list[str], Meta(description="Names that exist, if the one in the request does not; the first 50.")]
+        | None
     ) = None
     needed_nbytes: int | None = None
     """Bytes that the request needs, the model's weights included."""

@@ -3,7 +3,7 @@
 import re
 
 from litestar import Router, head
-from litestar.types import ASGIApp, HTTPDisconnectEvent, ReceiveMessage, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPDisconnectEvent, Message, Receive, ReceiveMessage, Scope, Send
 
 _PARAMETER = re.compile(r"\{[^}]*\}")
 
