@@ -9,8 +9,10 @@ from litestar import Litestar, Router
 from litestar.config.app import AppConfig
 from litestar.di import Provide
 from litestar.exceptions import ImproperlyConfiguredException
-from litestar.plugins import InitPlugin
+from litestar.openapi.spec import Schema
+from litestar.plugins import InitPlugin, OpenAPISchemaPlugin
 from litestar.types import ASGIApp, ControllerRouterHandler, Guard
+from litestar.typing import FieldDefinition
 
 from .bootstrap import build
 from .infra.telemetry.metrics import Metrics
@@ -22,6 +24,7 @@ from .web.api.service import ServiceFacts
 from .web.dialect import Dialect
 from .web.dialects import DIALECTS
 from .web.generation_service import GenerationService
+from .web.http.body_schemas import BodySchemas
 from .web.http.exception_handlers import exception_handlers
 from .web.middleware.methods import add_head, answer_options
 from .web.middleware.metrics import RequestCounter
@@ -56,7 +59,7 @@ class DiffusionConfig:
     """Makes the services of one lifespan; called at each start, so that it must return new ones. For tests with fakes."""
 
 
-class DiffusionPlugin(InitPlugin):
+class DiffusionPlugin(InitPlugin, OpenAPISchemaPlugin):
     """Adds the routes, two dependencies and a lifespan to an application, and changes nothing else of it.
 
     Error handlers and all other dependencies of the routes stay on the plugin's own router.
@@ -64,6 +67,7 @@ class DiffusionPlugin(InitPlugin):
 
     def __init__(self, config: DiffusionConfig | None = None) -> None:
         self.config = config or DiffusionConfig()
+        self._schemas = BodySchemas(self.config.settings.limits)
         self._services: Services | None = None
 
     @property
@@ -96,6 +100,16 @@ class DiffusionPlugin(InitPlugin):
         app_config.route_handlers.append(self._router())
         app_config.lifespan.append(self._lifespan)
         return app_config
+
+    def is_plugin_supported_field(self, field_definition: FieldDefinition) -> bool:
+        """Tell Litestar whether `to_openapi_schema` makes the schema of a type."""
+        return self._schemas.supports(field_definition)
+
+    def to_openapi_schema(self, field_definition: FieldDefinition, schema_creator: Any) -> Schema:
+        """Make the OpenAPI schema of a body of ours, with the limits of the settings."""
+        others = (plugin for plugin in schema_creator.plugins if not isinstance(plugin, DiffusionPlugin))
+        litestars = next(plugin for plugin in others if schema_creator.plugin_supports_field(plugin, field_definition))
+        return self._schemas.complete(field_definition, litestars.to_openapi_schema(field_definition, schema_creator))
 
     async def end(self) -> None:
         """Refuse new requests and finish or stop those that run, before the lifespan ends. May be called at any time."""

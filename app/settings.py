@@ -90,9 +90,7 @@ class DeviceSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MemorySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Memory that models may use. Budgets are bytes, or up to 1.0 a fraction of the memory that the machine has or the
-    container may use.
-    """
+    """Memory that models may use. Budgets are bytes, or up to 1.0 a fraction of what the machine or its container has."""
 
     device: Fraction | Nbytes = 0.9
     """Budget on the device, for weights and activations."""

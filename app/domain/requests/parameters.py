@@ -87,7 +87,7 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         ]
         | None
     ) = None
-    n: Annotated[int, Meta(ge=1, le=_MAX_COUNT, description="How many images.")] = 1
+    n: Annotated[int, Meta(ge=1, le=_MAX_COUNT, description="How many images. Default: 1.")] = 1
     sampler: (
         Annotated[str, Meta(description="The sampler under any common name, such as `euler_a` or `DPM++ 2M Karras`.")]
         | None
@@ -198,16 +198,19 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         | None
     ) = None
     previews: Annotated[
-        bool, Meta(description="Whether the events of its job hold small, rough pictures of the unfinished image.")
+        bool,
+        Meta(description="Whether the events of its job hold small, rough pictures of the image. Default: false."),
     ] = False
     priority: Annotated[
         Priority,
-        Meta(description="Requests of a higher priority go first, except before one that has waited too long."),
+        Meta(
+            description="Requests of a higher priority go first, except before one that has waited too long. Default: normal."
+        ),
     ] = "normal"
     output_format: Annotated[
         OutputFormat,
         Meta(
-            description="Of the image files. An Accept header that names an image type wins over it.",
+            description="Of the image files. An Accept header that names an image type wins over it. Default: png.",
             extra={OTHER_NAMES: {"jpg": "jpeg"}},
         ),
     ] = "png"

@@ -51,18 +51,18 @@ IdempotencyKey = Annotated[
 Prefer = Annotated[
     str,
     HeaderParameter(
-        description="`respond-async` (RFC 7240): answer 202 at once, as `POST /jobs/{name}` does in any case."
+        description="`respond-async` (RFC 7240): answer 202 at once, as `POST /jobs/{model}` does in any case."
     ),
 ]
 _JobId = Annotated[
     str, PathParameter(description="Id of a job.", examples=[Example(summary="an id", value="0f8fad5bd9cb469fa165")])
 ]
 _Jobs = NamedDependency[SkipValidation[JobStore]]
-_GONE = {404: UNKNOWN_JOB, 410: EXPIRED}
+_GONE = {400: WRONG_FIELDS, 404: UNKNOWN_JOB, 410: EXPIRED}
 
 
 @post(
-    "/jobs/{name:str}",
+    "/jobs/{model:str}",
     status_code=202,
     dto=JSONBodyDTO[GenerationParameters],
     return_dto=None,
@@ -84,14 +84,14 @@ _GONE = {404: UNKNOWN_JOB, 410: EXPIRED}
 )
 async def send_job(
     request: Request[Any, Any, Any],
-    name: ModelNameInPath,
+    model: ModelNameInPath,
     data: JSONBody[GenerationParameters],
     generation: NamedDependency[SkipValidation[GenerationService]],
     idempotency_key: IdempotencyKey = None,
     prefer: Prefer = "",
 ) -> Response[JobView]:
     """Make images, and answer at once. What is wrong with the request is said now, what goes wrong later by the job."""
-    job = await generation.send(request, name, data, idempotency_key=idempotency_key)
+    job = await generation.send(request, model, data, idempotency_key=idempotency_key)
     return accepted(request, job, applied=prefers_async(prefer))
 
 
@@ -120,7 +120,13 @@ class JobsController(Controller):
     path = "/jobs"
     tags = ("jobs",)
 
-    @get("/", summary="List jobs", response_description="The newest first.", sync_to_thread=False)
+    @get(
+        "/",
+        summary="List jobs",
+        response_description="The newest first.",
+        responses={400: WRONG_FIELDS},
+        sync_to_thread=False,
+    )
     def list_jobs(
         self,
         request: Request[Any, Any, Any],
@@ -132,24 +138,24 @@ class JobsController(Controller):
         """List every job that has not expired, without its images."""
         return [job_view(request, job) for job in job_store.all(in_state)]
 
-    @get("/{name:str}", summary="Show a job", response_description="The job.", responses=_GONE, sync_to_thread=False)
-    def show_job(self, request: Request[Any, Any, Any], name: _JobId, job_store: _Jobs) -> JobResultView:
+    @get("/{job_id:str}", summary="Show a job", response_description="The job.", responses=_GONE, sync_to_thread=False)
+    def show_job(self, request: Request[Any, Any, Any], job_id: _JobId, job_store: _Jobs) -> JobResultView:
         """Show a job's state and progress, and its images once it is done."""
-        return job_result_view(request, job_store.get(name))
+        return job_result_view(request, job_store.get(job_id))
 
     @delete(
-        "/{name:str}",
+        "/{job_id:str}",
         status_code=200,
         summary="Cancel a job",
         response_description="The job as it ended.",
         responses={403: FOREIGN, **_GONE},
     )
-    async def cancel_job(self, request: Request[Any, Any, Any], name: _JobId, job_store: _Jobs) -> JobView:
+    async def cancel_job(self, request: Request[Any, Any, Any], job_id: _JobId, job_store: _Jobs) -> JobView:
         """End it before its next step; one that has ended is forgotten, with its images."""
-        return job_view(request, await job_store.cancel(name))
+        return job_view(request, await job_store.cancel(job_id))
 
     @get(
-        "/{name:str}/events",
+        "/{job_id:str}/events",
         summary="Follow a job",
         responses={
             200: ResponseSpec(
@@ -165,7 +171,7 @@ class JobsController(Controller):
     async def follow_job(
         self,
         request: Request[Any, Any, Any],
-        name: _JobId,
+        job_id: _JobId,
         job_store: _Jobs,
         keep_alive_s: NamedDependency[SkipValidation[float]],
         last_event_id: Annotated[
@@ -173,7 +179,7 @@ class JobsController(Controller):
         ] = 0,
     ) -> Response[Any]:
         """Server-sent events, from the first that is still known, or from the one after `Last-Event-ID`."""
-        job = job_store.get(name)
+        job = job_store.get(job_id)
         note_job(request, job)
         if job.over and not job.log.after(last_event_id):
             return Response(None, status_code=204)

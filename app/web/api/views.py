@@ -1,6 +1,6 @@
 """What goes over the wire, in JSON."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -11,6 +11,7 @@ from ...domain.models.components import LoadProgress
 from ...domain.models.spec import (
     HEAT,
     Checkpoint,
+    FewStepKind,
     Folder,
     Heat,
     HubRepository,
@@ -78,6 +79,18 @@ class ProgressView(msgspec.Struct, frozen=True, kw_only=True):
     total_nbytes: int
 
 
+class OverridesView(ModelOverrides, frozen=True, kw_only=True):
+    """What a person has said about a model; null: as detected."""
+
+    few_step: (  # pyright: ignore[reportIncompatibleVariableOverride] - one type of value, as clients' languages want it
+        Annotated[
+            FewStepKind | Literal["none"],
+            Meta(description="`none`: it is no few-step model, though its name sounds like one."),
+        ]
+        | None
+    ) = None
+
+
 class ModelView(msgspec.Struct, frozen=True, kw_only=True):
     """One catalogue entry: its traits, its defaults, its residency."""
 
@@ -88,7 +101,7 @@ class ModelView(msgspec.Struct, frozen=True, kw_only=True):
     unusable: Annotated[str, Meta(description="Why the files cannot be used.")] | None
     traits: ModelTraits
     evidence: Annotated[list[str], Meta(description="How the traits were found.")]
-    overrides: Annotated[ModelOverrides, Meta(description="What the sidecar and the settings say.")]
+    overrides: Annotated[OverridesView, Meta(description="What the sidecar and the settings say.")]
     size_nbytes: Annotated[int, Meta(description="On disk; null until the repository has been downloaded.")] | None
     residency: Residency
     memory_nbytes: int
@@ -153,6 +166,13 @@ def progress_view(loading: LoadProgress | None) -> ProgressView | None:
     return ProgressView(phase=loading.phase, done_nbytes=loading.done_nbytes, total_nbytes=loading.total_nbytes)
 
 
+def _overrides_view(overrides: ModelOverrides) -> OverridesView:
+    stated: dict[str, Any] = {name: getattr(overrides, name) for name in ModelOverrides.__struct_fields__}
+    if overrides.few_step is False:
+        stated["few_step"] = "none"
+    return OverridesView(**stated)
+
+
 def model_view(spec: ModelSpec, status: ModelStatus) -> ModelView:
     """Format a catalogue entry and its state for the wire. Shows no path of the server."""
     match spec.source:
@@ -170,7 +190,7 @@ def model_view(spec: ModelSpec, status: ModelStatus) -> ModelView:
         unusable=spec.unusable,
         traits=spec.traits,
         evidence=list(spec.evidence),
-        overrides=spec.overrides,
+        overrides=_overrides_view(spec.overrides),
         size_nbytes=spec.nbytes,
         residency=status.residency,
         memory_nbytes=status.nbytes,

@@ -1,13 +1,10 @@
 """Chooses between JSON and image files by the Accept header."""
 
 from collections.abc import Mapping
-from http import HTTPStatus
-
-from litestar.exceptions import HTTPException
 
 from ...domain.requests.parameters import OutputFormat
-from ...domain.shown import cut
 from .media_types import IMAGES, JSON
+from .refusals import not_acceptable
 
 _FORMATS: Mapping[str, OutputFormat] = {
     "image/jpg": "jpeg",
@@ -36,12 +33,7 @@ def wanted_image(accept: str | None, preferred: OutputFormat) -> OutputFormat | 
             return preferred
         if media_type in _FORMATS:
             return _FORMATS[media_type]
-    raise HTTPException(
-        detail=f"The Accept header allows only {cut(', '.join(media_types))!r}. This answer is made as "
-        f"{', '.join([JSON, *IMAGES.values()])}: accept one of them.",
-        status_code=HTTPStatus.NOT_ACCEPTABLE,
-        headers=dict(VARY),
-    )
+    raise not_acceptable(media_types)
 
 
 def _by_preference(accept: str) -> list[str]:

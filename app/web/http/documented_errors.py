@@ -14,7 +14,7 @@ from ...domain import errors
 from ...domain.errors import DiffusionError, FieldError
 from .media_types import PROBLEM
 from .problems import Problem, problem_of
-from .refusals import body_too_large, cross_origin, not_json, refusal
+from .refusals import body_too_large, cross_origin, not_acceptable, not_json, refusal
 
 ModelNameInPath = Annotated[
     str,
@@ -82,4 +82,9 @@ TOO_LARGE = documented("The body is larger than `limits.max_body_bytes`.", body_
 _not_json = not_json("application/xml")
 NOT_JSON = documented(
     "The body claims to be of another media type than JSON.", refusal(_not_json.status_code, _not_json.detail)
+)
+_not_acceptable = not_acceptable(["image/avif"])
+NOT_ACCEPTABLE = documented(
+    "The Accept header allows none of the formats that images are made in.",
+    refusal(_not_acceptable.status_code, _not_acceptable.detail),
 )

@@ -3,13 +3,14 @@
 The OpenAPI document shows documents made by the same functions, so that its examples are what a client gets.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
 from litestar.exceptions import HTTPException
 
 from ...domain.errors import InvalidRequest
 from ...domain.shown import cut
+from .media_types import IMAGES, JSON
 from .problems import Problem
 
 _TITLES: Mapping[int, tuple[str, str]] = {
@@ -56,6 +57,16 @@ def not_json(media_type: str) -> HTTPException:
     return HTTPException(
         detail=f"The body is of type {cut(media_type)!r}. Send JSON, with the header content-type: application/json.",
         status_code=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    )
+
+
+def not_acceptable(media_types: Sequence[str]) -> HTTPException:
+    """Return the error for an Accept header that allows only these types, none of which can be made."""
+    return HTTPException(
+        detail=f"The Accept header allows only {cut(', '.join(media_types))!r}. This answer is made as "
+        f"{', '.join([JSON, *IMAGES.values()])}: accept one of them.",
+        status_code=HTTPStatus.NOT_ACCEPTABLE,
+        headers={"vary": "Accept"},
     )
 
 
