@@ -56,6 +56,11 @@ class Services:
             return _SHUTTING_DOWN
         return self._failed or self._starting or self.dispatcher.unresponsive_because
 
+    @property
+    def failed(self) -> bool:
+        """Whether requests will not be served until the process is restarted."""
+        return self._failed is not None
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Start in the background, so that health is answered at once; at the end, finish or stop what runs.

@@ -209,4 +209,5 @@ def _facts(services: Services) -> ServiceFacts:
         documentation="/schema",
         device=lambda: services.engine.device.name,
         not_ready_because=services.not_ready_because,
+        failed=lambda: services.failed,
     )

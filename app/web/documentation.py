@@ -2,7 +2,9 @@
 
 from typing import Any
 
+import msgspec
 from litestar import Request, Response
+from litestar.exceptions import InternalServerException
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, RedocRenderPlugin, SwaggerRenderPlugin, YamlRenderPlugin
@@ -12,7 +14,7 @@ from litestar.static_files import create_static_files_router
 from openapi_ui_bundles import redoc, swagger_ui
 
 from ..version import VERSION
-from .http.problems import Problem, problem_response
+from .http.problems import Problem, id_in, problem_response
 from .http.refusals import nothing_at
 
 _ASSETS = "/schema-assets"
@@ -70,12 +72,13 @@ def documentation_assets() -> Router:
         ],
         include_in_schema=False,
         # Names that no file can have: with a zero byte, or too long.
-        exception_handlers={ValueError: _no_such_file, OSError: _no_such_file},
+        exception_handlers={ValueError: _no_such_file, InternalServerException: _no_such_file},
     )
 
 
 def _no_such_file(request: Request[Any, Any, Any], _error: Exception) -> Response[Problem]:
-    return problem_response(request, nothing_at(request.url.path))
+    problem = msgspec.structs.replace(nothing_at(request.url.path), instance=id_in(request.scope))
+    return problem_response(request, problem)
 
 
 def _description(url: str, model: str) -> str:

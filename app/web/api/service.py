@@ -24,6 +24,8 @@ class ServiceFacts:
     device: Callable[[], str]
     not_ready_because: Callable[[], str | None]
     """None once requests will be served at full speed."""
+    failed: Callable[[], bool]
+    """Whether only a restart helps."""
 
 
 class ServiceController(Controller):
@@ -68,8 +70,9 @@ class ServiceController(Controller):
         sync_to_thread=False,
     )
     def ready(self, service_facts: NamedDependency[SkipValidation[ServiceFacts]]) -> Response[HealthView]:
-        """200 once torch is imported and the default model is loaded; 503, with the reason, before."""
+        """200 once torch is imported and the default model is loaded; 503, with the reason, before, or if that has failed."""
         reason = service_facts.not_ready_because()
         if reason is None:
             return Response(HealthView(status="ready", detail="Requests are served."))
-        return Response(HealthView(status="starting", detail=reason), status_code=503)
+        status = "failed" if service_facts.failed() else "starting"
+        return Response(HealthView(status=status, detail=reason), status_code=503)

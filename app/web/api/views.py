@@ -137,7 +137,9 @@ class LoadView(msgspec.Struct, frozen=True, kw_only=True):
 class HealthView(msgspec.Struct, frozen=True, kw_only=True):
     """Liveness or readiness."""
 
-    status: Literal["live", "ready", "starting"]
+    status: Annotated[
+        Literal["live", "ready", "starting", "failed"], Meta(description="`failed`: only a restart helps.")
+    ]
     detail: str
 
 
