@@ -10,7 +10,7 @@ from litestar.testing import AsyncTestClient, TestClient
 from litestar_diffusion import DiffusionConfig, DiffusionPlugin, Settings
 from litestar_diffusion.asgi import create_app
 from litestar_diffusion.bootstrap import build
-from litestar_diffusion.settings import ModelsSettings
+from litestar_diffusion.settings import DeviceSettings, ModelsSettings
 from litestar_diffusion.testing import FakeEngine, fake_services, model
 
 BODY = {"prompt": "x", "seed": 7, "num_inference_steps": 1, "width": 64, "height": 64}
@@ -41,6 +41,21 @@ def test_the_standalone_application_can_be_started_again_with_the_torch_engine()
     assert images[0] == images[1]
 
 
+def test_a_device_that_does_not_exist_is_told_in_readiness_and_in_every_refusal() -> None:
+    models = ModelsSettings(directory=None, default="demo", hub_enabled=False)
+    app = create_app(Settings(models=models, device=DeviceSettings(name="cuda:97")))
+    with TestClient(app) as client:
+        for path in ("/generate/demo", "/generate/demo?dry_run=true", "/models/demo/load", "/generate/demo"):
+            answer = client.post(path, json=BODY)
+            assert (answer.status_code, answer.json()["code"]) == (503, "engine_failed"), answer.text
+            assert "device.name in the settings is 'cuda:97'" in answer.json()["detail"]
+            assert "Set it to 'auto' or 'cpu'" in answer.json()["detail"]
+        ready = client.get("/health/ready")
+        assert (ready.status_code, ready.json()["status"]) == (503, "failed")
+        assert "cuda:97" in ready.json()["detail"]
+        assert client.get("/pool").status_code == 200
+
+
 def test_outside_of_a_lifespan_there_are_no_services_and_the_error_says_so() -> None:
     plugin = DiffusionPlugin(DiffusionConfig(build=lambda _: fake_services(model("demo"))))
     with pytest.raises(RuntimeError, match="lifespan"):
@@ -64,7 +79,7 @@ def test_a_background_task_that_fails_ends_readiness_and_says_which() -> None:
         async with AsyncTestClient(Litestar(plugins=[plugin])) as client:
             while "unload idle models" not in (ready := (await client.get("/health/ready")).json())["detail"]:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-            assert ready["status"] == "starting"
+            assert ready["status"] == "failed"
             assert (await client.post("/generate/demo", json=BODY)).status_code == 200, "images can still be made"
 
     asyncio.run(asyncio.wait_for(main(), 30))

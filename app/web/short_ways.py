@@ -7,7 +7,7 @@ from litestar import Request, Router, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Redirect
 
-_SHORT_WAYS: Mapping[str, str] = {
+SHORT_WAYS: Mapping[str, str] = {
     "/docs": "/schema",
     "/healthz": "/health/live",
     "/livez": "/health/live",
@@ -19,7 +19,7 @@ _SHORT_WAYS: Mapping[str, str] = {
 
 def short_ways() -> Router:
     """Redirect by 307."""
-    handlers = [_redirect(path, real) for path, real in _SHORT_WAYS.items()]
+    handlers = [_redirect(path, real) for path, real in SHORT_WAYS.items()]
     return Router(path="/", route_handlers=handlers, include_in_schema=False)
 
 

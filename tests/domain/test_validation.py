@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from litestar_diffusion.domain.models.spec import Checkpoint, ModelName, ModelSpec, ModelTraits
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.resolution import broken_limits, resolve
-from litestar_diffusion.domain.validation import MAX_ERRORS, convert_all
+from litestar_diffusion.domain.validation import MAX_ERRORS, OTHER_NAMES, convert_all, respelled
 
 SPEC = ModelSpec(
     name=ModelName("a"), source=Checkpoint(path=Path("a.safetensors")), traits=ModelTraits(size_px=1024), nbytes=1
@@ -118,6 +118,20 @@ class Choice(msgspec.Struct):
 def test_a_word_that_is_none_of_those_allowed_is_told_them() -> None:
     _, errors = convert_all({"read": "fast"}, Choice)
     assert [error.message for error in errors] == ["must be one of 'auto', 'plain', got 'fast'"]
+
+
+@pytest.mark.parametrize(
+    ("value", "meant"), [("Auto", "auto"), (" PLAIN ", "plain"), ("fast", "fast"), (5, 5), (None, None)]
+)
+def test_case_and_blanks_make_no_other_word(value: object, meant: object) -> None:
+    declared = msgspec.structs.fields(Choice)[0].type
+    assert respelled(value, declared) == meant
+
+
+def test_a_type_may_list_other_names_of_its_words() -> None:
+    declared = Annotated[Literal["jpeg", "png"], msgspec.Meta(extra={OTHER_NAMES: {"jpg": "jpeg"}})]
+    assert [respelled(value, declared) for value in ("JPG", "Png", "gif")] == ["jpeg", "png", "gif"]
+    assert respelled("jpg" * 1000, declared) == "jpg" * 1000
 
 
 @pytest.mark.parametrize(

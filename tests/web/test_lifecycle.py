@@ -75,6 +75,7 @@ def test_ctrl_c_ends_the_server_cleanly_with_requests_in_flight(start_server: St
     assert server.process.wait(30) in (0, -signal.SIGINT, 130)
     assert {answer.status_code for answer in problems} == {503}
     assert {answer.json()["code"] for answer in problems} == {"shutting_down"}
+    assert {answer.headers["retry-after"] for answer in problems} == {"5"}
     assert "Traceback" not in server.log.read_text()
 
 

@@ -14,7 +14,7 @@ from ...domain.validation import respelled
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for a text that is no JSON, or not the JSON that is wanted."""
 _SMALL_NBYTES = 1024
-"""Values up to this size are decoded whatever they are."""
+"""Values of any kind are decoded up to this size."""
 _SHOWN_NBYTES = 100
 
 
@@ -50,7 +50,7 @@ def _fields(
     for name, raw in raws.items():
         field = known.get(name)
         if field is None:
-            fields.append((name, None))  # an error, whatever it holds
+            fields.append((name, None))  # an error in any case
             continue
         value = _value(bytes(raw), field.type)
         if value is not None or field.required:

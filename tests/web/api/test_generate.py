@@ -150,6 +150,16 @@ def test_the_receipt_in_a_png_makes_the_picture_again(server: Server) -> None:
     assert replayed(server, receipt_of(image)) == image
 
 
+def test_the_largest_seed_of_other_programs_makes_its_picture_and_its_receipt_makes_it_again(server: Server) -> None:
+    largest = 2**64 - 1
+    answer = generate(server, n=2, seed=largest - 1, reproducible=True, num_inference_steps=2)
+    one, other = images_of(answer)
+    assert one != other
+    assert [image["seed"] for image in answer["images"]] == [largest - 1, largest]
+    assert receipt_of(other)["request"]["seed"] == largest
+    assert replayed(server, receipt_of(other)) == other
+
+
 def test_the_receipt_of_an_image_that_shared_steps_says_so_and_makes_nearly_the_same(server: Server) -> None:
     image = images_of(generate(server, n=2, seed=11, sampler="DPM++ 2M Karras", negative_prompt="green"))[1]
     receipt = receipt_of(image)
