@@ -42,7 +42,7 @@ def _unpacked(body: bytes, encoding: str, max_nbytes: int | None) -> bytes:
         )
     unpacking = zlib.decompressobj(_GZIP)
     try:
-        text = unpacking.decompress(body, (max_nbytes or 0) + 1 if max_nbytes is not None else 0)
+        text = unpacking.decompress(body, 0 if max_nbytes is None else max_nbytes + 1)
     except zlib.error as error:
         raise _wrong("is said to be gzip by its content-encoding, and is not") from error
     if max_nbytes is not None and len(text) > max_nbytes:

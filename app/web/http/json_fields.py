@@ -45,7 +45,7 @@ def json_fields(text: bytes, struct: type[msgspec.Struct]) -> object:
 
 def _fields(
     raws: Mapping[str, msgspec.Raw], known: Mapping[str, msgspec.structs.FieldInfo]
-) -> "list[tuple[str, object]]":
+) -> list[tuple[str, object]]:
     fields: list[tuple[str, object]] = []
     for name, raw in raws.items():
         field = known.get(name)
