@@ -40,21 +40,20 @@ def json_fields(text: bytes, struct: type[msgspec.Struct]) -> object:
         raws = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
     except msgspec.ValidationError:  # it is JSON, but no object
         return _value(text.strip(), Any)
-    return dict(_fields(raws, {field.encode_name: field for field in msgspec.structs.fields(struct)}))
+    return _fields(raws, struct)
 
 
-def _fields(
-    raws: Mapping[str, msgspec.Raw], known: Mapping[str, msgspec.structs.FieldInfo]
-) -> list[tuple[str, object]]:
-    fields: list[tuple[str, object]] = []
-    for name, raw in raws.items():
-        field = known.get(name)
-        if field is None:
-            fields.append((name, None))  # an error in any case
+def _fields(raws: Mapping[str, msgspec.Raw], struct: type[msgspec.Struct]) -> Mapping[str, object]:
+    fields = dict.fromkeys(raws)  # unknown names are errors in any case; there may be 100,000
+    for field in msgspec.structs.fields(struct):
+        name = field.encode_name
+        if name not in raws:
             continue
-        value = _value(bytes(raw), field.type)
-        if value is not None or field.required:
-            fields.append((name, respelled(value, field.type)))
+        value = _value(bytes(raws[name]), field.type)
+        if value is None and not field.required:
+            del fields[name]
+        else:
+            fields[name] = respelled(value, field.type)
     return fields
 
 
