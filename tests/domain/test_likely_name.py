@@ -1,5 +1,7 @@
 """A wrong name of a model gets the one that it most likely means, at a bounded cost."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from litestar_diffusion.domain import likely_name as module
@@ -33,13 +35,15 @@ def test_the_name_that_is_meant(name: str, meant: str | None) -> None:
 def test_of_thousands_of_names_only_some_are_compared_letter_by_letter(monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[int] = []
 
-    def counting(_name: str, names: list[str], **_options: object) -> list[str]:
-        compared.append(len(names))
+    def counting(_name: str, names: Iterator[str], **_options: object) -> list[str]:
+        compared.append(len(list(names)))
         return []
 
     monkeypatch.setattr(module.difflib, "get_close_matches", counting)
-    assert likely_name("nothing", [f"model-{index}" for index in range(10_000)]) is None
-    assert compared == [500]
+    names = ["m", *(f"model-{index}" for index in range(10_000)), "m" * 100]
+    assert likely_name("misspelt", names) is None
+    assert likely_name("m" * 61, names) is None
+    assert compared == [100]
 
 
 def test_the_error_asks_whether_it_is_meant_and_lists_a_bounded_number() -> None:
