@@ -70,8 +70,13 @@ def test_a_path_parameter_is_called_what_it_is(document: dict[str, Any]) -> None
         name: [p["name"] for p in operation.get("parameters", ()) if p["in"] == "path"]
         for name, operation in operations(document)
     }
-    assert names["POST /images/jobs/{model}"] == ["model"]
-    assert names["GET /images/jobs/{job_id}"] == names["DELETE /images/jobs/{job_id}"] == ["job_id"]
+    path = "/images/jobs/{model_or_job}"
+    assert names[f"POST {path}"] == names[f"GET {path}"] == names[f"DELETE {path}"] == ["model_or_job"]
+    described = {
+        method: operation["parameters"][0]["description"] for method, operation in document["paths"][path].items()
+    }
+    assert "model" in described["post"]
+    assert described["get"] == described["delete"] == "Id of a job."
 
 
 def test_no_field_mixes_words_and_booleans(document: dict[str, Any]) -> None:

@@ -51,18 +51,20 @@ IdempotencyKey = Annotated[
 Prefer = Annotated[
     str,
     HeaderParameter(
-        description="`respond-async` (RFC 7240): answer 202 at once, as `POST /jobs/{model}` does in any case."
+        description="`respond-async` (RFC 7240): answer 202 at once, as `POST /jobs/{model_or_job}` does in any case."
     ),
 ]
 _JobId = Annotated[
     str, PathParameter(description="Id of a job.", examples=[Example(summary="an id", value="0f8fad5bd9cb469fa165")])
 ]
+_MODEL_OR_JOB = "{model_or_job:str}"
+"""A model for POST, a job for the other methods. OpenAPI forbids two paths that differ in a parameter's name alone."""
 _Jobs = NamedDependency[SkipValidation[JobStore]]
 _GONE = {400: WRONG_FIELDS, 404: UNKNOWN_JOB, 410: EXPIRED}
 
 
 @post(
-    "/jobs/{model:str}",
+    f"/jobs/{_MODEL_OR_JOB}",
     status_code=202,
     dto=JSONBodyDTO[GenerationParameters],
     return_dto=None,
@@ -84,14 +86,14 @@ _GONE = {400: WRONG_FIELDS, 404: UNKNOWN_JOB, 410: EXPIRED}
 )
 async def send_job(
     request: Request[Any, Any, Any],
-    model: ModelNameInPath,
+    model_or_job: ModelNameInPath,
     data: JSONBody[GenerationParameters],
     generation: NamedDependency[SkipValidation[GenerationService]],
     idempotency_key: IdempotencyKey = None,
     prefer: Prefer = "",
 ) -> Response[JobView]:
     """Make images, and answer at once. What is wrong with the request is said now, what goes wrong later by the job."""
-    job = await generation.send(request, model, data, idempotency_key=idempotency_key)
+    job = await generation.send(request, model_or_job, data, idempotency_key=idempotency_key)
     return accepted(request, job, applied=prefers_async(prefer))
 
 
@@ -138,24 +140,30 @@ class JobsController(Controller):
         """List every job that has not expired, without its images."""
         return [job_view(request, job) for job in job_store.all(in_state)]
 
-    @get("/{job_id:str}", summary="Show a job", response_description="The job.", responses=_GONE, sync_to_thread=False)
-    def show_job(self, request: Request[Any, Any, Any], job_id: _JobId, job_store: _Jobs) -> JobResultView:
+    @get(
+        f"/{_MODEL_OR_JOB}",
+        summary="Show a job",
+        response_description="The job.",
+        responses=_GONE,
+        sync_to_thread=False,
+    )
+    def show_job(self, request: Request[Any, Any, Any], model_or_job: _JobId, job_store: _Jobs) -> JobResultView:
         """Show a job's state and progress, and its images once it is done."""
-        return job_result_view(request, job_store.get(job_id))
+        return job_result_view(request, job_store.get(model_or_job))
 
     @delete(
-        "/{job_id:str}",
+        f"/{_MODEL_OR_JOB}",
         status_code=200,
         summary="Cancel a job",
         response_description="The job as it ended.",
         responses={403: FOREIGN, **_GONE},
     )
-    async def cancel_job(self, request: Request[Any, Any, Any], job_id: _JobId, job_store: _Jobs) -> JobView:
+    async def cancel_job(self, request: Request[Any, Any, Any], model_or_job: _JobId, job_store: _Jobs) -> JobView:
         """End it before its next step; one that has ended is forgotten, with its images."""
-        return job_view(request, await job_store.cancel(job_id))
+        return job_view(request, await job_store.cancel(model_or_job))
 
     @get(
-        "/{job_id:str}/events",
+        f"/{_MODEL_OR_JOB}/events",
         summary="Follow a job",
         responses={
             200: ResponseSpec(
@@ -171,7 +179,7 @@ class JobsController(Controller):
     async def follow_job(
         self,
         request: Request[Any, Any, Any],
-        job_id: _JobId,
+        model_or_job: _JobId,
         job_store: _Jobs,
         keep_alive_s: NamedDependency[SkipValidation[float]],
         last_event_id: Annotated[
@@ -179,7 +187,7 @@ class JobsController(Controller):
         ] = 0,
     ) -> Response[Any]:
         """Server-sent events, from the first that is still known, or from the one after `Last-Event-ID`."""
-        job = job_store.get(job_id)
+        job = job_store.get(model_or_job)
         note_job(request, job)
         if job.over and not job.log.after(last_event_id):
             return Response(None, status_code=204)

@@ -1,11 +1,7 @@
 """Methods that follow from others: HEAD from GET, and OPTIONS from all that a path has."""
 
-import re
-
 from litestar import Router, head
 from litestar.types import ASGIApp, HTTPDisconnectEvent, Message, Receive, ReceiveMessage, Scope, Send
-
-_PARAMETER = re.compile(r"\{[^}]*\}")
 
 
 def add_head(router: Router) -> None:
@@ -63,11 +59,6 @@ def answer_options(app: ASGIApp) -> ASGIApp:
 
 
 def _methods(scope: Scope) -> set[str]:
-    """Collect the methods of all routes that share the path; their parameters may have different names."""
-    shape = _shape(str(scope["path_template"]))
-    routes = scope["litestar_app"].routes
-    return {method for route in routes if _shape(route.path_format) == shape for method in route.methods}
-
-
-def _shape(path: str) -> str:
-    return _PARAMETER.sub("{}", path)
+    """Collect the methods of all routes that have the path."""
+    path, routes = scope["path_template"], scope["litestar_app"].routes
+    return {method for route in routes if route.path_format == path for method in route.methods}

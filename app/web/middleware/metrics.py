@@ -1,6 +1,5 @@
 """Counts requests and their duration for the metrics."""
 
-import re
 from collections.abc import Callable
 from typing import Protocol
 
@@ -10,7 +9,6 @@ from ..http.problems import code_in
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _COUNTED = "request_is_counted"
-_PARAMETER = re.compile(r"\{[^}]*\}")
 
 
 class RequestMetrics(Protocol):
@@ -50,14 +48,6 @@ class RequestCounter:
             await self._app(scope, receive, observed)
         finally:
             method = scope["method"] if scope["method"] in _METHODS else "other"
+            route = str(scope.get("path_template") or "")
             if (metrics := self._metrics()) is not None:
-                metrics.on_request(route=_route(scope), method=method, status=status, code=code_in(scope))
-
-
-def _route(scope: Scope) -> str:
-    """Return the template of the path with the parameters of this request's own route.
-
-    Litestar keeps one template for all routes of a shape: `/jobs/{job_id}` for `/jobs/{model}`, too.
-    """
-    names = iter(scope.get("path_params") or ())
-    return _PARAMETER.sub(lambda found: f"{{{next(names, found[0][1:-1])}}}", str(scope.get("path_template") or ""))
+                metrics.on_request(route=route, method=method, status=status, code=code_in(scope))

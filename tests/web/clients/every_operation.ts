@@ -46,13 +46,13 @@ check(typeof made === "object" && "images" in made && made.images[0].seed === 7,
 const dry = await good(client.POST("/generate/{model_name}", { params: { path, query: { dry_run: true } }, body }));
 check(typeof dry === "object" && "dry_run" in dry && dry.dry_run, "dry run");
 
-const sent = await good(client.POST("/jobs/{model}", { params: { path: { model: "demo" } }, body }));
-const job = { params: { path: { job_id: sent.id } } };
-check((await good(client.GET("/jobs/{job_id}/events", { ...job, parseAs: "text" }))).includes("event: done"), "events");
-const shown = await good(client.GET("/jobs/{job_id}", job));
+const sent = await good(client.POST("/jobs/{model_or_job}", { params: { path: { model_or_job: "demo" } }, body }));
+const job = { params: { path: { model_or_job: sent.id } } };
+check((await good(client.GET("/jobs/{model_or_job}/events", { ...job, parseAs: "text" }))).includes("event: done"), "events");
+const shown = await good(client.GET("/jobs/{model_or_job}", job));
 check(shown.result?.images[0].image === made.images[0].image, "result");
 check((await good(client.GET("/jobs"))).some((other) => other.id === sent.id), "jobs");
-check((await good(client.DELETE("/jobs/{job_id}", job))).state === "done", "removed");
+check((await good(client.DELETE("/jobs/{model_or_job}", job))).state === "done", "removed");
 check((await good(client.POST("/models/{name}/unload", demo))).residency === "cold", "unloaded");
 check((await good(client.GET("/metrics", { parseAs: "text" }))).includes("litestar_diffusion"), "metrics");
 

@@ -45,16 +45,6 @@ def scrape(server: Server) -> Scrape:
     return Scrape(answer.text)
 
 
-def test_a_route_is_named_by_its_own_parameters(server: Server) -> None:
-    before = scrape(server)
-    assert server.client.get("/jobs/nope").status_code == 404
-    assert server.client.post("/jobs/nope", json={"prompt": "x"}).status_code == 404
-    after = scrape(server)
-    for method, route in (("GET", "/jobs/{job_id}"), ("POST", "/jobs/{model}")):
-        labels = {"route": route, "method": method, "status": "404"}
-        assert after("requests_total", **labels) - before("requests_total", **labels) == 1
-
-
 def test_a_generation_is_counted_with_its_lease_its_phases_and_its_bytes(server: Server) -> None:
     server.client.post("/models/demo/unload")
     before = scrape(server)
