@@ -17,7 +17,7 @@ from .web.middleware.metrics import RequestCounter
 from .web.middleware.no_sniff import no_sniff
 from .web.middleware.origin_check import OriginCheck
 from .web.middleware.origins import OriginRules
-from .web.short_ways import short_ways
+from .web.redirects import redirects
 
 
 def create_app(settings: Settings | None = None) -> Litestar:
@@ -35,7 +35,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     plugin = DiffusionPlugin(DiffusionConfig(settings=settings, build=_build))
     app = Litestar(
         plugins=[plugin],
-        route_handlers=[documentation_assets(), short_ways()],
+        route_handlers=[documentation_assets(), redirects()],
         openapi_config=openapi_config(settings.server.url, settings.models.default or "demo"),
         middleware=[answer_options],
         cors_config=cors_config(settings.server.allowed_origins),

@@ -19,7 +19,7 @@ from litestar_diffusion.cli import cli
 from litestar_diffusion.domain.models.spec import ModelOverrides
 from litestar_diffusion.domain.requests.parameters import GenerationParameters
 from litestar_diffusion.web.http.problems import STATUS
-from litestar_diffusion.web.short_ways import SHORT_WAYS
+from litestar_diffusion.web.redirects import REDIRECTS
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
@@ -29,7 +29,7 @@ PAGES = {
 }
 NEVER_SENT = {"out_of_memory", "cancelled", "invalid_settings"}
 """Codes that no client receives in an answer."""
-HIDDEN = ("/schema", "/schema-assets", *SHORT_WAYS)
+HIDDEN = ("/schema", "/schema-assets", *REDIRECTS)
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -114,7 +114,7 @@ def test_the_routes_are_those_of_the_application() -> None:
         for method in getattr(route, "methods", ()) - {"OPTIONS", "HEAD"}
     }
     assert documented == routes
-    assert [path for path in SHORT_WAYS if f"`{path}`" not in PAGES["docs/api.md"]] == []
+    assert [path for path in REDIRECTS if f"`{path}`" not in PAGES["docs/api.md"]] == []
 
 
 def test_the_parameters_are_those_of_a_request() -> None:

@@ -23,7 +23,7 @@ from .requests.rendering import ImageWriter, RawImage, RenderResult, StepTiming
 from .requests.request import GenerationRequest
 from .requests.resolution import broken_limits, resolve
 from .requests.seed import random_seed
-from .validation import cut
+from .shown import cut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

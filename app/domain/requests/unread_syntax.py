@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from ..validation import cut
+from ..shown import cut
 
 _UNREAD = (
     (r"<(?:lora|lyco|hypernet):[^<>]{1,200}>", "networks are not loaded from a prompt"),

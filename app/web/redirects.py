@@ -7,7 +7,7 @@ from litestar import Request, Router, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Redirect
 
-SHORT_WAYS: Mapping[str, str] = {
+REDIRECTS: Mapping[str, str] = {
     "/docs": "/schema",
     "/healthz": "/health/live",
     "/livez": "/health/live",
@@ -17,9 +17,9 @@ SHORT_WAYS: Mapping[str, str] = {
 }
 
 
-def short_ways() -> Router:
+def redirects() -> Router:
     """Redirect by 307."""
-    handlers = [_redirect(path, real) for path, real in SHORT_WAYS.items()]
+    handlers = [_redirect(path, real) for path, real in REDIRECTS.items()]
     return Router(path="/", route_handlers=handlers, include_in_schema=False)
 
 
