@@ -153,7 +153,9 @@ class Services:
         """Log which models there are, once all their headers are read."""
         specs = await self.catalogue.refresh()
         default = self.settings.models.default
-        _log.info("models", usable=[spec.name for spec in specs if spec.unusable is None])
+        usable = [spec for spec in specs if spec.unusable is None]
+        later = [spec.name for spec in usable if not spec.on_disk]
+        _log.info("models", usable=[spec.name for spec in usable], not_downloaded=later)
         for spec in specs:
             if spec.unusable is not None:
                 _log.warning("model_unusable", model=spec.name, reason=spec.unusable)

@@ -75,13 +75,13 @@ def _deliver(generated: Generated, output: Output) -> None:
 
 
 def _in_words(timings: Timings) -> str:
-    """List the phases and their durations; the rest is the start, most of it the import of torch."""
+    """List the phases and their durations; most of the start is the import of torch."""
     parts = {
+        "start": timings.start_s,
         "load": timings.load_s,
         "encode": timings.encode_s,
         "denoise": timings.denoise_s,
         "decode": timings.decode_s,
         "write": timings.write_s,
     }
-    parts = {"start": timings.total_s - sum(parts.values()), **parts}
     return f"{timings.total_s:.1f} s: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in parts.items())

@@ -41,6 +41,8 @@ class GeneratedImage:
 class Timings:
     """Seconds of each stage of a request."""
 
+    start_s: float
+    """Wait for the engine's start, most of it the import of torch; 0 once it runs."""
     queue_s: float
     load_s: float
     encode_s: float
@@ -244,6 +246,7 @@ def _shared_steps(request: GenerationRequest, rendered: RenderResult) -> bool:
 def _timings(job_result: JobResult, *, write_s: float, total_s: float) -> Timings:
     rendered = job_result.rendered
     return Timings(
+        start_s=job_result.start_s,
         queue_s=job_result.queue_s,
         load_s=job_result.load_s,
         encode_s=rendered.encode_s,

@@ -111,3 +111,23 @@ def test_a_request_whose_files_are_being_fetched_counts_as_waiting_and_delays_no
         assert (await fetching[0]).images
 
     run(scenario)
+
+
+def test_the_wait_for_the_start_of_the_engine_is_a_phase_of_its_own() -> None:
+    class SlowToStart(FakeEngine):
+        now_s = 0.0
+
+        async def start(self) -> None:
+            self.now_s = 7.0
+            await super().start()
+
+    async def scenario() -> None:
+        services = fake_services(model("a"), engine=(engine := SlowToStart()))
+        services.dispatcher._clock = lambda: engine.now_s
+        first = await services.generator.generate("a", BODY)
+        second = await services.generator.generate("a", BODY)
+        assert (first.timings.start_s, second.timings.start_s) == (7.0, 0.0)
+        assert first.timings.load_s < 7.0
+        assert first.timings.queue_s < 7.0
+
+    run(scenario)

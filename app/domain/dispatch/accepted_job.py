@@ -25,6 +25,8 @@ class JobResult:
     spec: ModelSpec
     """Entry of the model that it ran with."""
     found: Residency
+    start_s: float
+    """Seconds that it waited for the engine's start."""
     queue_s: float
     load_s: float
 

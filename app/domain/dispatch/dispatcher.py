@@ -47,6 +47,7 @@ class Dispatcher:
     ) -> None:
         """Make a dispatcher with an empty queue; `plan` replaces the memory plan that is made from the shapes of a request."""
         self._pool = pool
+        self._engine = engine
         self._fallbacks = MemoryFallbacks(pool, engine)
         self._plan = plan or self._fallbacks.plan
         self._policy = policy = policy or DispatchPolicy()
@@ -182,8 +183,10 @@ class Dispatcher:
             raise TooManyRequests(own, retry_after_s=self._retry_after_s())
 
     async def _serve(self, accepted: AcceptedJob, resolve: Resolve) -> JobResult:
-        """Fetch, resolve, plan, queue, lease, run."""
-        job, begun = accepted.job, self._clock()
+        """Wait for the engine, fetch, resolve, plan, queue, lease, run."""
+        job, arrived = accepted.job, self._clock()
+        await self._engine.start()
+        begun = self._clock()
         # The files hold the model's defaults, so a request is resolved after the fetch: equal bodies make equal requests.
         spec = await self._pool.fetch(job.model, job.on_load)
         resolved = resolve(spec)
@@ -209,6 +212,7 @@ class Dispatcher:
             savings=attempt.savings,
             spec=lease.spec,
             found=lease.found,
+            start_s=begun - arrived,
             queue_s=asked - fetched + lease.wait_s + started - leased,
             load_s=fetched - begun + lease.load_s,
         )

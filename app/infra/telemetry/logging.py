@@ -13,6 +13,8 @@ import msgspec
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from .console import ConsoleRenderer
+
 LogFormat = Literal["auto", "console", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -20,6 +22,8 @@ _MAX_CHARS = 2000
 _SECRET_NAME = re.compile(r"(?:^|[_-])(?:token|authorization|password|secret|cookie|api[_-]?key)$", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"\bhf_[A-Za-z0-9]{8,}|\b(?:Bearer|Basic)\s+[\w.~+/=-]{8,}")
 _REDACTED = "[redacted]"
+_ROUTINE = ("Started server", "Waiting for application", "Application s", "Finished server")
+"""Beginnings of uvicorn's messages that say nothing to a person; our own lines say when the server is ready."""
 _LIBRARIES = ("uvicorn", "uvicorn.error", "diffusers", "transformers", "huggingface_hub")
 
 
@@ -49,6 +53,8 @@ def configure_logging(
         cache_logger_on_first_use=False,  # loggers made before a second call must follow it
     )
     handler = _Handler(target)
+    if for_people(log_format, target):
+        handler.addFilter(_is_no_routine)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=_shared(),
@@ -60,6 +66,11 @@ def configure_logging(
     root.setLevel(level.upper())
     logging.captureWarnings(True)
     adopt_library_loggers()
+
+
+def for_people(log_format: LogFormat, stream: TextIO) -> bool:
+    """Tell whether the log on this stream is read by a person, and not by a program."""
+    return log_format == "console" or (log_format == "auto" and stream.isatty())
 
 
 def adopt_library_loggers() -> None:
@@ -114,12 +125,15 @@ def _shared() -> list[Processor]:
 
 
 def _renderers(log_format: LogFormat, stream: TextIO) -> list[Processor]:
-    on_terminal = stream.isatty()
-    if log_format == "console" or (log_format == "auto" and on_terminal):
-        # structlog's default prints the local variables of every frame: prompts, tokens, pixels.
-        plain = structlog.dev.plain_traceback
-        return [structlog.dev.ConsoleRenderer(colors=on_terminal, exception_formatter=plain)]
-    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_json)]
+    # structlog's own renderer prints the local variables of every frame: prompts, tokens, pixels.
+    plain = structlog.processors.format_exc_info
+    if for_people(log_format, stream):
+        return [plain, ConsoleRenderer(colours=stream.isatty())]
+    return [plain, structlog.processors.JSONRenderer(serializer=_json)]
+
+
+def _is_no_routine(record: logging.LogRecord) -> bool:
+    return record.name != "uvicorn.error" or not str(record.msg).startswith(_ROUTINE)
 
 
 def _json(event: object, **_: Any) -> str:

@@ -110,7 +110,7 @@ class Metrics:
         for timing in generated.step_timings:
             self._steps.labels(str(timing.rows)).inc(timing.steps)
         timings = generated.timings
-        for phase in ("queue", "load", "encode", "denoise", "decode", "write", "total"):
+        for phase in ("start", "queue", "load", "encode", "denoise", "decode", "write", "total"):
             self._phases.labels(phase).observe(max(0.0, getattr(timings, f"{phase}_s")))
 
     def on_request(self, *, route: str, method: str, status: int, code: str | None) -> None:

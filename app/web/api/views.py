@@ -38,6 +38,7 @@ class ImageView(msgspec.Struct, frozen=True, kw_only=True):
 class TimingsView(msgspec.Struct, frozen=True, kw_only=True):
     """Where the time went, in milliseconds."""
 
+    start_ms: Annotated[float, Meta(description="Wait for the engine's start; 0 once it runs.")]
     queue_ms: float
     load_ms: float
     encode_ms: float

@@ -42,7 +42,7 @@ class AccessLog:
 
         async def observed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                outcome["status"] = message["status"]
+                outcome["status"] = int(message["status"])  # Litestar's own answers have an HTTPStatus
                 message["headers"] = [*message["headers"], (_HEADER, request_id.encode())]
             elif message["type"] == "http.response.body":
                 outcome["bytes"] += len(message["body"])
