@@ -32,7 +32,8 @@ _LOOPBACK: Mapping[str, str] = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How the standalone application is reached."""
 
-    host: str = "127.0.0.1"
+    host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
+    """Address to listen on; IPv6 with or without brackets."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
     """TCP port; 0 takes a free one, which `serve` prints."""
     shutdown_grace_s: Annotated[float, Meta(ge=0)] = 10.0
@@ -45,7 +46,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def url(self) -> str:
         """URL of the server for programs on the same machine."""
-        host = _LOOPBACK.get(self.host, self.host)
+        bare = self.host.strip().removeprefix("[").removesuffix("]")
+        host = _LOOPBACK.get(bare, bare)
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
 

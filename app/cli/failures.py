@@ -20,6 +20,10 @@ def told() -> Iterator[None]:
     """Print foreseen errors on standard error and exit."""
     try:
         yield
+    except click.UsageError as error:
+        hint = f" `{error.ctx.command_path} --help` lists what there is." if error.ctx is not None else ""
+        click.echo(f"Error: {error.format_message()}{hint}", err=True)
+        sys.exit(USAGE)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -29,6 +33,9 @@ def told() -> Iterator[None]:
     except DiffusionError as error:
         click.echo(f"Error: {_words(error)}", err=True)
         sys.exit(USAGE if isinstance(error, (InvalidSettings, InvalidRequest)) else FAILED)
+    except OSError as error:  # click itself ends silently if the reader of the output has left, as `head` does
+        click.echo(f"Error: {error}.", err=True)
+        sys.exit(FAILED)
 
 
 def _words(error: DiffusionError) -> str:

@@ -58,6 +58,7 @@ class Output:
         """
         if self._is_stdout():
             sys.stdout.buffer.write(image.data)
+            sys.stdout.buffer.flush()  # a reader that has left is noticed here, and not at the end of the interpreter
             return "standard output"
         path = self._numbered(image.seed) if several else self.path
         try:

@@ -1,5 +1,6 @@
 """The parameters of a generation as options: one for each field of the Struct, so that the two cannot drift."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -10,20 +11,27 @@ from ..domain.errors import InvalidRequest
 from ..domain.requests.parameters import GenerationParameters
 from ..domain.validation import convert_all
 
+_FIELDS = frozenset(GenerationParameters.__struct_fields__)
 ARGUMENT = "prompt"
 """The one field that is not an option."""
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-_HELP = {"output_format": "Default: by the suffix of the output, else png."}
+_WITHOUT_EFFECT = frozenset({"previews", "priority"})
+"""Fields that act among the requests of a server only: one request has no queue, and no job whose events show previews."""
+_HELP = {
+    "output_format": "Default: by the suffix of the output, else png.",
+    "reproducible": "Makes each image in steps of its own, so that it is the same to the last bit whatever --n is. "
+    "Slower for several images. Default: limits.reproducible of the settings.",
+}
 """Descriptions of fields that the command line treats differently from the API."""
 
 
 def with_parameters(function: _Function) -> _Function:
-    """Give a command an option for each field of GenerationParameters but the prompt; absent ones arrive as None."""
+    """Give a command an option for each field of GenerationParameters that acts without a server; absent ones are None."""
     struct = inspect.type_info(GenerationParameters)
     assert isinstance(struct, inspect.StructType)
     for field in reversed(struct.fields):
-        if field.name != ARGUMENT:
+        if field.name != ARGUMENT and field.name not in _WITHOUT_EFFECT:
             function = _option(field)(function)
     return function
 
@@ -54,9 +62,13 @@ def _option(field: inspect.Field) -> Callable[[_Function], _Function]:
         description += f" Default: {field.default}."
     nargs = len(declared.item_types) if isinstance(declared, inspect.TupleType) else 1
     names = [option_name(field.name), *([f"-{field.name}"] if len(field.name) == 1 else [])]
-    return click.option(
-        *names, field.name, nargs=nargs, metavar=_metavar(declared), help=_HELP.get(field.name, description)
-    )
+    shown = _HELP.get(field.name) or _with_option_names(description)
+    return click.option(*names, field.name, nargs=nargs, metavar=_metavar(field.name, declared), help=shown)
+
+
+def _with_option_names(description: str) -> str:
+    """Write the names of other parameters as a person types them here: `--clip-skip` for `clip_skip`."""
+    return re.sub(r"`(\w+)`", lambda match: option_name(match[1]) if match[1] in _FIELDS else match[0], description)
 
 
 def _without_none(declared: inspect.Type) -> inspect.Type:
@@ -65,16 +77,18 @@ def _without_none(declared: inspect.Type) -> inspect.Type:
     return declared
 
 
-def _metavar(declared: inspect.Type) -> str:
+def _metavar(name: str, declared: inspect.Type) -> str:
     match declared:
         case inspect.LiteralType(values=values):
             return f"[{'|'.join(map(str, values))}]"
+        case inspect.UnionType(types=types) if all(isinstance(each, inspect.LiteralType) for each in types):
+            return f"[{'|'.join(_metavar(name, each)[1:-1] for each in types)}]"
         case inspect.BoolType():
             return "[true|false]"
         case inspect.IntType():
             return "INTEGER"
         case inspect.TupleType():
-            return "INTEGER INTEGER"
+            return "TOP LEFT" if name.endswith("crop") else "HEIGHT WIDTH"
         case inspect.FloatType():
             return "NUMBER"
         case _:

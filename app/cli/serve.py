@@ -1,7 +1,6 @@
 """`litestar-diffusion serve`."""
 
 import asyncio
-import errno
 import math
 import shlex
 import socket
@@ -12,6 +11,7 @@ import msgspec
 
 from ..settings import Settings, load_settings
 from .failures import Failure
+from .listening import listen
 from .options import settings_option
 
 _GRACE_BEYOND_S = 5
@@ -19,13 +19,13 @@ _GRACE_BEYOND_S = 5
 
 
 @click.command()
-@click.option("--host", help="Address to listen on; overrides the settings.")
+@click.option("--host", help="Address to listen on, such as 0.0.0.0 or ::1. Overrides the settings.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port; 0 takes a free one. Overrides the settings.")
 @settings_option
 def serve(host: str | None, port: int | None, settings_file: Path | None) -> None:
     """Run the HTTP server until Ctrl+C."""
     settings = _overridden(load_settings(settings_file), host, port)
-    with _listening(settings.server.host, settings.server.port) as listening:
+    with listen(settings.server.host, settings.server.port) as listening:
         bound = _overridden(settings, *listening.getsockname()[:2])  # the port is known now, also if it was 0
         _greet(bound.server.url, bound.models.default or "demo")
         _run(bound, listening)
@@ -71,24 +71,3 @@ def _overridden(settings: Settings, host: str | None, port: int | None) -> Setti
     server = settings.server
     stated = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
     return msgspec.structs.replace(settings, server=msgspec.structs.replace(server, **stated))
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    """Open the listening socket before anything is loaded: a port in use is an error at once, and early clients wait.
-
-    Raises:
-        Failure: the system refuses.
-    """
-    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-        listening.listen()
-    except OSError as error:
-        listening.close()
-        if error.errno == errno.EADDRINUSE:
-            raise Failure(
-                f"Port {port} of {host} is in use. Choose another with --port, or 0 for a free one."
-            ) from error
-        raise Failure(f"{host}:{port} cannot be listened on: {error.strerror}.") from error
-    return listening

@@ -13,8 +13,10 @@ import click
 import httpx
 import msgspec
 import pytest
+from click.testing import CliRunner
 
 from litestar_diffusion.cli import cli as command_line
+from litestar_diffusion.cli.failures import told
 from litestar_diffusion.domain.requests.parameters import GenerationParameters
 from tests.pictures import opened, seen_in
 
@@ -66,11 +68,12 @@ sys.exit(f"imported {{heavy}}" if heavy else 0)
     assert done.returncode == 0, done.stderr
 
 
-def test_the_options_of_generate_are_the_parameters_of_the_api() -> None:
+def test_the_options_of_generate_are_the_parameters_of_the_api_that_act_without_a_server() -> None:
+    """One request has no queue, so no priority, and no job whose events would show previews."""
     options = {name for option in command_line.commands["generate"].params for name in option.opts if "--" in name}
     of_the_command = {"--output", "--model", "--force", "--settings"}
     fields = {f"--{field.name.replace('_', '-')}" for field in msgspec.structs.fields(GenerationParameters)}
-    assert options - of_the_command == fields - {"--prompt"}
+    assert options - of_the_command == fields - {"--prompt", "--previews", "--priority"}
 
 
 def test_every_option_says_what_it_does() -> None:
@@ -192,3 +195,40 @@ def test_serve_says_where_it_is_and_ctrl_c_ends_it_with_130(tmp_path: Path) -> N
             process.kill()
     assert process.returncode == 130, rest
     assert "Traceback" not in rest
+
+
+@pytest.mark.parametrize("arguments", [["models"], ["models", "--json"], ["--help"], ["inspect", str(DEMO_VPRED)]])
+def test_a_reader_that_has_left_ends_the_command_without_a_word(arguments: list[str], tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "litestar_diffusion", *arguments],
+            cwd=tmp_path,
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            timeout=60,
+        )
+    finally:
+        os.close(writer)
+    assert done.stderr == b""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["serve", "--nope"], "No such option"),
+        (["nope"], "No such command"),
+        (["generate"], "Missing argument"),
+        (["inspect", "nowhere.safetensors"], "does not exist"),
+        (["serve", "--port", "99999"], "65535"),
+    ],
+)
+def test_wrong_usage_is_one_line_that_names_the_help(arguments: list[str], said: str) -> None:
+    runner = CliRunner()
+    with runner.isolation() as (_, err, _), pytest.raises(SystemExit) as ended, told():
+        command_line(arguments, standalone_mode=False)
+    (line,) = err.getvalue().decode().splitlines()
+    assert ended.value.code == 2
+    assert said in line
+    assert "--help" in line
