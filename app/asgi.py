@@ -1,13 +1,16 @@
 """The standalone application: the plugin, and the little that only a whole application may have."""
 
+import sys
+
 from litestar import Litestar
 
 from .bootstrap import build
 from .infra.device.malloc import keep_freed_memory
-from .infra.telemetry.logging import adopt_library_loggers, configure_logging
+from .infra.telemetry.loading_bars import LoadingBars
+from .infra.telemetry.logging import adopt_library_loggers, configure_logging, for_people
 from .lifecycle import Services
 from .plugin import DiffusionConfig, DiffusionPlugin
-from .settings import Settings, load_settings
+from .settings import LogSettings, Settings, load_settings
 from .web.documentation import documentation_assets, openapi_config
 from .web.http.exception_handlers import exception_handlers
 from .web.middleware.access_log import AccessLog
@@ -51,7 +54,13 @@ def create_app(settings: Settings | None = None) -> Litestar:
 
 
 def _build(settings: Settings) -> Services:
-    services = build(settings)
+    services = build(settings, on_loading=_loading_shown(settings.log))
     # Libraries install log handlers of their own when they are imported, which the engine does as it starts.
     services.on_engine_started = adopt_library_loggers
     return services
+
+
+def _loading_shown(log: LogSettings) -> LoadingBars | None:
+    """Return live bars for a person at a terminal; None for a log that a program reads, or that has no progress."""
+    at_a_terminal = for_people(log.format, sys.stderr) and sys.stderr.isatty()
+    return LoadingBars() if at_a_terminal and log.level in ("debug", "info") else None

@@ -11,6 +11,7 @@ from .domain.generator import LocalImageGenerator
 from .domain.jobs.job_store import JobPolicy, JobStore
 from .domain.memory.event_history import History
 from .domain.memory.events import OnPoolEvent, PoolEvent
+from .domain.memory.loading import OnLoading
 from .domain.memory.pool import ModelPool
 from .domain.models.catalogue import Catalogue
 from .domain.requests.inspection import Inspector
@@ -21,6 +22,7 @@ from .infra.hub.fetcher import HubFetcher
 from .infra.hub.snapshots import cached_snapshot
 from .infra.image_encoding import PillowImageWriter
 from .infra.telemetry.job_log import log_job
+from .infra.telemetry.loading_log import LoadingLog
 from .infra.telemetry.metrics import Metrics
 from .infra.telemetry.pool_log import log_event
 from .lifecycle import Services
@@ -35,6 +37,7 @@ def build(
     engine: Engine | None = None,
     catalogue: Catalogue | None = None,
     inspector: Inspector | None = None,
+    on_loading: OnLoading | None = None,
 ) -> Services:
     """Build the services of one lifespan. Reads no file, imports no torch, opens no socket.
 
@@ -43,6 +46,7 @@ def build(
         engine: instead of the torch engine; for tests.
         catalogue: instead of the models of the settings; for tests.
         inspector: instead of the one that reads configs and tokenizers; for tests.
+        on_loading: receives the progress of loads and downloads; by default it is logged each few seconds.
     """
     cache = Path(settings.hub.cache) if settings.hub.cache is not None else None
     fetcher = HubFetcher(cache=cache, offline=settings.hub.offline)
@@ -54,6 +58,7 @@ def build(
         catalogue,
         engine,
         on_event=_all_of(log_event, metrics.on_event, history.note),
+        on_loading=on_loading or LoadingLog(),
         overdue_s=settings.memory.lease_warning_s,
     )
     dispatcher = Dispatcher(pool, engine, dispatch_policy(settings))

@@ -2,6 +2,7 @@
 
 import errno
 import socket
+from typing import Any
 
 from .failures import Failure
 
@@ -28,7 +29,7 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _resolved(host: str, port: int) -> tuple[int, tuple[str, int] | tuple[str, int, int, int]]:
+def _resolved(host: str, port: int) -> tuple[int, tuple[Any, ...]]:
     """Look an address up; names prefer IPv4, which is what `localhost` stands for in most clients."""
     plain = host.strip()
     if plain.startswith("[") and plain.endswith("]"):

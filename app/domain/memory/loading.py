@@ -9,7 +9,7 @@ from ..engine import Device, ModelLoader
 from ..errors import DiffusionError, InsufficientMemory, LoadFailed, OutOfMemory, UnusableModel
 from ..models.catalogue import Catalogue
 from ..models.components import ComponentId, LoadProgress
-from ..models.spec import HubRepository
+from ..models.spec import HubRepository, ModelName
 from ..uncancellable import consume_exception
 from ..units import format_bytes
 from .events import ModelLoaded, ModelLoadFailed, ModelPlaced, OnPoolEvent
@@ -18,6 +18,8 @@ from .ledger import Failure, Ledger, PooledModel, Tier
 BACK_OFF_S = 5.0
 """Seconds for which a failed load is not tried again; requests get the same error until then."""
 _T = TypeVar("_T")
+OnLoading = Callable[[ModelName, LoadProgress | None], None]
+"""Receives the progress of every load and download, from the loader's threads, and None at its end. Must return at once."""
 
 
 class ModelLoading:
@@ -33,6 +35,7 @@ class ModelLoading:
         clock: Callable[[], float],
         on_event: OnPoolEvent,
         on_done: Callable[[], None],
+        on_loading: OnLoading,
     ) -> None:
         self._ledger = ledger
         self._catalogue = catalogue
@@ -41,6 +44,7 @@ class ModelLoading:
         self._clock = clock
         self._on_event = on_event
         self._on_done = on_done
+        self._on_loading = on_loading
 
     async def fetch(self, pooled: PooledModel) -> None:
         """Make sure that the files are on disk; takes no memory, and no time for local files."""
@@ -74,6 +78,7 @@ class ModelLoading:
         if pooled.work.get(name) is task:
             del pooled.work[name]
         pooled.progress = None
+        self._on_loading(pooled.spec.name, None)
         self._on_done()
 
     async def _fetch(self, pooled: PooledModel) -> None:
@@ -136,6 +141,7 @@ class ModelLoading:
     def _noting(self, pooled: PooledModel) -> Callable[[LoadProgress], None]:
         def note(progress: LoadProgress) -> None:
             pooled.progress = progress
+            self._on_loading(pooled.spec.name, progress)
             for listener in tuple(pooled.listeners):
                 listener(progress)
 

@@ -24,7 +24,7 @@ from .events import LeaseGranted, LeaseOverdue, OnPoolEvent, ignore
 from .eviction_preview import EvictionPreview, preview_evictions
 from .eviction_reason import EvictionCause, EvictionReason
 from .ledger import Ledger, PooledModel, Record, Reservation, Tier
-from .loading import ModelLoading
+from .loading import ModelLoading, OnLoading
 from .snapshot import ModelStatus, PoolReport, PoolStats, model_status, pool_report, pool_stats
 from .unloading import ModelUnloading
 
@@ -59,6 +59,7 @@ class ModelPool:
         *,
         clock: Callable[[], float] = time.monotonic,
         on_event: OnPoolEvent = ignore,
+        on_loading: OnLoading = lambda _model, _progress: None,
         overdue_s: float = 900.0,
     ) -> None:
         """Make an empty pool.
@@ -69,6 +70,7 @@ class ModelPool:
             budget: memory to use; no limit by default. See `set_budget`.
             clock: seconds, monotonic.
             on_event: receives every event; called in the event loop, must return at once.
+            on_loading: receives the progress of loads and downloads; called from other threads.
             overdue_s: seconds after which a lease that is out is reported as forgotten.
         """
         self._catalogue = catalogue
@@ -87,6 +89,7 @@ class ModelPool:
             clock=clock,
             on_event=on_event,
             on_done=self._unloading.tidy,
+            on_loading=on_loading,
         )
         self._claiming = asyncio.Lock()  # asyncio.Lock is fair: first come, first served
 

@@ -26,9 +26,6 @@ _log = structlog.get_logger()
 _LISTING_TIMEOUT_S = 30.0
 
 
-_LOG_EVERY_PERCENT = 10
-
-
 class HubFetcher:
     """Makes sure that the files of a repository are on disk. Blocks; call it from a loader thread.
 
@@ -125,7 +122,6 @@ class _Progress:
         self._total = total
         self._on_load = on_load
         self._done = present
-        self._logged = self._percent()
         self._lock = threading.Lock()  # keeps reports in order, and what listens single-threaded
         self._tell()
 
@@ -149,13 +145,6 @@ class _Progress:
 
     def _tell(self) -> None:
         self._on_load(LoadProgress(phase="download", done_nbytes=self._done, total_nbytes=self._total))
-        percent = self._percent()
-        if percent >= self._logged + _LOG_EVERY_PERCENT:
-            self._logged = percent - percent % _LOG_EVERY_PERCENT
-            _log.info("download_progress", repo=self._repo, percent=percent, nbytes=self._done, total=self._total)
-
-    def _percent(self) -> int:
-        return 100 * self._done // max(self._total, 1)
 
 
 def _silent_bar(reach: Callable[[int], None]) -> type[Any]:

@@ -27,8 +27,22 @@ _ROUTINE = ("Started server", "Waiting for application", "Application s", "Finis
 _LIBRARIES = ("uvicorn", "uvicorn.error", "diffusers", "transformers", "huggingface_hub")
 
 
-class _Handler(logging.StreamHandler[TextIO]):
+class _Handler(logging.Handler):
     """A type of its own, so that configuring again replaces this handler and no other."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        """Write to a stream; None: to what standard error is at the time, because live bars put themselves before it."""
+        super().__init__()
+        self._stream = stream
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        try:
+            stream = self._stream or sys.stderr
+            stream.write(f"{self.format(record)}\n")
+            stream.flush()
+        except Exception:
+            self.handleError(record)
 
 
 def configure_logging(
@@ -52,7 +66,7 @@ def configure_logging(
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,  # loggers made before a second call must follow it
     )
-    handler = _Handler(target)
+    handler = _Handler(stream)
     if for_people(log_format, target):
         handler.addFilter(_is_no_routine)
     handler.setFormatter(
@@ -64,6 +78,8 @@ def configure_logging(
     root = logging.getLogger()
     root.handlers = [*(other for other in root.handlers if not isinstance(other, _Handler)), handler]
     root.setLevel(level.upper())
+    # At level info httpx tells each request of a download, some with signed URLs.
+    logging.getLogger("httpx").setLevel(logging.NOTSET if level == "debug" else logging.WARNING)
     logging.captureWarnings(True)
     adopt_library_loggers()
 
