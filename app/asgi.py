@@ -1,16 +1,20 @@
 """The standalone application: the plugin, and the little that only a whole application may have."""
 
+import os
 import sys
 
+import structlog
 from litestar import Litestar
 
 from .bootstrap import build
+from .infra.device.interpreter_turns import shorten_interpreter_turns
 from .infra.device.malloc import keep_freed_memory
 from .infra.telemetry.loading_bars import LoadingBars
 from .infra.telemetry.logging import adopt_library_loggers, configure_logging, for_people
 from .lifecycle import Services
 from .plugin import DiffusionConfig, DiffusionPlugin
 from .settings import LogSettings, Settings, load_settings
+from .settings_sources import unknown_variables
 from .web.documentation import documentation_assets, openapi_config
 from .web.http.exception_handlers import exception_handlers
 from .web.middleware.access_log import AccessLog
@@ -21,6 +25,8 @@ from .web.middleware.no_sniff import no_sniff
 from .web.middleware.origin_check import OriginCheck
 from .web.middleware.origins import OriginRules
 from .web.redirects import redirects
+
+_log = structlog.get_logger()
 
 
 def create_app(settings: Settings | None = None) -> Litestar:
@@ -34,7 +40,9 @@ def create_app(settings: Settings | None = None) -> Litestar:
     """
     settings = settings or load_settings()
     keep_freed_memory()
+    shorten_interpreter_turns()
     configure_logging(settings.log.format, settings.log.level)
+    _warn_of_unknown_variables()
     plugin = DiffusionPlugin(DiffusionConfig(settings=settings, build=_build))
     app = Litestar(
         plugins=[plugin],
@@ -64,3 +72,10 @@ def _loading_shown(log: LogSettings) -> LoadingBars | None:
     """Return live bars for a person at a terminal; None for a log that a program reads, or that has no progress."""
     at_a_terminal = for_people(log.format, sys.stderr) and sys.stderr.isatty()
     return LoadingBars() if at_a_terminal and log.level in ("debug", "info") else None
+
+
+def _warn_of_unknown_variables() -> None:
+    """Log the variables that look like settings but are none; they may also belong to the platform, as in Kubernetes."""
+    for name, meant in unknown_variables(os.environ).items():
+        hint = f"Did you mean {meant}?" if meant else "Settings begin with LITESTAR_DIFFUSION__."
+        _log.warning("unknown_variable", name=name, hint=hint)

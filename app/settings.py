@@ -1,10 +1,9 @@
 """The settings: one TOML file, overridden by environment variables. No other module reads either."""
 
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -13,17 +12,33 @@ from .domain.errors import FieldError, InvalidSettings
 from .domain.models.spec import DtypeName, HubModel, ModelOverrides
 from .domain.requests.parameters import Limits
 from .domain.validation import convert_all
+from .settings_sources import FILE_VARIABLE, merged, overrides, read_file, with_plain_words
 
-ENV_PREFIX = "LITESTAR_DIFFUSION__"
 DEFAULT_FILE = Path("settings.toml")
 
 Fraction = Annotated[float, Meta(gt=0, le=1)]
-Nbytes = Annotated[int, Meta(gt=1)]
+_MAX_COUNT = 2**53
+_MAX_NBYTES = 2**60
+_MAX_S = 1e9
+"""Larger numbers are slips: a budget of an exbibyte, thirty years of waiting."""
+Nbytes = Annotated[int, Meta(gt=1, le=_MAX_NBYTES)]
+NbytesOrNone = Annotated[int, Meta(ge=0, le=_MAX_NBYTES)]
+"""Bytes, of which 0 means none."""
+Count = Annotated[int, Meta(ge=0, le=_MAX_COUNT)]
+Seconds = Annotated[float, Meta(ge=0, le=_MAX_S)]
+PositiveSeconds = Annotated[float, Meta(gt=0, le=_MAX_S)]
+PathText = Annotated[str, Meta(pattern=r"^[^\x00]*$")]
 Origin = Annotated[str, Meta(pattern=r"^(\*|null|[a-z][a-z0-9+.-]*://[^/\s*]+)$")]
 """An origin as browsers write it: `https://app.example.org`, without a path or a final slash."""
 HostName = Annotated[str, Meta(pattern=r"^(\*|(\*\.)?[^*:/\s]+)$")]
 """`images.example.org`, or `*.example.org` for all names below it."""
 
+
+SHIPPED_HUB_MODELS = (
+    HubModel(name="sdxl-base", repo="stabilityai/stable-diffusion-xl-base-1.0", variant="fp16"),
+    HubModel(name="sdxl-turbo", repo="stabilityai/sdxl-turbo", variant="fp16"),
+)
+"""Repositories that are offered without a settings file, too."""
 
 _LOOPBACK: Mapping[str, str] = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound to
 """An address to connect to for each that means all addresses of the machine."""
@@ -36,7 +51,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Address to listen on; IPv6 with or without brackets."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
     """TCP port; 0 takes a free one, which `serve` prints."""
-    shutdown_grace_s: Annotated[float, Meta(ge=0)] = 10.0
+    shutdown_grace_s: Seconds = 10.0
     """Seconds that running images get after Ctrl+C; waiting requests end at once."""
     allowed_origins: tuple[Origin, ...] = ()
     """Origins whose web pages may use the server, besides its own pages; `*` allows all."""
@@ -54,7 +69,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
 class ModelsSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The models of the catalogue, and how they are loaded."""
 
-    directory: str | None = "models"
+    directory: PathText | None = "models"
     """Folder of local models, relative to the settings file; `""` turns local models off."""
     default: str | None = "demo"
     """Model that is loaded at start, before readiness turns true; `""` loads none."""
@@ -68,8 +83,8 @@ class ModelsSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Data type of weights; `auto`: bfloat16 if the device is fast in it, otherwise float16 on a GPU and float32 on a CPU."""
     hub_enabled: bool = True
     """Whether the catalogue lists the entries of `hub`."""
-    hub: tuple[HubModel, ...] = ()
-    """Repositories on the Hugging Face Hub."""
+    hub: tuple[HubModel, ...] = SHIPPED_HUB_MODELS
+    """Repositories on the Hugging Face Hub; a list of one's own replaces these."""
     local: dict[str, ModelOverrides] = {}
     """Corrections and defaults of local models, by name."""
 
@@ -77,7 +92,7 @@ class ModelsSettings(msgspec.Struct, frozen=True, kw_only=True):
 class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How repositories are downloaded. The access token is the environment variable HF_TOKEN."""
 
-    cache: str | None = None
+    cache: PathText | None = None
     """Folder of downloads; None: huggingface_hub's own, usually ~/.cache/huggingface/hub."""
     offline: bool = False
     """Whether only downloaded repositories are used, without a request to the Hub."""
@@ -86,8 +101,8 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
 class DeviceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The device that models run on."""
 
-    name: Annotated[str, Meta(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
-    threads: Annotated[int, Meta(ge=0)] = 0
+    name: Annotated[str, Meta(pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")] = "auto"
+    threads: Annotated[int, Meta(ge=0, le=4096)] = 0
     """CPU threads of torch; 0: one per core for large models, one for small models."""
 
 
@@ -98,26 +113,26 @@ class MemorySettings(msgspec.Struct, frozen=True, kw_only=True):
     """Budget on the device, for weights and activations."""
     host: Fraction | Nbytes = 0.8
     """Budget in host memory; on a CPU it is the only one."""
-    device_reserve: Annotated[int, Meta(ge=0)] = 0
+    device_reserve: NbytesOrNone = 0
     """Bytes that are subtracted from the device's budget, for other programs."""
-    idle_timeout_s: Annotated[float, Meta(ge=0)] = 0.0
+    idle_timeout_s: Seconds = 0.0
     """Seconds without a request after which a model is unloaded; 0 keeps it."""
-    prompt_cache: Annotated[int, Meta(ge=0)] = 64 * 1024**2
+    prompt_cache: NbytesOrNone = 64 * 1024**2
     """Bytes of host memory for the encoded prompts of each model; 0 keeps none."""
-    lease_warning_s: Annotated[float, Meta(gt=0)] = 900.0
+    lease_warning_s: PositiveSeconds = 900.0
     """Seconds after which a lease that has not been returned is reported in the log."""
 
 
 class LimitsSettings(Limits, frozen=True, kw_only=True):
     """Limits of one request, how its prompts are read, and limits of the queue."""
 
-    max_waiting: Annotated[int, Meta(ge=0)] = 64
+    max_waiting: Count = 64
     """Requests that may wait; the next one gets 503 with Retry-After."""
-    max_waiting_per_client: Annotated[int, Meta(ge=0)] = 0
+    max_waiting_per_client: Count = 0
     """Requests of one client that may wait; its next one gets 429. 0: no limit per client."""
-    max_wait_s: Annotated[float, Meta(ge=0)] = 0.0
+    max_wait_s: Seconds = 0.0
     """Seconds that a request may wait before it gets 503; 0: no limit."""
-    max_body_bytes: Annotated[int, Meta(ge=1024)] = 1_000_000
+    max_body_bytes: Annotated[int, Meta(ge=1024, le=_MAX_NBYTES)] = 1_000_000
     """Largest request body."""
 
 
@@ -126,24 +141,24 @@ class DispatchSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     max_rows: Annotated[int, Meta(ge=1, le=256)] = 16
     """Most rows of the denoiser's batch; an image takes two with guidance, one without."""
-    max_passes: Annotated[int, Meta(ge=0)] = 8
+    max_passes: Count = 8
     """Later requests that may be served before a request whose model is not on the device."""
-    patience_s: Annotated[float, Meta(ge=0)] = 30.0
+    patience_s: Seconds = 30.0
     """Seconds of waiting after which no later request is served before it."""
-    stuck_after_s: Annotated[float, Meta(gt=0)] = 600.0
+    stuck_after_s: PositiveSeconds = 600.0
     """Seconds without a finished step after which the device counts as stuck: readiness turns false, requests get 503."""
 
 
 class JobsSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long finished jobs are kept, and how their events are sent."""
 
-    keep_s: Annotated[float, Meta(ge=0)] = 600.0
+    keep_s: Seconds = 600.0
     """Seconds for which a finished job is kept."""
-    max_finished: Annotated[int, Meta(ge=0)] = 100
+    max_finished: Count = 100
     """Finished jobs that are kept; the oldest are dropped first."""
-    max_result_bytes: Annotated[int, Meta(ge=0)] = 536_870_912
+    max_result_bytes: NbytesOrNone = 536_870_912
     """Bytes of the images of all finished jobs together; the oldest jobs are dropped first."""
-    keep_alive_s: Annotated[float, Meta(gt=0)] = 15.0
+    keep_alive_s: PositiveSeconds = 15.0
     """Seconds without an event after which a comment is sent, so that proxies keep the connection."""
 
 
@@ -186,76 +201,39 @@ def load_settings(file: Path | None = None, environment: Mapping[str, str] | Non
     """
     environment = os.environ if environment is None else environment
     file = file or _file_named_in(environment) or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
-    raw = _read(file) if file is not None else {}
-    origin = str(file) if file is not None else "the environment"
-    from_file, errors = convert_all(raw, Settings)
-    if errors:
-        raise InvalidSettings(origin, errors)
-    overrides = _overrides(environment)
-    if overrides:
-        from_both, errors = convert_all(_merged(raw, overrides), Settings, strict=False)
-        if errors:
-            raise InvalidSettings("the environment (LITESTAR_DIFFUSION__…)", errors)
-        from_file = from_both
-    assert from_file is not None
-    return _anchored(from_file, file.parent if file is not None else Path())
+    raw = read_file(file) if file is not None else {}
+    settings = _converted(raw, str(file), strict=True)
+    stated = overrides(environment, Settings)
+    if stated:
+        settings = _converted(merged(raw, stated), "the environment (LITESTAR_DIFFUSION__…)", strict=False)
+    return _anchored(settings, file.parent if file is not None else Path(), str(file or "the environment"))
 
 
 def _file_named_in(environment: Mapping[str, str]) -> Path | None:
-    named = environment.get("LITESTAR_DIFFUSION_SETTINGS")
+    named = environment.get(FILE_VARIABLE)
     return Path(named) if named else None
 
 
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidSettings(
-            str(file), [FieldError(field="file", message=f"cannot be read: {error.strerror}")]
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidSettings(str(file), [FieldError(field="file", message=f"is not TOML: {error}")]) from error
+def _converted(raw: Mapping[str, Any], origin: str, *, strict: bool) -> Settings:
+    settings, errors = convert_all(with_plain_words(raw, Settings), Settings, strict=strict)
+    if settings is None:
+        raise InvalidSettings(origin, errors)
+    return settings
 
 
-def _overrides(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Convert `LITESTAR_DIFFUSION__A__B=x` to `{"a": {"b": "x"}}`; lists are written as in TOML."""
-    tree: dict[str, Any] = {}
-    for key, value in environment.items():
-        if not key.upper().startswith(ENV_PREFIX):
-            continue
-        *tables, last = key[len(ENV_PREFIX) :].lower().split("__")
-        node = tree
-        for table in tables:
-            node = cast("dict[str, Any]", node.setdefault(table, {}))
-        node[last] = _list(value) if value.startswith("[") else value
-    return tree
-
-
-def _list(text: str) -> Any:
-    """Parse a list as TOML writes it, `["a", "b"]`; any other text is returned unchanged."""
-    try:
-        return tomllib.loads(f"list = {text}")["list"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
-            merged[key] = _merged(merged[key], cast("Mapping[str, Any]", value))
-        else:
-            merged[key] = value
-    return merged
-
-
-def _anchored(settings: Settings, base: Path) -> Settings:
+def _anchored(settings: Settings, base: Path, origin: str) -> Settings:
     """Resolve the models folder against the folder of the settings file; an empty text becomes None."""
-    models = settings.models
-    directory = str(base / Path(models.directory).expanduser()) if models.directory else None
-    cache = str(Path(settings.hub.cache).expanduser()) if settings.hub.cache else None
+    models, hub = settings.models, settings.hub
+    try:
+        directory = str(base / Path(models.directory).expanduser()) if models.directory else None
+        cache = str(Path(hub.cache).expanduser()) if hub.cache else None
+    except RuntimeError as error:  # `~name` of a user that this machine does not know
+        wrong = FieldError(
+            field="models.directory or hub.cache", message=f"begins with an unknown home folder: {error}"
+        )
+        raise InvalidSettings(origin, [wrong]) from error
     return msgspec.structs.replace(
         settings,
         models=msgspec.structs.replace(models, directory=directory, default=models.default or None),
-        hub=msgspec.structs.replace(settings.hub, cache=cache),
+        hub=msgspec.structs.replace(hub, cache=cache),
     )

@@ -1,22 +1,25 @@
 """Settings: the shipped file says the defaults, the environment wins, and every wrong key is named."""
 
+import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from litestar_diffusion.domain.errors import InvalidSettings
 from litestar_diffusion.settings import ServerSettings, Settings, load_settings
+from litestar_diffusion.settings_sources import unknown_variables
 
 SHIPPED = Path(__file__).parents[1] / "settings.toml"
+NO_FILE = Path(os.devnull)
+"""An empty settings file, so that that of the working directory is not read."""
 
 
-def test_the_shipped_file_holds_the_defaults_and_two_hub_models() -> None:
-    shipped = load_settings(SHIPPED, {})
-    plain = Settings()
-    tables = [name for name in Settings.__struct_fields__ if name != "models"]
-    assert {name: getattr(shipped, name) for name in tables} == {name: getattr(plain, name) for name in tables}
-    assert [model.name for model in shipped.models.hub] == ["sdxl-base", "sdxl-turbo"]
-    assert shipped.models.default == "demo"
+def test_the_shipped_file_holds_the_defaults() -> None:
+    shipped, plain = load_settings(SHIPPED, {}), Settings()
+    where = msgspec.structs.replace(shipped.models, directory=plain.models.directory)
+    assert msgspec.structs.replace(shipped, models=where) == plain
+    assert [model.name for model in plain.models.hub] == ["sdxl-base", "sdxl-turbo"]
     assert shipped.models.directory == str(SHIPPED.parent / "models")
 
 
@@ -105,3 +108,94 @@ def test_memory_takes_bytes_or_a_fraction(tmp_path: Path) -> None:
     file.write_text("[memory]\ndevice = 8000000000\nhost = 0.5\n")
     memory = load_settings(file, {}).memory
     assert (memory.device, memory.host) == (8_000_000_000, 0.5)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[{"name": "a", "repo": "some/one", "width": 832}]',
+        '  [{"name": "a", "repo": "some/one", "width": 832}]',
+        '[{name = "a", repo = "some/one", width = 832}]',
+    ],
+)
+def test_lists_of_tables_in_the_environment_are_json_or_toml(text: str) -> None:
+    (model,) = load_settings(NO_FILE, {"LITESTAR_DIFFUSION__MODELS__HUB": text}).models.hub
+    assert (model.name, model.repo, model.width) == ("a", "some/one", 832)
+
+
+def test_a_whole_table_in_the_environment_is_json_and_leaves_the_other_keys_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text("[server]\nport = 1\nhost = 'x'\n")
+    server = load_settings(file, {"LITESTAR_DIFFUSION__SERVER": '{"port": 9000}'}).server
+    assert (server.host, server.port) == ("x", 9000)
+
+
+def test_a_list_that_is_neither_json_nor_toml_says_how_to_write_it() -> None:
+    with pytest.raises(InvalidSettings, match=r"MODELS__PRELOAD: must be JSON.*got 'demo,other'"):
+        load_settings(NO_FILE, {"LITESTAR_DIFFUSION__MODELS__PRELOAD": "demo,other"})
+
+
+def test_a_table_and_a_key_of_it_in_the_environment_are_refused_by_name() -> None:
+    environment = {"LITESTAR_DIFFUSION__SERVER": "x", "LITESTAR_DIFFUSION__SERVER__PORT": "1"}
+    for order in (environment, dict(reversed(environment.items()))):
+        with pytest.raises(InvalidSettings, match=r"LITESTAR_DIFFUSION__SERVER: .*LITESTAR_DIFFUSION__SERVER__PORT"):
+            load_settings(NO_FILE, order)
+
+
+@pytest.mark.parametrize("text", ["yes", "on", "1", "true", "TRUE", " Yes "])
+def test_booleans_in_the_environment_are_words_that_people_use(text: str) -> None:
+    assert load_settings(NO_FILE, {"LITESTAR_DIFFUSION__LOG__PROMPTS": text}).log.prompts is True
+
+
+@pytest.mark.parametrize("text", ["no", "off", "0", "false", "False"])
+def test_booleans_in_the_environment_are_also_words_for_no(text: str) -> None:
+    variables = {"LITESTAR_DIFFUSION__MODELS__BUILTIN": text, "LITESTAR_DIFFUSION__MODELS__LOCAL__A__FEW_STEP": text}
+    models = load_settings(NO_FILE, variables).models
+    assert models.builtin is False
+    assert models.local["a"].few_step is False
+
+
+def test_numbers_in_the_environment_may_have_blanks_around_them() -> None:
+    assert load_settings(NO_FILE, {"LITESTAR_DIFFUSION__SERVER__PORT": " 9000 "}).server.port == 9000
+
+
+def test_a_model_in_mixed_case_is_the_one_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text("[models.local.MyModel]\nwidth = 832\n")
+    local = load_settings(file, {"LITESTAR_DIFFUSION__MODELS__LOCAL__MYMODEL__HEIGHT": "640"}).models.local
+    assert {name: (stated.width, stated.height) for name, stated in local.items()} == {"MyModel": (832, 640)}
+
+
+def test_words_of_a_choice_take_any_case(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text("[log]\nlevel = 'INFO'\n[models]\ndtype = 'BFloat16'\n")
+    settings = load_settings(file, {"LITESTAR_DIFFUSION__LOG__FORMAT": "Console"})
+    assert (settings.log.level, settings.log.format, settings.models.dtype) == ("info", "console", "bfloat16")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text("[server]\nport = 1\n", encoding="utf-8-sig")
+    assert load_settings(file, {}).server.port == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_a_file_in_another_encoding_says_to_save_it_as_utf_8(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text("[server]  # \u00e9\nport = 1\n", encoding=encoding)
+    with pytest.raises(InvalidSettings, match="save it as UTF-8"):
+        load_settings(file, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("LITESTAR_DIFFUSION_SERVER_PORT", "LITESTAR_DIFFUSION__SERVER__PORT"),
+        ("LITESTAR_DIFFUSION_LIMITS__MAX_N", "LITESTAR_DIFFUSION__LIMITS__MAX_N"),
+        ("LITESTAR_DIFFUSION_SETTING", "LITESTAR_DIFFUSION_SETTINGS"),
+        ("LITESTAR_DIFFUSIONS", None),
+    ],
+)
+def test_a_variable_that_looks_like_a_setting_and_is_none_is_told(name: str, meant: str | None) -> None:
+    known = {"LITESTAR_DIFFUSION_SETTINGS": "x", "LITESTAR_DIFFUSION__SERVER__PORT": "1", "PATH": "/"}
+    assert unknown_variables({**known, name: "x"}) == {name: meant}

@@ -22,8 +22,11 @@ _UNFOLDED_CHARS = 10_000
 def models(as_json: bool, settings_file: Path | None) -> None:
     """List the models that the server would offer, and why others are unusable."""
     from ..bootstrap import build  # here, because `--help` need not wait for it
+    from ..infra.telemetry.logging import configure_logging
 
-    specs = asyncio.run(build(load_settings(settings_file)).catalogue.refresh())
+    settings = load_settings(settings_file)
+    configure_logging(settings.log.format, "warning")  # to standard error: the list is for programs, too
+    specs = asyncio.run(build(settings).catalogue.refresh())
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode([_facts(spec) for spec in specs])))
     else:

@@ -31,12 +31,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits on a single request, checked before anything is allocated, and how its prompts are read."""
 
     max_steps: Annotated[int, Meta(ge=1, le=1000)] = 150
-    max_pixels: Annotated[int, Meta(ge=64 * 64)] = 2048 * 2048
+    max_pixels: Annotated[int, Meta(ge=64 * 64, le=_MAX_COUNT)] = 2048 * 2048
     """Width times height of one image."""
-    min_side_px: Annotated[int, Meta(ge=1)] = 64
-    max_side_px: Annotated[int, Meta(ge=64)] = 4096
+    min_side_px: Annotated[int, Meta(ge=1, le=_MAX_COUNT)] = 64
+    max_side_px: Annotated[int, Meta(ge=64, le=_MAX_COUNT)] = 4096
     max_n: Annotated[int, Meta(ge=1, le=64)] = 8
-    max_prompt_chars: Annotated[int, Meta(ge=1)] = 4000
+    max_prompt_chars: Annotated[int, Meta(ge=1, le=_MAX_COUNT)] = 4000
     reproducible: bool = False
     """Whether requests share no step with others by default."""
     long_prompts: bool = True

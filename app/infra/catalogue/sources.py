@@ -10,6 +10,7 @@ from ...domain.models.spec import HubModel, ModelOverrides
 from .fingerprint import CatalogueEntry, settled_stamp
 from .hub_models import describe_repository
 from .local_models import describe
+from .local_overrides import LocalOverrides, nearest
 from .scan import Candidate, find_candidates
 
 _log = structlog.get_logger()
@@ -70,7 +71,7 @@ class ModelSources:
             winner = winners.setdefault(claim.name, claim)
             if winner is not claim:
                 winners[claim.name] = replace(winner, hides=(*winner.hides, claim.title))
-                self._warn_once("model_hidden", model=claim.name, hidden=claim.origin, by=winner.origin)
+                self._log_once(_log.warning, "model_hidden", model=claim.name, hidden=claim.origin, by=winner.origin)
         return Names(claims=winners, stamps=stamps)
 
     def may_have_changed(self, names: Names) -> bool:
@@ -82,9 +83,12 @@ class ModelSources:
 
     def _claims(self) -> Iterator[Claim]:
         """Yield the strongest claims first."""
-        for directory in self._directories:
-            for candidate in self._candidates(directory):
-                yield self._local_claim(candidate, builtin=directory == self._builtin)
+        found = [(directory, self._candidates(directory)) for directory in self._directories]
+        stated = LocalOverrides(self._overrides, [candidate for _, inside in found for candidate in inside])
+        self._warn_of_tables_without_model(stated, [candidate.name for _, inside in found for candidate in inside])
+        for directory, inside in found:
+            for candidate in inside:
+                yield self._local_claim(candidate, stated.of(candidate), builtin=directory == self._builtin)
         for model in self._hub:
             yield self._hub_claim(model)
 
@@ -92,13 +96,14 @@ class ModelSources:
         try:
             return find_candidates(directory)
         except FileNotFoundError:
+            hint = "Make it and put models there, or set models.directory to another folder."
+            self._log_once(_log.info, "models_directory_missing", directory=str(directory), hint=hint)
             return ()
         except OSError as error:
-            self._warn_once("models_directory_unreadable", directory=str(directory), reason=error.strerror)
+            self._log_once(_log.warning, "models_directory_unreadable", directory=str(directory), reason=error.strerror)
             return ()
 
-    def _local_claim(self, candidate: Candidate, *, builtin: bool) -> Claim:
-        stated = self._overrides.get(candidate.name, ModelOverrides())
+    def _local_claim(self, candidate: Candidate, stated: ModelOverrides, *, builtin: bool) -> Claim:
         return Claim(
             name=candidate.name,
             origin=str(candidate.path),
@@ -114,8 +119,20 @@ class ModelSources:
             describe=lambda: describe_repository(model, self._hub_cache),
         )
 
-    def _warn_once(self, event: str, **facts: object) -> None:
+    def _warn_of_tables_without_model(self, stated: LocalOverrides, known: Sequence[str]) -> None:
+        for name in stated.without_model:
+            self._log_once(_log.warning, "unknown_local_model", name=name, hint=self._meant(name, known))
+
+    def _meant(self, name: str, known: Sequence[str]) -> str:
+        if any(model.name == name for model in self._hub):
+            return "Keys of a Hub model stand in its [[models.hub]] entry."
+        near = nearest(name, known)
+        return (
+            f"Did you mean {' or '.join(map(repr, near))}?" if near else f"Local models: {', '.join(known) or 'none'}."
+        )
+
+    def _log_once(self, log: Callable[..., object], event: str, **facts: object) -> None:
         key = (event, *(str(value) for value in facts.values()))
         if key not in self._logged:
             self._logged.add(key)
-            _log.warning(event, **facts)
+            log(event, **facts)

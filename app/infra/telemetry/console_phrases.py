@@ -104,6 +104,9 @@ _PHRASES: Mapping[str, Callable[[Facts], str]] = {
     "model_unusable": lambda f: f"{f['model']} cannot be used: {f['reason']}",
     "model_hidden": lambda f: f"{f['hidden']} is hidden by {f['by']}, which has the same name {f['model']!r}",
     "load_progress": _progress,
+    "unknown_variable": lambda f: f"The environment variable {f['name']} has no effect. {f['hint']}",
+    "unknown_local_model": lambda f: f'[models.local."{f["name"]}"] has no effect: no such model. {f["hint"]}',
+    "models_directory_missing": lambda f: f"The models folder {f['directory']} does not exist. {f['hint']}",
     "download_started": lambda f: f"Download of {f['repo']} began: {format_bytes(f['nbytes'])}",
     "download_done": lambda f: f"Download of {f['repo']} ended: {format_bytes(f['nbytes'])} in {f['seconds']:.1f} s",
 }

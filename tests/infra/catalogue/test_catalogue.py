@@ -279,7 +279,8 @@ def test_folders_that_are_not_there_or_cannot_be_read_are_empty(tmp_path: Path) 
     (tmp_path / "file").touch()
     with capture_logs() as logs:
         assert everything(catalogue(tmp_path / "nothing", tmp_path / "file")) == []
-    assert [line["event"] for line in logs] == ["models_directory_unreadable"]
+    assert [line["event"] for line in logs] == ["models_directory_missing", "models_directory_unreadable"]
+    assert logs[0]["directory"] == str(tmp_path / "nothing")
 
 
 def test_what_loading_found_broken_stays_so_until_the_file_changes(models: Path) -> None:
