@@ -6,6 +6,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -165,11 +166,10 @@ def _is_unicode(text: str) -> bool:
 
 def _parsed(text: str) -> Any:
     """Parse a list or a table, as JSON or as TOML writes it."""
-    for parse in (msgspec.json.decode, lambda text: tomllib.loads(f"value = {text}")["value"]):
-        try:
-            return parse(text)
-        except (ValueError, RecursionError):  # msgspec's and tomllib's errors are ValueErrors
-            continue
+    with suppress(ValueError, RecursionError):  # the errors of msgspec and tomllib are ValueErrors
+        return msgspec.json.decode(text)
+    with suppress(ValueError, RecursionError):
+        return tomllib.loads(f"value = {text}")["value"]
     raise ValueError(f'must be JSON, such as \'["a", "b"]\' or \'{{"a": 1}}\', got {cut(repr(text))}')
 
 

@@ -26,7 +26,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return site
 
 
-def test_the_built_in_models_are_there_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
+def test_the_built_in_models_and_the_hub_ones_are_there_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "litestar_diffusion", "models", "--json"],
         cwd=tmp_path,
@@ -37,7 +37,7 @@ def test_the_built_in_models_are_there_in_an_empty_folder(installed: Path, tmp_p
     )
     assert done.returncode == 0, done.stderr
     models = {entry["name"]: entry for entry in json.loads(done.stdout)}
-    assert {"demo", "demo-turbo", "demo-vpred"} <= set(models)
+    assert {"demo", "demo-turbo", "demo-vpred", "sdxl-base", "sdxl-turbo"} <= set(models)
     assert models["demo"]["unusable"] is None
 
 

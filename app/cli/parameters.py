@@ -20,7 +20,7 @@ _WITHOUT_EFFECT = frozenset({"previews", "priority"})
 """Fields that act among the requests of a server only: one request has no queue, and no job whose events show previews."""
 _HELP = {
     "output_format": "Default: by the suffix of the output, else png.",
-    "reproducible": "Makes each image in steps of its own, so that it is the same to the last bit whatever --n is. "
+    "reproducible": "Makes each image in steps of its own, so that --n does not change a bit of it. "
     "Slower for several images. Default: limits.reproducible of the settings.",
 }
 """Descriptions of fields that the command line treats differently from the API."""

@@ -1,6 +1,7 @@
 """`POST /generate/{model}` on a real server with the built-in model; the pictures are looked at."""
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -125,6 +126,7 @@ def test_a_client_that_accepts_images_gets_the_file_and_the_facts_in_headers(
     assert answer.headers["x-seed"] == "7"
     assert answer.headers["x-residency"] == "hot"
     assert "denoise;dur=" in answer.headers["server-timing"]
+    assert re.search(r"\bstart;dur=\d", answer.headers["server-timing"])
 
 
 def test_one_file_cannot_hold_two_images(server: Server) -> None:
