@@ -91,8 +91,11 @@ class EngineThreads:
     def _start(self) -> None:
         begun = time.perf_counter()
         from .device_worker import Runtime  # here, because it imports torch
+        from .family import import_runtimes
 
-        self._runtime = runtime = Runtime(**self._options)
+        runtime = Runtime(**self._options)
+        import_runtimes()
+        self._runtime = runtime
         _spare_the_collector()
         _log.info(
             "engine_started",

@@ -1,11 +1,12 @@
 """What the engine asks of a family: how its models are loaded, stepped and inspected."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from ...domain.families.registry import family_named, imported
+from ...domain.families.registry import families, family_named, imported
 from ...domain.models.components import OnLoad
 from ...domain.models.spec import ModelSpec
 from ...domain.requests.inspection import Inspection
@@ -104,3 +105,13 @@ class FamilyRuntime:
 def runtime_of(spec: ModelSpec) -> FamilyRuntime:
     """Import the runtime of a model's family."""
     return imported(family_named(spec.traits.family).runtime)
+
+
+def import_runtimes() -> None:
+    """Import the runtimes of all families, which takes seconds: in the event loop's thread every answer would wait for it.
+
+    A runtime that cannot be imported is the fault of its own models only; their requests try again and say why.
+    """
+    for family in families():
+        with suppress(ImportError):
+            imported(family.runtime)
