@@ -156,6 +156,13 @@ def test_models_lists_what_there_is(tmp_path: Path) -> None:
     assert any(re.match(r"demo-vpred\s.*v_prediction, zero SNR\s+10\.\d MB\s+usable", line) for line in lines), lines
 
 
+def test_warnings_do_not_stand_in_a_list_for_programs(tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text("[models.local.no-such-model]\nwidth = 832\n")
+    done = cli("models", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)
+    assert b"no-such-model" in done.stderr
+
+
 def test_inspect_says_what_a_file_is_and_why(tmp_path: Path) -> None:
     shown = cli("inspect", str(DEMO_VPRED))
     assert shown.returncode == 0, shown.stderr

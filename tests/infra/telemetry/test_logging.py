@@ -207,3 +207,19 @@ def test_long_text_is_cut(length: int) -> None:
 def _fail(prompt: str) -> None:
     if prompt:
         raise ValueError("broken")
+
+
+@pytest.mark.parametrize(("level", "shown"), [("info", 0), ("debug", 1)])
+def test_each_request_of_a_download_is_a_line_at_level_debug_only(level: str, shown: int) -> None:
+    stream = io.StringIO()
+    configure_logging("json", level, stream=stream)  # type: ignore[arg-type]
+    logging.getLogger("httpx").info("HTTP Request: GET https://signed.example/?token=x")
+    assert len(_lines(stream)) == shown
+
+
+def test_the_log_follows_standard_error_which_live_bars_replace(monkeypatch: pytest.MonkeyPatch) -> None:
+    configure_logging("json")
+    later = io.StringIO()
+    monkeypatch.setattr("sys.stderr", later)
+    structlog.get_logger().info("above the bars")
+    assert [line["event"] for line in _lines(later)] == ["above the bars"]
