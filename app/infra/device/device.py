@@ -14,12 +14,13 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    kind, _, index = name.partition(":")
+    # Before torch reads the name, because it wraps numbers above 127 around.
+    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
         raise _no_such_device(name, f"torch sees {torch.cuda.device_count()} CUDA devices")
-    if device.type == "mps" and not torch.backends.mps.is_available():
+    if kind == "mps" and not torch.backends.mps.is_available():
         raise _no_such_device(name, "torch sees no Apple GPU")
-    return device
+    return torch.device(name)
 
 
 def _no_such_device(name: str, seen: str) -> EngineFailed:

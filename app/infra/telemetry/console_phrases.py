@@ -104,6 +104,8 @@ _PHRASES: Mapping[str, Callable[[Facts], str]] = {
     "model_unusable": lambda f: f"{f['model']} cannot be used: {f['reason']}",
     "model_hidden": lambda f: f"{f['hidden']} is hidden by {f['by']}, which has the same name {f['model']!r}",
     "load_progress": _progress,
+    "default_model_failed": lambda f: f"The default model is not loaded: {f['reason']}",
+    "preload_failed": lambda f: f"{f['model']} was not loaded: {f['reason']}",
     "unknown_variable": lambda f: f"The environment variable {f['name']} has no effect. {f['hint']}",
     "unknown_local_model": lambda f: f'[models.local."{f["name"]}"] has no effect: no such model. {f["hint"]}',
     "models_directory_missing": lambda f: f"The models folder {f['directory']} does not exist. {f['hint']}",
