@@ -3,9 +3,13 @@
 import json
 from pathlib import Path
 
+from litestar_diffusion.domain.families.sdxl.configs import ComponentConfigs
+from litestar_diffusion.domain.families.sdxl.key_tensors import COMPONENTS, network_tensors
+from litestar_diffusion.domain.families.sdxl.layouts import sources_of
+
 Shapes = dict[str, tuple[int, ...]]
 
-SDXL: Shapes = {
+KEYS: Shapes = {
     "model.diffusion_model.input_blocks.0.0.weight": (320, 4, 3, 3),
     "model.diffusion_model.input_blocks.4.1.transformer_blocks.1.attn2.to_k.weight": (640, 2048),
     "model.diffusion_model.input_blocks.7.1.transformer_blocks.9.attn2.to_k.weight": (1280, 2048),
@@ -22,7 +26,21 @@ SDXL: Shapes = {
     "conditioner.embedders.1.model.positional_embedding": (77, 1280),
     "conditioner.embedders.1.model.transformer.resblocks.31.mlp.c_fc.weight": (5120, 1280),
 }
-"""What a single file of SDXL base 1.0 is recognised by, as its real header has it."""
+"""The tensors that tell the sizes of SDXL base 1.0, as the header of its real file has them."""
+
+
+def header_of(configs: ComponentConfigs) -> Shapes:
+    """The header of a single file in the original layout, for networks of these configs."""
+    sources = (
+        sources_of(component, tensor)[0]
+        for component in COMPONENTS
+        for tensor in network_tensors(component, configs)
+    )
+    return {source.key: source.shape for source in sources}
+
+
+SDXL: Shapes = {**header_of(ComponentConfigs()), **KEYS}
+"""Every tensor of a single file of SDXL base 1.0."""
 
 
 def sparse_file(path: Path, shapes: Shapes, metadata: dict[str, str] | None = None) -> Path:

@@ -1,7 +1,7 @@
 """What a family reads from the files of a model. No tensor is read."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..models.spec import ModelTraits, PredictionType
 
@@ -28,6 +28,8 @@ class CheckpointFile:
     """File name without suffix; the weakest evidence."""
     read_config: ReadConfig
     """Reads component configs beside the file; finds none if there are none."""
+    odd: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Dtypes of the tensors that hold no floating-point numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -119,6 +119,7 @@ def _read(candidate: Candidate, config: Path | None) -> tuple[Reading, int]:
         metadata=header.metadata,
         name=candidate.stem,
         read_config=config_reader(config),
+        odd=header.odd,
     )
     return read_checkpoint(file), header.nbytes
 

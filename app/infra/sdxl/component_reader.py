@@ -161,7 +161,7 @@ class ComponentReader:
 
     def _tensors(self, component: ComponentName, opened: list[SafetensorsFile]) -> dict[str, Tensor]:
         """Select the tensors of the files that may belong to a component."""
-        prefix = PREFIXES[component] if isinstance(self._spec.source, Checkpoint) else ""
+        prefix = PREFIXES[component] if isinstance(self._spec.source, Checkpoint) else ("",)
         return {name: tensor for file in opened for name, tensor in file.tensors().items() if name.startswith(prefix)}
 
     def _told_nbytes(self, tensors: Iterable[Tensor]) -> int:
@@ -176,6 +176,8 @@ class ComponentReader:
             weights = OrderedDict(tensors)
             if isinstance(module, ModelMixin):
                 module._fix_state_dict_keys_on_load(weights)  # noqa: SLF001 - renames old VAE keys
+        if component == "vae" and not any(name.startswith("encoder.") for name in weights):
+            _without_encoder(module)
         return _aligned(self._spec.name, component, module, weights)
 
     def _begin(self, component: ComponentName, found: _Found) -> _Started:
@@ -224,6 +226,12 @@ def component_files(spec: ModelSpec, files: Path, component: ComponentName) -> l
         return [files]
     variant = spec.source.variant if isinstance(spec.source, HubRepository) else None
     return weight_files(files / component, variant)
+
+
+def _without_encoder(vae: nn.Module) -> None:
+    """Leave out the part of a VAE that encodes pictures; making them from text does not need it."""
+    vae.encoder = None
+    vae.quant_conv = None
 
 
 def _aligned(model: str, component: ComponentName, network: nn.Module, weights: StateDict) -> StateDict:

@@ -1,37 +1,56 @@
-"""Reads the weights of each component from a single file in the original SDXL key layout."""
+"""Finds the weights of each component in a single file, as views of the file's tensors, in every layout that is known."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-from diffusers.loaders.single_file_utils import (
-    convert_ldm_clip_checkpoint,
-    convert_ldm_unet_checkpoint,
-    convert_ldm_vae_checkpoint,
-    convert_open_clip_checkpoint,
-)
+import msgspec
 from torch import Tensor, nn
 
-from ...domain.families.sdxl.key_tensors import PREFIXES, ComponentName
-from ..diffusion.skip_torch_functions import COPIES, Skipping
+from ...domain.families.sdxl.configs import ComponentConfigs, TextEncoderConfig, UnetConfig, VaeConfig
+from ...domain.families.sdxl.key_tensors import ComponentName, checkpoint_sources
+from ...domain.families.sdxl.layouts import Source
 
 StateDict = Mapping[str, Tensor]
+_T = TypeVar("_T", bound=msgspec.Struct)
 
 
 def component_weights(tensors: StateDict, component: ComponentName, network: nn.Module) -> StateDict:
-    """Return the weights of a component under diffusers' names, as views of the given ones if possible."""
-    prefix = PREFIXES[component]
-    original = {key: value for key, value in tensors.items() if key.startswith(prefix)}
-    with Skipping(COPIES):
-        return _convert(component, original, network)
+    """Return the weights of a component under diffusers' names, as views of the given ones.
+
+    Args:
+        tensors: of the whole file, or of the component alone, by their names in the file.
+        component: one of COMPONENTS.
+        network: the network that they are for.
+    """
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    sources = checkpoint_sources(component, shapes, _configs(component, network))
+    level = "text_model." if any(name.startswith("text_model.") for name in network.state_dict()) else ""
+    return {
+        name if name.startswith("text_projection.") else f"{level}{name}": _view(tensors[source.key], source)
+        for name, source in sources.items()
+    }
 
 
-def _convert(component: ComponentName, original: dict[str, Tensor], network: nn.Module) -> StateDict:
-    """Rename by diffusers' own functions, which know every corner of the layout."""
+def _view(tensor: Tensor, source: Source) -> Tensor:
+    if source.first_row is not None:
+        tensor = tensor[source.first_row : source.first_row + source.wanted[0]]
+    if source.transposed:
+        tensor = tensor.T
+    return tensor if tensor.shape == source.wanted else tensor.view(source.wanted)
+
+
+def _configs(component: ComponentName, network: nn.Module) -> ComponentConfigs:
+    """Return the configs of which one is the network's own."""
     config: Any = network.config
+    stated = config.to_dict() if hasattr(config, "to_dict") else dict(config)
     if component == "unet":
-        return convert_ldm_unet_checkpoint(original, dict(config))
+        return ComponentConfigs(unet=_converted(stated, UnetConfig))
     if component == "vae":
-        return convert_ldm_vae_checkpoint(original, dict(config))
+        return ComponentConfigs(vae=_converted(stated, VaeConfig))
     if component == "text_encoder":
-        return convert_ldm_clip_checkpoint(original)
-    return convert_open_clip_checkpoint(network, original, prefix=PREFIXES[component])
+        return ComponentConfigs(text_encoder=_converted(stated, TextEncoderConfig))
+    return ComponentConfigs(text_encoder_2=_converted(stated, TextEncoderConfig))
+
+
+def _converted(stated: Mapping[str, Any], struct: type[_T]) -> _T:
+    return msgspec.convert({key: value for key, value in stated.items() if key in struct.__struct_fields__}, struct)

@@ -80,7 +80,7 @@ def weight_summary(spec: ModelSpec, files: Path) -> FileWeights:
 def _tensors(spec: ModelSpec, files: Path) -> Iterator[TensorEntry]:
     """Return the header's entries of all components."""
     if isinstance(spec.source, Checkpoint):
-        wanted = tuple(PREFIXES.values())
+        wanted = tuple(prefix for prefixes in PREFIXES.values() for prefix in prefixes)
         yield from (tensor for name, tensor in read_header(files).tensors.items() if name.startswith(wanted))
         return
     for component in COMPONENTS:

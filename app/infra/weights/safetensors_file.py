@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from .safetensors_header import BrokenFile, TensorEntry, open_safetensors
+from .safetensors_header import TensorEntry, open_safetensors
 
 _DTYPES = {
     "F64": torch.float64,
@@ -88,13 +88,10 @@ class SafetensorsFile:
         self._offsets: dict[torch.UntypedStorage, int] = {}
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return every tensor by its name in the file, on the meta device.
-
-        Raises:
-            BrokenFile: a tensor has a dtype that torch does not have.
-        """
+        """Return every tensor by its name in the file, on the meta device, but for those of a dtype that torch does not have."""
         if not self._tensors:
-            self._tensors = {name: self._tensor(name, entry) for name, entry in self._header.tensors.items()}
+            known = ((name, entry, _DTYPES.get(entry.dtype)) for name, entry in self._header.tensors.items())
+            self._tensors = {name: self._tensor(entry, dtype) for name, entry, dtype in known if dtype is not None}
         return self._tensors
 
     def find(self, view: Tensor) -> StoredTensor | None:
@@ -115,10 +112,7 @@ class SafetensorsFile:
         """Close the file; nothing can be read from then on."""
         self._file.close()
 
-    def _tensor(self, name: str, entry: TensorEntry) -> Tensor:
-        dtype = _DTYPES.get(entry.dtype)
-        if dtype is None:
-            raise BrokenFile(f"its tensor {name} has dtype {entry.dtype}, which cannot be used here.")
+    def _tensor(self, entry: TensorEntry, dtype: torch.dtype) -> Tensor:
         # A storage for each: offsets in a common one would be multiples of the element size, which no file guarantees.
         tensor = torch.empty(entry.shape, dtype=dtype, device="meta")
         self._offsets[tensor.untyped_storage()] = self._header.data_begin + entry.begin

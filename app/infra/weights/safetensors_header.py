@@ -33,6 +33,8 @@ _ELEMENT_NBITS = {
     "I32": 32, "U32": 32, "F32": 32,
     "I64": 64, "U64": 64, "F64": 64, "C64": 64,
 }  # fmt: skip
+WEIGHT_DTYPES = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
+"""Dtypes of weights that are computed with. Integers are quantised weights, or no weights."""
 _AGAIN = "Download or copy it again."
 _PICKLE = (
     "it is a pickle (.ckpt, .pt, .bin) under another name. Pickles can run code when they are loaded and are never "
@@ -105,6 +107,11 @@ class Header:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of each tensor by its name."""
         return {name: tensor.shape for name, tensor in self.tensors.items()}
+
+    @property
+    def odd(self) -> dict[str, str]:
+        """The dtype of each tensor that holds no floating-point numbers that torch has, by its name."""
+        return {name: tensor.dtype for name, tensor in self.tensors.items() if tensor.dtype not in WEIGHT_DTYPES}
 
 
 def read_header(path: Path) -> Header:

@@ -16,9 +16,14 @@ class UnetConfig(msgspec.Struct, frozen=True, kw_only=True):
     out_channels: int = 4
     block_out_channels: tuple[int, ...] = (320, 640, 1280)
     down_block_types: tuple[str, ...] = ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D")
-    layers_per_block: int = 2
-    transformer_layers_per_block: int | tuple[int, ...] = (1, 2, 10)
-    cross_attention_dim: int = 2048
+    mid_block_type: str | None = "UNetMidBlock2DCrossAttn"
+    up_block_types: tuple[str, ...] = ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D")
+    layers_per_block: int | tuple[int, ...] = 2
+    transformer_layers_per_block: int | tuple[int | tuple[int, ...], ...] = (1, 2, 10)
+    reverse_transformer_layers_per_block: tuple[int | tuple[int, ...], ...] | None = None
+    use_linear_projection: bool = True
+    addition_time_embed_dim: int | None = 256
+    cross_attention_dim: int | tuple[int, ...] = 2048
     projection_class_embeddings_input_dim: int | None = 2816
     time_cond_proj_dim: int | None = None
     """Set in models that take the guidance scale as an input, as some LCM ones do."""
@@ -35,14 +40,16 @@ class UnetConfig(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("block_out_channels, down_block_types and transformer_layers_per_block differ in length")
 
     def depth(self, block: int) -> int:
-        """Count the transformer layers of an attention in a block."""
+        """Count the transformer layers of the first attention in a block."""
         layers = self.transformer_layers_per_block
-        return layers if isinstance(layers, int) else layers[block]
+        layers = layers if isinstance(layers, int) else layers[block]
+        return layers if isinstance(layers, int) else layers[0]
 
     @property
     def prompt_channels(self) -> int:
         """Channels of all cross-attention layers together; each block on the way up mirrors one on the way down."""
-        down, last = self.layers_per_block, len(self.block_out_channels) - 1
+        layers = self.layers_per_block
+        down, last = layers if isinstance(layers, int) else layers[0], len(self.block_out_channels) - 1
         attending = [block for block, kind in enumerate(self.down_block_types) if "CrossAttn" in kind]
         sides = sum((down + down + 1) * self.depth(block) * self.block_out_channels[block] for block in attending)
         return sides + self.depth(last) * self.block_out_channels[last]
@@ -55,6 +62,10 @@ class VaeConfig(msgspec.Struct, frozen=True, kw_only=True):
     out_channels: int = 3
     latent_channels: int = 4
     block_out_channels: Annotated[tuple[int, ...], Meta(min_length=1)] = (128, 256, 512, 512)
+    layers_per_block: int = 2
+    use_quant_conv: bool = True
+    use_post_quant_conv: bool = True
+    mid_block_add_attention: bool = True
 
 
 class TextEncoderConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +75,7 @@ class TextEncoderConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_position_embeddings: int = 77
     hidden_size: int = 768
     intermediate_size: int = 3072
+    projection_dim: int = 768
     num_hidden_layers: int = 12
 
 
@@ -74,7 +86,7 @@ class SamplerConfig(msgspec.Struct, frozen=True, kw_only=True):
     rescale_betas_zero_snr: bool | None = None
 
 
-_SECOND = TextEncoderConfig(hidden_size=1280, intermediate_size=5120, num_hidden_layers=32)
+_SECOND = TextEncoderConfig(hidden_size=1280, intermediate_size=5120, projection_dim=1280, num_hidden_layers=32)
 
 
 class ComponentConfigs(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,9 +25,15 @@ _PREDICTIONS: dict[str, PredictionType] = {
     "v_pred": "v_prediction",
     "vpred": "v_prediction",
 }
+_NO_ODD: Mapping[str, str] = {}
 _PIPELINE = "StableDiffusionXL"
 """Prefix of the class names of SDXL's pipelines."""
 _TEXT_ENCODERS = "conditioner.embedders."
+_SIZE_INPUTS = (
+    "model.diffusion_model.label_emb.0.0.weight",
+    *(f"{prefix}add_embedding.linear_1.weight" for prefix in PREFIXES["unet"]),
+)
+"""First layer of the UNet's input for sizes, in each layout."""
 _ZERO_SNR_KEYS = ("modelspec.zero_terminal_snr", "ss_zero_terminal_snr")
 _TURBO_ORIGINAL = re.compile(r"(?<![a-z])sd ?xl ?turbo")
 """SDXL-Turbo itself, made for 512 pixels, rather than a fine-tune after its example."""
@@ -36,10 +42,16 @@ _SAYS_V = re.compile(r"(?<![a-z])v[ _-]?pred", re.IGNORECASE)
 
 def is_sdxl(shapes: Shapes) -> bool:
     """Tell whether a file holds SDXL's text encoders, or its UNet's input for sizes, and so is SDXL or a part of it."""
-    return f"{PREFIXES['unet']}label_emb.0.0.weight" in shapes or any(key.startswith(_TEXT_ENCODERS) for key in shapes)
+    return any(key in shapes for key in _SIZE_INPUTS) or any(key.startswith(_TEXT_ENCODERS) for key in shapes)
 
 
-def read_header(shapes: Shapes, metadata: Mapping[str, str], name: str, configs: ComponentConfigs) -> Reading:
+def read_header(
+    shapes: Shapes,
+    metadata: Mapping[str, str],
+    name: str,
+    configs: ComponentConfigs,
+    odd: Mapping[str, str] = _NO_ODD,
+) -> Reading:
     """Read the traits of a single-file checkpoint.
 
     Args:
@@ -47,11 +59,12 @@ def read_header(shapes: Shapes, metadata: Mapping[str, str], name: str, configs:
         metadata: the header's `__metadata__`.
         name: the file's name without suffix; the weakest evidence.
         configs: what the component configs promise, the shipped ones or those beside the file.
+        odd: dtypes of the tensors that hold no floating-point numbers.
 
     Raises:
         NotServable: it is not an SDXL base model, or parts of it are missing or have the wrong size.
     """
-    _refuse_unfit(shapes, configs)
+    _refuse_unfit(shapes, configs, odd)
     kind = "SDXL base: the file holds UNet, VAE and both text encoders, in the sizes of their configs"
     return _reading(kind, shapes, metadata, read_few_step(metadata, name), configs, name)
 
@@ -98,11 +111,11 @@ def read_names(*names: str) -> Reading:
     return _reading(guessed, {}, {}, _few_step_of_names(names), ComponentConfigs(), " ".join(names))
 
 
-def _refuse_unfit(shapes: Shapes, configs: ComponentConfigs) -> None:
+def _refuse_unfit(shapes: Shapes, configs: ComponentConfigs, odd: Mapping[str, str]) -> None:
     unsupported = unsupported_variant(shapes)
     if unsupported is not None:
         raise NotServable(unsupported)
-    problems = checkpoint_problems(shapes, configs)
+    problems = checkpoint_problems(shapes, configs, odd)
     if not problems:
         return
     what = sdxl_relative(shapes)
@@ -111,6 +124,10 @@ def _refuse_unfit(shapes: Shapes, configs: ComponentConfigs) -> None:
     if any("lacks" in problem for problem in problems):
         raise NotServable(
             f"{join_problems(problems)}. Use a full SDXL checkpoint, with UNet, VAE and both text encoders."
+        )
+    if any("has dtype" in problem for problem in problems):
+        raise NotServable(
+            f"{join_problems(problems)}. It is quantised in a way that is not served. Use its fp16 version."
         )
     raise NotServable(
         f"{join_problems(problems)}. If it is a variant of SDXL with other sizes, put its diffusers configs into a folder "

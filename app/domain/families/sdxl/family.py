@@ -39,7 +39,7 @@ class SdxlFamily:
         if not detection.is_sdxl(file.shapes):
             return None
         configs = read_component_configs(file.read_config)
-        return detection.read_header(file.shapes, file.metadata, file.name, configs)
+        return detection.read_header(file.shapes, file.metadata, file.name, configs, file.odd)
 
     def read_folder(self, folder: DiffusersFolder) -> Reading | None:
         """Recognise a folder; see `Family`."""

@@ -1,61 +1,73 @@
-"""The tensors by which a header is checked: one or a few for each size that the component configs promise."""
+"""Every tensor of the four networks, under its name in a diffusers folder and its names in single files."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 from ..reading import Shapes
-from .configs import ComponentConfigs, TextEncoderConfig, UnetConfig, VaeConfig
+from .configs import ComponentConfigs
+from .layouts import COMPONENTS, PREFIXES, TITLES, ComponentName, Source, sources_of
+from .tensor import Tensor
+from .text_tensors import text_tensors
+from .unet_tensors import unet_tensors
+from .vae_tensors import is_of_encoder, vae_tensors
 
-ComponentName = Literal["unet", "vae", "text_encoder", "text_encoder_2"]
-COMPONENTS: tuple[ComponentName, ...] = ("unet", "vae", "text_encoder", "text_encoder_2")
-PREFIXES: dict[ComponentName, str] = {
-    "unet": "model.diffusion_model.",
-    "vae": "first_stage_model.",
-    "text_encoder": "conditioner.embedders.0.transformer.text_model.",
-    "text_encoder_2": "conditioner.embedders.1.model.",
-}
-"""Prefixes of each component's tensors in a single file."""
-TITLES: dict[ComponentName, str] = {
-    "unet": "UNet",
-    "vae": "VAE",
-    "text_encoder": "first text encoder",
-    "text_encoder_2": "second text encoder",
-}
+__all__ = ["COMPONENTS", "PREFIXES", "TITLES", "ComponentName", "Source"]
+
 _MAX_NAMED = 3
+_NO_ODD: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyTensor:
-    """A tensor under its two names, without the component's prefix."""
+@lru_cache(maxsize=16)
+def network_tensors(component: ComponentName, configs: ComponentConfigs) -> tuple[Tensor, ...]:
+    """List the tensors of a network that is built from these configs."""
+    if component == "unet":
+        return tuple(unet_tensors(configs.unet))
+    if component == "vae":
+        return tuple(vae_tensors(configs.vae))
+    if component == "text_encoder":
+        return tuple(text_tensors(configs.text_encoder, projected=False))
+    return tuple(text_tensors(configs.text_encoder_2, projected=True))
 
-    component: ComponentName
-    original: str
-    """Name in a single file."""
-    diffusers: str
-    """Name in a diffusers folder."""
-    shape: tuple[int, ...]
+
+def checkpoint_sources(component: ComponentName, shapes: Shapes, configs: ComponentConfigs) -> dict[str, Source]:
+    """Find in a single file the source of each tensor of a network, by its diffusers name; those without are left out."""
+    found: dict[str, Source] = {}
+    for tensor, candidates in _candidates(component, configs):
+        source = next((source for source in candidates if source.fits(shapes.get(source.key))), None)
+        if source is not None:
+            found[tensor.diffusers] = source
+    return found
 
 
-def checkpoint_problems(shapes: Shapes, configs: ComponentConfigs) -> list[str]:
-    """List what a single file lacks, or has in another size than the configs say; empty if it fits."""
-    names = "\n" + "\n".join(shapes)
-    lacking: list[ComponentName] = [name for name in COMPONENTS if f"\n{PREFIXES[name]}" not in names]
-    problems = [f"it lacks its {TITLES[name]}" for name in lacking]
-    for tensor in _key_tensors(configs):
-        if tensor.component not in lacking:
-            problems += _problem(PREFIXES[tensor.component] + tensor.original, tensor.shape, shapes)
-    return problems
+def checkpoint_problems(shapes: Shapes, configs: ComponentConfigs, odd: Mapping[str, str] = _NO_ODD) -> list[str]:
+    """List everything for which loading a single file would fail; empty if it fits.
+
+    Args:
+        shapes: every tensor of its header.
+        configs: what the networks are built from.
+        odd: dtypes of the tensors that hold no floating-point numbers.
+    """
+    lacking: list[str] = []
+    problems: list[str] = []
+    for component in COMPONENTS:
+        found = _component_problems(component, shapes, configs, odd)
+        if found is None:
+            lacking.append(f"it lacks its {TITLES[component]}")
+        else:
+            problems += found
+    return lacking + problems
 
 
 def component_problems(component: ComponentName, shapes: Shapes, configs: ComponentConfigs) -> list[str]:
     """List the same for the weights of one component in a diffusers folder."""
     bare = {key.removeprefix("text_model."): shape for key, shape in shapes.items()}  # transformers 5 drops the prefix
-    problems: list[str] = []
-    for tensor in _key_tensors(configs):
-        if tensor.component == component:
-            problems += _problem(tensor.diffusers, tensor.shape, bare)
-    return problems
+    found = _Problems()
+    for tensor in network_tensors(component, configs):
+        name = next((name for name in (tensor.diffusers, *tensor.older) if name in bare), tensor.diffusers)
+        fits = bare.get(name) == tensor.shape
+        found.add(tensor, None if fits else _problem(name, tensor.shape, bare), is_there=name in bare)
+    return found.all
 
 
 def join_problems(problems: list[str]) -> str:
@@ -64,62 +76,56 @@ def join_problems(problems: list[str]) -> str:
     return f"{'; '.join(problems[:_MAX_NAMED])}{more}"
 
 
-def _problem(key: str, wanted: tuple[int, ...], shapes: Shapes) -> list[str]:
+@lru_cache(maxsize=16)
+def _candidates(
+    component: ComponentName, configs: ComponentConfigs
+) -> tuple[tuple[Tensor, tuple[Source, ...]], ...]:
+    return tuple((tensor, sources_of(component, tensor)) for tensor in network_tensors(component, configs))
+
+
+@dataclass(slots=True)
+class _Problems:
+    """Collects the problems of one component. A VAE may lack its whole encoder, which making pictures from text does not need."""
+
+    needed: list[str] = field(default_factory=list[str])
+    of_encoder: list[str] = field(default_factory=list[str])
+    is_there: bool = False
+    """Whether any of its tensors is there."""
+    has_encoder: bool = False
+
+    @property
+    def all(self) -> list[str]:
+        return self.needed + self.of_encoder if self.has_encoder else self.needed
+
+    def add(self, tensor: Tensor, problem: str | None, *, is_there: bool) -> None:
+        """Take note of one tensor."""
+        encodes = is_of_encoder(tensor)
+        self.is_there = self.is_there or is_there
+        self.has_encoder = self.has_encoder or (encodes and is_there)
+        if problem is not None:
+            (self.of_encoder if encodes else self.needed).append(problem)
+
+
+def _component_problems(
+    component: ComponentName, shapes: Shapes, configs: ComponentConfigs, odd: Mapping[str, str]
+) -> list[str] | None:
+    """List the problems of one component; None if nothing of it is there."""
+    found = _Problems()
+    for tensor, candidates in _candidates(component, configs):
+        named = [source for source in candidates if source.key in shapes]
+        fitting = next((source for source in named if source.fits(shapes[source.key])), None)
+        problem = None
+        if fitting is None:
+            shown = (named or candidates)[0]
+            problem = _problem(shown.key, shown.shape, shapes)
+        elif fitting.key in odd:
+            problem = f"{fitting.key} has dtype {odd[fitting.key]}, which holds no floating-point numbers"
+        found.add(tensor, problem, is_there=bool(named))
+    return found.all if found.is_there else None
+
+
+def _problem(key: str, wanted: tuple[int, ...], shapes: Shapes) -> str:
     found = shapes.get(key)
     if found is None:
-        return [f"{key} is missing"]
-    return [] if found == wanted else [f"{key} has shape {list(found)} where {list(wanted)} is needed"]
-
-
-def _key_tensors(configs: ComponentConfigs) -> Iterator[KeyTensor]:
-    for original, diffusers, shape in _unet(configs.unet):
-        yield KeyTensor(component="unet", original=original, diffusers=diffusers, shape=shape)
-    for name, shape in _vae(configs.vae):
-        yield KeyTensor(component="vae", original=name, diffusers=name, shape=shape)
-    for name, shape in _text_encoder(configs.text_encoder):
-        yield KeyTensor(component="text_encoder", original=name, diffusers=name, shape=shape)
-    for original, diffusers, shape in _text_encoder_2(configs.text_encoder_2):
-        yield KeyTensor(component="text_encoder_2", original=original, diffusers=diffusers, shape=shape)
-
-
-def _unet(config: UnetConfig) -> Iterator[tuple[str, str, tuple[int, ...]]]:
-    first, last = config.block_out_channels[0], config.block_out_channels[-1]
-    yield "input_blocks.0.0.weight", "conv_in.weight", (first, config.in_channels, 3, 3)
-    yield "out.2.weight", "conv_out.weight", (config.out_channels, first, 3, 3)
-    if config.projection_class_embeddings_input_dim is not None:
-        embedded = (4 * first, config.projection_class_embeddings_input_dim)
-        yield "label_emb.0.0.weight", "add_embedding.linear_1.weight", embedded
-    for block, kind in enumerate(config.down_block_types):
-        if kind == "CrossAttnDownBlock2D":
-            keys = f"transformer_blocks.{config.depth(block) - 1}.attn2.to_k.weight"
-            position = 1 + block * (config.layers_per_block + 1)
-            shape = (config.block_out_channels[block], config.cross_attention_dim)
-            yield f"input_blocks.{position}.1.{keys}", f"down_blocks.{block}.attentions.0.{keys}", shape
-    keys = f"transformer_blocks.{config.depth(-1) - 1}.attn2.to_k.weight"
-    yield f"middle_block.1.{keys}", f"mid_block.attentions.0.{keys}", (last, config.cross_attention_dim)
-
-
-def _vae(config: VaeConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
-    first, last = config.block_out_channels[0], config.block_out_channels[-1]
-    yield "encoder.conv_in.weight", (first, config.in_channels, 3, 3)
-    yield "decoder.conv_in.weight", (last, config.latent_channels, 3, 3)
-    yield "decoder.conv_out.weight", (config.out_channels, first, 3, 3)
-
-
-def _text_encoder(config: TextEncoderConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
-    yield "embeddings.token_embedding.weight", (config.vocab_size, config.hidden_size)
-    yield "embeddings.position_embedding.weight", (config.max_position_embeddings, config.hidden_size)
-    deepest = config.num_hidden_layers - 1
-    yield f"encoder.layers.{deepest}.mlp.fc1.weight", (config.intermediate_size, config.hidden_size)
-
-
-def _text_encoder_2(config: TextEncoderConfig) -> Iterator[tuple[str, str, tuple[int, ...]]]:
-    """Yield the tensors of `_text_encoder` under OpenCLIP's names."""
-    deepest = config.num_hidden_layers - 1
-    originals = (
-        "token_embedding.weight",
-        "positional_embedding",
-        f"transformer.resblocks.{deepest}.mlp.c_fc.weight",
-    )
-    for original, (name, shape) in zip(originals, _text_encoder(config), strict=True):
-        yield original, name, shape
+        return f"{key} is missing"
+    return f"{key} has shape {list(found)} where {list(wanted)} is needed"

@@ -3,7 +3,7 @@
 from ..reading import Shapes
 from .key_tensors import PREFIXES
 
-_FIRST_CONVOLUTION = f"{PREFIXES['unet']}input_blocks.0.0.weight"
+_FIRST_CONVOLUTION = "model.diffusion_model.input_blocks.0.0.weight"
 _REFINER = "this is the SDXL refiner, which only reworks finished images. Use an SDXL base model."
 _REFINER_CHANNELS = 384
 _REFINER_TEXT_ENCODER = "conditioner.embedders.0.model."

@@ -13,7 +13,7 @@ from litestar_diffusion.domain.families.sdxl.configs import (
 from litestar_diffusion.domain.families.sdxl.detection import read_header, read_names, read_pipeline
 from litestar_diffusion.domain.families.sdxl.family import SDXL as SDXL_FAMILY
 from litestar_diffusion.domain.models.spec import FewStep
-from tests.headers import SDXL, Shapes
+from tests.headers import KEYS, SDXL, Shapes, header_of
 
 BASE = ComponentConfigs()
 PIPELINE = "StableDiffusionXLPipeline"
@@ -148,7 +148,7 @@ def test_missing_parts_are_named(prefix: str, what: str) -> None:
         read_header(shapes, {}, "model", BASE)
 
 
-@pytest.mark.parametrize("key", SDXL)
+@pytest.mark.parametrize("key", KEYS)
 def test_wrong_shapes_and_missing_tensors_are_named(key: str) -> None:
     with pytest.raises(NotServable, match=r"is needed.*<name>\.config"):
         read_header({**SDXL, key: (7,) * len(SDXL[key])}, {}, "model", BASE)
@@ -165,6 +165,7 @@ def test_a_small_variant_fits_its_own_configs_alone() -> None:
         unet=UnetConfig(
             block_out_channels=(32, 64),
             down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
             layers_per_block=1,
             transformer_layers_per_block=1,
             cross_attention_dim=160,
@@ -175,22 +176,7 @@ def test_a_small_variant_fits_its_own_configs_alone() -> None:
         text_encoder=TextEncoderConfig(vocab_size=656, hidden_size=64, intermediate_size=256, num_hidden_layers=2),
         text_encoder_2=TextEncoderConfig(vocab_size=656, hidden_size=96, intermediate_size=384, num_hidden_layers=2),
     )
-    shapes = {
-        "model.diffusion_model.input_blocks.0.0.weight": (32, 4, 3, 3),
-        "model.diffusion_model.input_blocks.3.1.transformer_blocks.0.attn2.to_k.weight": (64, 160),
-        "model.diffusion_model.middle_block.1.transformer_blocks.0.attn2.to_k.weight": (64, 160),
-        "model.diffusion_model.label_emb.0.0.weight": (128, 288),
-        "model.diffusion_model.out.2.weight": (4, 32, 3, 3),
-        "first_stage_model.encoder.conv_in.weight": (8, 3, 3, 3),
-        "first_stage_model.decoder.conv_in.weight": (16, 4, 3, 3),
-        "first_stage_model.decoder.conv_out.weight": (3, 8, 3, 3),
-        "conditioner.embedders.0.transformer.text_model.embeddings.token_embedding.weight": (656, 64),
-        "conditioner.embedders.0.transformer.text_model.embeddings.position_embedding.weight": (77, 64),
-        "conditioner.embedders.0.transformer.text_model.encoder.layers.1.mlp.fc1.weight": (256, 64),
-        "conditioner.embedders.1.model.token_embedding.weight": (656, 96),
-        "conditioner.embedders.1.model.positional_embedding": (77, 96),
-        "conditioner.embedders.1.model.transformer.resblocks.1.mlp.c_fc.weight": (384, 96),
-    }
+    shapes = header_of(small)
     assert read_header(shapes, {}, "small", small).traits.size_px == 128
     with pytest.raises(NotServable):
         read_header(shapes, {}, "small", BASE)
