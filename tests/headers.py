@@ -32,9 +32,7 @@ KEYS: Shapes = {
 def header_of(configs: ComponentConfigs) -> Shapes:
     """The header of a single file in the original layout, for networks of these configs."""
     sources = (
-        sources_of(component, tensor)[0]
-        for component in COMPONENTS
-        for tensor in network_tensors(component, configs)
+        sources_of(component, tensor)[0] for component in COMPONENTS for tensor in network_tensors(component, configs)
     )
     return {source.key: source.shape for source in sources}
 

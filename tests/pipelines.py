@@ -5,39 +5,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from litestar_diffusion.domain.families.sdxl.configs import read_component_configs
+from litestar_diffusion.domain.families.sdxl.key_tensors import COMPONENTS, ComponentName, network_tensors
 from tests.headers import Shapes, sparse_file
 
 _MODELS = Path(__file__).parents[1] / "models"
-WEIGHTS: dict[str, Shapes] = {
-    "unet": {
-        "conv_in.weight": (32, 4, 3, 3),
-        "conv_out.weight": (4, 32, 3, 3),
-        "add_embedding.linear_1.weight": (128, 288),
-        "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.weight": (64, 160),
-        "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight": (64, 160),
-    },
-    "vae": {
-        "encoder.conv_in.weight": (8, 3, 3, 3),
-        "decoder.conv_in.weight": (16, 4, 3, 3),
-        "decoder.conv_out.weight": (3, 8, 3, 3),
-    },
-    "text_encoder": {
-        "text_model.embeddings.token_embedding.weight": (656, 64),
-        "text_model.embeddings.position_embedding.weight": (77, 64),
-        "text_model.encoder.layers.1.mlp.fc1.weight": (256, 64),
-    },
-    "text_encoder_2": {
-        "embeddings.token_embedding.weight": (656, 96),
-        "embeddings.position_embedding.weight": (77, 96),
-        "encoder.layers.1.mlp.fc1.weight": (384, 96),
-    },
-}
-"""The tensors by which each component is checked, one text encoder as transformers 4 names them, one as 5 does."""
 _TEXT = {"vocab_size": 656, "max_position_embeddings": 77, "num_hidden_layers": 2}
 _CONFIGS: dict[str, dict[str, Any]] = {
     "unet": {
         "block_out_channels": [32, 64],
         "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
+        "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
         "layers_per_block": 1,
         "transformer_layers_per_block": 1,
         "cross_attention_dim": 160,
@@ -48,6 +26,17 @@ _CONFIGS: dict[str, dict[str, Any]] = {
     "text_encoder": {**_TEXT, "hidden_size": 64, "intermediate_size": 256},
     "text_encoder_2": {**_TEXT, "hidden_size": 96, "intermediate_size": 384},
 }
+
+
+def _weights(component: ComponentName) -> Shapes:
+    """List the tensors of a component, in the first text encoder as transformers 4 names them."""
+    configs = read_component_configs(lambda name: json.dumps(_CONFIGS.get(name.split("/")[0], {})).encode())
+    level = "text_model." if component == "text_encoder" else ""
+    return {f"{level}{tensor.diffusers}": tensor.shape for tensor in network_tensors(component, configs)}
+
+
+WEIGHTS: dict[str, Shapes] = {component: _weights(component) for component in COMPONENTS}
+"""Every tensor of each component."""
 
 
 def put_pipeline(path: Path, variant: str = "") -> Path:
@@ -68,7 +57,6 @@ def put_demo_pipeline(path: Path) -> Path:
     """Write the built-in model as such a folder."""
     from safetensors.torch import load_file, save_file  # here, because most tests of folders need no torch
 
-    from litestar_diffusion.domain.families.sdxl.key_tensors import COMPONENTS
     from litestar_diffusion.infra.sdxl.components import build_network
     from litestar_diffusion.infra.sdxl.key_conversion import component_weights
 

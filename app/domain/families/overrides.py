@@ -7,9 +7,9 @@ import msgspec
 
 from ..errors import FieldError, InvalidSettings
 from ..models.spec import FewStep, ModelOverrides, ModelTraits
-from .distillation import USUAL_STEPS
+from .distillation import few_step_of
 from .family import Family
-from .reading import PREDICTION_TITLES, Reading
+from .reading import PREDICTION_TITLES, NotServable, Reading
 from .registry import family_named
 
 
@@ -35,10 +35,23 @@ def apply_overrides(reading: Reading, overrides: ModelOverrides, origin: str) ->
         evidence.append(
             f"{f'few-step ({overrides.few_step})' if overrides.few_step else 'not few-step'}: {origin} says so"
         )
+    few_step = stated.get("few_step", reading.traits.few_step)
+    if isinstance(few_step, FewStep) and overrides.guidance_scale is not None:
+        stated["few_step"] = msgspec.structs.replace(few_step, guidance_scale=overrides.guidance_scale)
     if not stated:
         return reading
+    if stated.get("prediction_type") == "epsilon" and overrides.zero_snr is None:
+        stated["zero_snr"] = False  # at zero SNR the noise tells nothing of the picture
     traits: ModelTraits = msgspec.structs.replace(reading.traits, **stated)
-    return replace(reading, traits=traits, evidence=(*evidence, *reading.evidence))
+    doubts = tuple(doubt for doubt in reading.doubts if not doubt.about & stated.keys())
+    return replace(reading, traits=traits, evidence=(*evidence, *reading.evidence), doubts=doubts)
+
+
+def refuse_doubtful(reading: Reading) -> None:
+    """Raise NotServable if a doubt is left that a model is not served with."""
+    refusal = next((doubt for doubt in reading.doubts if doubt.refuses), None)
+    if refusal is not None:
+        raise NotServable(refusal.text)
 
 
 def _unfit(overrides: ModelOverrides, family: Family) -> Iterator[FieldError]:
@@ -60,7 +73,5 @@ def _stated_few_step(overrides: ModelOverrides, found: FewStep | None) -> FewSte
     """Return the stated kind with the stated steps, or else those of the name, or else the usual ones."""
     if not overrides.few_step:
         return None
-    named = found.steps if found is not None and found.kind == overrides.few_step else None
-    return FewStep(
-        kind=overrides.few_step, steps=overrides.num_inference_steps or named or USUAL_STEPS[overrides.few_step]
-    )
+    usual = found if found is not None and found.kind == overrides.few_step else few_step_of(overrides.few_step)
+    return msgspec.structs.replace(usual, steps=overrides.num_inference_steps or usual.steps)

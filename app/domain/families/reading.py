@@ -48,10 +48,23 @@ class DiffusersFolder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Doubt:
+    """What cannot be told from the files, and changes the picture."""
+
+    about: frozenset[str]
+    """Names of the `ModelOverrides` of which each, if a person states it, ends the doubt."""
+    text: str
+    """Sentence for clients, which says what to do."""
+    refuses: bool = False
+    """Whether the model is not served while the doubt lasts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """Traits, and how each was found, in words."""
 
     traits: ModelTraits
     evidence: tuple[str, ...]
+    doubts: tuple[Doubt, ...] = ()
     networks: object = None
     """Sizes of the networks, as the family's memory estimate needs them; None: its usual ones."""

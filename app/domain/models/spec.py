@@ -12,7 +12,7 @@ ModelName = NewType("ModelName", str)
 
 PredictionType = Literal["epsilon", "v_prediction"]
 ModelKind = Literal["base", "inpainting", "refiner"]
-FewStepKind = Literal["turbo", "lightning", "hyper", "lcm", "dmd2"]
+FewStepKind = Literal["turbo", "lightning", "hyper", "lcm", "dmd2", "tcd", "pcm", "flash"]
 DtypeName = Literal["auto", "bfloat16", "float16", "float32"]
 TimestepSpacing = Literal["leading", "linspace", "trailing"]
 Residency = Literal["cold", "host", "device"]
@@ -57,10 +57,12 @@ ModelSource = HubRepository | Checkpoint | Folder
 
 
 class FewStep(msgspec.Struct, frozen=True, kw_only=True):
-    """A model distilled to make an image in few steps, without guidance."""
+    """A model distilled to make an image in few steps, without guidance or with little."""
 
     kind: FewStepKind
     steps: Steps
+    guidance_scale: Guidance = 0.0
+    """Guidance that it is made for."""
 
 
 class ModelTraits(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,6 +140,8 @@ class ModelSpec:
     traits: ModelTraits
     evidence: tuple[str, ...] = ()
     """Evidence for the traits, in words, strongest first."""
+    doubts: tuple[str, ...] = ()
+    """Doubts about the traits that change the picture, in words; every answer repeats them."""
     overrides: ModelOverrides = field(default_factory=ModelOverrides)
     """Statements of the settings, then of the sidecar."""
     dtype: DtypeName = "auto"

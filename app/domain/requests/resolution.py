@@ -63,7 +63,7 @@ def resolve(parameters: GenerationParameters, spec: ModelSpec, limits: Limits, *
         output_format=parameters.output_format,
         output_quality=_first(parameters.output_quality, DEFAULT_QUALITY[parameters.output_format]),
     )
-    return Resolved(request=request, warnings=tuple(_warnings(parameters, request, spec.traits)))
+    return Resolved(request=request, warnings=(*spec.doubts, *_warnings(parameters, request, spec.traits)))
 
 
 def broken_limits(parameters: GenerationParameters, spec: ModelSpec, limits: Limits) -> list[FieldError]:
@@ -216,9 +216,9 @@ def _warnings(parameters: GenerationParameters, request: GenerationRequest, trai
             yield f"negative_prompt has no effect: guidance_scale is {request.guidance_scale:g}, and it acts only above 1."
         if request.guidance_rescale:
             yield f"guidance_rescale has no effect: guidance_scale is {request.guidance_scale:g}, and it acts only above 1."
-    elif traits.few_step:
+    elif traits.few_step and request.guidance_scale > 2 * traits.few_step.guidance_scale:
         yield (
-            f"This is a {traits.few_step.kind} model, made for guidance_scale 0; "
+            f"This is a {traits.few_step.kind} model, made for guidance_scale {traits.few_step.guidance_scale:g}; "
             f"{request.guidance_scale:g} usually gives burnt colours."
         )
     if parameters.model_version not in (None, request.model_version):

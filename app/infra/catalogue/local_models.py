@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from ...domain.errors import InvalidSettings
-from ...domain.families.overrides import apply_overrides
+from ...domain.families.overrides import apply_overrides, refuse_doubtful
 from ...domain.families.reading import CheckpointFile, NotServable, Reading
 from ...domain.families.registry import read_checkpoint
 from ...domain.models.spec import Checkpoint, Folder, ModelOverrides, ModelSource, ModelSpec, ModelTraits
@@ -103,10 +103,14 @@ def _described(candidate: Candidate, spec: ModelSpec, stated: _Stated) -> ModelS
         reading, nbytes = _read(candidate, stated.config)
         reading = apply_overrides(reading, stated.sidecar, f"its sidecar {candidate.sidecar.name!r}")
         reading = apply_overrides(reading, stated.settings, "the settings file")
+        refuse_doubtful(reading)
     except (NotServable, BrokenFile, InvalidSettings) as error:
         return replace(spec, unusable=_printable(str(error)))
     evidence = (*reading.evidence, *_renamed(candidate))
-    return replace(spec, traits=reading.traits, evidence=evidence, networks=reading.networks, nbytes=nbytes)
+    doubts = tuple(doubt.text for doubt in reading.doubts)
+    return replace(
+        spec, traits=reading.traits, evidence=evidence, doubts=doubts, networks=reading.networks, nbytes=nbytes
+    )
 
 
 def _read(candidate: Candidate, config: Path | None) -> tuple[Reading, int]:

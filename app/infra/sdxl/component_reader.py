@@ -176,8 +176,10 @@ class ComponentReader:
             weights = OrderedDict(tensors)
             if isinstance(module, ModelMixin):
                 module._fix_state_dict_keys_on_load(weights)  # noqa: SLF001 - renames old VAE keys
+        # Making pictures from text needs no encoder, and some files hold none.
         if component == "vae" and not any(name.startswith("encoder.") for name in weights):
-            _without_encoder(module)
+            module.register_module("encoder", None)
+            module.register_module("quant_conv", None)
         return _aligned(self._spec.name, component, module, weights)
 
     def _begin(self, component: ComponentName, found: _Found) -> _Started:
@@ -226,12 +228,6 @@ def component_files(spec: ModelSpec, files: Path, component: ComponentName) -> l
         return [files]
     variant = spec.source.variant if isinstance(spec.source, HubRepository) else None
     return weight_files(files / component, variant)
-
-
-def _without_encoder(vae: nn.Module) -> None:
-    """Leave out the part of a VAE that encodes pictures; making them from text does not need it."""
-    vae.encoder = None
-    vae.quant_conv = None
 
 
 def _aligned(model: str, component: ComponentName, network: nn.Module, weights: StateDict) -> StateDict:

@@ -33,9 +33,9 @@ class UnetConfig(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Refuse fields that are given block by block, but not for each block."""
         layers = self.transformer_layers_per_block
-        counts = {len(self.block_out_channels), len(self.down_block_types)}
-        if not isinstance(layers, int):
-            counts.add(len(layers))
+        counts = {len(self.block_out_channels), len(self.down_block_types), len(self.up_block_types)}
+        each = (layers, self.reverse_transformer_layers_per_block, self.layers_per_block, self.cross_attention_dim)
+        counts |= {len(values) for values in each if values is not None and not isinstance(values, int)}
         if len(counts) > 1 or 0 in counts:
             raise ValueError("block_out_channels, down_block_types and transformer_layers_per_block differ in length")
 

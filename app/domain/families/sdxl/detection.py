@@ -2,29 +2,21 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
-from ...models.spec import ModelTraits, PredictionType
-from ..distillation import FewStepReading, read_few_step
+from ...models.spec import ModelTraits
+from ..distillation import FewStepReading, is_original_turbo, read_few_step
 from ..latents import LATENT_SCALE
-from ..reading import PREDICTION_TITLES, DiffusersFolder, NotServable, Reading, Shapes
-from .configs import ComponentConfigs, SamplerConfig, read_component_configs
+from ..reading import DiffusersFolder, NotServable, Reading, Shapes
+from .configs import ComponentConfigs, read_component_configs
 from .key_tensors import COMPONENTS, PREFIXES, TITLES, checkpoint_problems, component_problems, join_problems
+from .noise import read_noise
 from .unsupported import sdxl_relative, unsupported_variant
 
 NAME = "sdxl"
 _SIZE_PX = 1024
 _TURBO_SIZE_PX = 512
 _SIZE_STEP_PX = 64
-_PREDICTIONS: dict[str, PredictionType] = {
-    "epsilon": "epsilon",
-    "eps": "epsilon",
-    "v": "v_prediction",
-    "v_prediction": "v_prediction",
-    "v-prediction": "v_prediction",
-    "v_pred": "v_prediction",
-    "vpred": "v_prediction",
-}
 _NO_ODD: Mapping[str, str] = {}
 _PIPELINE = "StableDiffusionXL"
 """Prefix of the class names of SDXL's pipelines."""
@@ -34,10 +26,6 @@ _SIZE_INPUTS = (
     *(f"{prefix}add_embedding.linear_1.weight" for prefix in PREFIXES["unet"]),
 )
 """First layer of the UNet's input for sizes, in each layout."""
-_ZERO_SNR_KEYS = ("modelspec.zero_terminal_snr", "ss_zero_terminal_snr")
-_TURBO_ORIGINAL = re.compile(r"(?<![a-z])sd ?xl ?turbo")
-"""SDXL-Turbo itself, made for 512 pixels, rather than a fine-tune after its example."""
-_SAYS_V = re.compile(r"(?<![a-z])v[ _-]?pred", re.IGNORECASE)
 
 
 def is_sdxl(shapes: Shapes) -> bool:
@@ -170,46 +158,17 @@ def _reading(
     configs: ComponentConfigs,
     name: str,
 ) -> Reading:
-    prediction, how_predicted = _prediction_type(shapes, metadata, configs.sampler)
-    zero_snr, how_zero = _zero_snr(shapes, metadata, configs.sampler)
+    noise = read_noise(shapes, metadata, configs.sampler, name)
     size_px, how_size = _size_px(metadata, few_step, configs)
     traits = ModelTraits(
         family=NAME,
-        prediction_type=prediction,
-        zero_snr=zero_snr,
+        prediction_type=noise.prediction_type,
+        zero_snr=noise.zero_snr,
         few_step=few_step.few_step,
         size_px=size_px,
     )
-    evidence = (kind, how_predicted, how_zero, few_step.evidence, how_size, *_doubts(prediction, name))
-    return Reading(traits=traits, evidence=evidence, networks=configs.widths)
-
-
-def _prediction_type(shapes: Shapes, metadata: Mapping[str, str], sampler: SamplerConfig) -> tuple[PredictionType, str]:
-    if "v_pred" in shapes:
-        return "v_prediction", "v-prediction: the file holds the key v_pred"
-    stated = metadata.get("modelspec.prediction_type", "").lower()
-    if stated in _PREDICTIONS:
-        found = _PREDICTIONS[stated]
-        return found, f"{PREDICTION_TITLES[found]}: modelspec.prediction_type is {stated!r}"
-    if sampler.prediction_type is None:
-        return "epsilon", "epsilon prediction: nothing says otherwise (no key v_pred, no modelspec.prediction_type)"
-    if sampler.prediction_type not in _PREDICTIONS:
-        raise NotServable(
-            f"its scheduler_config.json says that it predicts {sampler.prediction_type!r}; that is not served."
-        )
-    found = _PREDICTIONS[sampler.prediction_type]
-    return found, f"{PREDICTION_TITLES[found]}: its scheduler_config.json says so"
-
-
-def _zero_snr(shapes: Shapes, metadata: Mapping[str, str], sampler: SamplerConfig) -> tuple[bool, str]:
-    if "ztsnr" in shapes:
-        return True, "zero terminal SNR: the file holds the key ztsnr"
-    stated = next((key for key in _ZERO_SNR_KEYS if metadata.get(key, "").lower() in ("true", "1", "yes")), None)
-    if stated is not None:
-        return True, f"zero terminal SNR: {stated} is {metadata[stated]!r}"
-    if sampler.rescale_betas_zero_snr:
-        return True, "zero terminal SNR: its scheduler_config.json says so"
-    return False, "no zero terminal SNR: nothing speaks for it (no key ztsnr)"
+    evidence = (kind, *noise.evidence, few_step.evidence, how_size, *(doubt.text for doubt in noise.doubts))
+    return Reading(traits=traits, evidence=evidence, doubts=noise.doubts, networks=configs.widths)
 
 
 def _size_px(metadata: Mapping[str, str], few_step: FewStepReading, configs: ComponentConfigs) -> tuple[int, str]:
@@ -221,17 +180,9 @@ def _size_px(metadata: Mapping[str, str], few_step: FewStepReading, configs: Com
         side = math.sqrt(int(resolution[1]) * int(resolution[2]))
         size_px = max(round(side / _SIZE_STEP_PX), 1) * _SIZE_STEP_PX
         return size_px, f"{size_px} pixels: modelspec.resolution is {resolution[0]}"
-    if _TURBO_ORIGINAL.search(few_step.words):
+    if is_original_turbo(few_step.words):
         return _TURBO_SIZE_PX, f"{_TURBO_SIZE_PX} pixels, as SDXL-Turbo itself"
     return _SIZE_PX, f"{_SIZE_PX} pixels, as SDXL"
-
-
-def _doubts(prediction: PredictionType, name: str) -> Iterator[str]:
-    if prediction == "epsilon" and _SAYS_V.search(name):
-        yield (
-            "its name sounds like v-prediction, and nothing else does: if its images are noise, set "
-            'prediction_type = "v_prediction" in its sidecar or in the settings'
-        )
 
 
 def _few_step_of_names(names: tuple[str, ...]) -> FewStepReading:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 
-from ...models.spec import ModelTraits
+from ...models.spec import FewStep, ModelTraits
 from ..family import Defaults, ImageShape
 from ..latents import LATENT_SCALE
 from ..reading import CheckpointFile, DiffusersFolder, Reading
@@ -14,7 +14,7 @@ from .widths import SDXL_WIDTHS, Widths
 
 _STEPS = 25
 _GUIDANCE = 7.5
-_FEW_STEP_SAMPLERS = {"lcm": "lcm", "dmd2": "lcm", "turbo": "euler_a"}
+_FEW_STEP_SAMPLERS = {"lcm": "lcm", "dmd2": "lcm", "tcd": "tcd", "pcm": "lcm", "turbo": "euler_a"}
 _TOKENIZER_FILE = re.compile(r"tokenizer(?:_2)?/[^/]+\.(?:json|txt)")
 
 
@@ -58,12 +58,12 @@ class SdxlFamily:
         return [name for name in names if _TOKENIZER_FILE.fullmatch(name)]
 
     def defaults(self, traits: ModelTraits) -> Defaults:
-        """Default parameters: few steps without guidance for a distilled model."""
+        """Default parameters: few steps with little guidance or none for a distilled model."""
         few_step = traits.few_step
         return Defaults(
             steps=few_step.steps if few_step else _STEPS,
-            guidance_scale=0.0 if few_step else _GUIDANCE,
-            sampler=_FEW_STEP_SAMPLERS.get(few_step.kind, "euler") if few_step else "euler",
+            guidance_scale=few_step.guidance_scale if few_step else _GUIDANCE,
+            sampler=_few_step_sampler(few_step) if few_step else "euler",
             timestep_spacing="trailing" if few_step or traits.zero_snr else None,
         )
 
@@ -74,6 +74,11 @@ class SdxlFamily:
     def step_nbytes(self, shape: ImageShape, networks: object) -> int:
         """Peak bytes beside the weights while one image is denoised."""
         return activations.step_nbytes(shape, _widths(networks))
+
+
+def _few_step_sampler(few_step: FewStep) -> str:
+    """Return the sampler of a kind; fine-tunes that keep guidance are made for DPM++ SDE."""
+    return "dpmpp_sde" if few_step.guidance_scale else _FEW_STEP_SAMPLERS.get(few_step.kind, "euler")
 
 
 def _widths(networks: object) -> Widths:

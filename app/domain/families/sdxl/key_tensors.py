@@ -77,9 +77,7 @@ def join_problems(problems: list[str]) -> str:
 
 
 @lru_cache(maxsize=16)
-def _candidates(
-    component: ComponentName, configs: ComponentConfigs
-) -> tuple[tuple[Tensor, tuple[Source, ...]], ...]:
+def _candidates(component: ComponentName, configs: ComponentConfigs) -> tuple[tuple[Tensor, tuple[Source, ...]], ...]:
     return tuple((tensor, sources_of(component, tensor)) for tensor in network_tensors(component, configs))
 
 
@@ -95,7 +93,8 @@ class _Problems:
 
     @property
     def all(self) -> list[str]:
-        return self.needed + self.of_encoder if self.has_encoder else self.needed
+        every = self.needed + self.of_encoder if self.has_encoder else self.needed
+        return sorted(every, key=lambda problem: problem.endswith("is missing"))  # a wrong size says more
 
     def add(self, tensor: Tensor, problem: str | None, *, is_there: bool) -> None:
         """Take note of one tensor."""

@@ -37,7 +37,11 @@ _DIFFUSERS: dict[ComponentName, tuple[str, ...]] = {
     "vae": PREFIXES["vae"],
     "text_encoder": tuple(
         f"{prefix}{level}"
-        for prefix in ("conditioner.embedders.0.transformer.", "conditioner.embedders.0.model.transformer.", "text_encoder.")
+        for prefix in (
+            "conditioner.embedders.0.transformer.",
+            "conditioner.embedders.0.model.transformer.",
+            "text_encoder.",
+        )
         for level in ("text_model.", "")
     ),
     "text_encoder_2": tuple(

@@ -74,7 +74,11 @@ def _up(config: UnetConfig) -> Iterator[Tensor]:
             diffusers, original = f"up_blocks.{block}", f"output_blocks.{place}"
             skipped = below if layer == layers - 1 else wanted
             yield from _resnet(
-                f"{diffusers}.resnets.{layer}", f"{original}.0", width + skipped, wanted, 4 * config.block_out_channels[0]
+                f"{diffusers}.resnets.{layer}",
+                f"{original}.0",
+                width + skipped,
+                wanted,
+                4 * config.block_out_channels[0],
             )
             width, place = wanted, place + 1
             if has_attention:

@@ -91,7 +91,8 @@ def _attention(diffusers: str, original: str, width: int) -> Iterator[Tensor]:
                 original=f"{original}.{originally}.{suffix}",
                 shape=shape,
                 # Diffusers' own script left names of its layers as they were for some versions.
-                older=tuple(f"{place}.{other}.{suffix}" for place, other in (
-                    (diffusers, older), (original, name), (original, older)
-                )),
+                older=tuple(
+                    f"{place}.{other}.{suffix}"
+                    for place, other in ((diffusers, older), (original, name), (original, older))
+                ),
             )

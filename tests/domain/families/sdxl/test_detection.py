@@ -2,6 +2,7 @@
 
 import pytest
 
+from litestar_diffusion.domain.families.overrides import apply_overrides, refuse_doubtful
 from litestar_diffusion.domain.families.reading import CheckpointFile, NotServable, Reading
 from litestar_diffusion.domain.families.sdxl.configs import (
     ComponentConfigs,
@@ -12,7 +13,7 @@ from litestar_diffusion.domain.families.sdxl.configs import (
 )
 from litestar_diffusion.domain.families.sdxl.detection import read_header, read_names, read_pipeline
 from litestar_diffusion.domain.families.sdxl.family import SDXL as SDXL_FAMILY
-from litestar_diffusion.domain.models.spec import FewStep
+from litestar_diffusion.domain.models.spec import FewStep, ModelOverrides
 from tests.headers import KEYS, SDXL, Shapes, header_of
 
 BASE = ComponentConfigs()
@@ -61,42 +62,43 @@ def test_the_header_beats_the_config_beside_the_file_and_the_config_beats_silenc
 def test_a_name_alone_makes_no_v_prediction_but_raises_a_doubt() -> None:
     found = reading(name="noobaiXL_vPred10")
     assert found.traits.prediction_type == "epsilon"
-    assert any("prediction_type" in line and "sidecar" in line for line in found.evidence)
-    assert not any("sidecar" in line for line in reading(name="vprecise").evidence)
+    assert "sidecar" in doubt_of(found)
+    assert not reading(name="vprecise").doubts
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("sd_xl_turbo_1.0_fp16", FewStep(kind="turbo", steps=1)),
-        ("dreamshaperXL_v21TurboDPMSDE", FewStep(kind="turbo", steps=1)),
-        ("juggernautXL_v9_Lightning", FewStep(kind="lightning", steps=4)),
-        ("sdxl_lightning_8step", FewStep(kind="lightning", steps=8)),
-        ("realvisxlLightning4Steps", FewStep(kind="lightning", steps=4)),
-        ("Hyper-SDXL-1step", FewStep(kind="hyper", steps=1)),
-        ("juggernautXL_Hyper", FewStep(kind="hyper", steps=8)),
-        ("my-lcm-model", FewStep(kind="lcm", steps=4)),
-        ("dreamshaperLCM", FewStep(kind="lcm", steps=4)),
-        ("dmd2_sdxl_4step", FewStep(kind="dmd2", steps=4)),
-        ("calcmachine", None),
-        ("hyperrealisticXL_v2", None),
-        ("HyperRealistic", None),
-        ("epoch_40_steps", None),
-        ("ordinary", None),
-    ],
-)
-def test_few_step_kinds_by_name(name: str, expected: FewStep | None) -> None:
-    assert reading(name=name).traits.few_step == expected
+@pytest.mark.parametrize("stated", ["rectified_flow", "sample", "edm", "x" * 1000])
+def test_an_unknown_prediction_type_is_refused_until_a_person_states_one(stated: str) -> None:
+    found = reading(modelspec__prediction_type=stated)
+    with pytest.raises(NotServable, match=r"only epsilon and v_prediction are served.*in its sidecar"):
+        refuse_doubtful(found)
+    told = apply_overrides(found, ModelOverrides(prediction_type="v_prediction"), "its sidecar")
+    refuse_doubtful(told)
+    assert (told.traits.prediction_type, told.doubts) == ("v_prediction", ())
 
 
-def test_metadata_beats_the_name() -> None:
-    found = reading(name="x-turbo", modelspec__title="X Lightning 2 steps")
-    assert found.traits.few_step == FewStep(kind="lightning", steps=2)
+def test_zero_snr_without_a_prediction_type_is_v_prediction_in_doubt() -> None:
+    found = reading(ss_zero_terminal_snr="True")
+    assert (found.traits.prediction_type, found.traits.zero_snr) == ("v_prediction", True)
+    assert 'prediction_type = "epsilon"' in doubt_of(found)
+    told = apply_overrides(found, ModelOverrides(prediction_type="epsilon"), "its sidecar").traits
+    assert (told.prediction_type, told.zero_snr) == ("epsilon", False)
 
 
-def test_metadata_that_counts_no_steps_leaves_them_to_the_name() -> None:
-    found = reading(name="x_8steps", modelspec__title="X Lightning")
-    assert found.traits.few_step == FewStep(kind="lightning", steps=8)
+def test_zero_snr_with_epsilon_is_not_applied_and_doubted() -> None:
+    found = reading(ss_zero_terminal_snr="True", modelspec__prediction_type="epsilon")
+    assert (found.traits.prediction_type, found.traits.zero_snr) == ("epsilon", False)
+    assert "exclude each other" in doubt_of(found)
+
+
+def test_a_doubt_that_a_person_ends_is_in_no_answer() -> None:
+    found = reading(name="noobaiXL_vPred10")
+    assert apply_overrides(found, ModelOverrides(prediction_type="epsilon"), "its sidecar").doubts == ()
+
+
+def doubt_of(found: Reading) -> str:
+    [doubt] = found.doubts
+    assert doubt.text in found.evidence
+    return doubt.text
 
 
 @pytest.mark.parametrize(
