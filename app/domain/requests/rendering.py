@@ -29,6 +29,11 @@ class RawImage:
     height: int
     pixels: bytes
 
+    @property
+    def is_of_one_colour(self) -> bool:
+        """Whether all pixels are equal, which no model does on purpose."""
+        return self.pixels == self.pixels[:3] * (self.width * self.height)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTiming:

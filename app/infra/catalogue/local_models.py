@@ -15,12 +15,17 @@ from ..weights.safetensors_header import BrokenFile, read_header
 from .component_configs import config_files, config_reader
 from .diffusers_folder import read_folder, watched_files
 from .fingerprint import CatalogueEntry, digest, stamps
-from .scan import Candidate
+from .scan import Candidate, unfinished_marks
 from .sidecar import check_sampler, config_path, read_sidecar
 
 _PICKLE_REASON = (
     "it is a pickle. Pickles can run code when they are loaded and are never opened here: convert it to .safetensors "
     "with a tool that you trust, or look for a safetensors version of the model."
+)
+
+_UNFINISHED = (
+    "it is still being downloaded: {!r} lies beside it. Wait until the download ends; if none is running, delete both files and "
+    "download it again."
 )
 
 
@@ -85,7 +90,7 @@ def _related_files(candidate: Candidate, stated: _Stated) -> tuple[Path, ...]:
     if candidate.is_folder:
         return watched_files(candidate.path)
     usual = candidate.path.with_suffix(".config")
-    return (usual, *config_files(stated.config or usual))
+    return (usual, *config_files(stated.config or usual), *unfinished_marks(candidate.path))
 
 
 def _source(candidate: Candidate, stated: _Stated) -> ModelSource:
@@ -96,6 +101,8 @@ def _source(candidate: Candidate, stated: _Stated) -> ModelSource:
 
 def _described(candidate: Candidate, spec: ModelSpec, stated: _Stated) -> ModelSpec:
     try:
+        if (mark := next((mark for mark in unfinished_marks(candidate.path) if mark.exists()), None)) is not None:
+            raise NotServable(_UNFINISHED.format(mark.name))
         if candidate.is_pickle:
             raise NotServable(_PICKLE_REASON)
         if stated.wrong is not None:
@@ -129,7 +136,11 @@ def _read(candidate: Candidate, config: Path | None) -> tuple[Reading, int]:
 
 
 def _renamed(candidate: Candidate) -> Iterator[str]:
-    if candidate.name != candidate.stem:
+    if candidate.subfolders:
+        yield f"named {candidate.name}, because it lies in the subfolder {_printable('/'.join(candidate.subfolders))!r}"
+    elif candidate.mark:
+        yield f"named {candidate.name}, because another file's name reads the same in a URL"
+    elif candidate.name != candidate.stem:
         yield f"named {candidate.name}, because {candidate.stem!r} holds characters that cannot stand in a URL"
 
 

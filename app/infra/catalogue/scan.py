@@ -1,16 +1,28 @@
-"""Finds what may be a model in a models folder, by names alone."""
+"""Finds what may be a model in a models folder and its subfolders, by names alone."""
 
 import hashlib
 import os
-import re
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...domain.models.spec import MODEL_NAME_PATTERN, ModelName
+from ...domain.models.spec import ModelName
 from ..weights.weight_files import PICKLES
 
 _SAFETENSORS = ".safetensors"
+_UNFINISHED = (".aria2", ".part", ".crdownload", ".partial", ".incomplete", ".download", ".opdownload", ".!ut")
+"""What aria2, Firefox, Chromium, wget wrappers, huggingface_hub, Safari, Opera and torrent clients append to names."""
 _MAX_NAME_CHARS = 128
+_BETWEEN_FOLDERS = "--"
+_MAX_DEPTH = 4
+"""Deepest subfolder that is searched, so that a folder of something else costs little."""
+NO_CHECKPOINTS = frozenset({
+    "clip", "clip_vision", "configs", "controlnet", "diffusion_models", "embeddings", "esrgan", "gligen", "hypernetworks",
+    "ipadapter", "lora", "loras", "lycoris", "style_models", "text_encoders", "textual_inversion", "unet", "upscale_models",
+    "upscalers", "vae", "vae_approx",
+})  # fmt: skip
+"""Subfolders that other programs keep parts of models in, in lower case; they are not searched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +31,10 @@ class Candidate:
 
     path: Path
     is_folder: bool
+    subfolders: tuple[str, ...] = ()
+    """Folders between the models folder and the candidate."""
+    mark: str = ""
+    """End of the name that tells it from another candidate's."""
 
     @property
     def stem(self) -> str:
@@ -27,8 +43,20 @@ class Candidate:
 
     @property
     def name(self) -> ModelName:
-        """The stem, as far as it can stand in a URL; other characters become `-`."""
-        return ModelName(_url_safe(self.stem))
+        """The subfolders and the stem, as far as they can stand in a path of a URL; other characters become `-`."""
+        parts = (*self.subfolders, self.stem)
+        name = _BETWEEN_FOLDERS.join(_url_safe(part) for part in parts)[: _MAX_NAME_CHARS - len(self.mark)]
+        return ModelName(f"{name}{self.mark}")
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """Equal for candidates of which one hides the other: files of one stem that differ in their suffix."""
+        return (*self.subfolders, self.stem)
+
+    def marked(self) -> "Candidate":
+        """Return the candidate with a checksum of its stem in its name."""
+        checksum = hashlib.blake2b(os.fsencode("/".join(self.identity)), digest_size=4).hexdigest()
+        return replace(self, mark=f"-{checksum}")
 
     @property
     def sidecar(self) -> Path:
@@ -41,20 +69,73 @@ class Candidate:
         return not self.is_folder and self.path.suffix.lower() in PICKLES
 
 
-def find_candidates(directory: Path) -> list[Candidate]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchedFolder:
+    """A folder whose entries are looked at."""
+
+    path: Path
+    subfolders: tuple[str, ...] = ()
+
+
+def searched_folders(directory: Path) -> Iterator[SearchedFolder]:
+    """Yield a folder and its subfolders, each once even if links lead in a circle; those that are models are left out.
+
+    Each is yielded before its entries are read, and one that cannot be read has no subfolders.
+    """
+    seen: set[tuple[int, int]] = set()
+    waiting = [SearchedFolder(path=directory)]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            stat = folder.path.stat()
+        except OSError:
+            stat = None
+        if stat is not None and (stat.st_dev, stat.st_ino) in seen:
+            continue
+        yield folder
+        if stat is not None:
+            seen.add((stat.st_dev, stat.st_ino))
+            waiting += reversed(_subfolders(folder))
+
+
+def find_candidates(folder: SearchedFolder) -> list[Candidate]:
     """Find everything in a folder that looks like a model, in alphabetical order, safetensors files before their namesakes.
 
     Raises:
         OSError: the folder cannot be read.
     """
-    with os.scandir(directory) as entries:
-        found = [candidate_of(Path(entry.path)) for entry in entries if _looks_like_a_model(entry)]
+    with os.scandir(folder.path) as entries:
+        paths = [Path(entry.path) for entry in entries if _looks_like_a_model(entry)]
+    found = [replace(candidate_of(path), subfolders=folder.subfolders) for path in paths]
     return sorted(found, key=lambda candidate: (candidate.stem, _rank(candidate), candidate.path.name))
+
+
+def _subfolders(folder: SearchedFolder) -> list[SearchedFolder]:
+    if len(folder.subfolders) == _MAX_DEPTH:
+        return []
+    try:
+        with os.scandir(folder.path) as entries:
+            names = sorted(entry.name for entry in entries if _may_hold_models(entry))
+    except OSError:
+        return []
+    return [SearchedFolder(path=folder.path / name, subfolders=(*folder.subfolders, name)) for name in names]
+
+
+def _may_hold_models(entry: os.DirEntry[str]) -> bool:
+    name = entry.name.lower()
+    if name.startswith(".") or name.endswith((".config", _SAFETENSORS)) or name in NO_CHECKPOINTS:
+        return False
+    return entry.is_dir() and not _looks_like_a_model(entry)
 
 
 def candidate_of(path: Path) -> Candidate:
     """Return the candidate of one path, a file or a folder."""
     return Candidate(path=path, is_folder=path.suffix.lower() != _SAFETENSORS and path.is_dir())
+
+
+def unfinished_marks(path: Path) -> tuple[Path, ...]:
+    """List the files that downloaders keep beside a file until it is whole, whether they exist or not."""
+    return tuple(path.with_name(f"{path.name}{suffix}") for suffix in _UNFINISHED)
 
 
 def _looks_like_a_model(entry: os.DirEntry[str]) -> bool:
@@ -74,8 +155,14 @@ def _rank(candidate: Candidate) -> int:
 
 
 def _url_safe(stem: str) -> str:
-    """Return a name without unsafe characters, always the same for a file; a checksum if no letter is left."""
-    if re.fullmatch(MODEL_NAME_PATTERN, stem):
-        return stem
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", stem)[:_MAX_NAME_CHARS].strip("-._")
+    """Return a name of letters and digits of any script, `.`, `_` and `-`, always the same for a file.
+
+    Composed and decomposed letters are one; a checksum stands for a name without letters.
+    """
+    plain = "".join(character if _stays(character) else " " for character in unicodedata.normalize("NFC", stem))
+    plain = "-".join(plain.split())[:_MAX_NAME_CHARS].strip("-._")
     return plain or f"model-{hashlib.blake2b(os.fsencode(stem), digest_size=4).hexdigest()}"
+
+
+def _stays(character: str) -> bool:
+    return character in "._-" or unicodedata.category(character)[0] in "LMN"

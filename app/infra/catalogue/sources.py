@@ -1,6 +1,6 @@
 """The folders and repositories that models come from, and which of their models gets which name. Worker threads only."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from .fingerprint import CatalogueEntry, settled_stamp
 from .hub_models import describe_repository
 from .local_models import describe
 from .local_overrides import LocalOverrides, nearest
-from .scan import Candidate, find_candidates
+from .scan import Candidate, SearchedFolder, find_candidates, searched_folders
 
 _log = structlog.get_logger()
 
@@ -36,6 +36,8 @@ class Names:
     """Winners of the names at one moment."""
 
     claims: Mapping[str, Claim]
+    folders: tuple[Path, ...] = ()
+    """The folders that were searched."""
     stamps: tuple[str | None, ...]
     """Stamps of the folders, taken before they were read, so that a change during the read shows later."""
 
@@ -65,42 +67,51 @@ class ModelSources:
 
     def names(self) -> Names:
         """Read the folders and decide which model gets which name."""
-        stamps = self._stamps()
+        folders = tuple(
+            (folder, settled_stamp(folder.path), directory)
+            for directory in self._directories
+            for folder in searched_folders(directory)
+        )
         winners: dict[str, Claim] = {}
-        for claim in self._claims():
+        for claim in self._claims([(folder, directory) for folder, _, directory in folders]):
             winner = winners.setdefault(claim.name, claim)
             if winner is not claim:
                 winners[claim.name] = replace(winner, hides=(*winner.hides, claim.title))
                 self._log_once(_log.warning, "model_hidden", model=claim.name, hidden=claim.origin, by=winner.origin)
-        return Names(claims=winners, stamps=stamps)
+        return Names(
+            claims=winners,
+            folders=tuple(folder.path for folder, _, _ in folders),
+            stamps=tuple(stamp for _, stamp, _ in folders),
+        )
 
     def may_have_changed(self, names: Names) -> bool:
         """Tell whether the folders may hold other names than these; costs one stat a folder."""
-        return None in names.stamps or names.stamps != self._stamps()
+        return None in names.stamps or names.stamps != tuple(map(settled_stamp, names.folders))
 
-    def _stamps(self) -> tuple[str | None, ...]:
-        return tuple(map(settled_stamp, self._directories))
-
-    def _claims(self) -> Iterator[Claim]:
+    def _claims(self, folders: Sequence[tuple[SearchedFolder, Path]]) -> Iterator[Claim]:
         """Yield the strongest claims first."""
-        found = [(directory, self._candidates(directory)) for directory in self._directories]
-        stated = LocalOverrides(self._overrides, [candidate for _, inside in found for candidate in inside])
-        self._warn_of_tables_without_model(stated, [candidate.name for _, inside in found for candidate in inside])
-        for directory, inside in found:
-            for candidate in inside:
-                yield self._local_claim(candidate, stated.of(candidate), builtin=directory == self._builtin)
+        found = [(candidate, directory) for folder, directory in folders for candidate in self._named(folder)]
+        candidates = list(_told_apart([candidate for candidate, _ in found]))
+        stated = LocalOverrides(self._overrides, candidates)
+        self._warn_of_tables_without_model(stated, [candidate.name for candidate in candidates])
+        for candidate, (_, directory) in zip(candidates, found, strict=True):
+            yield self._local_claim(candidate, stated.of(candidate), builtin=directory == self._builtin)
         for model in self._hub:
             yield self._hub_claim(model)
 
-    def _candidates(self, directory: Path) -> Sequence[Candidate]:
+    def _named(self, folder: SearchedFolder) -> Sequence[Candidate]:
+        """List a folder's candidates; one of that very name before those whose names were made safe."""
+        return sorted(self._candidates(folder), key=lambda candidate: candidate.name != candidate.stem)
+
+    def _candidates(self, folder: SearchedFolder) -> Sequence[Candidate]:
         try:
-            return find_candidates(directory)
+            return find_candidates(folder)
         except FileNotFoundError:
             hint = "Make it and put models there, or set models.directory to another folder."
-            self._log_once(_log.info, "models_directory_missing", directory=str(directory), hint=hint)
+            self._log_once(_log.info, "models_directory_missing", directory=str(folder.path), hint=hint)
             return ()
         except OSError as error:
-            self._log_once(_log.warning, "models_directory_unreadable", directory=str(directory), reason=error.strerror)
+            self._log_once(_log.warning, "models_directory_unreadable", directory=str(folder.path), reason=error.strerror)
             return ()
 
     def _local_claim(self, candidate: Candidate, stated: ModelOverrides, *, builtin: bool) -> Claim:
@@ -136,3 +147,11 @@ class ModelSources:
         if key not in self._logged:
             self._logged.add(key)
             log(event, **facts)
+
+
+def _told_apart(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
+    """Mark candidates whose names were made equal although their files are called differently."""
+    names: dict[str, tuple[str, ...]] = {}
+    for candidate in candidates:
+        is_taken = names.setdefault(candidate.name, candidate.identity) != candidate.identity
+        yield candidate.marked() if is_taken else candidate

@@ -14,6 +14,8 @@ from .decode import decode
 from .denoise import Forward, ImageDenoise, grouped
 from .text import encode
 
+_ONE_COLOUR = "An image came out in one colour. If every image of this model does, its VAE is damaged or missing: download the file again."
+
 
 class SdxlRun:
     """The images of a request, up to a number at once; the next begins when one is done.
@@ -106,11 +108,15 @@ class SdxlRun:
                 image, warning = decode(self.model, latents, tiled=self.memory_savings.tiled_decode)
             del self._denoises[index]
             self._images[index] = image
-            if warning is not None and warning not in self._warnings:
-                self._warnings.append(warning)
+            self._warn(warning)
+            self._warn(_ONE_COLOUR if image.is_of_one_colour else None)
             self.decode_s += time.perf_counter() - begun
         with stage("denoise"):
             self._begin_more()
+
+    def _warn(self, warning: str | None) -> None:
+        if warning is not None and warning not in self._warnings:
+            self._warnings.append(warning)
 
     def _begin_more(self) -> None:
         while self._to_begin and len(self._denoises) < self._at_once:

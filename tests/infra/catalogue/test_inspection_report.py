@@ -31,7 +31,7 @@ def test_parameters_and_bytes_are_counted_by_component(tmp_path: Path) -> None:
     path = sparse_file(tmp_path / "x_lightning_8step.safetensors", {**SDXL, "model_ema.decay": (1000, 1000)})
     text = explain(path)
     rows = {line.strip().split("  ")[0]: line.split()[-6:] for line in text.splitlines() if " parameters " in line}
-    assert rows["VAE"] == ["83.65", "M", "parameters", "0.2", "GB", "F16"]
+    assert rows["VAE"] == ["83.65", "M", "parameters", "0.17", "GB", "F16"]
     assert rows["other tensors"] == ["1.00", "M", "parameters", "2.0", "MB", "F16"]
     total = sum(math.prod(shape) for shape in SDXL.values()) + 1_000_000
     assert rows["in all"][0] == f"{total / 1e6:.2f}"

@@ -7,8 +7,11 @@ import pytest
 import torch
 
 from litestar_diffusion.domain.families.sdxl.key_tensors import COMPONENTS, PREFIXES
+from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
+from litestar_diffusion.domain.requests.resolution import resolve
 from litestar_diffusion.infra.sdxl.components import build_network
 from litestar_diffusion.infra.sdxl.key_conversion import component_weights
+from tests.render import render
 
 from .checkpoints import CONFIG, Tensors, demo_tensors, described, loaded, save
 
@@ -133,3 +136,24 @@ def test_half_an_encoder_is_a_damaged_file(tmp_path: Path) -> None:
     reason = described(save(tmp_path / "model.safetensors", tensors)).unusable
     assert reason is not None
     assert "first_stage_model.encoder.conv_in.weight is missing" in reason
+
+
+def test_a_vae_of_zeros_makes_pictures_of_one_colour_with_a_warning(tmp_path: Path) -> None:
+    tensors = demo_tensors()
+    zeros = {
+        name: torch.zeros_like(tensor) for name, tensor in tensors.items() if name.startswith("first_stage_model.")
+    }
+    path = save(tmp_path / "model.safetensors", tensors | zeros)
+    spec = described(path)
+    said = GenerationParameters(prompt="a red circle", seed=3, num_inference_steps=1)
+    asked = resolve(said, spec, Limits(), random_seed=0).request
+    [warning] = render(loaded(spec, path), asked, lambda *_: None).warnings
+    assert "in one colour" in warning
+
+
+def test_a_doubt_about_a_model_is_a_warning_of_every_answer(tmp_path: Path) -> None:
+    path = save(tmp_path / "demo_vPred.safetensors", demo_tensors())
+    [warning] = resolve(GenerationParameters(prompt="x"), described(path), Limits(), random_seed=0).warnings
+    assert "sounds like v-prediction" in warning
+    path.with_suffix(".toml").write_text('prediction_type = "epsilon"\n')
+    assert resolve(GenerationParameters(prompt="x"), described(path), Limits(), random_seed=0).warnings == ()
