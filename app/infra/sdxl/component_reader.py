@@ -6,7 +6,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import torch
 from diffusers.models.modeling_utils import ModelMixin
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ...domain.errors import UnusableModel
 from ...domain.families.sdxl.detection import NotServable
 from ...domain.families.sdxl.key_tensors import PREFIXES, ComponentName
+from ...domain.families.sdxl.variants import layers_of_file
 from ...domain.models.components import Component, ComponentId, LoadProgress, OnLoad
 from ...domain.models.spec import Checkpoint, HubRepository, ModelSpec
 from ..device.precision import Precision
@@ -183,7 +184,8 @@ class ComponentReader:
         return _aligned(self._spec.name, component, module, weights)
 
     def _begin(self, component: ComponentName, found: _Found) -> _Started:
-        module = build_network(component, self._configs, self._upcaster)
+        variant = self._variant(component, found.tensors)
+        module = build_network(component, self._configs, self._upcaster, variant)
         sources = self._sources(component, module, found.tensors)
         layout, arena = self._layout(module), found.arena
         if not layout.fits(arena.nbytes):
@@ -192,10 +194,17 @@ class ComponentReader:
             (slot.view(arena.buffer), find_stored(found.files, sources[name])) for name, slot in layout.slots.items()
         )
         facts = Component(id=ComponentId(""), name=component, nbytes=arena.nbytes, dtype=self._dtype_name)
-        config = read_config(self._configs, f"{component}/config.json")
+        config = {**read_config(self._configs, f"{component}/config.json"), **variant}
         network = Network(facts, module.eval(), arena, layout, _buffers(module), config)
         network.point_to(arena.buffer)
         return _Started(found.key, network, copies)
+
+    def _variant(self, component: ComponentName, tensors: dict[str, Tensor]) -> dict[str, Any]:
+        """Return what the keys of a file without configs say of its UNet."""
+        source = self._spec.source
+        if component != "unet" or not isinstance(source, Checkpoint) or source.config is not None:
+            return {}
+        return layers_of_file({name: tuple(tensor.shape) for name, tensor in tensors.items()})
 
     def _layout(self, module: nn.Module) -> Layout:
         """Plan the buffer of a network's weights; large ones may be kept in fewer bits than they are computed in."""

@@ -24,6 +24,7 @@ from ..diffusion.skip_torch_functions import INITIALIZERS, Skipping
 TEXT_ENCODERS: tuple[ComponentName, ComponentName] = ("text_encoder", "text_encoder_2")
 SHIPPED_CONFIGS = Path(__file__).parent / "configs"
 """SDXL base 1.0's component configs and CLIP's tokenizer files, in the diffusers folder layout."""
+_AS_CONFIGURED: Mapping[str, Any] = {}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,17 +57,23 @@ def read_config(folder: Path, name: str) -> dict[str, Any]:
     return json.loads((file if file.is_file() else SHIPPED_CONFIGS / name).read_text(encoding="utf-8"))
 
 
-def build_network(component: ComponentName, configs: Path, upcaster: Upcaster | None = None) -> nn.Module:
+def build_network(
+    component: ComponentName,
+    configs: Path,
+    upcaster: Upcaster | None = None,
+    variant: Mapping[str, Any] = _AS_CONFIGURED,
+) -> nn.Module:
     """Build a network with its weights on the meta device: no memory, 0.2 s for the largest.
 
     Args:
         component: one of COMPONENTS.
         configs: the folder of the component configs.
         upcaster: converts the weights if they are kept in fewer bits than they are computed in.
+        variant: fields that replace those of the config.
     """
     # `torch.device("meta")` is thread-local; accelerate's `init_empty_weights` patches `nn.Module` for all threads.
     with torch.device("meta"), Skipping(INITIALIZERS):
-        network = _NETWORKS[component](read_config(configs, f"{component}/config.json"))
+        network = _NETWORKS[component]({**read_config(configs, f"{component}/config.json"), **variant})
     # Adapters that put layers of their own into a network belong here, before its layers are patched.
     patch_layers(network, upcaster)
     return network

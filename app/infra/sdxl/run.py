@@ -14,7 +14,9 @@ from .decode import decode
 from .denoise import Forward, ImageDenoise, grouped
 from .text import encode
 
-_ONE_COLOUR = "An image came out in one colour. If every image of this model does, its VAE is damaged or missing: download the file again."
+_ONE_COLOUR = (
+    "An image came out in one colour. If every image of this model does, its VAE is damaged: download the file again."
+)
 
 
 class SdxlRun:

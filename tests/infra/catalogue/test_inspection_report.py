@@ -34,7 +34,7 @@ def test_parameters_and_bytes_are_counted_by_component(tmp_path: Path) -> None:
     assert rows["VAE"] == ["83.65", "M", "parameters", "0.17", "GB", "F16"]
     assert rows["other tensors"] == ["1.00", "M", "parameters", "2.0", "MB", "F16"]
     total = sum(math.prod(shape) for shape in SDXL.values()) + 1_000_000
-    assert rows["in all"][0] == f"{total / 1e6:.2f}"
+    assert rows["in all"][0] == f"{total / 1e6:,.2f}"
     assert "few-step (lightning, 8 steps): its name says 'x_lightning_8step'" in text
     assert "8 steps, sampler euler" in text
     assert "guidance scale 0," in text

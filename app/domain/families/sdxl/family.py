@@ -10,6 +10,7 @@ from ..reading import CheckpointFile, DiffusersFolder, Reading
 from . import activations, detection
 from .configs import read_component_configs
 from .key_tensors import COMPONENTS, PREFIXES, TITLES
+from .variants import of_file
 from .widths import SDXL_WIDTHS, Widths
 
 _STEPS = 25
@@ -38,7 +39,7 @@ class SdxlFamily:
         """Recognise a single file; see `Family`."""
         if not detection.is_sdxl(file.shapes):
             return None
-        configs = read_component_configs(file.read_config)
+        configs = of_file(read_component_configs(file.read_config), file.shapes)
         return detection.read_header(file.shapes, file.metadata, file.name, configs, file.odd)
 
     def read_folder(self, folder: DiffusersFolder) -> Reading | None:
