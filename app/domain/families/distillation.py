@@ -9,7 +9,7 @@ import msgspec
 from ..models.spec import FewStep, FewStepKind
 
 _USUAL: dict[FewStepKind, FewStep] = {
-    # Fine-tunes after the example of SDXL-Turbo, which itself is the only one that makes an image in one step.
+    # Fine-tunes after the example of the original Turbo, which is the only one that makes an image in one step.
     "turbo": FewStep(kind="turbo", steps=7, guidance_scale=2.0),
     "lightning": FewStep(kind="lightning", steps=4),
     "hyper": FewStep(kind="hyper", steps=8),
@@ -75,7 +75,7 @@ def read_few_step(metadata: Mapping[str, str], name: str) -> FewStepReading:
 
 
 def is_original_turbo(words: str) -> bool:
-    """Tell whether words name SDXL-Turbo itself, made for one step and 512 pixels, rather than a fine-tune after its example."""
+    """Tell whether words name the original Turbo, made for one step and 512 pixels, rather than a fine-tune after its example."""
     return _ORIGINAL.search(words) is not None
 
 
