@@ -53,7 +53,10 @@ def _described(spec: ModelSpec, model: HubModel, snapshot: Path | None) -> Model
         return replace(spec, unusable=str(error))
     except BrokenFile as error:
         return replace(spec, unusable=f"a downloaded file is broken: {error} Delete {model.repo} from the Hub's cache.")
-    return replace(spec, traits=reading.traits, evidence=reading.evidence, networks=reading.networks, nbytes=nbytes)
+    doubts = tuple(doubt.text for doubt in reading.doubts)
+    return replace(
+        spec, traits=reading.traits, evidence=reading.evidence, doubts=doubts, networks=reading.networks, nbytes=nbytes
+    )
 
 
 def _read(model: HubModel, snapshot: Path | None) -> tuple[Reading, int | None]:
