@@ -77,6 +77,10 @@ class ModelTraits(msgspec.Struct, frozen=True, kw_only=True):
     few_step: FewStep | None = None
     size_px: int = 0
     """Side in pixels of the square that the model was trained on; 0 if no family has recognised it."""
+    sampler: str | None = None
+    """Sampler that the scheduler config of its folder means; None if it has none."""
+    timestep_spacing: TimestepSpacing | None = None
+    """Spacing of the timesteps that the same config states."""
 
 
 _Factor = Annotated[float, Meta(ge=-100, le=100)]

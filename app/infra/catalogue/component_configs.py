@@ -2,24 +2,14 @@
 
 from pathlib import Path
 
-from ...domain.families.reading import NotServable, ReadConfig
+from ...domain.families.reading import ReadConfig
 from ...domain.families.registry import families
+from ..weights.config_files import folder_reader
 
 
 def config_reader(folder: Path | None) -> ReadConfig:
     """Make a reader of the config files in a folder; one without a folder finds none."""
-
-    def read(name: str) -> bytes | None:
-        if folder is None:
-            return None
-        try:
-            return (folder / name).read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise NotServable(f"{name} cannot be read: {error.strerror}.") from error
-
-    return read
+    return folder_reader(folder) if folder is not None else lambda _: None
 
 
 def config_files(folder: Path) -> tuple[Path, ...]:

@@ -1,17 +1,14 @@
 """Reads a folder in the diffusers layout: the pipeline that it describes, its configs, the headers of its weights."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from ...domain.families import registry
-from ...domain.families.reading import DiffusersFolder, NotServable, Reading, Shapes
-from ..weights.safetensors_header import BrokenFile, Header, read_header
-from ..weights.weight_files import weight_files
-from .component_configs import config_files, config_reader
+from ...domain.families.reading import Reading
+from ..weights.folder_facts import folder_facts
+from ..weights.safetensors_header import Header
+from .component_configs import config_files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,21 +37,7 @@ def read_folder(folder: Path, variant: str | None, *names: str) -> FolderReading
         NotServable: no family recognises it, or something is missing.
         BrokenFile: a file of weights is broken.
     """
-    index = _read_index(folder / "model_index.json")
-    headers: dict[str, list[Header]] = {}
-
-    def read_shapes(component: str) -> Shapes:
-        if component not in headers:
-            headers[component] = [_header(file, component) for file in weight_files(folder / component, variant)]
-        return {key: shape for header in headers[component] for key, shape in header.shapes.items()}
-
-    facts = DiffusersFolder(
-        pipeline=str(index.get("_class_name", "nothing")),
-        parts={name: part for name, part in index.items() if _is_part(part)},
-        names=names,
-        read_config=config_reader(folder),
-        read_shapes=read_shapes,
-    )
+    facts, headers = folder_facts(folder, variant, *names)
     return FolderReading(reading=registry.read_folder(facts), headers=headers)
 
 
@@ -64,7 +47,8 @@ def watched_files(folder: Path) -> tuple[Path, ...]:
 
 
 def _contents(folder: Path) -> Iterator[Path]:
-    for component in dict.fromkeys(name for family in registry.families() for name in family.components):
+    components = (name for family in registry.families() for name in family.components)
+    for component in dict.fromkeys((*components, *_subfolders(folder))):
         yield folder / component
         try:
             yield from sorted((folder / component).iterdir())
@@ -72,24 +56,8 @@ def _contents(folder: Path) -> Iterator[Path]:
             continue
 
 
-def _read_index(file: Path) -> dict[str, Any]:
-    """Decode `model_index.json`: each component with its library and class, or with nulls if it is left out."""
+def _subfolders(folder: Path) -> list[str]:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=dict[str, Any])
-    except FileNotFoundError as error:
-        raise NotServable("it has no model_index.json. Download the whole diffusers folder.") from error
-    except OSError as error:
-        raise NotServable(f"its {file.name} cannot be read: {error.strerror}.") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise NotServable(f"its {file.name} is not as it should be: {error}.") from error
-
-
-def _is_part(part: object) -> bool:
-    return part is None or (isinstance(part, Sequence) and not isinstance(part, str))
-
-
-def _header(file: Path, component: str) -> Header:
-    try:
-        return read_header(file)
-    except BrokenFile as error:
-        raise BrokenFile(f"{component}/{file.name}: {error}") from error
+        return sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+    except OSError:  # the folder's own line in the fingerprint tells
+        return []

@@ -1,5 +1,6 @@
 """Reads `<name>.toml`, in which a person says what a model is, beside the model's file or folder."""
 
+import codecs
 import tomllib
 from pathlib import Path
 
@@ -18,7 +19,7 @@ def read_sidecar(file: Path) -> ModelOverrides:
     if not file.is_file():
         return ModelOverrides()
     try:
-        raw = tomllib.loads(file.read_text(encoding="utf-8"))
+        raw = tomllib.loads(_decoded(file))
     except OSError as error:
         raise _invalid(file, f"cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -28,6 +29,14 @@ def read_sidecar(file: Path) -> ModelOverrides:
         raise InvalidSettings(file.name, errors)
     check_sampler(overrides, file.name)
     return overrides
+
+
+def _decoded(file: Path) -> str:
+    """Decode a file that some editors begin with a byte order mark."""
+    content = file.read_bytes()
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise _invalid(file, "is in UTF-16: save it as UTF-8")
+    return content.decode("utf-8-sig")
 
 
 def check_sampler(overrides: ModelOverrides, origin: str) -> None:

@@ -111,7 +111,9 @@ class ModelSources:
             self._log_once(_log.info, "models_directory_missing", directory=str(folder.path), hint=hint)
             return ()
         except OSError as error:
-            self._log_once(_log.warning, "models_directory_unreadable", directory=str(folder.path), reason=error.strerror)
+            self._log_once(
+                _log.warning, "models_directory_unreadable", directory=str(folder.path), reason=error.strerror
+            )
             return ()
 
     def _local_claim(self, candidate: Candidate, stated: ModelOverrides, *, builtin: bool) -> Claim:

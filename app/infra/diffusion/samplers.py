@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers import schedulers
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from diffusers.schedulers.scheduling_deis_multistep import DEISMultistepScheduler
@@ -25,8 +26,9 @@ from diffusers.schedulers.scheduling_tcd import TCDScheduler
 from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
+from ...domain.families.stated_sampler import own_options, stated_sampler
 from ...domain.models.spec import ModelTraits, TimestepSpacing
-from ...domain.requests.samplers import SamplerChoice, SigmaSchedule
+from ...domain.requests.samplers import SamplerChoice, SigmaSchedule, parse_sampler
 from .dpmpp_2s_ancestral import DPMSolverPP2SAncestralScheduler
 from .euler_ancestral import ScheduledEulerAncestralDiscreteScheduler
 from .kdpm2 import QuickKDPM2AncestralDiscreteScheduler, QuickKDPM2DiscreteScheduler
@@ -111,13 +113,32 @@ def build_sampler(
     """
     recipe = _RECIPES[choice.name]
     config = {key: value for key, value in pristine.items() if key in _NOISE_SCHEDULE}
-    config |= recipe.options
+    config |= {**recipe.options, **_own_options(choice, pristine)}
     config |= {"prediction_type": traits.prediction_type, "rescale_betas_zero_snr": traits.zero_snr}
     if spacing is not None:
         config["timestep_spacing"] = spacing
     scheduler = recipe.scheduler(**_accepted(recipe.scheduler, config))
     _use_sigmas(scheduler, choice.sigmas)
     return scheduler
+
+
+def with_class_defaults(scheduler: str, stated: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a scheduler's config with the values of its class for keys that it lacks; classes of diffusers differ in them."""
+    known: Any = getattr(schedulers, scheduler, None)
+    if known is None:
+        return {**stated, "_class_name": scheduler}
+    parameters = inspect.signature(known.__init__).parameters.values()
+    usual = {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
+    return {**usual, **stated, "_class_name": scheduler}
+
+
+def _own_options(choice: SamplerChoice, pristine: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of the model's own sampler, if it is the chosen one: they were set for it, and hold for no other."""
+    scheduler = str(pristine.get("_class_name", ""))
+    own = stated_sampler(scheduler, pristine)
+    if own is None or parse_sampler(own).name != choice.name:
+        return {}
+    return own_options(scheduler, pristine)
 
 
 def start(scheduler: Any, steps: int, device: torch.device | str) -> torch.Tensor:

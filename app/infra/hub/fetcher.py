@@ -18,7 +18,7 @@ from ...domain.errors import Cancelled, DownloadFailed
 from ...domain.models.components import LoadProgress, OnLoad
 from ...domain.models.spec import HubRepository
 from ...domain.units import format_bytes
-from .snapshots import _cache_folder, cached_snapshot, repository_folder, wanted_files
+from .snapshots import cached_snapshot, describe_cached, repository_folder, wanted_files
 
 _log = structlog.get_logger()
 
@@ -52,8 +52,8 @@ class HubFetcher:
             return cached
         if self._offline:
             raise DownloadFailed(
-                f"{source.repo} is not in the cache at {_cache_folder(self._cache)}, and hub.offline forbids to download "
-                "it. Turn hub.offline off, or fill the cache on another machine and copy it here."
+                f"{describe_cached(source, self._cache)} hub.offline forbids to download it. Turn hub.offline off, or fill "
+                "the cache on another machine and copy it here."
             )
         if self._closed.is_set():
             raise Cancelled(f"{source.repo} is not downloaded any more: the server is going down.")

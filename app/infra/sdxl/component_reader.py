@@ -255,8 +255,9 @@ def _aligned(model: str, component: ComponentName, network: nn.Module, weights: 
 
 
 def _source_name(key: str, weights: StateDict) -> str | None:
-    """Return the name of a weight in the file: transformers 5 dropped the level `text_model.` of CLIPTextModel, files keep it."""
-    return next((name for name in (key, f"text_model.{key}") if name in weights), None)
+    """Return the name of a weight in the file: transformers 5 dropped the level `text_model.` in places, files may keep it."""
+    names = (key, f"text_model.{key}", key.removeprefix("text_model."))
+    return next((name for name in names if name in weights), None)
 
 
 def _told(component: ComponentName, problems: list[str]) -> str:

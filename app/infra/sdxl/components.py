@@ -1,25 +1,33 @@
 """The four networks of an SDXL model, built from configs without allocating a weight."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from tokenizers import AddedToken
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from ...domain.families.json_config import decode_config
+from ...domain.families.sdxl.config_values import SERVED_VALUES
+from ...domain.families.sdxl.configs import TextEncoderConfig, UnetConfig, VaeConfig
 from ...domain.families.sdxl.key_tensors import ComponentName
 from ...domain.families.sdxl.preview_factors import SDXL_PREVIEW
+from ...domain.families.sdxl.tokenizer_files import read_options, read_vocabulary
+from ...domain.families.stated_sampler import scheduler_class
 from ...domain.models.components import Component
 from ...domain.models.spec import ModelTraits, PreviewFactors
 from ..diffusion.fast_layers.patches import patch_layers
 from ..diffusion.fast_layers.upcasting import Upcaster
 from ..diffusion.prompt_cache import PromptCache
+from ..diffusion.samplers import with_class_defaults
 from ..diffusion.skip_torch_functions import INITIALIZERS, Skipping
+from ..weights.config_files import folder_reader
 
 TEXT_ENCODERS: tuple[ComponentName, ComponentName] = ("text_encoder", "text_encoder_2")
 SHIPPED_CONFIGS = Path(__file__).parent / "configs"
@@ -54,7 +62,17 @@ class SdxlModel:
 def read_config(folder: Path, name: str) -> dict[str, Any]:
     """Read a JSON file of `folder`, or the shipped one if the folder has none."""
     file = folder / name
-    return json.loads((file if file.is_file() else SHIPPED_CONFIGS / name).read_text(encoding="utf-8"))
+    return decode_config(name, (file if file.is_file() else SHIPPED_CONFIGS / name).read_bytes())
+
+
+def read_sampler_config(folder: Path) -> dict[str, Any]:
+    """Read the config that samplers are derived from; keys that it lacks have the values of its scheduler's class.
+
+    `_class_name` is the class that diffusers would load.
+    """
+    stated = read_config(folder, "scheduler/scheduler_config.json")
+    scheduler = scheduler_class(stated, read_config(folder, "model_index.json").get("scheduler"))
+    return with_class_defaults(scheduler, stated)
 
 
 def build_network(
@@ -73,12 +91,25 @@ def build_network(
     """
     # `torch.device("meta")` is thread-local; accelerate's `init_empty_weights` patches `nn.Module` for all threads.
     with torch.device("meta"), Skipping(INITIALIZERS):
-        network = _NETWORKS[component]({**read_config(configs, f"{component}/config.json"), **variant})
+        network = _NETWORKS[component]({**_network_config(configs, component), **variant})
     # Adapters that put layers of their own into a network belong here, before its layers are patched.
     patch_layers(network, upcaster)
     return network
 
 
+def _network_config(configs: Path, component: ComponentName) -> dict[str, Any]:
+    """Read the keys that the catalogue has checked: others change no picture, or the model is refused for them."""
+    config = read_config(configs, f"{component}/config.json")
+    known = {*_STRUCTS[component].__struct_fields__, *SERVED_VALUES[component]} - {"quantization_config"}
+    return {key: value for key, value in config.items() if key in known}
+
+
+_STRUCTS: dict[ComponentName, type[msgspec.Struct]] = {
+    "unet": UnetConfig,
+    "vae": VaeConfig,
+    "text_encoder": TextEncoderConfig,
+    "text_encoder_2": TextEncoderConfig,
+}
 _NETWORKS: dict[ComponentName, Callable[[dict[str, Any]], Any]] = {
     "unet": UNet2DConditionModel.from_config,
     "vae": AutoencoderKL.from_config,
@@ -91,20 +122,20 @@ def load_tokenizer(configs: Path, name: str) -> CLIPTokenizer:
     """Load `tokenizer` or `tokenizer_2` of a folder; missing files come from the shipped configs. Opens no socket.
 
     SDXL's two tokenizers share one vocabulary and differ in the token that they pad with.
+
+    Raises:
+        NotServable: a file is not as it should be.
     """
-    vocabulary = next(
-        folder
-        for folder in (configs / name, configs / "tokenizer", SHIPPED_CONFIGS / "tokenizer")
-        if (folder / "vocab.json").is_file()
+    own, shipped = folder_reader(configs), folder_reader(SHIPPED_CONFIGS)
+    choices = ((own, name), (own, "tokenizer"), (shipped, "tokenizer"))
+    vocabulary = next(found for read, folder in choices if (found := read_vocabulary(read, folder)) is not None)
+    options = read_options(own, name)
+    added = vocabulary.added if options.added is None else options.added
+    merges: Any = list(vocabulary.merges)  # annotated as the name of a file alone
+    return CLIPTokenizer(
+        vocab=dict(vocabulary.ids),
+        merges=merges,
+        **options.special,
+        added_tokens_decoder={number: AddedToken(**msgspec.structs.asdict(token)) for number, token in added.items()},
+        model_max_length=options.max_tokens,
     )
-    options = read_config(configs, f"{name}/tokenizer_config.json")
-    return CLIPTokenizer.from_pretrained(
-        vocabulary,
-        local_files_only=True,
-        pad_token=_token(options["pad_token"]),
-        model_max_length=options.get("model_max_length", 77),
-    )
-
-
-def _token(declared: str | Mapping[str, Any]) -> str:
-    return declared if isinstance(declared, str) else str(declared["content"])

@@ -11,7 +11,7 @@ from ...domain.requests.inspection import Inspection, PromptFacts, SamplerFacts
 from ...domain.requests.request import GenerationRequest
 from ..diffusion.samplers import build_sampler, start
 from ..diffusion.tokenization import tokens_of
-from .components import SHIPPED_CONFIGS, TEXT_ENCODERS, load_tokenizer, read_config
+from .components import SHIPPED_CONFIGS, TEXT_ENCODERS, load_tokenizer, read_config, read_sampler_config
 from .load import configs_of, traits_of
 
 
@@ -26,7 +26,7 @@ class SdxlInspector:
             files: the checkpoint or folder; None if it is not on disk; SDXL's own configs are used then.
         """
         configs = configs_of(spec, files) if files is not None else SHIPPED_CONFIGS
-        self._sampler_config = read_config(configs, "scheduler/scheduler_config.json")
+        self._sampler_config = read_sampler_config(configs)
         self._traits = traits_of(spec, self._sampler_config) if files is not None else spec.traits
         self._tokenizers = load_tokenizer(configs, "tokenizer"), load_tokenizer(configs, "tokenizer_2")
         self._layers = min(read_config(configs, f"{name}/config.json")["num_hidden_layers"] for name in TEXT_ENCODERS)

@@ -7,16 +7,18 @@ from typing import Any
 
 import msgspec
 
+from ...domain.families.sdxl.folder import read_folder
 from ...domain.families.sdxl.key_tensors import COMPONENTS, PREFIXES
 from ...domain.families.sdxl.preview_factors import SDXL_PREVIEW
 from ...domain.models.components import OnLoad
-from ...domain.models.spec import Checkpoint, ModelSpec, ModelTraits
+from ...domain.models.spec import Checkpoint, HubRepository, ModelSpec, ModelTraits
 from ..device.precision import FileWeights, Precision
 from ..diffusion.load_context import Loading
 from ..diffusion.prompt_cache import PromptCache
+from ..weights.folder_facts import folder_facts
 from ..weights.safetensors_header import TensorEntry, read_header
 from .component_reader import ComponentReader, component_files
-from .components import SHIPPED_CONFIGS, SdxlModel, load_tokenizer, read_config
+from .components import SHIPPED_CONFIGS, SdxlModel, load_tokenizer, read_config, read_sampler_config
 
 
 def load_model(
@@ -37,9 +39,14 @@ def load_model(
 
     Raises:
         UnusableModel: tensors are missing or have the wrong shape.
+        NotServable: a repository turns out to be unfit when it has been downloaded.
+        BrokenFile: a file of weights is broken.
         OSError: the files cannot be read.
     """
     loading = loading or Loading()
+    if isinstance(spec.source, HubRepository):  # a first look: before the download only its name was known
+        facts, _ = folder_facts(files, spec.source.variant, spec.source.repo)
+        read_folder(facts)
     configs = configs_of(spec, files)
     with ComponentReader(spec, files, configs, precision, loading, on_load) as reader:
         reader.find(COMPONENTS)
@@ -47,7 +54,7 @@ def load_model(
         reader.start()
         networks = {component: reader.take(component) for component in COMPONENTS}
     modules: dict[str, Any] = {component: network.module for component, network in networks.items()}
-    sampler_config = read_config(configs, "scheduler/scheduler_config.json")
+    sampler_config = read_sampler_config(configs)
     return SdxlModel(
         **modules,
         tokenizer=tokenizer,

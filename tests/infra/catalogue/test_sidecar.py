@@ -60,7 +60,7 @@ def test_preview_factors_are_read_or_refused_with_the_reason(tmp_path: Path) -> 
         assert message in caught.value.errors[0].message
 
 
-@pytest.mark.parametrize("text", ["width = ", b"\xff\xfe"])
+@pytest.mark.parametrize("text", ["width = ", b"\xff\xfa"])
 def test_what_is_not_toml_is_refused(tmp_path: Path, text: str | bytes) -> None:
     with pytest.raises(InvalidSettings, match="is not TOML"):
         read_sidecar(written(tmp_path, text))
@@ -69,11 +69,11 @@ def test_what_is_not_toml_is_refused(tmp_path: Path, text: str | bytes) -> None:
 def test_a_sidecar_that_may_not_be_read_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Refused as the system does, because tests that run as root may read everything."""
 
-    def refuse(self: Path, encoding: str) -> str:
+    def refuse(self: Path) -> bytes:
         raise PermissionError(13, "Permission denied")
 
     path = written(tmp_path, "width = 832")
-    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(InvalidSettings, match="cannot be read: Permission denied"):
         read_sidecar(path)
 
@@ -101,3 +101,9 @@ def test_a_config_folder_elsewhere_is_refused(tmp_path: Path, named: str) -> Non
     (tmp_path / "sub" / "folder").mkdir(parents=True)
     with pytest.raises(InvalidSettings, match="must name a folder beside the file"):
         config_path(tmp_path / "model.safetensors", named)
+
+
+def test_a_byte_order_mark_is_accepted_and_utf_16_is_told(tmp_path: Path) -> None:
+    assert read_sidecar(written(tmp_path, b"\xef\xbb\xbfwidth = 832")).width == 832
+    with pytest.raises(InvalidSettings, match="save it as UTF-8"):
+        read_sidecar(written(tmp_path, "width = 832".encode("utf-16")))

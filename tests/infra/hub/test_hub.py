@@ -37,6 +37,7 @@ PLAIN = (
     "vae/diffusion_pytorch_model.safetensors",
 )
 FP16 = tuple(name.replace(".safetensors", ".fp16.safetensors") for name in PLAIN)
+BF16 = tuple(name.replace(".safetensors", ".bf16.safetensors") for name in PLAIN)
 UNWANTED = (
     "README.md",
     "sd_xl_base_1.0.safetensors",
@@ -313,7 +314,7 @@ def test_a_disk_that_fills_up_meanwhile_is_told_from_the_network(
 @pytest.mark.parametrize(
     ("names", "variant", "text"),
     [
-        (CONFIGS + FP16, None, r"no plain weights of its unet.* 'fp16'"),
+        (CONFIGS + FP16 + BF16, None, r"no plain weights of its unet.* 'bf16', 'fp16'"),
         (CONFIGS + FP16, "bf16", r"no variant 'bf16' of its unet.* 'fp16'"),
         ((*CONFIGS, *PLAIN[:2], PLAIN[3], "unet/diffusion_pytorch_model.bin"), "fp16", "pickled weights"),
     ],
@@ -323,6 +324,35 @@ def test_missing_weights_name_what_the_repository_offers(
 ) -> None:
     with pytest.raises(DownloadFailed, match=text):
         wanted_files(names, HubRepository(repo=SOURCE.repo, variant=variant))
+
+
+def test_the_only_variant_is_downloaded() -> None:
+    assert set(wanted_files(CONFIGS + BF16, SOURCE)) == {*CONFIGS, *BF16}
+
+
+def test_a_repository_without_a_config_is_told() -> None:
+    names = [name for name in CONFIGS + PLAIN if not name.startswith("scheduler")]
+    with pytest.raises(DownloadFailed, match=r"no scheduler/scheduler_config\.json"):
+        wanted_files(names, SOURCE)
+
+
+def test_a_copied_cache_without_refs_serves_and_so_does_one_whose_ref_is_partial(cache: Path) -> None:
+    repository = cache / "models--someone--sdxl"
+    write(repository / "snapshots" / COMMIT, CONFIGS + PLAIN)
+    assert cached_snapshot(SOURCE, cache) == repository / "snapshots" / COMMIT
+    write(repository / "snapshots" / "partial", CONFIGS)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("partial")
+    assert cached_snapshot(SOURCE, cache) == repository / "snapshots" / COMMIT
+    (repository / "refs" / "other").write_text(COMMIT)
+    assert cached_snapshot(SOURCE, cache) is None
+
+
+def test_offline_the_message_says_what_a_partial_cache_lacks(cache: Path) -> None:
+    names = tuple(name for name in CONFIGS + PLAIN if not name.startswith(("scheduler", "vae/diff")))
+    write(cache / "models--someone--sdxl" / "snapshots" / COMMIT, names)
+    with pytest.raises(DownloadFailed, match=rf"{COMMIT}.*lacks scheduler/scheduler_config\.json, the weights of vae"):
+        HubFetcher(cache=cache, offline=True)(SOURCE, ignore)
 
 
 def test_importing_the_module_does_not_import_the_client() -> None:

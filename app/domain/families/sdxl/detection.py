@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from ...models.spec import ModelTraits
 from ..distillation import FewStepReading, is_original_turbo, read_few_step
 from ..latents import LATENT_SCALE
-from ..reading import DiffusersFolder, NotServable, Reading, Shapes
-from .configs import ComponentConfigs, read_component_configs
-from .key_tensors import COMPONENTS, PREFIXES, TITLES, checkpoint_problems, component_problems, join_problems
+from ..reading import NotServable, Reading, Shapes
+from .configs import ComponentConfigs
+from .key_tensors import PREFIXES, checkpoint_problems, join_problems
 from .noise import read_noise
 from .unsupported import sdxl_relative, unsupported_variant
 
@@ -73,26 +73,6 @@ def read_pipeline(pipeline: str, configs: ComponentConfigs, *names: str) -> Read
     return _reading(kind, {}, {}, _few_step_of_names(names), configs, " ".join(names))
 
 
-def read_folder(folder: DiffusersFolder) -> Reading | None:
-    """Read the traits of a diffusers folder; None if its pipeline is not one of SDXL's.
-
-    Raises:
-        NotServable: it is not an SDXL text-to-image pipeline, or parts of it are missing or have the wrong size.
-    """
-    if not folder.pipeline.startswith(_PIPELINE):
-        return None
-    configs = read_component_configs(folder.read_config)
-    reading = read_pipeline(folder.pipeline, configs, *folder.names)
-    _refuse_left_out(folder)
-    for component in COMPONENTS:
-        problems = component_problems(component, folder.read_shapes(component), configs)
-        if problems:
-            raise NotServable(
-                f"its {TITLES[component]} does not fit {component}/config.json: {join_problems(problems)}."
-            )
-    return reading
-
-
 def read_names(*names: str) -> Reading:
     """Guess the traits of a repository that has not been downloaded yet from its names."""
     guessed = "SDXL base, by assumption: it has not been downloaded yet, so only its name is known"
@@ -135,21 +115,6 @@ def _refuse_other_pipelines(pipeline: str, configs: ComponentConfigs) -> None:
         raise NotServable("its UNet takes the guidance scale as an input (an LCM model); that is not served.")
 
 
-def _refuse_left_out(folder: DiffusersFolder) -> None:
-    if folder.parts.get("text_encoder_2") is not None and _is_left_out(folder, "text_encoder"):
-        raise NotServable("this is the SDXL refiner, which only reworks finished images. Use an SDXL base model.")
-    for component in COMPONENTS:
-        if _is_left_out(folder, component):
-            raise NotServable(f"its model_index.json leaves out the {TITLES[component]}.")
-        if folder.read_config(f"{component}/config.json") is None:
-            raise NotServable(f"{component}/config.json is missing. Download the whole folder.")
-
-
-def _is_left_out(folder: DiffusersFolder, component: str) -> bool:
-    part = folder.parts.get(component)
-    return part is None or None in part
-
-
 def _reading(
     kind: str,
     shapes: Shapes,
@@ -172,7 +137,7 @@ def _reading(
 
 
 def _size_px(metadata: Mapping[str, str], few_step: FewStepReading, configs: ComponentConfigs) -> tuple[int, str]:
-    if configs.unet.sample_size is not None:
+    if isinstance(configs.unet.sample_size, int):
         size_px = configs.unet.sample_size * LATENT_SCALE
         return size_px, f"{size_px} pixels: its unet/config.json says so"
     resolution = re.fullmatch(r"(\d{2,5})x(\d{2,5})", metadata.get("modelspec.resolution", ""))

@@ -9,6 +9,7 @@ from ..latents import LATENT_SCALE
 from ..reading import CheckpointFile, DiffusersFolder, Reading
 from . import activations, detection
 from .configs import read_component_configs
+from .folder import read_folder
 from .key_tensors import COMPONENTS, PREFIXES, TITLES
 from .variants import of_file
 from .widths import SDXL_WIDTHS, Widths
@@ -44,7 +45,7 @@ class SdxlFamily:
 
     def read_folder(self, folder: DiffusersFolder) -> Reading | None:
         """Recognise a folder; see `Family`."""
-        return detection.read_folder(folder)
+        return read_folder(folder)
 
     def assume(self, names: tuple[str, ...]) -> Reading:
         """Guess the traits of a repository that has not been downloaded."""
@@ -59,13 +60,15 @@ class SdxlFamily:
         return [name for name in names if _TOKENIZER_FILE.fullmatch(name)]
 
     def defaults(self, traits: ModelTraits) -> Defaults:
-        """Default parameters: few steps with little guidance or none for a distilled model."""
+        """Default parameters: few steps with little guidance or none for a distilled model, else the sampler of its config."""
         few_step = traits.few_step
+        stated = traits.sampler or "euler"
+        trailing = few_step or (traits.zero_snr and traits.timestep_spacing is None)
         return Defaults(
             steps=few_step.steps if few_step else _STEPS,
             guidance_scale=few_step.guidance_scale if few_step else _GUIDANCE,
-            sampler=_few_step_sampler(few_step) if few_step else "euler",
-            timestep_spacing="trailing" if few_step or traits.zero_snr else None,
+            sampler=_few_step_sampler(few_step, stated) if few_step else stated,
+            timestep_spacing="trailing" if trailing else None,
         )
 
     def activation_nbytes(self, shape: ImageShape, networks: object) -> int:
@@ -77,9 +80,9 @@ class SdxlFamily:
         return activations.step_nbytes(shape, _widths(networks))
 
 
-def _few_step_sampler(few_step: FewStep) -> str:
-    """Return the sampler of a kind; fine-tunes that keep guidance are made for DPM++ SDE."""
-    return "dpmpp_sde" if few_step.guidance_scale else _FEW_STEP_SAMPLERS.get(few_step.kind, "euler")
+def _few_step_sampler(few_step: FewStep, stated: str) -> str:
+    """Return the sampler of a kind, else the stated one; fine-tunes that keep guidance are made for DPM++ SDE."""
+    return "dpmpp_sde" if few_step.guidance_scale else _FEW_STEP_SAMPLERS.get(few_step.kind, stated)
 
 
 def _widths(networks: object) -> Widths:
