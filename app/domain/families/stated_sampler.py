@@ -153,7 +153,7 @@ _SCHEDULERS: Mapping[str, _Scheduler] = {
             **_NOT_FLOW,
             "solver_order": _count(1, 3),
             "predict_x0": _FLAG,
-            "solver_type": _one_of("bh1", "bh2"),
+            "solver_type": _one_of("bh2"),  # diffusers itself makes NaN of bh1 where the last noise level is 0
             "lower_order_final": _FLAG,
             "disable_corrector": _Served(_are_steps, "a list of steps"),
             "solver_p": _one_of(None),

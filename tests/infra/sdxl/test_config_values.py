@@ -172,7 +172,7 @@ def test_the_sampler_of_a_folder_is_its_default(pipeline: Path) -> None:
     [
         ("unet/config.json", {"class_embed_type": "timestep"}, "class_embed_type"),
         ("unet/config.json", {"cross_attention_dim": 161}, "conv_in"),
-        ("unet/config.json", {"norm_num_groups": 7}, "norm_num_groups is 7"),
+        ("unet/config.json", {"norm_num_groups": 7}, "norm_num_groups, 7,"),
         ("vae/config.json", {"latents_mean": [1, 2]}, "latents_mean"),
         ("vae/config.json", {"scaling_factor": 0}, "scaling_factor"),
         ("text_encoder_2/config.json", {"hidden_act": "odd"}, "hidden_act"),

@@ -138,7 +138,7 @@ SCHEDULERS: list[dict[str, Any]] = [
     {"_class_name": "DPMSolverMultistepScheduler", "use_karras_sigmas": True},
     {"_class_name": "DPMSolverSinglestepScheduler"},
     {"_class_name": "DDIMScheduler", "set_alpha_to_one": False, "clip_sample": False},
-    {"_class_name": "UniPCMultistepScheduler", "solver_order": 3, "solver_type": "bh1"},
+    {"_class_name": "UniPCMultistepScheduler", "solver_order": 3},
     {"_class_name": "HeunDiscreteScheduler", "timestep_spacing": "linspace"},
 ]
 
