@@ -8,44 +8,121 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .asgi import create_app
-    from .domain.errors import DiffusionError
+    from .domain.errors import (
+        Cancelled,
+        DiffusionError,
+        DownloadFailed,
+        EngineStuck,
+        ExpiredJob,
+        FieldError,
+        GenerationFailed,
+        IdempotencyConflict,
+        InsufficientMemory,
+        InvalidRequest,
+        InvalidSettings,
+        LoadFailed,
+        ModelInUse,
+        NotFinite,
+        OutOfMemory,
+        QueueFull,
+        ShuttingDown,
+        TooManyRequests,
+        UnknownJob,
+        UnknownModel,
+        UnusableModel,
+        WaitedTooLong,
+    )
     from .domain.generator import Generated, ImageGenerator
     from .domain.memory.pool import ModelPool
     from .domain.requests.parameters import GenerationParameters
-    from .plugin import DiffusionConfig, DiffusionPlugin
+    from .plugin import DiffusionPlugin
+    from .plugin_config import DiffusionConfig
     from .settings import Settings, load_settings
+    from .web.http.problems import HTTP_STATUS, Problem, problem_of
+    from .web.http.route_groups import ROUTE_GROUPS
     from .web.middleware.origins import OriginRules
 
 _HOMES = {
-    "DiffusionConfig": ".plugin",
+    "HTTP_STATUS": ".web.http.problems",
+    "ROUTE_GROUPS": ".web.http.route_groups",
+    "Cancelled": ".domain.errors",
+    "DiffusionConfig": ".plugin_config",
     "DiffusionError": ".domain.errors",
     "DiffusionPlugin": ".plugin",
+    "DownloadFailed": ".domain.errors",
+    "EngineStuck": ".domain.errors",
+    "ExpiredJob": ".domain.errors",
+    "FieldError": ".domain.errors",
     "Generated": ".domain.generator",
+    "GenerationFailed": ".domain.errors",
     "GenerationParameters": ".domain.requests.parameters",
+    "IdempotencyConflict": ".domain.errors",
     "ImageGenerator": ".domain.generator",
+    "InsufficientMemory": ".domain.errors",
+    "InvalidRequest": ".domain.errors",
+    "InvalidSettings": ".domain.errors",
+    "LoadFailed": ".domain.errors",
+    "ModelInUse": ".domain.errors",
     "ModelPool": ".domain.memory.pool",
+    "NotFinite": ".domain.errors",
     "OriginRules": ".web.middleware.origins",
+    "OutOfMemory": ".domain.errors",
+    "Problem": ".web.http.problems",
+    "QueueFull": ".domain.errors",
     "Settings": ".settings",
+    "ShuttingDown": ".domain.errors",
+    "TooManyRequests": ".domain.errors",
+    "UnknownJob": ".domain.errors",
+    "UnknownModel": ".domain.errors",
+    "UnusableModel": ".domain.errors",
+    "WaitedTooLong": ".domain.errors",
     "create_app": ".asgi",
     "load_settings": ".settings",
+    "problem_of": ".web.http.problems",
 }
 
 __all__ = [
+    "HTTP_STATUS",
+    "ROUTE_GROUPS",
+    "Cancelled",
     "DiffusionConfig",
     "DiffusionError",
     "DiffusionPlugin",
+    "DownloadFailed",
+    "EngineStuck",
+    "ExpiredJob",
+    "FieldError",
     "Generated",
+    "GenerationFailed",
     "GenerationParameters",
+    "IdempotencyConflict",
     "ImageGenerator",
+    "InsufficientMemory",
+    "InvalidRequest",
+    "InvalidSettings",
+    "LoadFailed",
+    "ModelInUse",
     "ModelPool",
+    "NotFinite",
     "OriginRules",
+    "OutOfMemory",
+    "Problem",
+    "QueueFull",
     "Settings",
+    "ShuttingDown",
+    "TooManyRequests",
+    "UnknownJob",
+    "UnknownModel",
+    "UnusableModel",
+    "WaitedTooLong",
     "create_app",
     "load_settings",
+    "problem_of",
 ]
 
+if not TYPE_CHECKING:  # a type checker that sees `__getattr__` accepts every name
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name], __name__), name)
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_HOMES[name], __name__), name)

@@ -3,7 +3,6 @@
 import os
 import sys
 
-import structlog
 from litestar import Litestar
 
 from .bootstrap import build
@@ -12,7 +11,9 @@ from .infra.device.malloc import keep_freed_memory
 from .infra.telemetry.loading_bars import LoadingBars
 from .infra.telemetry.logging import adopt_library_loggers, configure_logging, for_people
 from .lifecycle import Services
-from .plugin import DiffusionConfig, DiffusionPlugin
+from .logs import get_logger
+from .plugin import DiffusionPlugin
+from .plugin_config import DiffusionConfig
 from .settings import LogSettings, Settings, load_settings
 from .settings_sources import unknown_variables
 from .web.documentation import documentation_assets, openapi_config
@@ -26,7 +27,7 @@ from .web.middleware.origin_check import OriginCheck
 from .web.middleware.origins import OriginRules
 from .web.redirects import redirects
 
-_log = structlog.get_logger()
+_log = get_logger(__name__)
 
 
 def create_app(settings: Settings | None = None) -> Litestar:

@@ -9,6 +9,7 @@ from .domain.dry_run import DryRun
 from .domain.engine import Engine
 from .domain.generator import LocalImageGenerator
 from .domain.jobs.job_store import JobPolicy, JobStore
+from .domain.memory.budget_shares import BudgetShares
 from .domain.memory.event_history import History
 from .domain.memory.events import OnPoolEvent, PoolEvent
 from .domain.memory.loading import OnLoading
@@ -29,6 +30,8 @@ from .lifecycle import Services
 from .settings import Settings
 
 _PACKAGE = Path(__file__).parent
+_BUDGET_SHARES = BudgetShares()
+"""One for the process, because its memory is one: an application may hold several instances of the plugin."""
 
 
 def build(
@@ -76,6 +79,7 @@ def build(
         dry_runs=DryRun(catalogue, pool, dispatcher, engine, inspector, settings.limits),
         metrics=metrics,
         history=history,
+        budget_shares=_BUDGET_SHARES,
         stop_downloads=fetcher.close,
     )
 

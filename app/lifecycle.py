@@ -6,8 +6,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import structlog
-
 from .domain.dispatch.dispatcher import Dispatcher
 from .domain.dry_run import DryRun
 from .domain.engine import Engine
@@ -15,15 +13,19 @@ from .domain.errors import DiffusionError, EngineFailed
 from .domain.generator import ImageGenerator
 from .domain.jobs.job_store import JobStore
 from .domain.memory.budget import Budget
+from .domain.memory.budget_shares import BudgetShares, Claim, Grants, Memory, Share
 from .domain.memory.event_history import History
 from .domain.memory.pool import ModelPool
 from .domain.models.catalogue import Catalogue
 from .infra.device.host_memory import host_nbytes
 from .infra.telemetry.metrics import Metrics
+from .logs import get_logger
 from .settings import MemorySettings, Settings
 
-_log = structlog.get_logger()
+_log = get_logger(__name__)
 
+_HOST: Memory = "host"
+_DIVIDED = "state memory.host and memory.device in the settings of each instance to divide otherwise"
 _STARTING = "The engine is starting: torch is being imported."
 _SHUTTING_DOWN = "The server is shutting down."
 
@@ -42,11 +44,14 @@ class Services:
     dry_runs: DryRun
     metrics: Metrics = field(default_factory=Metrics)
     history: History = field(default_factory=History)
+    budget_shares: BudgetShares = field(default_factory=BudgetShares)
+    """Shared by all services of the process that use the same memory."""
     stop_downloads: Callable[[], None] = lambda: None
     on_engine_started: Callable[[], None] = lambda: None
     """Hook that is called once torch is imported."""
     _starting: str | None = _STARTING
     _failed: str | None = None
+    _share: Share | None = None
     _entered: bool = False
     _ending: bool = False
 
@@ -72,6 +77,7 @@ class Services:
             raise RuntimeError("These services have been used by a lifespan before. Build new ones for each lifespan.")
         self._entered = True
         async with AsyncExitStack() as ending:  # in reverse order, and each of them if one before it fails
+            ending.callback(self._leave_memory)
             ending.push_async_callback(self.engine.stop)
             ending.push_async_callback(self.pool.close)
             ending.push_async_callback(_cancel, self._background_tasks())
@@ -109,7 +115,7 @@ class Services:
         try:
             await self.engine.start()
             self.on_engine_started()
-            self.pool.set_budget(_budget(self.settings.memory, self.engine))
+            self._join_memory()
             await self._pin()
             default = self.settings.models.default
             if default is not None:
@@ -127,6 +133,25 @@ class Services:
         except Exception:
             self._starting = "The engine could not start; the server's log says why."
             _log.exception("engine_failed")
+
+    def _join_memory(self) -> None:
+        """Take a part of the memory; it changes when other services of the process start and end."""
+        loop = asyncio.get_running_loop()
+        claims = _claims(self.settings.memory, self.engine)
+        self._share = self.budget_shares.join(claims, lambda granted: loop.call_soon_threadsafe(self._use, granted))
+        self._use(self._share.granted)
+
+    def _use(self, granted: Grants) -> None:
+        budget = _budget(granted, self.engine)
+        if budget == self.pool.report().budget:
+            return
+        self.pool.set_budget(budget)
+        if (pools := self.budget_shares.pools_of(_HOST)) > 1:
+            _log.warning("memory_divided", pools=pools, nbytes=dict(granted), hint=_DIVIDED)
+
+    def _leave_memory(self) -> None:
+        if self._share is not None:
+            self.budget_shares.leave(self._share)
 
     async def _load(self, name: str) -> None:
         await self.catalogue.find(name)
@@ -186,13 +211,22 @@ async def _cancel(tasks: "list[asyncio.Task[None]]") -> None:
     await asyncio.wait(tasks)
 
 
-def _budget(memory: MemorySettings, engine: Engine) -> Budget:
-    host = _nbytes(memory.host, host_nbytes())
+def _claims(memory: MemorySettings, engine: Engine) -> dict[Memory, Claim]:
+    """Return the budgets that the settings state; those that equal the defaults may be divided."""
+    default = MemorySettings()
+    host, host_stated = _nbytes(memory.host, host_nbytes()), memory.host != default.host
     if engine.device.shares_host_memory:
-        host = max(0, host - memory.device_reserve)
-        return Budget(device_nbytes=host, host_nbytes=host)
+        return {_HOST: Claim(nbytes=max(0, host - memory.device_reserve), stated=host_stated)}
     device = _nbytes(memory.device, engine.device.memory_nbytes()) - memory.device_reserve
-    return Budget(device_nbytes=max(0, device), host_nbytes=host)
+    return {
+        _HOST: Claim(nbytes=host, stated=host_stated),
+        engine.device.name: Claim(nbytes=max(0, device), stated=memory.device != default.device),
+    }
+
+
+def _budget(granted: Grants, engine: Engine) -> Budget:
+    host = granted[_HOST]
+    return Budget(device_nbytes=granted.get(engine.device.name, host), host_nbytes=host)
 
 
 def _nbytes(setting: float, available_nbytes: int) -> int:

@@ -1,74 +1,52 @@
 """The plugin: image generation inside any Litestar application."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
+from click import Group
 from litestar import Litestar, Router
 from litestar.config.app import AppConfig
 from litestar.di import Provide
 from litestar.exceptions import ImproperlyConfiguredException
 from litestar.openapi.spec import Schema
-from litestar.plugins import InitPlugin, OpenAPISchemaPlugin
-from litestar.types import ASGIApp, ControllerRouterHandler, Guard
+from litestar.plugins import CLIPlugin, InitPlugin, OpenAPISchemaPlugin
+from litestar.types import ASGIApp, ControllerRouterHandler, Middleware
 from litestar.typing import FieldDefinition
 
-from .bootstrap import build
+from .domain.generator import Generated, ImageGenerator
+from .domain.memory.pool import ModelPool
+from .domain.requests.parameters import GenerationParameters
 from .infra.telemetry.metrics import Metrics
 from .lifecycle import Services
-from .settings import Settings
+from .plugin_config import DiffusionConfig
 from .version import VERSION
 from .web.api.metrics import MetricsController
 from .web.api.service import ServiceFacts
-from .web.dialect import Dialect
-from .web.dialects import DIALECTS
 from .web.generation_service import GenerationService
 from .web.http.body_schemas import BodySchemas
-from .web.http.exception_handlers import exception_handlers
+from .web.http.exception_handlers import domain_error_handlers, exception_handlers
+from .web.http.route_groups import ROUTE_GROUPS, chosen, mounted, sparing
 from .web.middleware.methods import add_head, answer_options
 from .web.middleware.metrics import RequestCounter
 from .web.middleware.no_sniff import no_sniff
 from .web.middleware.origin_check import OriginCheck
-from .web.middleware.origins import OriginRules
+
+_NAMESPACE = {kind.__name__: kind for kind in (Generated, GenerationParameters, ImageGenerator, ModelPool)}
+"""Types that handlers of the application name in their signatures, which may be imported for type checkers alone."""
 
 
-@dataclass(slots=True, kw_only=True)
-class DiffusionConfig:
-    """Where and how an application mounts image generation."""
+class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin):
+    """Adds routes, two dependencies, a handler of `DiffusionError` and a lifespan to an application, and nothing else.
 
-    path: str = "/"
-    """Path of the routes, such as `/images`."""
-    settings: Settings = field(default_factory=Settings)
-    """Settings of everything else; see `load_settings`."""
-    pool_key: str = "model_pool"
-    """Name under which handlers of the application receive the `ModelPool`."""
-    generator_key: str = "image_generator"
-    """Name under which handlers of the application receive the `ImageGenerator`."""
-    guards: Sequence[Guard] = ()
-    """Guards of our routes."""
-    origins: OriginRules | None = None
-    """Web pages that may use our routes; if absent, the application decides, as it does about CORS."""
-    metrics: bool = True
-    """Whether `metrics` is among our routes, for Prometheus."""
-    include_in_schema: bool = True
-    """Whether the routes appear in the application's OpenAPI document."""
-    dialects: Sequence[Dialect] = DIALECTS
-    """HTTP APIs that are mounted below `path`."""
-    build: Callable[[Settings], Services] = build
-    """Makes the services of one lifespan; called at each start, so that it must return new ones. For tests with fakes."""
-
-
-class DiffusionPlugin(InitPlugin, OpenAPISchemaPlugin):
-    """Adds the routes, two dependencies and a lifespan to an application, and changes nothing else of it.
-
-    Error handlers and all other dependencies of the routes stay on the plugin's own router.
+    All other error handlers and dependencies of the routes stay on the plugin's own router.
     """
 
     def __init__(self, config: DiffusionConfig | None = None) -> None:
         self.config = config or DiffusionConfig()
         self._schemas = BodySchemas(self.config.settings.limits)
         self._services: Services | None = None
+        self._documentation = ""
 
     @property
     def services(self) -> Services:
@@ -88,8 +66,10 @@ class DiffusionPlugin(InitPlugin, OpenAPISchemaPlugin):
         """Add routes, dependencies and lifespan to the application.
 
         Raises:
-            ImproperlyConfiguredException: the application already uses one of our dependency keys.
+            ImproperlyConfiguredException: the application already uses one of our dependency keys, or the config names
+                routes that do not exist.
         """
+        self._check_routes()
         for key, provide in self._shared_dependencies().items():
             if key in app_config.dependencies:
                 raise ImproperlyConfiguredException(
@@ -97,6 +77,9 @@ class DiffusionPlugin(InitPlugin, OpenAPISchemaPlugin):
                     "DiffusionConfig(pool_key=..., generator_key=...)."
                 )
             app_config.dependencies[key] = provide
+        if self.config.set_default_exception_handler:
+            app_config.exception_handlers = {**domain_error_handlers(), **app_config.exception_handlers}
+        app_config.signature_namespace = {**_NAMESPACE, **app_config.signature_namespace}
         app_config.route_handlers.append(self._router())
         app_config.lifespan.append(self._lifespan)
         return app_config
@@ -111,17 +94,24 @@ class DiffusionPlugin(InitPlugin, OpenAPISchemaPlugin):
         litestars = next(plugin for plugin in others if schema_creator.plugin_supports_field(plugin, field_definition))
         return self._schemas.complete(field_definition, litestars.to_openapi_schema(field_definition, schema_creator))
 
+    def on_cli_init(self, cli: Group) -> None:
+        """Add `litestar diffusion generate | models | inspect` to the command line of the application."""
+        from .cli.embedded import diffusion_group  # here, because the command line stands above the plugin
+
+        cli.add_command(diffusion_group(self.config.settings, self.config.build))
+
     async def end(self) -> None:
         """Refuse new requests and finish or stop those that run, before the lifespan ends. May be called at any time."""
         if self._services is not None:
             await self._services.end()
 
     @asynccontextmanager
-    async def _lifespan(self, _app: Litestar) -> AsyncIterator[None]:
+    async def _lifespan(self, app: Litestar) -> AsyncIterator[None]:
         if self._services is not None:
             raise RuntimeError(
                 "The lifespan of this plugin is running already. Give each application a DiffusionPlugin of its own."
             )
+        self._documentation = "" if app.openapi_config is None else app.openapi_config.path or "/schema"
         # Built here and not before, so that the same application can be started again.
         self._services = services = self.config.build(self.config.settings)
         try:
@@ -129,6 +119,13 @@ class DiffusionPlugin(InitPlugin, OpenAPISchemaPlugin):
                 yield
         finally:
             self._services = None
+
+    def _check_routes(self) -> None:
+        if unknown := {*self.config.routes, *self.config.unguarded} - ROUTE_GROUPS:
+            raise ImproperlyConfiguredException(
+                f"DiffusionConfig names routes that do not exist: {', '.join(sorted(unknown))}. "
+                f"There are {', '.join(sorted(ROUTE_GROUPS))}."
+            )
 
     def _shared_dependencies(self) -> dict[str, Provide]:
         return {
@@ -147,17 +144,20 @@ class DiffusionPlugin(InitPlugin, OpenAPISchemaPlugin):
                 "generation": self._provide(_generation),
                 "catalogue": self._provide(lambda services: services.catalogue),
                 "dispatcher": self._provide(lambda services: services.dispatcher),
-                "service_facts": self._provide(_facts),
+                "service_facts": self._provide(self._facts),
                 "metrics_source": self._provide(lambda services: services.metrics),
                 "job_store": self._provide(lambda services: services.job_store),
                 "keep_alive_s": self._provide(lambda services: services.settings.jobs.keep_alive_s),
                 "recent_decisions": self._provide(lambda services: services.history.recent),
             },
             exception_handlers=exception_handlers(),
-            guards=list(config.guards),
-            middleware=list(self._middleware()),
+            guards=[sparing(guard, config.unguarded) for guard in config.guards],
+            middleware=self._middleware(),
             request_max_body_size=config.settings.limits.max_body_bytes,
             include_in_schema=config.include_in_schema,
+            tags=config.tags,
+            security=config.security,
+            opt=mounted(config.routes),
         )
         add_head(router)
         return router
@@ -166,14 +166,14 @@ class DiffusionPlugin(InitPlugin, OpenAPISchemaPlugin):
         routers: list[ControllerRouterHandler] = [
             Router(
                 path=dialect.path,
-                route_handlers=dialect.route_handlers,
+                route_handlers=chosen(dialect.route_handlers, self.config.routes),
                 exception_handlers=dialect.exception_handlers(),
             )
             for dialect in self.config.dialects
         ]
-        return [*routers, MetricsController] if self.config.metrics else routers
+        return [*routers, *chosen([MetricsController], self.config.routes)]
 
-    def _middleware(self) -> list[Callable[[ASGIApp], ASGIApp]]:
+    def _middleware(self) -> list[Middleware]:
         """Return middleware as functions, because Litestar makes deep copies of other objects here."""
         origins = self.config.origins
 
@@ -183,11 +183,21 @@ class DiffusionPlugin(InitPlugin, OpenAPISchemaPlugin):
         def checked(app: ASGIApp) -> ASGIApp:
             return OriginCheck(app, origins) if origins is not None else app
 
-        return [no_sniff, counted, checked, answer_options]
+        return [no_sniff, counted, *self.config.middleware, checked, answer_options]
 
     def metrics(self) -> Metrics | None:
         """Return the metrics of the lifespan that runs; None outside of one."""
         return self._services.metrics if self._services is not None else None
+
+    def _facts(self, services: Services) -> ServiceFacts:
+        return ServiceFacts(
+            version=VERSION,
+            default_model=services.settings.models.default,
+            documentation=self._documentation,
+            device=lambda: services.engine.device.name,
+            not_ready_because=services.not_ready_because,
+            failed=lambda: services.failed,
+        )
 
     def _provide(self, part: Callable[[Services], Any]) -> Provide:
         """Make a dependency that is looked up in the running lifespan's services at each request."""
@@ -200,14 +210,3 @@ class DiffusionPlugin(InitPlugin, OpenAPISchemaPlugin):
 
 def _generation(services: Services) -> GenerationService:
     return GenerationService(generator=services.generator, jobs=services.job_store, dry_runs=services.dry_runs)
-
-
-def _facts(services: Services) -> ServiceFacts:
-    return ServiceFacts(
-        version=VERSION,
-        default_model=services.settings.models.default,
-        documentation="/schema",
-        device=lambda: services.engine.device.name,
-        not_ready_because=services.not_ready_because,
-        failed=lambda: services.failed,
-    )

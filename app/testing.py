@@ -5,13 +5,19 @@
 
     app = Litestar(plugins=[DiffusionPlugin(DiffusionConfig(build=build))])
 
+Or, for an application that exists already: `with faked(app, model("demo")) as engine: ...`.
+
 The fake engine makes pictures of one colour that depends on the seed, in no time.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import msgspec
+from litestar import Litestar
 
 from .bootstrap import build
 from .domain.dispatch.lanes import lane_of
@@ -22,7 +28,8 @@ from .domain.requests.inspection import Inspection, PromptFacts, SamplerFacts
 from .domain.requests.rendering import NO_SAVINGS, MemorySavings, OnPreview, OnStep, RawImage, RenderResult
 from .domain.requests.request import GenerationRequest
 from .lifecycle import Services
-from .settings import Settings
+from .plugin import DiffusionPlugin
+from .settings import ModelsSettings, Settings
 
 
 def model(name: str, *, nbytes: int = 100, traits: ModelTraits | None = None) -> ModelSpec:
@@ -229,11 +236,12 @@ class FakeEngine:
         assert len(self.running) == 1 or not any(mate.reproducible for mate in self.running), "one had to run alone"
         self.most_together = max(self.most_together, len(self.running))
         try:
-            for step in range(request.num_inference_steps):
+            on_step(0, request.num_inference_steps)
+            for done in range(1, request.num_inference_steps + 1):
                 await self.gate.wait()
-                on_step(step, request.num_inference_steps)
+                on_step(done, request.num_inference_steps)
                 if on_preview is not None:
-                    on_preview(_plain(request, request.seeds[0]), step, request.num_inference_steps)
+                    on_preview(_plain(request, request.seeds[0]), done, request.num_inference_steps)
                 await asyncio.sleep(0)
             self._fail("generate")
         finally:
@@ -280,13 +288,57 @@ class FakeInspector:
 
 
 def fake_services(*specs: ModelSpec, settings: Settings | None = None, engine: FakeEngine | None = None) -> Services:
-    """Build services around a fake engine and the given entries; everything else is real. Each lifespan needs its own."""
+    """Build services around a fake engine and the given entries; everything else is real. Each lifespan needs its own.
+
+    Args:
+        specs: entries of the catalogue; one named `demo` if there are none.
+        settings: of all parts. If no entry is named as the usual default model, the first entry is the default, so that the
+            services become ready.
+        engine: to look at, and to let fail; a new one if absent.
+    """
+    specs = specs or (model("demo"),)
     return build(
-        settings or Settings(),
+        _with_default(settings or Settings(), specs),
         engine=engine or FakeEngine(),
         catalogue=FakeCatalogue(specs),
         inspector=FakeInspector(),
     )
+
+
+@contextmanager
+def faked(app: Litestar, *specs: ModelSpec, engine: FakeEngine | None = None) -> Iterator[FakeEngine]:
+    """Replace the engine and models of an application's plugins until the block ends; start the application inside it.
+
+    Settings, limits included, stay those of each plugin. A context manager and no pytest plugin, because an entry point of
+    pytest would import this package in every test run of the environment, also of applications that do not want it.
+
+    Args:
+        app: has one `DiffusionPlugin` or several.
+        specs: entries of the catalogue; one named `demo` if there are none.
+        engine: to let fail or wait; a new one if absent.
+    """
+    used = engine or FakeEngine()
+
+    def fakes(settings: Settings) -> Services:
+        return fake_services(*specs, settings=settings, engine=used)
+
+    configs = [plugin.config for plugin in app.plugins if isinstance(plugin, DiffusionPlugin)]
+    before = [config.build for config in configs]
+    for config in configs:
+        config.build = fakes
+    try:
+        yield used
+    finally:
+        for config, real in zip(configs, before, strict=True):
+            config.build = real
+
+
+def _with_default(settings: Settings, specs: Sequence[ModelSpec]) -> Settings:
+    """Replace the default model of default settings by the first entry, unless there is an entry of that name."""
+    stated = settings.models.default
+    if stated != ModelsSettings().default or any(spec.name == stated for spec in specs):
+        return settings
+    return msgspec.structs.replace(settings, models=msgspec.structs.replace(settings.models, default=specs[0].name))
 
 
 def _plain(request: GenerationRequest, seed: int) -> RawImage:

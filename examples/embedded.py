@@ -16,7 +16,6 @@ from litestar_diffusion import (
     GenerationParameters,
     ImageGenerator,
     ModelPool,
-    load_settings,
 )
 
 
@@ -36,5 +35,5 @@ async def card(
 
 app = Litestar(
     route_handlers=[card],
-    plugins=[DiffusionPlugin(DiffusionConfig(path="/images", settings=load_settings()))],
+    plugins=[DiffusionPlugin(DiffusionConfig.from_file(path="/images"))],
 )

@@ -18,7 +18,7 @@ from litestar_diffusion import Settings, create_app
 from litestar_diffusion.cli import cli
 from litestar_diffusion.domain.models.spec import ModelOverrides
 from litestar_diffusion.domain.requests.parameters import GenerationParameters
-from litestar_diffusion.web.http.problems import STATUS
+from litestar_diffusion.web.http.problems import HTTP_STATUS
 from litestar_diffusion.web.redirects import REDIRECTS
 
 ROOT = Path(__file__).parents[1]
@@ -126,7 +126,7 @@ def test_the_error_codes_are_those_of_the_table() -> None:
     documented = {
         (row[0].split(",")[0], code) for row in rows("docs/api.md", "## Errors")[2:] for code in quoted(row[1])
     }
-    sent = {(str(status), error.code) for error, status in STATUS.items() if error.code not in NEVER_SENT}
+    sent = {(str(status), error.code) for error, status in HTTP_STATUS.items() if error.code not in NEVER_SENT}
     assert sent <= documented
 
 

@@ -8,11 +8,12 @@ import msgspec
 
 from ..domain.generator import Generated, Timings
 from ..domain.requests.parameters import GenerationParameters
-from ..settings import Settings, load_settings
+from ..settings import Settings
 from .options import settings_option
 from .output import Output
 from .parameters import parameters_of, with_parameters
 from .progress import progress_shown
+from .source import Source, source_of
 
 
 @click.command()
@@ -31,33 +32,37 @@ from .progress import progress_shown
 @with_parameters
 @settings_option
 def generate(
-    prompt: str, path: Path, model: str | None, force: bool, settings_file: Path | None, **stated: str | None
+    prompt: str, path: Path, model: str | None, force: bool, settings_file: Path | None = None, **stated: str | None
 ) -> None:
     """Make pictures of PROMPT and write them to files."""
-    settings = load_settings(settings_file)
+    source = source_of(settings_file)
     output = Output(path=path, force=force)
     given = {name: text for name, text in stated.items() if text is not None}
     if "output_format" not in given:
         given["output_format"] = output.format()
-    model = model or settings.models.default or "demo"
+    model = model or source.settings.models.default or "demo"
     parameters = parameters_of({"prompt": prompt, **given})
     output.check(parameters)
-    generated = asyncio.run(_generated(settings, model, parameters))
+    generated = asyncio.run(_generated(source, model, parameters))
     _deliver(generated, output)
 
 
-async def _generated(settings: Settings, model: str, parameters: GenerationParameters) -> Generated:
-    from ..bootstrap import build  # here, because `--help` need not wait for it
-    from ..infra.device.malloc import keep_freed_memory
-    from ..infra.telemetry.logging import configure_logging
-
-    keep_freed_memory()
-    configure_logging(settings.log.format, "error")  # warnings come with the result
-    services = build(_without_default_model(settings))
+async def _generated(source: Source, model: str, parameters: GenerationParameters) -> Generated:
+    if source.standalone:
+        _prepare_process(source.settings)
+    services = source.build(_without_default_model(source.settings))
     await services.generator.check(model, parameters)  # refuses before torch is imported
     async with services.running():
         with progress_shown() as on_progress:
             return await services.generator.generate(model, parameters, on_progress=on_progress)
+
+
+def _prepare_process(settings: Settings) -> None:
+    from ..infra.device.malloc import keep_freed_memory  # here, because `--help` need not wait for it
+    from ..infra.telemetry.logging import configure_logging
+
+    keep_freed_memory()
+    configure_logging(settings.log.format, "error")  # warnings come with the result
 
 
 def _without_default_model(settings: Settings) -> Settings:

@@ -9,8 +9,8 @@ import msgspec
 
 from ..domain.models.spec import Checkpoint, Folder, HubRepository, ModelSpec, ModelTraits
 from ..domain.units import format_bytes
-from ..settings import load_settings
 from .options import settings_option
+from .source import source_of
 
 _HEADINGS = ("MODEL", "SOURCE", "KIND", "PREDICTION", "ON DISK", "STATE")
 _UNFOLDED_CHARS = 10_000
@@ -19,14 +19,14 @@ _UNFOLDED_CHARS = 10_000
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable, with how each trait was found.")
 @settings_option
-def models(as_json: bool, settings_file: Path | None) -> None:
+def models(as_json: bool, settings_file: Path | None = None) -> None:
     """List the models that the server would offer, and why others are unusable."""
-    from ..bootstrap import build  # here, because `--help` need not wait for it
-    from ..infra.telemetry.logging import configure_logging
+    source = source_of(settings_file)
+    if source.standalone:
+        from ..infra.telemetry.logging import configure_logging  # here, because `--help` need not wait for it
 
-    settings = load_settings(settings_file)
-    configure_logging(settings.log.format, "warning")  # to standard error: the list is for programs, too
-    specs = asyncio.run(build(settings).catalogue.refresh())
+        configure_logging(source.settings.log.format, "warning")  # to standard error: the list is for programs, too
+    specs = asyncio.run(source.build(source.settings).catalogue.refresh())
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode([_facts(spec) for spec in specs])))
     else:

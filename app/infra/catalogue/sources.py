@@ -4,16 +4,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import structlog
-
 from ...domain.models.spec import HubModel, ModelOverrides
+from ...logs import get_logger
 from .fingerprint import CatalogueEntry, settled_stamp
 from .hub_models import describe_repository
 from .local_models import describe
 from .local_overrides import LocalOverrides, nearest
 from .scan import Candidate, SearchedFolder, find_candidates, searched_folders
 
-_log = structlog.get_logger()
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,15 +8,14 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import structlog
-
 from ...domain.errors import DiffusionError, EngineFailed, GenerationFailed, ShuttingDown
 from ...domain.shown import cut
+from ...logs import get_logger
 
 if TYPE_CHECKING:
     from .device_worker import Runtime
 
-_log = structlog.get_logger()
+_log = get_logger(__name__)
 _T = TypeVar("_T")
 
 

@@ -12,15 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from ...domain.errors import Cancelled, DownloadFailed
 from ...domain.models.components import LoadProgress, OnLoad
 from ...domain.models.spec import HubRepository
 from ...domain.units import format_bytes
+from ...logs import get_logger
 from .snapshots import cached_snapshot, describe_cached, repository_folder, wanted_files
 
-_log = structlog.get_logger()
+_log = get_logger(__name__)
 
 
 _LISTING_TIMEOUT_S = 30.0

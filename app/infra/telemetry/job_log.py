@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import structlog
-
 from ...domain.errors import DiffusionError, DownloadFailed, GenerationFailed, LoadFailed
 from ...domain.jobs.tracked_job import TrackedJob
+from ...logs import get_logger
 
-_log = structlog.get_logger()
+_log = get_logger(__name__)
 
 
 def log_job(job: TrackedJob) -> None:

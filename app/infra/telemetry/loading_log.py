@@ -5,12 +5,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import structlog
-
 from ...domain.models.components import LoadProgress
 from ...domain.models.spec import ModelName
+from ...logs import get_logger
 
-_log = structlog.get_logger()
+_log = get_logger(__name__)
 LOG_EVERY_S = 5.0
 """Seconds between two lines about one model; shorter loads are told by their end alone."""
 

@@ -1,6 +1,6 @@
 """Logging of the standalone application: structlog and the standard library through one chain to one stream.
 
-As a plugin the server leaves the logging of the application around it alone and calls none of this.
+As a plugin the server leaves the logging of the application around it alone and calls none of this; see `logs`.
 """
 
 import logging

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import structlog
-
 from ...domain.memory.events import (
     LeaseGranted,
     LeaseOverdue,
@@ -14,8 +12,9 @@ from ...domain.memory.events import (
     event_facts,
     event_name,
 )
+from ...logs import get_logger
 
-_log = structlog.get_logger()
+_log = get_logger(__name__)
 
 
 def log_event(event: PoolEvent) -> None:

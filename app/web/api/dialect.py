@@ -1,15 +1,24 @@
 """The native API as a dialect."""
 
 from ..dialect import Dialect
-from ..http.exception_handlers import exception_handlers
+from ..http.exception_handlers import complete_exception_handlers
 from .generate import generate
 from .jobs import JobsController, send_job
-from .models import ModelsController
+from .models import ModelsController, ResidencyController
 from .pool import PoolController
-from .service import ServiceController
+from .service import HealthController, ServiceController
 
 NATIVE = Dialect(
     name="native",
-    route_handlers=(generate, send_job, JobsController, ModelsController, PoolController, ServiceController),
-    exception_handlers=exception_handlers,
+    route_handlers=(
+        generate,
+        send_job,
+        JobsController,
+        ModelsController,
+        ResidencyController,
+        PoolController,
+        ServiceController,
+        HealthController,
+    ),
+    exception_handlers=complete_exception_handlers,
 )

@@ -31,6 +31,7 @@ from ..http.documented_errors import (
     ModelNameInPath,
 )
 from ..http.media_types import IMAGES
+from ..http.route_groups import in_group, is_mounted
 from ..http.timings import server_timing
 from .dry_run_view import DryRunView, dry_run_view
 from .generate_openapi import GenerateOperation
@@ -47,6 +48,7 @@ from .views import GenerateView, generate_view
     operation_class=GenerateOperation,
     summary="Make images",
     tags=["generation"],
+    opt=in_group("generate"),
     responses={
         202: ResponseSpec(
             JobView, description="With `Prefer: respond-async`: it is on its way.", generate_examples=False
@@ -91,7 +93,7 @@ async def generate(
     If the client goes away, the work stops at its next step; with an `Idempotency-Key`, once the last client that waits for it
     has gone.
     """
-    later = prefers_async(prefer) and not dry_run
+    later = prefers_async(prefer) and not dry_run and is_mounted(request.route_handler, "jobs")
     raw = None if later else wanted_image(request.headers.get("accept"), data.output_format)
     parameters = data if raw is None else msgspec.structs.replace(data, output_format=raw)
     if wrong := _too_many_for_raw(parameters, raw):

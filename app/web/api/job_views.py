@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import msgspec
 from litestar import Request
@@ -55,10 +56,11 @@ def job_result_view(request: Request[Any, Any, Any], job: TrackedJob) -> JobResu
 
 
 def job_url(request: Request[Any, Any, Any], job_id: str) -> str:
-    """Return the address of a job, with the prefix that the routes are mounted under."""
+    """Return the address of a job, with the prefix that the routes are mounted under and the values of its parameters."""
     root, template = request.scope.get("root_path", "").rstrip("/"), str(request.scope["path_template"])
     mounted = template[: max(template.rfind("/jobs"), template.rfind("/generate/"))]  # the last is our own
-    return f"{root}{mounted}/jobs/{job_id}"
+    parts = request.scope["path"].split("/")[: mounted.count("/") + 1]  # a parameter takes one part of a path
+    return f"{root}{quote('/'.join(parts))}/jobs/{job_id}"
 
 
 def _facts(request: Request[Any, Any, Any], job: TrackedJob) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import SkipValidation
 
 from ..http.accept import VARY
+from ..http.route_groups import in_group
 
 
 class MetricsSource(Protocol):
@@ -23,6 +24,7 @@ class MetricsController(Controller):
 
     path = "/metrics"
     tags = ("service",)
+    opt = in_group("metrics")
 
     @get(
         "/",

@@ -23,6 +23,7 @@ from ..http.documented_errors import (
     WRONG_FIELDS,
     ModelNameInPath,
 )
+from ..http.route_groups import in_group
 from .views import LoadView, ModelView, model_view
 
 _VIEWS_AT_ONCE = 50
@@ -33,10 +34,11 @@ _Pool = NamedDependency[SkipValidation[ModelPool]]
 
 
 class ModelsController(Controller):
-    """The catalogue and the pool."""
+    """The catalogue."""
 
     path = "/models"
     tags = ("models",)
+    opt = in_group("models")
 
     @get("/", summary="List models", response_description="In alphabetical order.")
     async def list_models(self, catalogue: _CataloguePort, model_pool: _Pool) -> list[ModelView]:
@@ -58,6 +60,14 @@ class ModelsController(Controller):
         """Show one model: its traits and their evidence, where it is in memory, the progress of its load or download."""
         spec = await catalogue.find(name)
         return model_view(spec, model_pool.status(spec.name))
+
+
+class ResidencyController(Controller):
+    """Moves models between tiers of memory."""
+
+    path = "/models"
+    tags = ("models",)
+    opt = in_group("residency")
 
     @post(
         "/{name:str}/load",

@@ -16,6 +16,7 @@ from ...domain.memory.events import event_facts, event_name
 from ...domain.memory.pool import ModelPool
 from ...domain.memory.snapshot import ComponentStatus, ModelStatus, PoolReport
 from ...domain.models.spec import HEAT, ModelName, Residency
+from ..http.route_groups import in_group
 
 RecentDecisions = Callable[[], tuple[Decision, ...]]
 
@@ -82,6 +83,7 @@ class PoolController(Controller):
 
     path = "/pool"
     tags = ("models",)
+    opt = in_group("pool")
 
     @get("/", summary="Show the pool", response_description="Its books.", sync_to_thread=False)
     def show_pool(

@@ -11,6 +11,7 @@ from litestar.params import SkipValidation
 from ...domain.dispatch.dispatcher import Dispatcher
 from ...domain.memory.pool import ModelPool
 from ...domain.models.catalogue import Catalogue
+from ..http.route_groups import in_group
 from .views import HealthView, ServiceView
 
 
@@ -29,9 +30,10 @@ class ServiceFacts:
 
 
 class ServiceController(Controller):
-    """Service facts and health."""
+    """Service facts."""
 
     tags = ("service",)
+    opt = in_group("service")
 
     @get("/", summary="Service facts", response_description="The facts.")
     async def facts(
@@ -57,13 +59,21 @@ class ServiceController(Controller):
             documentation=service_facts.documentation,
         )
 
-    @get("/health/live", summary="Is the process alive?", response_description="It is alive.", sync_to_thread=False)
+
+class HealthController(Controller):
+    """Answers to probes."""
+
+    path = "/health"
+    tags = ("service",)
+    opt = in_group("health")
+
+    @get("/live", summary="Is the process alive?", response_description="It is alive.", sync_to_thread=False)
     def live(self) -> HealthView:
         """Answer as soon as the port is open, and in milliseconds while images are made."""
         return HealthView(status="live", detail="The event loop answers.")
 
     @get(
-        "/health/ready",
+        "/ready",
         summary="Will a request be served now?",
         response_description="Requests are served at full speed.",
         responses={503: ResponseSpec(HealthView, description="Not yet; `detail` says why.", generate_examples=False)},

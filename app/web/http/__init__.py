@@ -1,1 +1,1 @@
-"""HTTP for every route: bodies, Accept headers, clients, media types, problem documents."""
+"""HTTP for every route: bodies, Accept headers, clients, media types, problem documents, route groups."""

@@ -3,24 +3,40 @@
 from typing import Any
 
 import msgspec
-import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 
 from ...domain import errors
 from ...domain.errors import DiffusionError
-from .problems import Problem, id_in, problem_of, problem_response
+from ...logs import get_logger
+from .problems import HTTP_STATUS, Problem, id_in, problem_of, problem_response
 from .refusals import body_too_large, nothing_at, refusal, wrong_method
 from .wrong_parameters import wrong_parameters
 
-_log = structlog.get_logger()
+_log = get_logger(__name__)
 _MAX_MESSAGE_CHARS = 300
+_STATUSES = (400, 413, 415)
+"""Statuses that Litestar and our decoder of bodies raise in our routes."""
 
 
 def exception_handlers() -> ExceptionHandlersMap:
     """Return the handlers for our router, or for the whole of the standalone application."""
-    return {DiffusionError: _on_diffusion_error, HTTPException: _on_http_error, Exception: _on_unexpected}
+    return {**domain_error_handlers(), HTTPException: _on_http_error, Exception: _on_unexpected}
+
+
+def complete_exception_handlers() -> ExceptionHandlersMap:
+    """Return handlers for each error and status of ours, so that no handler of an application around us is more specific.
+
+    Statuses that guards and middleware of that application answer with, such as 401, are left to it.
+    """
+    statuses: ExceptionHandlersMap = dict.fromkeys(_STATUSES, _on_http_error)
+    return {**statuses, **dict.fromkeys(HTTP_STATUS, _on_diffusion_error), **exception_handlers()}
+
+
+def domain_error_handlers() -> ExceptionHandlersMap:
+    """Return the handler of errors that this package raises on purpose, and of no others: for the routes of a host."""
+    return {DiffusionError: _on_diffusion_error}
 
 
 def _on_diffusion_error(request: Request[Any, Any, Any], error: DiffusionError) -> Response[Problem]:

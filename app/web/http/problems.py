@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem documents. Has the one table that maps the domain's errors to HTTP statuses."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -11,7 +12,7 @@ from ...domain import errors
 from ...domain.errors import DiffusionError, FieldError
 from .media_types import PROBLEM
 
-STATUS: dict[type[DiffusionError], int] = {
+HTTP_STATUS: Mapping[type[DiffusionError], int] = {
     errors.InvalidRequest: 400,
     errors.UnknownModel: 404,
     errors.UnusableModel: 422,
@@ -34,6 +35,7 @@ STATUS: dict[type[DiffusionError], int] = {
     errors.ShuttingDown: 503,
     errors.InvalidSettings: 500,
 }
+"""The status that answers each error of the domain; public, for applications that answer in a form of their own."""
 
 _MAX_DETAIL_CHARS = 4000
 """Keeps an answer short if there are thousands of names or long paths in an error; `errors` has at most 20 fields."""
@@ -79,7 +81,7 @@ def problem_of(error: DiffusionError, instance: str | None = None) -> Problem:
     """
     return Problem(
         title=error.title,
-        status=STATUS.get(type(error), 500),
+        status=HTTP_STATUS.get(type(error), 500),
         code=error.code,
         detail=error.message[:_MAX_DETAIL_CHARS],
         instance=instance,

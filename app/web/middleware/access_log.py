@@ -10,9 +10,10 @@ import structlog
 from litestar import Request
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from ...logs import get_logger
 from ..http.problems import code_in
 
-_log = structlog.get_logger()
+_log = get_logger(__name__)
 _HEADER = b"x-request-id"
 _ACCEPTABLE_ID = re.compile(r"^[A-Za-z0-9._:-]{1,128}$")
 _FACTS = "generation_facts"

@@ -8,7 +8,7 @@ import pytest
 
 from litestar_diffusion.domain import errors
 from litestar_diffusion.domain.errors import DiffusionError
-from litestar_diffusion.web.http.problems import STATUS
+from litestar_diffusion.web.http.problems import HTTP_STATUS
 from tests.conftest import Server
 
 
@@ -30,11 +30,11 @@ def test_every_error_of_the_domain_has_a_status() -> None:
     tree = {kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, DiffusionError)} - {
         DiffusionError
     }
-    assert tree == set(STATUS)
+    assert tree == set(HTTP_STATUS)
 
 
 def test_codes_are_unique() -> None:
-    codes = [kind.code for kind in STATUS]
+    codes = [kind.code for kind in HTTP_STATUS]
     assert len(codes) == len(set(codes))
 
 

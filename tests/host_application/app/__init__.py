@@ -1,0 +1,1 @@
+"""The package of a host, with the name that our folder has."""
