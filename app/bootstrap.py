@@ -7,6 +7,7 @@ from .domain.dispatch.fair_queue import AgingPolicy
 from .domain.dispatch.policy import DispatchPolicy
 from .domain.dry_run import DryRun
 from .domain.engine import Engine
+from .domain.errors import InvalidSettings
 from .domain.generator import LocalImageGenerator
 from .domain.jobs.job_store import JobPolicy, JobStore
 from .domain.memory.budget_shares import BudgetShares
@@ -14,6 +15,7 @@ from .domain.memory.event_history import History
 from .domain.memory.events import OnPoolEvent, PoolEvent
 from .domain.memory.loading import OnLoading
 from .domain.memory.pool import ModelPool
+from .domain.models.aliases import Aliases, circular
 from .domain.models.catalogue import Catalogue
 from .domain.requests.inspection import Inspector
 from .infra.catalogue.catalogue import ModelCatalogue
@@ -91,7 +93,20 @@ def _catalogue(settings: Settings, cache: Path | None) -> ModelCatalogue:
         overrides=settings.models.local,
         hub=settings.models.hub if settings.models.hub_enabled else (),
         hub_cache=cache,
+        aliases=model_aliases(settings),
     )
+
+
+def model_aliases(settings: Settings) -> Aliases:
+    """Build the aliases of the settings.
+
+    Raises:
+        InvalidSettings: some lead in a circle.
+    """
+    models = settings.models
+    if errors := circular(models.aliases, models.default):
+        raise InvalidSettings("The settings object", errors)
+    return Aliases.of(models.aliases, models.default)
 
 
 def _engine(settings: Settings, fetcher: HubFetcher) -> TorchEngine:

@@ -184,7 +184,8 @@ class Services:
         for spec in specs:
             if spec.unusable is not None:
                 _log.warning("model_unusable", model=spec.name, reason=spec.unusable)
-        if default is not None and not any(spec.name == default and spec.unusable is None for spec in specs):
+        usable = {name for spec in specs if spec.unusable is None for name in (spec.name, *spec.aliases)}
+        if default is not None and default not in usable:
             _log.warning("default_model_unusable", model=default, hint="see models.default in the settings")
 
     async def _unload_idle(self) -> None:

@@ -23,6 +23,8 @@ from .plugin_config import DiffusionConfig
 from .version import VERSION
 from .web.api.metrics import MetricsController
 from .web.api.service import ServiceFacts
+from .web.dialect import Dialect
+from .web.dialects import DIALECTS
 from .web.generation_service import GenerationService
 from .web.http.body_schemas import BodySchemas
 from .web.http.exception_handlers import domain_error_handlers, exception_handlers
@@ -169,9 +171,14 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin):
                 route_handlers=chosen(dialect.route_handlers, self.config.routes),
                 exception_handlers=dialect.exception_handlers(),
             )
-            for dialect in self.config.dialects
+            for dialect in self._dialects()
         ]
         return [*routers, *chosen([MetricsController], self.config.routes)]
+
+    def _dialects(self) -> Sequence[Dialect]:
+        if self.config.dialects is not None:
+            return self.config.dialects
+        return [dialect for dialect in DIALECTS if dialect.name not in self.config.settings.dialects.off]
 
     def _middleware(self) -> list[Middleware]:
         """Return middleware as functions, because Litestar makes deep copies of other objects here."""

@@ -12,7 +12,6 @@ from .bootstrap import build
 from .lifecycle import Services
 from .settings import Settings, load_settings
 from .web.dialect import Dialect
-from .web.dialects import DIALECTS
 from .web.http.route_groups import ROUTE_GROUPS, RouteGroup
 from .web.middleware.origins import OriginRules
 
@@ -48,8 +47,8 @@ class DiffusionConfig:
     set_default_exception_handler: bool = True
     """Whether a `DiffusionError` in the application's own routes becomes a problem document with the status of
     `HTTP_STATUS`, unless the application has a handler for `DiffusionError`."""
-    dialects: Sequence[Dialect] = DIALECTS
-    """HTTP APIs that are mounted below `path`."""
+    dialects: Sequence[Dialect] | None = None
+    """HTTP APIs that are mounted below `path`; if absent, those that the settings have not switched off."""
     build: Callable[[Settings], Services] = build
     """Makes the services of one lifespan; called at each start, so that it must return new ones. For tests with fakes."""
 

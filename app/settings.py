@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from .domain.errors import FieldError, InvalidSettings
+from .domain.models.aliases import USUAL_ALIASES, AliasName, circular
 from .domain.models.spec import DtypeName, HubModel, ModelOverrides
 from .domain.requests.parameters import Limits
 from .domain.validation import convert_all
@@ -85,6 +86,9 @@ class ModelsSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the catalogue lists the entries of `hub`."""
     hub: tuple[HubModel, ...] = SHIPPED_HUB_MODELS
     """Repositories on the Hugging Face Hub; a list of one's own replaces these."""
+    aliases: dict[AliasName, str] = msgspec.field(default_factory=lambda: dict(USUAL_ALIASES))
+    """Other names of models, each with the name that it stands for: of a model, of another alias, or `default` for `default`.
+    The usual ones hold beside those that are stated; `""` removes one."""
     local: dict[str, ModelOverrides] = {}
     """Corrections and defaults of local models, by name."""
 
@@ -162,6 +166,22 @@ class JobsSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds without an event after which a comment is sent, so that proxies keep the connection."""
 
 
+class DialectsSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """HTTP APIs of other servers that are offered beside the native one, by the names of their dialects."""
+
+    openai: bool = True
+    """OpenAI's image API, below `/v1`."""
+    a1111: bool = True
+    """The API of AUTOMATIC1111's web UI, below `/sdapi/v1`."""
+    huggingface: bool = True
+    """Bodies of Hugging Face's inference clients at `/generate/{model}`."""
+
+    @property
+    def off(self) -> frozenset[str]:
+        """Names of the dialects that are switched off."""
+        return frozenset(name for name, on in msgspec.structs.asdict(self).items() if not on)
+
+
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Contents and format of the log."""
 
@@ -184,6 +204,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     limits: LimitsSettings = LimitsSettings()
     dispatch: DispatchSettings = DispatchSettings()
     jobs: JobsSettings = JobsSettings()
+    dialects: DialectsSettings = DialectsSettings()
     log: LogSettings = LogSettings()
 
 
@@ -201,12 +222,15 @@ def load_settings(file: Path | None = None, environment: Mapping[str, str] | Non
     """
     environment = os.environ if environment is None else environment
     file = file or _file_named_in(environment) or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
+    origin = str(file or "the environment")
     raw = read_file(file) if file is not None else {}
     settings = _converted(raw, str(file), strict=True)
     stated = overrides(environment, Settings)
     if stated:
         settings = _converted(merged(raw, stated), "the environment (LITESTAR_DIFFUSION__…)", strict=False)
-    return _anchored(settings, file.parent if file is not None else Path(), str(file or "the environment"))
+    if errors := circular(settings.models.aliases, settings.models.default):
+        raise InvalidSettings(origin, errors)
+    return _anchored(settings, file.parent if file is not None else Path(), origin)
 
 
 def _file_named_in(environment: Mapping[str, str]) -> Path | None:

@@ -19,9 +19,10 @@ from pathlib import Path
 import msgspec
 from litestar import Litestar
 
-from .bootstrap import build
+from .bootstrap import build, model_aliases
 from .domain.dispatch.lanes import lane_of
 from .domain.errors import OutOfMemory, UnknownModel
+from .domain.models.aliases import Aliases
 from .domain.models.components import Component, ComponentId, LoadedModel, LoadProgress, OnLoad
 from .domain.models.spec import Checkpoint, ModelName, ModelSpec, ModelTraits
 from .domain.requests.inspection import Inspection, PromptFacts, SamplerFacts
@@ -46,26 +47,30 @@ def model(name: str, *, nbytes: int = 100, traits: ModelTraits | None = None) ->
 class FakeCatalogue:
     """Fulfils the `Catalogue` port with entries from memory; replace them to play a change on disk."""
 
-    def __init__(self, specs: Sequence[ModelSpec]) -> None:
+    def __init__(self, specs: Sequence[ModelSpec], aliases: Aliases | None = None) -> None:
         self._specs = {spec.name: spec for spec in specs}
+        self._aliases = aliases or Aliases()
 
     async def list(self) -> Sequence[ModelSpec]:
         """List every entry, in alphabetical order."""
-        return [self._specs[name] for name in sorted(self._specs)]
+        return [self.get(name) for name in sorted(self._specs)]
 
     async def refresh(self) -> Sequence[ModelSpec]:
         """List every entry, in alphabetical order."""
         return await self.list()
 
     async def find(self, name: str, *, changed: bool = False) -> ModelSpec:  # noqa: ARG002 - the port's signature
-        """Return the entry of this name; raises UnknownModel if there is none."""
+        """Return the entry of this name or alias; raises UnknownModel if there is none."""
         return self.get(name)
 
     def get(self, name: str) -> ModelSpec:
-        """Return the entry of this name; raises UnknownModel if there is none."""
-        if name not in self._specs:
-            raise UnknownModel(name, sorted(self._specs))
-        return self._specs[ModelName(name)]
+        """Return the entry of this name or alias; raises UnknownModel if there is none."""
+        _, *chain = self._aliases.chain(name, self._specs)
+        spec = self._specs.get(ModelName(chain[-1] if chain else name))
+        if spec is None:
+            raise UnknownModel(name, sorted(self._specs), chain=chain)
+        aliases = self._aliases.resolved(self._specs).items()
+        return replace(spec, aliases=tuple(alias for alias, model in aliases if model == spec.name))
 
     def mark_unusable(self, name: ModelName, version: str, reason: str) -> None:
         """Remember the reason."""
@@ -297,10 +302,11 @@ def fake_services(*specs: ModelSpec, settings: Settings | None = None, engine: F
         engine: to look at, and to let fail; a new one if absent.
     """
     specs = specs or (model("demo"),)
+    settings = _with_default(settings or Settings(), specs)
     return build(
-        _with_default(settings or Settings(), specs),
+        settings,
         engine=engine or FakeEngine(),
-        catalogue=FakeCatalogue(specs),
+        catalogue=FakeCatalogue(specs, model_aliases(settings)),
         inspector=FakeInspector(),
     )
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from litestar_diffusion.bootstrap import build
 from litestar_diffusion.domain.errors import InvalidSettings
-from litestar_diffusion.settings import ServerSettings, Settings, load_settings
+from litestar_diffusion.settings import ModelsSettings, ServerSettings, Settings, load_settings
 from litestar_diffusion.settings_sources import unknown_variables
 
 SHIPPED = Path(__file__).parents[1] / "settings.toml"
@@ -35,6 +36,36 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
 def test_lists_in_the_environment_are_written_as_in_the_file() -> None:
     origins = load_settings(None, {"LITESTAR_DIFFUSION__SERVER__ALLOWED_ORIGINS": '["null", "https://a.example"]'})
     assert origins.server.allowed_origins == ("null", "https://a.example")
+
+
+def test_aliases_are_set_by_the_file_and_by_variables_one_by_one_or_as_a_table(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text('[models.aliases]\n"dall-e-2" = "a"\n"my/own" = "a"\n')
+    one = load_settings(file, {"LITESTAR_DIFFUSION__MODELS__ALIASES__DALL-E-2": "b"}).models.aliases
+    assert (one["dall-e-2"], one["my/own"]) == ("b", "a")
+    table = load_settings(file, {"LITESTAR_DIFFUSION__MODELS__ALIASES": '{"My.Own" = "c", "dall-e-2" = ""}'})
+    assert table.models.aliases == {"dall-e-2": "", "my/own": "a", "My.Own": "c"}
+
+
+def test_circular_aliases_are_refused_at_start_with_the_chain(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text('[models.aliases]\na = "b"\nb = "a"\n')
+    with pytest.raises(InvalidSettings, match=r"models\.aliases: lead in a circle: 'a' -> 'b' -> 'a'"):
+        load_settings(file, {})
+    with pytest.raises(InvalidSettings, match=r"'default' -> 'gpt-image-1' -> 'default'"):
+        load_settings(None, {"LITESTAR_DIFFUSION__MODELS__DEFAULT": "gpt-image-1"})
+
+
+def test_an_alias_with_a_space_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text('[models.aliases]\n"a b" = "demo"\n')
+    with pytest.raises(InvalidSettings, match=r"models\.aliases"):
+        load_settings(file, {})
+
+
+def test_a_settings_object_with_circular_aliases_starts_nothing() -> None:
+    with pytest.raises(InvalidSettings, match="circle"):
+        build(Settings(models=ModelsSettings(aliases={"a": "a"})))
 
 
 @pytest.mark.parametrize("origin", ["a.example", "https://a.example/", "https://*.example", "[https://a.example"])

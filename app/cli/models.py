@@ -12,7 +12,7 @@ from ..domain.units import format_bytes
 from .options import settings_option
 from .source import source_of
 
-_HEADINGS = ("MODEL", "SOURCE", "KIND", "PREDICTION", "ON DISK", "STATE")
+_HEADINGS = ("MODEL", "SOURCE", "KIND", "PREDICTION", "ON DISK", "STATE", "ALIASES")
 _UNFOLDED_CHARS = 10_000
 
 
@@ -50,9 +50,13 @@ def _print_table(specs: Sequence[ModelSpec]) -> None:
 
 def _row(spec: ModelSpec) -> tuple[str, ...]:
     if spec.unusable is not None:
-        return spec.name, _source(spec), "", "", _size(spec.nbytes), f"unusable: {spec.unusable}"
+        return spec.name, _source(spec), "", "", _size(spec.nbytes), f"unusable: {spec.unusable}", _aliases(spec)
     prediction = spec.traits.prediction_type + (", zero SNR" if spec.traits.zero_snr else "")
-    return spec.name, _source(spec), _kind(spec.traits), prediction, _size(spec.nbytes), "usable"
+    return spec.name, _source(spec), _kind(spec.traits), prediction, _size(spec.nbytes), "usable", _aliases(spec)
+
+
+def _aliases(spec: ModelSpec) -> str:
+    return ", ".join(spec.aliases)
 
 
 def _source(spec: ModelSpec) -> str:
@@ -75,6 +79,7 @@ def _size(nbytes: int | None) -> str:
 def _facts(spec: ModelSpec) -> dict[str, object]:
     return {
         "name": spec.name,
+        "aliases": spec.aliases,
         "source": _source(spec),
         "traits": spec.traits,
         "evidence": spec.evidence,

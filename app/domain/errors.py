@@ -74,21 +74,28 @@ class InvalidRequest(DiffusionError):
 
 
 class UnknownModel(DiffusionError):
-    """No model has this name; `available` lists the names that exist."""
+    """No model has this name, or the alias of this name leads to none; `available` lists the names that exist."""
 
     code = "unknown_model"
     title = "There is no such model"
 
-    def __init__(self, name: str, available: Sequence[str]) -> None:
+    def __init__(self, name: str, available: Sequence[str], *, chain: Sequence[str] = ()) -> None:
+        """Make the error.
+
+        Args:
+            name: what was asked for.
+            available: names of models.
+            chain: names that an alias led to, the missing one last.
+        """
         self.name = name
         self.available = tuple(available)
-        self.likely = likely_name(name, available)
+        self.likely = likely_name(chain[-1] if chain else name, available)
         """The available name that the wrong one most likely means."""
         hint = f" Did you mean {self.likely!r}?" if self.likely else ""
         more = len(available) - _MAX_NAMES
         names = ", ".join(available[:_MAX_NAMES]) or "none"
         super().__init__(
-            f"There is no model named {cut(name)!r}.{hint} Available: {names}{f' and {more} more' if more > 0 else ''}."
+            f"{_nothing_named(name, chain)}{hint} Available: {names}{f' and {more} more' if more > 0 else ''}."
         )
 
 
@@ -304,6 +311,14 @@ class InvalidSettings(DiffusionError):
         super().__init__(f"{origin} is not valid:\n{lines}")
         self.origin = origin
         self.errors = tuple(errors)
+
+
+def _nothing_named(name: str, chain: Sequence[str]) -> str:
+    if not chain:
+        return f"There is no model named {cut(name)!r}."
+    path = ", which is an alias of ".join(map(repr, chain))
+    missing = "no model is named so" if chain[-1] != "default" else "models.default is empty"
+    return f"There is no model for {name!r}: it is an alias of {path} (models.aliases in the settings), and {missing}."
 
 
 def _requests(count: int, state: str) -> str:

@@ -15,7 +15,7 @@ from .errors import InvalidRequest, UnusableModel
 from .families.registry import family_named
 from .memory.plan import Fallback, warnings
 from .models.catalogue import Catalogue
-from .models.spec import ModelSpec, Residency
+from .models.spec import ModelName, ModelSpec, Residency
 from .requests.image_metadata import Provenance, image_facts
 from .requests.parameters import GenerationParameters, Limits, OutputFormat
 from .requests.progress import OnProgress
@@ -86,7 +86,7 @@ class ImageGenerator(Protocol):
         """Make images and wait for them. If the waiting task is cancelled, the work stops before its next step.
 
         Args:
-            model: name of a catalogue entry.
+            model: name of a catalogue entry, or an alias.
             parameters: what to make.
             job_id: id of the job in logs; made if absent.
             client: name of the sender; clients share the device fairly.
@@ -98,12 +98,15 @@ class ImageGenerator(Protocol):
         """
         ...
 
-    async def check(self, model: str, parameters: GenerationParameters) -> None:
+    async def check(self, model: str, parameters: GenerationParameters) -> ModelName:
         """Check everything about a request that can be checked without the files of its model.
 
         Args:
-            model: name of a catalogue entry.
+            model: name of a catalogue entry, or an alias.
             parameters: what to make.
+
+        Returns:
+            The name of the entry.
 
         Raises:
             UnknownModel: no such entry.
@@ -199,14 +202,14 @@ class LocalImageGenerator:
         """Raise if too many requests wait; see `ImageGenerator.refuse_if_full`."""
         self._dispatcher.refuse_if_full(client)
 
-    async def check(self, model: str, parameters: GenerationParameters) -> None:
+    async def check(self, model: str, parameters: GenerationParameters) -> ModelName:
         """Check a request without files; see `ImageGenerator.check`."""
-        await self._checked(model, parameters)
+        return (await self._checked(model, parameters)).name
 
     async def _checked(self, model: str, parameters: GenerationParameters) -> ModelSpec:
         spec = await self._catalogue.find(model)
         if spec.unusable is not None:
-            raise UnusableModel(model, spec.unusable)
+            raise UnusableModel(spec.name, spec.unusable)
         if errors := broken_limits(parameters, spec, self._limits):
             raise InvalidRequest(errors)
         return spec

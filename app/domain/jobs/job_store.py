@@ -12,7 +12,6 @@ import msgspec
 from ..dispatch.job import JobState
 from ..errors import Cancelled, ExpiredJob, IdempotencyConflict, QueueFull, UnknownJob
 from ..generator import Generated, ImageGenerator
-from ..models.spec import ModelName
 from ..requests.parameters import GenerationParameters
 from ..requests.progress import Preview, Progress
 from ..requests.rendering import ImageWriter
@@ -90,7 +89,7 @@ class JobStore:
         """Start a job, or join the one that was started with the same key.
 
         Args:
-            model: name of a catalogue entry.
+            model: name of a catalogue entry, or an alias; the job has the entry's own name.
             parameters: what to make.
             client: name of the sender; each client has its own keys.
             key: idempotency key; the same key and body join the same job, unless that has failed or was cancelled.
@@ -103,16 +102,15 @@ class JobStore:
         """
         self._expire()
         body = msgspec.json.encode((model, parameters))  # msgpack fails on integers beyond 64 bits
-        if (known := self._known(client, key, body)) is None:
-            await self._generator.check(model, parameters)
-            # Looked up again, because another request with the same key may have started a job during the check.
-            known = self._known(client, key, body)
-        if known is not None:
-            known.detached |= detached
-            return known
+        if (known := self._known(client, key, body)) is not None:
+            return _joined(known, detached=detached)
+        name = await self._generator.check(model, parameters)
+        # Looked up again, because another request with the same key may have started a job during the check.
+        if (known := self._known(client, key, body)) is not None:
+            return _joined(known, detached=detached)
         self._refuse_if_full(client)
         job = TrackedJob(
-            id=uuid.uuid4().hex, model=ModelName(model), client=client, created=self._now(), detached=detached
+            id=uuid.uuid4().hex, model=name, client=client, created=self._now(), detached=detached
         )
         self._jobs[job.id] = job
         if key is not None:
@@ -271,3 +269,9 @@ class JobStore:
 
     def _drop_key(self, job: TrackedJob) -> None:
         self._keys = {key: known for key, known in self._keys.items() if known.job is not job}
+
+
+def _joined(job: TrackedJob, *, detached: bool) -> TrackedJob:
+    """Return a job that another request joins."""
+    job.detached |= detached
+    return job

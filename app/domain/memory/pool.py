@@ -194,7 +194,7 @@ class ModelPool:
             return False
         in_use = len(pooled.reservations) + self._ledger.queue.count(pooled)
         if in_use and not wait:
-            raise ModelInUse(f"Model {name!r} is in use by {in_use} requests. Try again later, or wait for them.")
+            raise ModelInUse(f"Model {spec.name!r} is in use by {in_use} requests. Try again later, or wait for them.")
         while pooled.busy or pooled in self._ledger.queue:
             await self._unloading.change()
         if pooled.model is None:

@@ -22,7 +22,7 @@ class Catalogue(Protocol):
         """Find the entry of this name after checking its files. Every request begins with it.
 
         Args:
-            name: of the entry.
+            name: of the entry, or an alias; the entry has the model's own name.
             changed: whether its files have just been written, so that time stamps may not tell.
 
         Raises:
@@ -31,7 +31,7 @@ class Catalogue(Protocol):
         ...
 
     def get(self, name: str) -> ModelSpec:
-        """Return the entry of this name as of the last check of its files. Reads nothing.
+        """Return the entry of this name or alias as of the last check of its files. Reads nothing.
 
         Raises:
             UnknownModel: with the names that exist.

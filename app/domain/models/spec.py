@@ -157,6 +157,8 @@ class ModelSpec:
     """Reason for which the files cannot be used; None for a usable model."""
     builtin: bool = False
     """Whether it ships with the package."""
+    aliases: tuple[str, ...] = ()
+    """Other names that the catalogue finds it by."""
     networks: object = None
     """Sizes of its networks, as its family's memory estimate needs them; None: the family's usual ones."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from ...domain.errors import UnknownModel
+from ...domain.models.aliases import Aliases
 from ...domain.models.spec import HubModel, ModelName, ModelOverrides, ModelSpec
 from .fingerprint import CatalogueEntry
 from .sources import Claim, ModelSources, Names
@@ -36,6 +37,7 @@ class ModelCatalogue:
         overrides: Mapping[str, ModelOverrides],
         hub: Sequence[HubModel],
         hub_cache: Path | None = None,
+        aliases: Aliases | None = None,
     ) -> None:
         """Build a catalogue without reading a file.
 
@@ -45,9 +47,16 @@ class ModelCatalogue:
             overrides: the settings' `[models.local.<name>]`.
             hub: the settings' `[[models.hub]]`.
             hub_cache: folder of downloaded repositories; None: huggingface_hub's own.
+            aliases: other names of models; none if absent.
         """
+        self._aliases = aliases or Aliases()
         self._sources = ModelSources(
-            directories=directories, builtin=builtin, overrides=overrides, hub=hub, hub_cache=hub_cache
+            directories=directories,
+            builtin=builtin,
+            overrides=overrides,
+            hub=hub,
+            hub_cache=hub_cache,
+            aliases=self._aliases,
         )
         self._snapshot = _Snapshot()
         self._complete = False
@@ -72,33 +81,33 @@ class ModelCatalogue:
         """Find the entry of this name after checking its files: a few stats if nothing has changed.
 
         Args:
-            name: of the entry.
+            name: of the entry, or an alias of it.
             changed: whether its files have just been written, so that time stamps may not tell.
 
         Raises:
             UnknownModel: with the usable names.
         """
         snapshot = self._snapshot
-        claim = snapshot.names.claims.get(name)
+        claim = snapshot.names.claim(name)
         entry = snapshot.entries.get(claim.origin) if claim is not None else None
         if changed or entry is None or not await asyncio.to_thread(self._is_current, snapshot.names, entry):
             await self._read_names()
-            claim = self._snapshot.names.claims.get(name)
+            claim = self._snapshot.names.claim(name)
             if claim is not None:
                 await self._describe(claim, changed=changed)
         return self.get(name)
 
     def get(self, name: str) -> ModelSpec:
-        """Return the entry of this name as of the last check of its files.
+        """Return the entry of this name or alias as of the last check of its files.
 
         Raises:
             UnknownModel: with the usable names.
         """
         spec = self._spec(name)
         if spec is None:
-            raise UnknownModel(
-                name, [known for known in sorted(self._snapshot.names.claims) if self._may_be_usable(known)]
-            )
+            claims = self._snapshot.names.claims
+            usable = [known for known in sorted(claims) if self._may_be_usable(known)]
+            raise UnknownModel(name, usable, chain=self._aliases.chain(name, claims)[1:])
         return spec
 
     def mark_unusable(self, name: ModelName, version: str, reason: str) -> None:
@@ -115,16 +124,17 @@ class ModelCatalogue:
 
     def _spec(self, name: str) -> ModelSpec | None:
         snapshot = self._snapshot
-        claim = snapshot.names.claims.get(name)
+        claim = snapshot.names.claim(name)
         entry = snapshot.entries.get(claim.origin) if claim is not None else None
         if claim is None or entry is None:
             return None
-        stamp, reason = self._verdicts.get(name, ("", ""))
+        stamp, reason = self._verdicts.get(claim.name, ("", ""))
         unusable = reason if stamp == entry.stamp else entry.spec.unusable
-        if not claim.hides and unusable == entry.spec.unusable:
+        aliases = snapshot.names.aliases_of(claim.name)
+        if not claim.hides and not aliases and unusable == entry.spec.unusable:
             return entry.spec  # nearly always: a list of a thousand must not hold the event loop
         hidden = tuple(f"hides {title}, which has the same name" for title in claim.hides)
-        return replace(entry.spec, evidence=(*entry.spec.evidence, *hidden), unusable=unusable)
+        return replace(entry.spec, evidence=(*entry.spec.evidence, *hidden), unusable=unusable, aliases=aliases)
 
     def _may_be_usable(self, name: str) -> bool:
         """Tell whether no reason against a name is known; its files may not have been read yet."""

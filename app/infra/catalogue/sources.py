@@ -1,9 +1,10 @@
 """The folders and repositories that models come from, and which of their models gets which name. Worker threads only."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ...domain.models.aliases import Aliases
 from ...domain.models.spec import HubModel, ModelOverrides
 from ...logs import get_logger
 from .fingerprint import CatalogueEntry, settled_stamp
@@ -39,6 +40,16 @@ class Names:
     """The folders that were searched."""
     stamps: tuple[str | None, ...]
     """Stamps of the folders, taken before they were read, so that a change during the read shows later."""
+    aliases: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Names of claims by alias."""
+
+    def claim(self, name: str) -> Claim | None:
+        """Return the claim of a name or an alias."""
+        return self.claims.get(self.aliases.get(name, name))
+
+    def aliases_of(self, name: str) -> tuple[str, ...]:
+        """Return the aliases of a claim."""
+        return tuple(alias for alias, model in self.aliases.items() if model == name)
 
 
 class ModelSources:
@@ -56,12 +67,14 @@ class ModelSources:
         overrides: Mapping[str, ModelOverrides],
         hub: Sequence[HubModel],
         hub_cache: Path | None,
+        aliases: Aliases,
     ) -> None:
         self._directories = tuple(directories)
         self._builtin = builtin
         self._overrides = overrides
         self._hub = tuple(hub)
         self._hub_cache = hub_cache
+        self._aliases = aliases
         self._logged: set[tuple[str, ...]] = set()
 
     def names(self) -> Names:
@@ -77,10 +90,12 @@ class ModelSources:
             if winner is not claim:
                 winners[claim.name] = replace(winner, hides=(*winner.hides, claim.title))
                 self._log_once(_log.warning, "model_hidden", model=claim.name, hidden=claim.origin, by=winner.origin)
+        self._warn_about_aliases(winners)
         return Names(
             claims=winners,
             folders=tuple(folder.path for folder, _, _ in folders),
             stamps=tuple(stamp for _, stamp, _ in folders),
+            aliases=self._aliases.resolved(winners),
         )
 
     def may_have_changed(self, names: Names) -> bool:
@@ -142,6 +157,13 @@ class ModelSources:
         return (
             f"Did you mean {' or '.join(map(repr, near))}?" if near else f"Local models: {', '.join(known) or 'none'}."
         )
+
+    def _warn_about_aliases(self, claims: Mapping[str, Claim]) -> None:
+        hint = "see models.aliases in the settings"
+        for alias in self._aliases.shadowed(claims):
+            self._log_once(_log.warning, "alias_hidden", alias=alias, by=claims[alias].origin, hint=hint)
+        for missing, aliases in self._aliases.unknown(claims).items():
+            self._log_once(_log.warning, "alias_of_unknown_model", aliases=aliases, model=missing, hint=hint)
 
     def _log_once(self, log: Callable[..., object], event: str, **facts: object) -> None:
         key = (event, *(str(value) for value in facts.values()))

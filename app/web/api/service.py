@@ -46,13 +46,16 @@ class ServiceController(Controller):
         """Show the server's name and version, its models, and which of them are loaded."""
         specs = await catalogue.list()
         usable = [spec.name for spec in specs if spec.unusable is None]
+        aliases = {alias: str(spec.name) for spec in specs for alias in spec.aliases}
+        default = service_facts.default_model
         return ServiceView(
             service="litestar-diffusion",
             version=service_facts.version,
             device=service_facts.device(),
             ready=service_facts.not_ready_because() is None,
-            default_model=service_facts.default_model,
+            default_model=None if default is None else aliases.get(default, default),
             models=list(usable),
+            aliases=dict(sorted(aliases.items())),
             loaded=[name for name in usable if model_pool.status(name).residency != "cold"],
             unusable=[spec.name for spec in specs if spec.unusable is not None],
             waiting=dispatcher.depth,

@@ -96,6 +96,7 @@ class ModelView(msgspec.Struct, frozen=True, kw_only=True):
     """One catalogue entry: its traits, its defaults, its residency."""
 
     name: str
+    aliases: Annotated[list[str], Meta(description="Other names that it is found by.")]
     source: Literal["hub", "checkpoint", "folder"]
     repo: str | None
     usable: bool
@@ -121,6 +122,7 @@ class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
     ready: bool
     default_model: str | None
     models: Annotated[list[str], Meta(description="Usable models.")]
+    aliases: Annotated[dict[str, str], Meta(description="Other names, with the models that they stand for.")]
     loaded: list[str]
     unusable: list[str]
     waiting: int
@@ -187,6 +189,7 @@ def model_view(spec: ModelSpec, status: ModelStatus) -> ModelView:
             source, repository = "folder", None
     return ModelView(
         name=spec.name,
+        aliases=list(spec.aliases),
         source=source,
         repo=repository,
         usable=spec.unusable is None,
