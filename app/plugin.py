@@ -165,13 +165,17 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin):
         return router
 
     def _routers(self) -> list[ControllerRouterHandler]:
+        dialects = self._dialects()
+        replaced = {old: new for dialect in dialects for old, new in dialect.replaces.items()}
         routers: list[ControllerRouterHandler] = [
             Router(
                 path=dialect.path,
-                route_handlers=chosen(dialect.route_handlers, self.config.routes),
+                route_handlers=[
+                    replaced.get(handler, handler) for handler in chosen(dialect.route_handlers, self.config.routes)
+                ],
                 exception_handlers=dialect.exception_handlers(),
             )
-            for dialect in self._dialects()
+            for dialect in dialects
         ]
         return [*routers, *chosen([MetricsController], self.config.routes)]
 

@@ -90,7 +90,9 @@ class DryRun:
         await self._engine.start()
         plan = self._dispatcher.plan(spec, request)
         self._dispatcher.refuse_if_full(client)
-        eviction_preview = self._pool.preview_evictions(spec.name, plan.activation_nbytes, together_nbytes=plan.step_nbytes)
+        eviction_preview = self._pool.preview_evictions(
+            spec.name, plan.activation_nbytes, together_nbytes=plan.step_nbytes
+        )
         weights = self._engine.loader.weights_nbytes(spec) or None
         inspection = await self._inspector.inspect(spec, request)
         savings = saved(plan.memory_savings)

@@ -1,7 +1,7 @@
 """A dialect: an HTTP API that clients of another server already use, on top of the same `GenerationService`."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from litestar.types import ControllerRouterHandler, ExceptionHandlersMap
 
@@ -15,5 +15,9 @@ class Dialect:
     """Path below that of the plugin."""
     route_handlers: Sequence[ControllerRouterHandler]
     """Handlers that receive a `GenerationService` as the dependency `generation`."""
+    replaces: Mapping[ControllerRouterHandler, ControllerRouterHandler] = field(
+        default_factory=dict[ControllerRouterHandler, ControllerRouterHandler]
+    )
+    """Handlers of other dialects, each with the one that takes its place because it takes bodies of this dialect too."""
     exception_handlers: Callable[[], ExceptionHandlersMap]
     """Encoders of errors in the dialect's own shape; they win over the plugin's."""

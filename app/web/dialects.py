@@ -2,5 +2,6 @@
 
 from .api.dialect import NATIVE
 from .dialect import Dialect
+from .huggingface.dialect import HUGGINGFACE
 
-DIALECTS: tuple[Dialect, ...] = (NATIVE,)
+DIALECTS: tuple[Dialect, ...] = (NATIVE, HUGGINGFACE)

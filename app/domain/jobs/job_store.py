@@ -109,9 +109,7 @@ class JobStore:
         if (known := self._known(client, key, body)) is not None:
             return _joined(known, detached=detached)
         self._refuse_if_full(client)
-        job = TrackedJob(
-            id=uuid.uuid4().hex, model=name, client=client, created=self._now(), detached=detached
-        )
+        job = TrackedJob(id=uuid.uuid4().hex, model=name, client=client, created=self._now(), detached=detached)
         self._jobs[job.id] = job
         if key is not None:
             self._keys[client, key] = _Key(job, body)

@@ -10,7 +10,8 @@ from ..errors import FieldError
 
 DEFAULT = "default"
 """Alias of `models.default`."""
-USUAL_ALIASES: Mapping[str, str] = dict.fromkeys(("gpt-image-1", "gpt-image-1-mini", "gpt-image-1.5", "dall-e-2", "dall-e-3"), DEFAULT)
+_FIXED_NAMES = ("gpt-image-1", "gpt-image-1-mini", "gpt-image-1.5", "dall-e-2", "dall-e-3")
+USUAL_ALIASES: Mapping[str, str] = dict.fromkeys(_FIXED_NAMES, DEFAULT)
 """Names that clients of OpenAI's API fix; LibreChat and Open WebUI have no setting for them."""
 
 AliasName = Annotated[str, Meta(pattern=r"^[^\s\x00-\x1f\x7f]{1,128}$")]

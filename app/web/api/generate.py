@@ -1,5 +1,6 @@
 """`POST /generate/{model_name}`."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -39,9 +40,49 @@ from .job_views import JobView
 from .jobs import IdempotencyKey, Prefer, accepted, prefers_async
 from .views import GenerateView, generate_view
 
+PATH = "/generate/{model_name:str}"
+RESPONSES = {
+    202: ResponseSpec(JobView, description="With `Prefer: respond-async`: it is on its way.", generate_examples=False),
+    200: ResponseSpec(
+        GenerateView | DryRunView,
+        description="The images in base64; with `Accept: image/png`, `image/jpeg` or `image/webp` and n = 1 the file "
+        "itself, with the same facts in `x-` headers. With `dry_run=true` what would happen, always as JSON.",
+        generate_examples=False,
+    ),
+    400: WRONG_FIELDS,
+    403: FOREIGN,
+    404: UNKNOWN,
+    406: NOT_ACCEPTABLE,
+    409: CONFLICT,
+    413: TOO_LARGE,
+    415: NOT_JSON,
+    422: UNUSABLE,
+    429: TOO_MANY,
+    500: FAILED,
+    502: NOT_DOWNLOADED,
+    503: BUSY,
+}
+DryRunFlag = Annotated[
+    bool,
+    QueryParameter(
+        description="Only tell what would happen: the resolved parameters, tokens, sampler, memory, evictions and "
+        "seconds. Nothing is loaded, queued or evicted; what is wrong with the request is said as usual."
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What the headers and the query of a request say about its answer."""
+
+    accept: str | None
+    idempotency_key: str | None
+    prefer: str
+    dry_run: bool
+
 
 @post(
-    "/generate/{model_name:str}",
+    PATH,
     status_code=200,
     dto=JSONBodyDTO[GenerationParameters],
     return_dto=None,
@@ -49,29 +90,7 @@ from .views import GenerateView, generate_view
     summary="Make images",
     tags=["generation"],
     opt=in_group("generate"),
-    responses={
-        202: ResponseSpec(
-            JobView, description="With `Prefer: respond-async`: it is on its way.", generate_examples=False
-        ),
-        200: ResponseSpec(
-            GenerateView | DryRunView,
-            description="The images in base64; with `Accept: image/png`, `image/jpeg` or `image/webp` and n = 1 the file "
-            "itself, with the same facts in `x-` headers. With `dry_run=true` what would happen, always as JSON.",
-            generate_examples=False,
-        ),
-        400: WRONG_FIELDS,
-        403: FOREIGN,
-        404: UNKNOWN,
-        406: NOT_ACCEPTABLE,
-        409: CONFLICT,
-        413: TOO_LARGE,
-        415: NOT_JSON,
-        422: UNUSABLE,
-        429: TOO_MANY,
-        500: FAILED,
-        502: NOT_DOWNLOADED,
-        503: BUSY,
-    },
+    responses=RESPONSES,
 )
 async def generate(
     request: Request[Any, Any, Any],
@@ -80,30 +99,37 @@ async def generate(
     generation: NamedDependency[SkipValidation[GenerationService]],
     idempotency_key: IdempotencyKey = None,
     prefer: Prefer = "",
-    dry_run: Annotated[
-        bool,
-        QueryParameter(
-            description="Only tell what would happen: the resolved parameters, tokens, sampler, memory, evictions and "
-            "seconds. Nothing is loaded, queued or evicted; what is wrong with the request is said as usual."
-        ),
-    ] = False,
+    dry_run: DryRunFlag = False,
 ) -> Response[Any]:
     """Make images with a model, loading it first if need be, and wait for them.
 
     If the client goes away, the work stops at its next step; with an `Idempotency-Key`, once the last client that waits for it
     has gone.
     """
-    later = prefers_async(prefer) and not dry_run and is_mounted(request.route_handler, "jobs")
-    raw = None if later else wanted_image(request.headers.get("accept"), data.output_format)
+    accept = request.headers.get("accept")
+    call = Call(accept=accept, idempotency_key=idempotency_key, prefer=prefer, dry_run=dry_run)
+    return await answer(request, model_name, data, generation, call)
+
+
+async def answer(
+    request: Request[Any, Any, Any],
+    model_name: str,
+    data: GenerationParameters,
+    generation: GenerationService,
+    call: Call,
+) -> Response[Any]:
+    """Answer `POST /generate/{model_name}`: with the images, an image, a job or a dry run."""
+    later = prefers_async(call.prefer) and not call.dry_run and is_mounted(request.route_handler, "jobs")
+    raw = None if later else wanted_image(call.accept, data.output_format)
     parameters = data if raw is None else msgspec.structs.replace(data, output_format=raw)
     if wrong := _too_many_for_raw(parameters, raw):
         raise InvalidRequest(wrong)
-    if dry_run:
+    if call.dry_run:
         return Response(dry_run_view(await generation.dry_run(request, model_name, parameters)))
     if later:
-        job = await generation.send(request, model_name, parameters, idempotency_key=idempotency_key)
+        job = await generation.send(request, model_name, parameters, idempotency_key=call.idempotency_key)
         return accepted(request, job, applied=True)
-    generated = await generation.generate(request, model_name, parameters, idempotency_key=idempotency_key)
+    generated = await generation.generate(request, model_name, parameters, idempotency_key=call.idempotency_key)
     if raw is not None:
         return Response(generated.images[0].data, media_type=IMAGES[raw], headers={**_facts(generated), **VARY})
     return Response(generate_view(generated), headers=VARY)

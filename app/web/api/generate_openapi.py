@@ -44,12 +44,17 @@ class GenerateOperation(Operation):
 
     def __post_init__(self) -> None:
         """Complete the operation."""
-        assert isinstance(self.request_body, RequestBody)
-        self.request_body.content[JSON].examples = dict(_EXAMPLES)
-        answer = (self.responses or {})["200"]
-        assert isinstance(answer, OpenAPIResponse)
-        assert answer.content is not None
-        for media_type in IMAGES.values():
-            answer.content[media_type] = OpenAPIMediaType(
-                schema=Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
-            )
+        complete_generate(self)
+
+
+def complete_generate(operation: Operation) -> None:
+    """Add the examples of the native body, and images as answers."""
+    assert isinstance(operation.request_body, RequestBody)
+    operation.request_body.content[JSON].examples = dict(_EXAMPLES)
+    answer = (operation.responses or {})["200"]
+    assert isinstance(answer, OpenAPIResponse)
+    assert answer.content is not None
+    for media_type in IMAGES.values():
+        answer.content[media_type] = OpenAPIMediaType(
+            schema=Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
+        )

@@ -19,7 +19,8 @@ from .refusals import body_too_large, cross_origin, not_acceptable, not_json, re
 ModelNameInPath = Annotated[
     str,
     PathParameter(
-        description="Name of a model, or an alias; `GET /models` lists both.", examples=[Example(summary="demo", value="demo")]
+        description="Name of a model, or an alias; `GET /models` lists both.",
+        examples=[Example(summary="demo", value="demo")],
     ),
 ]
 

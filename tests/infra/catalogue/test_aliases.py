@@ -23,7 +23,11 @@ def models(tmp_path: Path) -> Path:
 def catalogue(directory: Path, aliases: dict[str, str], default: str | None = "mine") -> ModelCatalogue:
     hub = (HubModel(name="far", repo="someone/far"),)
     return ModelCatalogue(
-        directories=[directory], overrides={}, hub=hub, hub_cache=directory / "hub", aliases=Aliases.of(aliases, default)
+        directories=[directory],
+        overrides={},
+        hub=hub,
+        hub_cache=directory / "hub",
+        aliases=Aliases.of(aliases, default),
     )
 
 

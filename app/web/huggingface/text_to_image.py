@@ -1,0 +1,89 @@
+"""`POST /generate/{model_name}` with the bodies of Hugging Face's clients beside the native ones."""
+
+from dataclasses import replace
+from typing import Any
+
+from litestar import Request, Response, post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody, SkipValidation
+
+from ...domain.errors import FieldError, InvalidRequest
+from ...domain.requests.parameters import GenerationParameters
+from ...domain.validation import cut
+from ..api.generate import PATH, RESPONSES, Call, DryRunFlag, answer
+from ..api.jobs import IdempotencyKey, Prefer
+from ..generation_service import GenerationService
+from ..http.documented_errors import ModelNameInPath
+from ..http.route_groups import in_group
+from .body import EitherBodyDTO
+from .errors import exception_handlers
+from .openapi import EitherOperation
+from .wire import InferenceRequest
+
+
+@post(
+    PATH,
+    status_code=200,
+    dto=EitherBodyDTO,
+    return_dto=None,
+    exception_handlers=exception_handlers(),
+    operation_class=EitherOperation,
+    summary="Make images",
+    tags=["generation"],
+    opt=in_group("generate"),
+    responses=RESPONSES,
+)
+async def generate(
+    request: Request[Any, Any, Any],
+    model_name: ModelNameInPath,
+    data: JSONBody[GenerationParameters],
+    generation: NamedDependency[SkipValidation[GenerationService]],
+    idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = "",
+    dry_run: DryRunFlag = False,
+) -> Response[Any]:
+    """Make images with a model, loading it first if need be, and wait for them.
+
+    A body with `inputs` is that of Hugging Face's clients, `InferenceClient(model=<this URL>).text_to_image(...)`: the answer is
+    the image itself unless `Accept` asks for JSON, and errors are `{"error": ...}`.
+
+    If the client goes away, the work stops at its next step; with an `Idempotency-Key`, once the last client that waits for it
+    has gone.
+    """
+    accept = request.headers.get("accept")
+    call = Call(accept=accept, idempotency_key=idempotency_key, prefer=prefer, dry_run=dry_run)
+    if not isinstance(data, InferenceRequest):
+        return await answer(request, model_name, data, generation, call)
+    call = replace(call, accept=_image_first(accept))
+    try:
+        return await answer(request, model_name, native_parameters(data), generation, call)
+    except InvalidRequest as error:
+        raise _in_their_names(error, data) from error
+
+
+def native_parameters(body: InferenceRequest) -> GenerationParameters:
+    """Translate a body to the native parameters.
+
+    Raises:
+        InvalidRequest: it names a scheduler and a sampler.
+    """
+    stated: dict[str, Any] = {name: getattr(body.parameters, name) for name in body.parameters.__struct_fields__}
+    scheduler = stated.pop("scheduler")
+    if scheduler is not None and stated["sampler"] is not None:
+        message = f"must be absent beside sampler {cut(stated['sampler'])!r}, got {cut(scheduler)!r}"
+        raise InvalidRequest([FieldError(field="scheduler", message=message)])
+    return GenerationParameters(prompt=body.inputs, **{**stated, "sampler": stated["sampler"] or scheduler})
+
+
+def _in_their_names(error: InvalidRequest, body: InferenceRequest) -> InvalidRequest:
+    """Name the wrong fields as the client did."""
+    theirs = {"prompt": "inputs"}
+    if body.parameters.scheduler is not None:
+        theirs["sampler"] = "parameters.scheduler"
+    renamed = [(theirs.get(wrong.field, f"parameters.{wrong.field}"), wrong.message) for wrong in error.errors]
+    return InvalidRequest([FieldError(field=field, message=message) for field, message in renamed])
+
+
+def _image_first(accept: str | None) -> str:
+    """Return what to accept if a client leaves the choice open: an image, as Hugging Face's servers send."""
+    return "image/*" if accept in (None, "*/*") else accept

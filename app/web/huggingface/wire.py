@@ -1,0 +1,44 @@
+"""The bodies and errors of Hugging Face's inference API for text-to-image, and what they mean here."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from ...domain.requests.parameters import GenerationParameters
+
+_SCHEDULER = Annotated[
+    str, Meta(description="A sampler, or the scheduler of diffusers that it is, such as `DDIMScheduler`.")
+]
+
+InferenceParameters = msgspec.defstruct(
+    "InferenceParameters",
+    [
+        ("scheduler", _SCHEDULER | None, None),
+        *(
+            (parameter.name, parameter.type, parameter.default)
+            for parameter in msgspec.structs.fields(GenerationParameters)
+            if parameter.name != "prompt"
+        ),
+    ],
+    module=__name__,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+)
+"""Every parameter but the prompt, and `scheduler`."""
+
+
+class InferenceRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `InferenceClient.text_to_image` of huggingface_hub sends."""
+
+    inputs: Annotated[str, Meta(description="The prompt.", examples=["a red circle on a blue background"])]
+    parameters: InferenceParameters = msgspec.field(default_factory=InferenceParameters)  # pyright: ignore[reportInvalidTypeForm]
+    options: Annotated[dict[str, Any], Meta(description="Of Hugging Face's own service; without effect here.")] = {}
+
+
+class InferenceError(msgspec.Struct, frozen=True, kw_only=True):
+    """An error as `HfHubHTTPError` shows it."""
+
+    error: Annotated[str, Meta(description="What was wrong, and what to do next.")]
+    error_type: Annotated[str, Meta(description="Stable; for programs.", examples=["invalid_request"])]
