@@ -18,6 +18,7 @@ from litestar_diffusion import Settings, create_app
 from litestar_diffusion.cli import cli
 from litestar_diffusion.domain.models.spec import ModelOverrides
 from litestar_diffusion.domain.requests.parameters import GenerationParameters
+from litestar_diffusion.settings import DialectsSettings
 from litestar_diffusion.web.http.problems import HTTP_STATUS
 from litestar_diffusion.web.redirects import REDIRECTS
 
@@ -107,9 +108,10 @@ def test_the_routes_are_those_of_the_application() -> None:
         for row in rows("docs/api.md", "The OpenAPI document")
         for route in quoted(row[0])
     }
+    native = DialectsSettings(openai=False, a1111=False, huggingface=False)  # docs/clients.md has the routes of the others
     routes = {
         f"{method} {re.sub(r'{[^}]+}', '{}', route.path)}"
-        for route in create_app(Settings()).routes
+        for route in create_app(Settings(dialects=native)).routes
         if not route.path.startswith(HIDDEN)
         for method in getattr(route, "methods", ()) - {"OPTIONS", "HEAD"}
     }

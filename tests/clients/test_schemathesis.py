@@ -1,0 +1,40 @@
+"""The whole OpenAPI document against a live server: no answer of 5xx, every answer as documented."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from litestar_diffusion import create_app, load_settings
+from tests.conftest import Server, launch, stop
+
+schemathesis: Any = pytest.importorskip("schemathesis", reason="uv run --group clients pytest tests/clients")
+
+pytestmark = pytest.mark.slow
+
+SMALL = {
+    "LITESTAR_DIFFUSION__LIMITS__MAX_STEPS": "2",
+    "LITESTAR_DIFFUSION__LIMITS__MAX_SIDE_PX": "64",
+    "LITESTAR_DIFFUSION__LIMITS__MAX_N": "2",
+}
+"""Images that are made at once, because hundreds of valid requests are sent."""
+
+
+@pytest.fixture(scope="module")
+def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    running = launch(tmp_path_factory.mktemp("schemathesis"), SMALL)
+    try:
+        running.wait_until("/health/ready")
+        yield running
+    finally:
+        stop(running)
+
+
+schema = schemathesis.openapi.from_dict(create_app(load_settings(None, SMALL)).openapi_schema.to_schema())
+
+
+@schema.parametrize()
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+def test_answers_are_as_documented(small_server: Server, case: Any) -> None:
+    case.call_and_validate(base_url=small_server.url, timeout=60)
