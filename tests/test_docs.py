@@ -108,7 +108,9 @@ def test_the_routes_are_those_of_the_application() -> None:
         for row in rows("docs/api.md", "The OpenAPI document")
         for route in quoted(row[0])
     }
-    native = DialectsSettings(openai=False, a1111=False, huggingface=False)  # docs/clients.md has the routes of the others
+    native = DialectsSettings(
+        openai=False, a1111=False, huggingface=False
+    )  # docs/clients.md has the routes of the others
     routes = {
         f"{method} {re.sub(r'{[^}]+}', '{}', route.path)}"
         for route in create_app(Settings(dialects=native)).routes

@@ -7,6 +7,7 @@ import click
 import msgspec
 
 from ..domain.generator import Generated, Timings
+from ..domain.models.aliases import DEFAULT
 from ..domain.requests.parameters import GenerationParameters
 from ..settings import Settings
 from .options import settings_option
@@ -66,8 +67,10 @@ def _prepare_process(settings: Settings) -> None:
 
 
 def _without_default_model(settings: Settings) -> Settings:
-    """So that the one model that is asked for is the only one loaded."""
-    return msgspec.structs.replace(settings, models=msgspec.structs.replace(settings.models, default=None))
+    """Load no model but the one that is asked for; the aliases of the default model stay."""
+    models = settings.models
+    aliases = {DEFAULT: models.default or "", **models.aliases}
+    return msgspec.structs.replace(settings, models=msgspec.structs.replace(models, default=None, aliases=aliases))
 
 
 def _deliver(generated: Generated, output: Output) -> None:

@@ -94,7 +94,8 @@ def test_generate_writes_the_picture_and_never_over_another(tmp_path: Path) -> N
 
 
 def test_several_images_are_named_after_their_seeds(tmp_path: Path) -> None:
-    done = cli("generate", "x", "-o", "o.png", "-n", "2", "--seed", "5", "--num-inference-steps", "1", cwd=tmp_path)
+    small = ("--num-inference-steps", "1", "--model", "gpt-image-1")  # an alias of the default model
+    done = cli("generate", "x", "-o", "o.png", "-n", "2", "--seed", "5", *small, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["o-5.png", "o-6.png"]
 
@@ -147,13 +148,19 @@ def test_wrong_settings_exit_with_2_and_name_the_key(tmp_path: Path, command: li
 
 
 def test_models_lists_what_there_is(tmp_path: Path) -> None:
-    listed = json.loads(cli("models", "--json", cwd=tmp_path).stdout)
-    assert {"demo", "demo-vpred"} <= {entry["name"] for entry in listed}
+    (tmp_path / "settings.toml").write_text('[models.aliases]\nsd = "demo-vpred"\nlost = "gone"\n')
+    shown = cli("models", "--json", cwd=tmp_path)
+    listed = {entry["name"]: entry for entry in json.loads(shown.stdout)}  # warnings do not stand among the JSON
+    assert b"alias_of_unknown_model" in shown.stderr
+    assert listed["demo-vpred"]["aliases"] == ["sd"]
+    assert "dall-e-3" in listed["demo"]["aliases"]
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "old.ckpt").write_bytes(b"\x80\x02")
     lines = cli("models", cwd=tmp_path).stdout.decode().splitlines()
     assert any(re.match(r"old\s.*unusable: .*pickle", line) for line in lines), lines
-    assert any(re.match(r"demo-vpred\s.*v_prediction, zero SNR\s+10\.\d MB\s+usable", line) for line in lines), lines
+    assert any(re.match(r"demo-vpred\s.*v_prediction, zero SNR\s+10\.\d MB\s+usable\s+sd", line) for line in lines), (
+        lines
+    )
 
 
 def test_warnings_do_not_stand_in_a_list_for_programs(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What a model is: its name, its source, its traits and its defaults."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, NewType
@@ -93,7 +94,8 @@ class PreviewFactors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     `latent` are the numbers of a cell as the denoiser has them, scaled by the VAE's scaling factor.
     """
 
-    factors: Annotated[tuple[_Colour, ...], Meta(min_length=1, max_length=64)]
+    # No tuple, because Litestar documents the items of `tuple[X, ...]` as "exactly one of X and anything".
+    factors: Annotated[Sequence[_Colour], Meta(min_length=1, max_length=64)]
     """A row for each channel of the latent."""
     bias: _Colour = (0.0, 0.0, 0.0)
 

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 
 from tests.conftest import Server, StartServer
 from tests.pictures import psnr, seen_in
+from tests.test_docs import blocks
 
 PROMPT = "a red circle on a blue background"
 
@@ -126,6 +128,13 @@ def test_pictures_are_refused_with_the_reason(client: InferenceClient, call: Cal
     with pytest.raises(HfHubHTTPError, match="from text only") as caught:
         call(client)
     assert caught.value.response.status_code == 501
+
+
+def test_the_example_of_the_page_runs(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (example,) = blocks("docs/clients.md", "python")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example.replace("http://127.0.0.1:8000", server.url), "docs/clients.md", "exec"), {})
+    assert seen_in((tmp_path / "out.png").read_bytes()).background == "blue"
 
 
 def test_switched_off_the_route_is_the_native_one_alone(start_server: StartServer) -> None:
