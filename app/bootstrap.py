@@ -15,7 +15,7 @@ from .domain.memory.event_history import History
 from .domain.memory.events import OnPoolEvent, PoolEvent
 from .domain.memory.loading import OnLoading
 from .domain.memory.pool import ModelPool
-from .domain.models.aliases import Aliases, circular
+from .domain.models.aliases import Aliases, wrong_aliases
 from .domain.models.catalogue import Catalogue
 from .domain.requests.inspection import Inspector
 from .infra.catalogue.catalogue import ModelCatalogue
@@ -101,10 +101,10 @@ def model_aliases(settings: Settings) -> Aliases:
     """Build the aliases of the settings.
 
     Raises:
-        InvalidSettings: some lead in a circle.
+        InvalidSettings: some are no names, or lead in a circle.
     """
     models = settings.models
-    if errors := circular(models.aliases, models.default):
+    if errors := wrong_aliases(models.aliases, models.default):
         raise InvalidSettings("The settings object", errors)
     return Aliases.of(models.aliases, models.default)
 

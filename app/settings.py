@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from .domain.errors import FieldError, InvalidSettings
-from .domain.models.aliases import USUAL_ALIASES, AliasName, circular
+from .domain.models.aliases import USUAL_ALIASES, wrong_aliases
 from .domain.models.spec import DtypeName, HubModel, ModelOverrides
 from .domain.requests.parameters import Limits
 from .domain.validation import convert_all
@@ -86,7 +86,7 @@ class ModelsSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the catalogue lists the entries of `hub`."""
     hub: tuple[HubModel, ...] = SHIPPED_HUB_MODELS
     """Repositories on the Hugging Face Hub; a list of one's own replaces these."""
-    aliases: dict[AliasName, str] = msgspec.field(default_factory=lambda: dict(USUAL_ALIASES))
+    aliases: dict[str, str] = msgspec.field(default_factory=lambda: dict(USUAL_ALIASES))
     """Other names of models, each with the name that it stands for: of a model, of another alias, or `default` for `default`.
     The usual ones hold beside those that are stated; `""` removes one."""
     local: dict[str, ModelOverrides] = {}
@@ -228,7 +228,7 @@ def load_settings(file: Path | None = None, environment: Mapping[str, str] | Non
     stated = overrides(environment, Settings)
     if stated:
         settings = _converted(merged(raw, stated), "the environment (LITESTAR_DIFFUSION__…)", strict=False)
-    if errors := circular(settings.models.aliases, settings.models.default):
+    if errors := wrong_aliases(settings.models.aliases, settings.models.default):
         raise InvalidSettings(origin, errors)
     return _anchored(settings, file.parent if file is not None else Path(), origin)
 

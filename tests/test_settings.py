@@ -11,6 +11,7 @@ from litestar_diffusion.domain.errors import InvalidSettings
 from litestar_diffusion.settings import ModelsSettings, ServerSettings, Settings, load_settings
 from litestar_diffusion.settings_sources import unknown_variables
 
+AROUND = '{b = "a", a = "default"}'
 SHIPPED = Path(__file__).parents[1] / "settings.toml"
 NO_FILE = Path(os.devnull)
 """An empty settings file, so that that of the working directory is not read."""
@@ -52,14 +53,15 @@ def test_circular_aliases_are_refused_at_start_with_the_chain(tmp_path: Path) ->
     file.write_text('[models.aliases]\na = "b"\nb = "a"\n')
     with pytest.raises(InvalidSettings, match=r"models\.aliases: lead in a circle: 'a' -> 'b' -> 'a'"):
         load_settings(file, {})
-    with pytest.raises(InvalidSettings, match=r"'default' -> 'gpt-image-1' -> 'default'"):
-        load_settings(None, {"LITESTAR_DIFFUSION__MODELS__DEFAULT": "gpt-image-1"})
+    with pytest.raises(InvalidSettings, match=r"'default' -> 'b' -> 'a' -> 'default'"):
+        load_settings(None, {"LITESTAR_DIFFUSION__MODELS__DEFAULT": "b", "LITESTAR_DIFFUSION__MODELS__ALIASES": AROUND})
+    assert load_settings(None, {"LITESTAR_DIFFUSION__MODELS__DEFAULT": "dall-e-3"}).models.default == "dall-e-3"
 
 
 def test_an_alias_with_a_space_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "s.toml"
     file.write_text('[models.aliases]\n"a b" = "demo"\n')
-    with pytest.raises(InvalidSettings, match=r"models\.aliases"):
+    with pytest.raises(InvalidSettings, match=r"models\.aliases: 'a b': must be of 1 to 128 characters without spaces"):
         load_settings(file, {})
 
 

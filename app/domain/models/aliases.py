@@ -1,12 +1,11 @@
 """Aliases: other names of models, for clients that ask for a model of another service and cannot be told otherwise."""
 
-from collections.abc import Container, Iterable, Mapping
+import re
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated
-
-from msgspec import Meta
 
 from ..errors import FieldError
+from ..validation import cut
 
 DEFAULT = "default"
 """Alias of `models.default`."""
@@ -14,8 +13,8 @@ _FIXED_NAMES = ("gpt-image-1", "gpt-image-1-mini", "gpt-image-1.5", "dall-e-2", 
 USUAL_ALIASES: Mapping[str, str] = dict.fromkeys(_FIXED_NAMES, DEFAULT)
 """Names that clients of OpenAI's API fix; LibreChat and Open WebUI have no setting for them."""
 
-AliasName = Annotated[str, Meta(pattern=r"^[^\s\x00-\x1f\x7f]{1,128}$")]
-"""An alias may hold what a model's name may not, such as the `/` of `owner/model`; paths cannot show such a name."""
+_ALIAS = re.compile(r"[^\s\x00-\x1f\x7f]{1,128}")
+"""An alias may hold what a model's name may not, such as the `/` of `owner/model`, which bodies can state and paths cannot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,24 +65,37 @@ class Aliases:
         return [alias for alias in self.targets if alias in models]
 
 
-def circular(stated: Mapping[str, str], default: str | None) -> list[FieldError]:
-    """Find aliases that lead back to themselves, each circle once, with its chain.
+def wrong_aliases(stated: Mapping[str, str], default: str | None) -> list[FieldError]:
+    """Find aliases that cannot be names, and those that lead back to themselves: each circle once, with its chain.
 
     Args:
         stated: `[models.aliases]`.
         default: `models.default`.
     """
-    targets = _targets(stated, default)
+    unnamable = (
+        f"{cut(alias)!r}: must be of 1 to 128 characters without spaces" for alias in stated if not _is_name(alias)
+    )
+    messages = [*unnamable, *_circles(_targets(stated, default))]
+    return [FieldError(field="models.aliases", message=message) for message in messages]
+
+
+def _is_name(alias: str) -> bool:
+    return _ALIAS.fullmatch(alias) is not None
+
+
+def _circles(targets: Mapping[str, str]) -> Iterator[str]:
     circles: dict[frozenset[str], list[str]] = {}
     for name in targets:
         if circle := _circle(name, targets):
             circles.setdefault(frozenset(circle), circle)
-    return [FieldError(field="models.aliases", message=_told(circle)) for circle in circles.values()]
+    return map(_told, circles.values())
 
 
 def _targets(stated: Mapping[str, str], default: str | None) -> dict[str, str]:
-    implied = {DEFAULT: default or ""}
-    return {alias: target for alias, target in {**implied, **USUAL_ALIASES, **stated}.items() if target}
+    # A default model that has one of the usual names itself, maybe for the sake of a client, needs no alias, and is no circle.
+    itself = (default, DEFAULT)
+    every = {DEFAULT: default, **USUAL_ALIASES, **stated}
+    return {alias: target for alias, target in every.items() if target and (alias, target) != itself}
 
 
 def _circle(name: str, targets: Mapping[str, str]) -> list[str]:

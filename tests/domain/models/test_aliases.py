@@ -2,7 +2,7 @@
 
 import pytest
 
-from litestar_diffusion.domain.models.aliases import USUAL_ALIASES, Aliases, circular
+from litestar_diffusion.domain.models.aliases import USUAL_ALIASES, Aliases, wrong_aliases
 
 USUAL = ("gpt-image-1", "dall-e-2", "dall-e-3")
 
@@ -38,15 +38,21 @@ def test_aliases_of_a_missing_model_are_told_by_that_name() -> None:
     [
         ({"a": "a"}, "mine", "'a' -> 'a'"),
         ({"a": "b", "b": "c", "c": "a"}, "mine", "'a' -> 'b' -> 'c' -> 'a'"),
-        ({}, "dall-e-2", "'default' -> 'dall-e-2' -> 'default' ('default' is models.default)"),
+        ({"b": "a", "a": "default"}, "b", "'default' -> 'b' -> 'a' -> 'default' ('default' is models.default)"),
     ],
 )
 def test_a_circle_is_reported_once_with_its_chain(stated: dict[str, str], default: str, chain: str) -> None:
-    (error,) = circular({**stated, "into-the-circle": "a"} if stated else stated, default)
+    (error,) = wrong_aliases({**stated, "into-the-circle": next(iter(stated))}, default)
     assert error.field == "models.aliases"
     assert chain in error.message
 
 
+@pytest.mark.parametrize("name", ["dall-e-3", "default"])
+def test_a_default_model_of_a_usual_name_keeps_it(name: str) -> None:
+    assert wrong_aliases(USUAL_ALIASES, name) == []
+    assert Aliases.of({}, name).chain("gpt-image-1", {name})[-1] == name
+
+
 def test_two_circles_are_two_errors_and_chains_are_none() -> None:
-    assert len(circular({"a": "a", "b": "b", "c": "d", "d": "mine"}, "mine")) == 2
-    assert circular(dict(USUAL_ALIASES), "mine") == []
+    assert len(wrong_aliases({"a": "a", "b": "b", "c": "d", "d": "mine"}, "mine")) == 2
+    assert wrong_aliases(dict(USUAL_ALIASES), "mine") == []

@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from litestar import Litestar
+from litestar import Litestar, Request, post
 from litestar.testing import TestClient
 
 from litestar_diffusion import DiffusionConfig, DiffusionPlugin, Settings
+from litestar_diffusion.domain.errors import QueueFull
 from litestar_diffusion.settings import DialectsSettings
 from litestar_diffusion.testing import fake_services, model
+from litestar_diffusion.web.huggingface.errors import exception_handlers, note_inference
 
 
 def plugin(**config: Any) -> DiffusionPlugin:
@@ -76,6 +78,21 @@ def test_a_body_that_is_not_theirs_gets_a_problem_document(client: TestClient[Li
     assert refused.status_code == 400
     assert refused.headers["content-type"].startswith("application/problem+json")
     assert refused.json()["errors"]
+
+
+def test_a_refusal_that_passes_keeps_its_header() -> None:
+    """Clients wait as long as `Retry-After` says."""
+    error = QueueFull(3, retry_after_s=7)
+
+    @post("/", exception_handlers=exception_handlers(), sync_to_thread=False)
+    def refuse(request: Request[Any, Any, Any]) -> None:
+        note_inference(request.scope)
+        raise error
+
+    with TestClient(Litestar([refuse])) as client:
+        refused = client.post("/")
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "7")
+    assert refused.json() == {"error": error.message, "error_type": "queue_full"}
 
 
 def test_jobs_take_native_bodies_only(client: TestClient[Litestar]) -> None:
