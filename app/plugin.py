@@ -46,7 +46,8 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin):
 
     def __init__(self, config: DiffusionConfig | None = None) -> None:
         self.config = config or DiffusionConfig()
-        self._schemas = BodySchemas(self.config.settings.limits)
+        parameters = (struct for dialect in self._dialects() for struct in dialect.parameters)
+        self._schemas = BodySchemas(self.config.settings.limits, parameters)
         self._services: Services | None = None
         self._documentation = ""
 

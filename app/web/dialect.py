@@ -19,5 +19,7 @@ class Dialect:
         default_factory=dict[ControllerRouterHandler, ControllerRouterHandler]
     )
     """Handlers of other dialects, each with the one that takes its place because it takes bodies of this dialect too."""
+    parameters: Sequence[type] = ()
+    """Wire types whose fields are named as those of the native body; their OpenAPI schemas get the configured limits."""
     exception_handlers: Callable[[], ExceptionHandlersMap]
     """Encoders of errors in the dialect's own shape; they win over the plugin's."""

@@ -1,6 +1,6 @@
 """Completes the OpenAPI schemas of bodies by what Litestar leaves out: closed objects, the configured limits, null."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from litestar.openapi.spec import Reference, Schema
@@ -14,25 +14,35 @@ from .problems import Problem
 class BodySchemas:
     """Makes the schemas of parameters and of problem documents. The plugin has Litestar ask it first."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, others: Iterable[type] = ()) -> None:
+        """Make schemas with the configured limits.
+
+        Args:
+            limits: of the settings.
+            others: bodies of other dialects whose fields have the names of the native parameters.
+        """
         self._bounds = _bounds(limits)
+        self._bodies = frozenset[Any]((GenerationParameters, *others))
 
     def supports(self, field: FieldDefinition) -> bool:
-        """Tell whether the field is one of the two types."""
-        return field.annotation in (GenerationParameters, Problem)
+        """Tell whether the field is one of these types."""
+        return field.annotation is Problem or self._is_body(field)
 
     def complete(self, field: FieldDefinition, schema: Schema) -> Schema:
         """Complete a schema that Litestar has made, in place."""
         for name, property_schema in _properties(schema):
             # Code generators take a property with a default for one that is always there. Descriptions state defaults.
             property_schema.default = None
-            if field.annotation is GenerationParameters:
+            if self._is_body(field):
                 _bound(property_schema, self._bounds.get(name, {}))
                 if name not in (schema.required or ()):
                     _allow_null(property_schema)
-        if field.annotation is GenerationParameters:
+        if self._is_body(field):
             schema.additional_properties = False
         return schema
+
+    def _is_body(self, field: FieldDefinition) -> bool:
+        return isinstance(field.annotation, type) and field.annotation in self._bodies
 
 
 def _bounds(limits: Limits) -> Mapping[str, Mapping[str, int]]:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 from litestar import Request, Response, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, SkipValidation
@@ -67,12 +68,12 @@ def native_parameters(body: InferenceRequest) -> GenerationParameters:
     Raises:
         InvalidRequest: it names a scheduler and a sampler.
     """
-    stated: dict[str, Any] = {name: getattr(body.parameters, name) for name in body.parameters.__struct_fields__}
-    scheduler = stated.pop("scheduler")
-    if scheduler is not None and stated["sampler"] is not None:
+    stated = {name: value for name, value in msgspec.structs.asdict(body.parameters).items() if value is not None}
+    scheduler = stated.pop("scheduler", None)
+    if scheduler is not None and "sampler" in stated:
         message = f"must be absent beside sampler {cut(stated['sampler'])!r}, got {cut(scheduler)!r}"
         raise InvalidRequest([FieldError(field="scheduler", message=message)])
-    return GenerationParameters(prompt=body.inputs, **{**stated, "sampler": stated["sampler"] or scheduler})
+    return GenerationParameters(prompt=body.inputs, **{"sampler": scheduler, **stated})
 
 
 def _in_their_names(error: InvalidRequest, body: InferenceRequest) -> InvalidRequest:

@@ -16,7 +16,7 @@ InferenceParameters = msgspec.defstruct(
     [
         ("scheduler", _SCHEDULER | None, None),
         *(
-            (parameter.name, parameter.type, parameter.default)
+            (parameter.name, parameter.type | None, None)
             for parameter in msgspec.structs.fields(GenerationParameters)
             if parameter.name != "prompt"
         ),
@@ -26,7 +26,7 @@ InferenceParameters = msgspec.defstruct(
     kw_only=True,
     forbid_unknown_fields=True,
 )
-"""Every parameter but the prompt, and `scheduler`."""
+"""Every parameter but the prompt, and `scheduler`; null is as good as absent."""
 
 
 class InferenceRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -10,7 +10,7 @@ from litestar.testing import TestClient
 
 from litestar_diffusion import DiffusionConfig, DiffusionPlugin, Settings
 from litestar_diffusion.domain.errors import QueueFull
-from litestar_diffusion.settings import DialectsSettings
+from litestar_diffusion.settings import DialectsSettings, LimitsSettings
 from litestar_diffusion.testing import fake_services, model
 from litestar_diffusion.web.huggingface.errors import exception_handlers, note_inference
 
@@ -42,6 +42,12 @@ def test_the_answer_is_the_image_unless_json_is_asked_for(
 ) -> None:
     answer = client.post("/generate/demo", json={"inputs": "x"}, headers={"accept": accept})
     assert (answer.status_code, answer.headers["content-type"].split(";")[0]) == (200, media_type)
+
+
+def test_null_is_as_good_as_absent(client: TestClient[Litestar]) -> None:
+    body = {"inputs": "x", "parameters": {"n": None, "seed": None, "scheduler": None, "output_format": None}}
+    assert client.post("/generate/demo", json=body).status_code == 200
+    assert client.post("/generate/demo", json={"inputs": "x", "parameters": None, "options": None}).status_code == 200
 
 
 def test_headers_and_the_query_of_the_native_route_act(client: TestClient[Litestar]) -> None:
@@ -108,6 +114,15 @@ def test_the_document_shows_the_body_if_the_dialect_is_on(settings: Settings) ->
     assert ("501" in operation["responses"]) == settings.dialects.huggingface
     assert "application/problem+json" in operation["responses"]["404"]["content"]
     assert ("application/json" in operation["responses"]["404"]["content"]) == settings.dialects.huggingface
+
+
+def test_the_document_states_the_configured_limits_of_its_parameters() -> None:
+    settings = Settings(limits=LimitsSettings(max_n=3))
+    schemas = Litestar(plugins=[plugin(settings=settings)]).openapi_schema.to_schema()["components"]["schemas"]
+    ours, native = schemas["InferenceParameters"], schemas["GenerationParameters"]
+    assert ours["properties"]["n"]["maximum"] == 3
+    assert ours["additionalProperties"] is False
+    assert native["properties"].keys() - {"prompt"} == ours["properties"].keys() - {"scheduler"}
 
 
 def test_given_dialects_win_over_the_settings() -> None:
