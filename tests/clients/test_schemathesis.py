@@ -34,9 +34,6 @@ def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 CHECKS: Any = pytest.importorskip("schemathesis.specs.openapi.checks")
 UNTOLD = [
     CHECKS.positive_data_acceptance,  # a schema cannot say that sizes are multiples of 8, or that two fields exclude each other
-    # Known: OPTIONS and HEAD, and the 400 of GET /jobs. To be taken out when the server answers them as documented.
-    CHECKS.allow_header_conformance,
-    CHECKS.unsupported_method,
 ]
 schema = schemathesis.openapi.from_dict(create_app(load_settings(None, SMALL)).openapi_schema.to_schema())
 
@@ -44,5 +41,4 @@ schema = schemathesis.openapi.from_dict(create_app(load_settings(None, SMALL)).o
 @schema.parametrize()
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 def test_answers_are_as_documented(small_server: Server, case: Any) -> None:
-    excluded = [*UNTOLD, CHECKS.content_type_conformance] if case.path.startswith("/jobs") else UNTOLD
-    case.call_and_validate(base_url=small_server.url, timeout=60, excluded_checks=excluded)
+    case.call_and_validate(base_url=small_server.url, timeout=60, excluded_checks=UNTOLD)
