@@ -1,4 +1,4 @@
-"""Errors in the shape that Hugging Face's clients show, for requests in their form; others get problem documents."""
+"""Errors that Hugging Face's clients show: problem documents with the member `error`, for requests in their form."""
 
 from collections.abc import Callable
 from http import HTTPStatus
@@ -10,10 +10,8 @@ from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
 from ..http import exception_handlers as native
-from ..http.media_types import JSON
 from ..http.problems import Problem, id_in, problem_response
 from ..http.refusals import refusal
-from .wire import InferenceError
 
 _INFERENCE = "inference_body"
 
@@ -36,22 +34,18 @@ def note_inference(scope: Any) -> None:
 
 
 def exception_handlers() -> ExceptionHandlersMap:
-    """Return the native handlers, whose documents are translated for requests that speak this dialect."""
+    """Return the native handlers, whose documents are extended for requests that speak this dialect."""
     handlers: dict[Any, Any] = {PicturesNotTaken: _on_picture, **native.exception_handlers()}
-    return {kind: _translated(handler) for kind, handler in handlers.items()}
+    return {kind: _extended(handler) for kind, handler in handlers.items()}
 
 
-def _translated(handler: _Handler) -> _Handler:
+def _extended(handler: _Handler) -> _Handler:
     def handle(request: Request[Any, Any, Any], error: Any) -> Response[Any]:
         response = handler(request, error)
         if not request.scope.get("state", {}).get(_INFERENCE):
             return response
-        return Response(
-            inference_error(response.content),
-            status_code=response.status_code,
-            media_type=JSON,
-            headers=dict(response.headers),
-        )
+        response.content = inference_error(response.content)
+        return response
 
     return handle
 
@@ -61,6 +55,8 @@ def _on_picture(request: Request[Any, Any, Any], error: PicturesNotTaken) -> Res
     return problem_response(request, problem)
 
 
-def inference_error(problem: Problem) -> InferenceError:
-    """Say in this dialect what a problem document says."""
-    return InferenceError(error=problem.detail, error_type=problem.code)
+def inference_error(problem: Problem) -> dict[str, Any]:
+    """Add `error` to a problem document, and leave out `errors`: clients would show its messages again, without the fields."""
+    document = msgspec.to_builtins(problem)
+    document.pop("errors", None)
+    return {**document, "error": problem.detail}

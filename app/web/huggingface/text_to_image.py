@@ -14,12 +14,18 @@ from ...domain.validation import cut
 from ..api.generate import PATH, RESPONSES, Call, DryRunFlag, answer
 from ..api.jobs import IdempotencyKey, Prefer
 from ..generation_service import GenerationService
-from ..http.documented_errors import ModelNameInPath
+from ..http.documented_errors import ModelNameInPath, documented
+from ..http.refusals import refusal
 from ..http.route_groups import in_group
 from .body import EitherBodyDTO
-from .errors import exception_handlers
+from .errors import PicturesNotTaken, exception_handlers
 from .openapi import EitherOperation
 from .wire import InferenceRequest
+
+NO_PICTURES = documented(
+    "The body is a picture or holds one, as that of `image_to_image` does.",
+    refusal(PicturesNotTaken.status_code, PicturesNotTaken.detail),
+)
 
 
 @post(
@@ -32,7 +38,7 @@ from .wire import InferenceRequest
     summary="Make images",
     tags=["generation"],
     opt=in_group("generate"),
-    responses=RESPONSES,
+    responses={**RESPONSES, 501: NO_PICTURES},
 )
 async def generate(
     request: Request[Any, Any, Any],
@@ -46,7 +52,7 @@ async def generate(
     """Make images with a model, loading it first if need be, and wait for them.
 
     A body with `inputs` is that of Hugging Face's clients, `InferenceClient(model=<this URL>).text_to_image(...)`: the answer is
-    the image itself unless `Accept` asks for JSON, and errors are `{"error": ...}`.
+    the image itself unless `Accept` asks for JSON, and error documents have the member `error`, which those clients show.
 
     If the client goes away, the work stops at its next step; with an `Idempotency-Key`, once the last client that waits for it
     has gone.

@@ -1,4 +1,4 @@
-"""The bodies and errors of Hugging Face's inference API for text-to-image, and what they mean here."""
+"""The bodies of Hugging Face's inference API for text-to-image."""
 
 from typing import Annotated, Any
 
@@ -35,10 +35,3 @@ class InferenceRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     inputs: Annotated[str, Meta(description="The prompt.", examples=["a red circle on a blue background"])]
     parameters: InferenceParameters = msgspec.field(default_factory=InferenceParameters)  # pyright: ignore[reportInvalidTypeForm]
     options: Annotated[dict[str, Any], Meta(description="Of Hugging Face's own service; without effect here.")] = {}
-
-
-class InferenceError(msgspec.Struct, frozen=True, kw_only=True):
-    """An error as `HfHubHTTPError` shows it."""
-
-    error: Annotated[str, Meta(description="What was wrong, and what to do next.")]
-    error_type: Annotated[str, Meta(description="Stable; for programs.", examples=["invalid_request"])]

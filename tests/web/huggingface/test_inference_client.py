@@ -128,6 +128,7 @@ def test_pictures_are_refused_with_the_reason(client: InferenceClient, call: Cal
     with pytest.raises(HfHubHTTPError, match="from text only") as caught:
         call(client)
     assert caught.value.response.status_code == 501
+    assert caught.value.response.json()["code"] == "not_implemented"
 
 
 def test_the_example_of_the_page_runs(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
