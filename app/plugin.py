@@ -1,6 +1,6 @@
 """The plugin: image generation inside any Litestar application."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 

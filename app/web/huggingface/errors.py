@@ -35,7 +35,7 @@ def note_inference(scope: Any) -> None:
 
 def exception_handlers() -> ExceptionHandlersMap:
     """Return the native handlers, whose documents are extended for requests that speak this dialect."""
-    handlers: dict[Any, Any] = {PicturesNotTaken: _on_picture, **native.exception_handlers()}
+    handlers: dict[Any, Any] = {PicturesNotTaken: _on_picture, **native.complete_exception_handlers()}
     return {kind: _extended(handler) for kind, handler in handlers.items()}
 
 
