@@ -19,6 +19,7 @@ from .domain.models.aliases import Aliases, wrong_aliases
 from .domain.models.catalogue import Catalogue
 from .domain.requests.inspection import Inspector
 from .infra.catalogue.catalogue import ModelCatalogue
+from .infra.embedded_texts import PillowEmbeddedTexts
 from .infra.engine.engine import TorchEngine
 from .infra.engine.inspector import ConfigInspector
 from .infra.hub.fetcher import HubFetcher
@@ -79,6 +80,7 @@ def build(
         generator=generator,
         job_store=JobStore(generator, writer, job_policy(settings), on_ended=log_job),
         dry_runs=DryRun(catalogue, pool, dispatcher, engine, inspector, settings.limits),
+        embedded_texts=PillowEmbeddedTexts(),
         metrics=metrics,
         history=history,
         budget_shares=_BUDGET_SHARES,

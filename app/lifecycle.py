@@ -17,6 +17,7 @@ from .domain.memory.budget_shares import BudgetShares, Claim, Grants, Memory, Sh
 from .domain.memory.event_history import History
 from .domain.memory.pool import ModelPool
 from .domain.models.catalogue import Catalogue
+from .domain.requests.generation_data import EmbeddedTexts
 from .infra.device.host_memory import host_nbytes
 from .infra.telemetry.metrics import Metrics
 from .logs import get_logger
@@ -42,6 +43,7 @@ class Services:
     generator: ImageGenerator
     job_store: JobStore
     dry_runs: DryRun
+    embedded_texts: EmbeddedTexts
     metrics: Metrics = field(default_factory=Metrics)
     history: History = field(default_factory=History)
     budget_shares: BudgetShares = field(default_factory=BudgetShares)

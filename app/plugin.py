@@ -1,6 +1,6 @@
 """The plugin: image generation inside any Litestar application."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -50,6 +50,8 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin):
         self._schemas = BodySchemas(self.config.settings.limits, parameters)
         self._services: Services | None = None
         self._documentation = ""
+        self._dialect_states: dict[str, object] = {}
+        """What each dialect remembers, by its name; new in each lifespan."""
 
     @property
     def services(self) -> Services:
@@ -117,11 +119,13 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin):
         self._documentation = "" if app.openapi_config is None else app.openapi_config.path or "/schema"
         # Built here and not before, so that the same application can be started again.
         self._services = services = self.config.build(self.config.settings)
+        self._dialect_states = {dialect.name: dialect.state() for dialect in self._dialects()}
         try:
             async with services.running():
                 yield
         finally:
             self._services = None
+            self._dialect_states = {}
 
     def _check_routes(self) -> None:
         if unknown := {*self.config.routes, *self.config.unguarded} - ROUTE_GROUPS:
@@ -151,6 +155,7 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin):
                 "metrics_source": self._provide(lambda services: services.metrics),
                 "job_store": self._provide(lambda services: services.job_store),
                 "keep_alive_s": self._provide(lambda services: services.settings.jobs.keep_alive_s),
+                "embedded_texts": self._provide(lambda services: services.embedded_texts),
                 "recent_decisions": self._provide(lambda services: services.history.recent),
             },
             exception_handlers=exception_handlers(),
@@ -168,17 +173,17 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin):
     def _routers(self) -> list[ControllerRouterHandler]:
         dialects = self._dialects()
         replaced = {old: new for dialect in dialects for old, new in dialect.replaces.items()}
-        routers: list[ControllerRouterHandler] = [
-            Router(
-                path=dialect.path,
-                route_handlers=[
-                    replaced.get(handler, handler) for handler in chosen(dialect.route_handlers, self.config.routes)
-                ],
-                exception_handlers=dialect.exception_handlers(),
-            )
-            for dialect in dialects
-        ]
+        routers: list[ControllerRouterHandler] = [self._mounted(dialect, replaced) for dialect in dialects]
         return [*routers, *chosen([MetricsController], self.config.routes)]
+
+    def _mounted(self, dialect: Dialect, replaced: Mapping[ControllerRouterHandler, ControllerRouterHandler]) -> Router:
+        handlers = chosen(dialect.route_handlers, self.config.routes)
+        return Router(
+            path=dialect.path,
+            route_handlers=[replaced.get(handler, handler) for handler in handlers],
+            exception_handlers=dialect.exception_handlers(),
+            dependencies={"dialect_state": self._provide_state(dialect.name)},
+        )
 
     def _dialects(self) -> Sequence[Dialect]:
         if self.config.dialects is not None:
@@ -218,6 +223,9 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin):
             return part(self.services)
 
         return Provide(provide, sync_to_thread=False)
+
+    def _provide_state(self, dialect_name: str) -> Provide:
+        return Provide(lambda: self._dialect_states[dialect_name], sync_to_thread=False)
 
 
 def _generation(services: Services) -> GenerationService:

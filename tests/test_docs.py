@@ -30,7 +30,7 @@ PAGES = {
 }
 NEVER_SENT = {"out_of_memory", "cancelled", "invalid_settings"}
 """Codes that no client receives in an answer."""
-HIDDEN = ("/schema", "/schema-assets", *REDIRECTS)
+HIDDEN = ("/schema", "/schema-assets", "/sdapi", "/internal", *REDIRECTS)
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -119,6 +119,17 @@ def test_the_routes_are_those_of_the_application() -> None:
     }
     assert documented == routes
     assert [path for path in REDIRECTS if f"`{path}`" not in PAGES["docs/api.md"]] == []
+
+
+def test_the_routes_of_the_web_ui_are_those_of_its_dialect() -> None:
+    documented = {route for row in rows("docs/a1111.md", "## Routes") for route in quoted(row[0])}
+    routes = {
+        f"{method} {route.path}"
+        for route in create_app(Settings()).routes
+        if route.path.startswith(("/sdapi", "/internal"))
+        for method in getattr(route, "methods", ()) - {"OPTIONS", "HEAD"}
+    }
+    assert documented == routes
 
 
 def test_the_parameters_are_those_of_a_request() -> None:

@@ -23,3 +23,5 @@ class Dialect:
     """Wire types whose fields are named as those of the native body; their OpenAPI schemas get the configured limits."""
     exception_handlers: Callable[[], ExceptionHandlersMap]
     """Encoders of errors in the dialect's own shape; they win over the plugin's."""
+    state: Callable[[], object] = lambda: None
+    """Makes what the dialect remembers during one lifespan; its handlers receive it as the dependency `dialect_state`."""

@@ -26,6 +26,7 @@ _STYLE = """<style>body { margin: 0; padding: 0 }</style>
 _TAGS = [
     Tag(name="generation", description="Making images."),
     Tag(name="models", description="Lists models and their residency, and moves them on demand."),
+    Tag(name="a1111", description="The API of AUTOMATIC1111's web UI, for clients that were written for it."),
     Tag(name="service", description="Facts about the server, for people and for what watches it."),
 ]
 

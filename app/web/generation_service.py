@@ -67,6 +67,24 @@ class GenerationService:
         note_job(request, job)
         return job
 
+    async def begin(self, request: Request[Any, Any, Any], model: str, parameters: GenerationParameters) -> TrackedJob:
+        """Queue a job whose progress can be watched, for a connection that then waits for it with `finish`."""
+        return await self.jobs.post(model, parameters, client=client_of(request), detached=False)
+
+    async def finish(self, request: Request[Any, Any, Any], job: TrackedJob) -> Generated:
+        """Wait for a job of `begin`, and forget it; stop it if the client disconnects."""
+        try:
+            generated = await _unless_gone(request, self.jobs.result(job))
+        finally:
+            self.jobs.forget(job)
+        note_generation(request, generated)
+        return generated
+
+    def stop(self, job: TrackedJob) -> None:
+        """Have a job end before its next step."""
+        if not job.over:
+            self.jobs.stop(job)
+
     async def dry_run(
         self, request: Request[Any, Any, Any], model: str, parameters: GenerationParameters
     ) -> DryRunResult:

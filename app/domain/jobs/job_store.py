@@ -155,9 +155,20 @@ class JobStore:
         if job.over:
             self._forget(job)
             return job
-        self._stop(job)
+        self.stop(job)
         await asyncio.wait([job.work])
         return job
+
+    def stop(self, job: TrackedJob) -> None:
+        """End a job before its next step, without waiting for that."""
+        # A request that sends its key from now on starts a new job, instead of joining one that is being cancelled.
+        self._drop_key(job)
+        job.work.cancel()
+
+    def forget(self, job: TrackedJob) -> None:
+        """Remove a job that has ended, with its images; no client can ask for it any more."""
+        if job.over and job.id in self._jobs:
+            self._forget(job)
 
     async def result(self, job: TrackedJob) -> Generated:
         """Wait for a job. If its last waiter is cancelled, a job that is not detached ends before its next step.
@@ -175,13 +186,7 @@ class JobStore:
         finally:
             job.waiters -= 1
             if not job.waiters and not job.detached and not job.over:
-                self._stop(job)
-
-    def _stop(self, job: TrackedJob) -> None:
-        """End a job before its next step."""
-        # A request that sends its key from now on starts a new job, instead of joining one that is being cancelled.
-        self._drop_key(job)
-        job.work.cancel()
+                self.stop(job)
 
     def _refuse_if_full(self, client: str) -> None:
         self._generator.refuse_if_full(client)

@@ -26,6 +26,7 @@ _SCHEDULE_LABELS: dict[SigmaSchedule, str] = {  # as the web UI spells them
     "simple": "Simple",
     "ddim_uniform": "DDIM",
     "align_your_steps": "Align Your Steps",
+    "align_your_steps_a1111": "Align Your Steps",
 }
 
 
@@ -106,10 +107,15 @@ def parameters_text(request: GenerationRequest, seed: int, clip_skip_base: int) 
     return "\n".join(lines)
 
 
+def schedule_label(schedule: SigmaSchedule) -> str:
+    """Return the name of a schedule as the web UI spells it."""
+    return _SCHEDULE_LABELS[schedule]
+
+
 def _settings(request: GenerationRequest, seed: int, clip_skip_base: int) -> Iterator[tuple[str, str]]:
     yield "Steps", str(request.num_inference_steps)
     yield "Sampler", spec_of(request.sampler).label
-    yield "Schedule type", _SCHEDULE_LABELS[request.sampler.sigmas]
+    yield "Schedule type", schedule_label(request.sampler.sigmas)
     yield "CFG scale", f"{request.guidance_scale:g}"
     yield "Seed", str(seed)
     yield "Size", f"{request.width}x{request.height}"

@@ -18,6 +18,7 @@ SigmaSchedule = Literal[
     "simple",
     "ddim_uniform",
     "align_your_steps",
+    "align_your_steps_a1111",
 ]
 """How noise levels are spread over the steps; `model`: by the spacing of the timesteps."""
 
@@ -39,6 +40,7 @@ _SCHEDULE_WORDS: Mapping[str, SigmaSchedule] = {
     "ddimuniform": "ddim_uniform",
     "alignyoursteps": "align_your_steps",
     "ays": "align_your_steps",
+    "alignyourstepsa1111": "align_your_steps_a1111",
 }
 """Words that may follow a sampler's name; `ka` is k-diffusion's, as in `k_dpmpp_2m_ka`, and `k`
 InvokeAI's, as in `euler_k`. The web UI's `Uniform` is `normal` here."""

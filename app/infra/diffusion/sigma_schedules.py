@@ -79,9 +79,17 @@ def _ddim_uniform(trained: Sigmas, steps: int) -> Sigmas:
 
 
 def _align_your_steps(trained: Sigmas, steps: int) -> Sigmas:  # noqa: ARG001 - the table is fixed
+    return _aligned_levels(steps + 1)[:-1]
+
+
+def _align_your_steps_a1111(trained: Sigmas, steps: int) -> Sigmas:  # noqa: ARG001 - the table is fixed
+    """Spread the steps over the whole table; as published, the final 0 takes the place of its last level."""
+    return _aligned_levels(steps)
+
+
+def _aligned_levels(count: int) -> Sigmas:
     positions = np.linspace(0, 1, len(_ALIGN_YOUR_STEPS))
-    levels = np.interp(np.linspace(0, 1, steps + 1), positions, np.log(_ALIGN_YOUR_STEPS))
-    return np.exp(levels)[:-1]
+    return np.exp(np.interp(np.linspace(0, 1, count), positions, np.log(_ALIGN_YOUR_STEPS)))
 
 
 _TABLES: Mapping[SigmaSchedule, Callable[[Sigmas, int], Sigmas]] = {
@@ -93,4 +101,5 @@ _TABLES: Mapping[SigmaSchedule, Callable[[Sigmas, int], Sigmas]] = {
     "simple": _simple,
     "ddim_uniform": _ddim_uniform,
     "align_your_steps": _align_your_steps,
+    "align_your_steps_a1111": _align_your_steps_a1111,
 }

@@ -17,8 +17,8 @@ _log = get_logger(__name__)
 _HEADER = b"x-request-id"
 _ACCEPTABLE_ID = re.compile(r"^[A-Za-z0-9._:-]{1,128}$")
 _FACTS = "generation_facts"
-_POLLED = re.compile(r"/(health/[a-z]+|metrics)$")
-"""Paths that monitors request every few seconds; logged at level debug."""
+_POLLED = re.compile(r"/(health/[a-z]+|metrics|sdapi/v1/progress|internal/ping)$")
+"""Paths that monitors and clients request every few seconds or more often; logged at level debug."""
 
 
 class AccessLog:

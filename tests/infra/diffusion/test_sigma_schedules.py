@@ -20,6 +20,7 @@ ALPHAS = list(np.cumprod([1 - beta for beta in BETAS]))
 TRAINED = [math.sqrt((1 - alpha) / alpha) for alpha in ALPHAS]
 SCHEDULES: tuple[SigmaSchedule, ...] = (
     "normal", "karras", "exponential", "beta", "sgm_uniform", "simple", "ddim_uniform", "align_your_steps",
+    "align_your_steps_a1111",
 )  # fmt: skip
 AYS = [14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113, 0.029]
 FIRST_ORDER = [
@@ -81,6 +82,8 @@ def published(schedule: SigmaSchedule, steps: int) -> list[float]:
             return found[::-1]
         case "align_your_steps":
             return loglinear(AYS, steps + 1)[:-1]
+        case "align_your_steps_a1111":
+            return loglinear(AYS, steps)
         case _:
             raise ValueError(schedule)
 

@@ -52,12 +52,12 @@ def _theirs(sampler: str, schedule: SigmaSchedule) -> np.ndarray[Any, Any]:
     generator, shape = torch.Generator().manual_seed(SEED), (1, 4, SIDE_PX // 8, SIDE_PX // 8)
     noise = noise_of(generator, shape)
     sigmas = [*published(schedule, STEPS), 0.0]
-    x = LOOPS[sampler](_denoised, noise() * math.sqrt(sigmas[0] ** 2 + 1), sigmas, noise)
+    x = LOOPS[sampler](denoised, noise() * math.sqrt(sigmas[0] ** 2 + 1), sigmas, noise)
     image = pipeline.vae.decode(x / pipeline.vae.config.scaling_factor).sample
     return np.asarray((image[0].permute(1, 2, 0) / 2 + 0.5).clamp(0, 1) * 255)
 
 
-def _denoised(x: Tensor, sigma: float) -> Tensor:
+def denoised(x: Tensor, sigma: float) -> Tensor:
     """Clean latents by guidance, from a network that predicts the noise at a timestep between two whole ones."""
     timestep = float(np.interp(math.log(sigma), np.log(TRAINED), np.arange(1000)))
     embeds, pooled = _prompts()

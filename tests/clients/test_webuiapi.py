@@ -1,0 +1,98 @@
+"""webuiapi drives a live server and gets the pictures that it asked for."""
+
+import base64
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.conftest import Server
+from tests.pictures import opened
+from training.reading import read_picture
+
+webuiapi = pytest.importorskip("webuiapi", reason="uv run --group clients pytest tests/clients")
+
+RED_ON_BLUE = "a red circle on a blue background"
+
+
+@pytest.fixture
+def api(server: Server) -> Iterator[Any]:
+    host, port = server.url.removeprefix("http://").split(":")
+    api = webuiapi.WebUIApi(host=host, port=int(port))
+    yield api
+    api.session.close()
+
+
+def small(**fields: Any) -> dict[str, Any]:
+    usual = {"prompt": RED_ON_BLUE, "width": 128, "height": 128, "cfg_scale": 3.0, "steps": 14}
+    return {**usual, "alwayson_scripts": {}, **fields}  # its own default is one object that all calls share
+
+
+def test_a_picture_shows_its_prompt_and_its_seed_makes_it_again(api: Any) -> None:
+    made = api.txt2img(**small(sampler_name="Euler", n_iter=2, seed=7))
+    assert [read_picture(image).background for image in made.images] == ["blue", "blue"]
+    assert read_picture(made.image).figures[0].shape == "circle"
+    assert made.info["all_seeds"] == [7, 8]
+    assert made.info["sd_model_name"] == "demo"
+    assert made.info["warnings"] == []
+    assert made.parameters["steps"] == 14
+    text = api.png_info(made.image).info
+    assert text == made.info["infotexts"][0] == made.image.info["parameters"]
+    assert "Sampler: Euler, Schedule type: Normal" in text
+
+
+def test_a_model_is_chosen_for_this_client_alone(server: Server, api: Any) -> None:
+    api.util_set_model("demo-vpred")
+    try:
+        assert api.util_get_current_model() == "demo-vpred"
+        made = api.txt2img(**small(seed=1, sampler_name="Euler", scheduler="SGM Uniform"))
+        assert made.info["sd_model_name"] == "demo-vpred"
+        other = server.client.get("/sdapi/v1/options", headers={"authorization": "Basic dXNlcjpwYXNz"}).json()
+        assert other["sd_model_checkpoint"] == "demo"
+        once = api.txt2img(**small(override_settings={"sd_model_checkpoint": "demo"}, steps=2))
+        assert once.info["sd_model_name"] == "demo"
+        assert api.util_get_current_model() == "demo-vpred"
+    finally:
+        api.set_options({"sd_model_checkpoint": "demo"})
+
+
+def test_every_list_and_every_button_answers(api: Any) -> None:
+    assert {"demo", "demo-vpred"} <= set(api.util_get_model_names())
+    assert "DPM++ 2M" in api.util_get_sampler_names()
+    assert {"automatic", "karras", "align_your_steps"} <= set(api.util_get_scheduler_names())
+    assert api.get_upscalers()[0]["name"] == "None"
+    assert api.get_embeddings() == {"loaded": {}, "skipped": {}}
+    assert api.get_scripts() == {"txt2img": [], "img2img": []}
+    assert set(api.get_memory()) == {"ram", "cuda"}
+    nothing = (api.get_loras, api.get_hypernetworks, api.get_face_restorers, api.get_realesrgan_models)
+    assert [ask() for ask in nothing] == [[], [], [], []]
+    assert api.get_prompt_styles() == api.get_sd_vae() == []
+    assert api.refresh_checkpoints() == api.interrupt() == {}
+    assert api.get_cmd_flags()["api"] is True
+    api.util_wait_for_ready()
+
+
+def test_what_does_not_exist_is_refused_in_words(api: Any) -> None:
+    picture = Image.new("RGB", (64, 64))
+    with pytest.raises(RuntimeError, match="ControlNet does not exist here"):
+        api.txt2img(**small(controlnet_units=[webuiapi.ControlNetUnit(image=picture, model="canny")]))
+    with pytest.raises(RuntimeError, match="501"):
+        api.img2img(images=[picture], prompt="x")
+    made = api.txt2img(**small(steps=2, adetailer=[webuiapi.ADetailer(ad_model="face")]))
+    assert made.info["warnings"] == ["alwayson_scripts.ADetailer was ignored: extensions do not exist here."]
+
+
+def test_progress_shows_the_picture_and_interrupt_ends_it(api: Any) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(api.txt2img, **small(steps=150, width=256, height=256))
+        while not (state := api.get_progress())["current_image"] and not waiting.done():
+            pass
+        assert 0 < state["progress"] < 1
+        assert 0 < state["state"]["sampling_step"] < 150 == state["state"]["sampling_steps"]
+        assert opened(base64.b64decode(state["current_image"])).format == "JPEG"
+        api.interrupt()
+        with pytest.raises(RuntimeError, match="499"):
+            waiting.result(60)
+    assert api.get_progress()["state"]["job_count"] == 0
