@@ -46,7 +46,7 @@ class CheckpointsController(Controller):
 
     path = "/sdapi/v1"
     tags = ("a1111",)
-    opt = in_group("models")
+    opt = in_group("dialects")
 
     @get("/sd-models", summary="List models", operation_id="a1111_sd_models", response_description="The models.")
     async def sd_models(self, catalogue: CataloguePort) -> list[CheckpointView]:

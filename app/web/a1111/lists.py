@@ -85,7 +85,7 @@ class ListsController(Controller):
 
     path = "/sdapi/v1"
     tags = ("a1111",)
-    opt = in_group("generate")
+    opt = in_group("dialects")
 
     @get(
         "/samplers",
@@ -221,7 +221,7 @@ class ListsController(Controller):
     operation_id="a1111_ping",
     response_description="An empty object.",
     tags=["a1111"],
-    opt=in_group("generate"),
+    opt=in_group("dialects"),
     sync_to_thread=False,
 )
 def ping() -> Done:

@@ -22,7 +22,7 @@ class OptionsController(Controller):
 
     path = "/sdapi/v1/options"
     tags = ("a1111",)
-    opt = in_group("generate")
+    opt = in_group("dialects")
 
     @get(
         "/",

@@ -24,7 +24,7 @@ _NOT_YET = Problem(
     operation_id=id_of_path,
     summary="Answer that pictures are not taken",
     tags=["a1111"],
-    opt=in_group("generate"),
+    opt=in_group("dialects"),
     responses={403: FOREIGN, 501: documented("Always.", _NOT_YET)},
     sync_to_thread=False,
 )

@@ -51,7 +51,7 @@ class PNGInfo(msgspec.Struct, frozen=True, kw_only=True):
     operation_id="a1111_png_info",
     response_description="What the file says.",
     tags=["a1111"],
-    opt=in_group("generate"),
+    opt=in_group("dialects"),
     operation_class=A1111Operation,
     responses={403: FOREIGN, 413: documented("The body is larger than 48 MiB.", body_too_large()), 422: WRONG},
 )

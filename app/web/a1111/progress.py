@@ -53,7 +53,7 @@ class ProgressController(Controller):
 
     path = "/sdapi/v1"
     tags = ("a1111",)
-    opt = in_group("generate")
+    opt = in_group("dialects")
 
     @get(
         "/progress",

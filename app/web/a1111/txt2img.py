@@ -31,7 +31,7 @@ from .txt2img_wire import Txt2ImgAnswer, Txt2ImgRequest
     operation_id="a1111_txt2img",
     response_description="The images in base64.",
     tags=["a1111"],
-    opt=in_group("generate"),
+    opt=in_group("dialects"),
     operation_class=A1111Operation,
     responses={
         403: FOREIGN,
