@@ -30,7 +30,7 @@ PAGES = {
 }
 NEVER_SENT = {"out_of_memory", "cancelled", "invalid_settings"}
 """Codes that no client receives in an answer."""
-HIDDEN = ("/schema", "/schema-assets", "/sdapi", "/internal", *REDIRECTS)
+HIDDEN = ("/schema", "/schema-assets", "/sdapi", "/internal", "/v1", *REDIRECTS)
 
 
 def blocks(page: str, language: str) -> list[str]:

@@ -13,7 +13,7 @@ from litestar import Request
 from ..domain.dispatch.job import gone_away
 from ..domain.dry_run import DryRun, DryRunResult
 from ..domain.generator import Generated, ImageGenerator
-from ..domain.jobs.job_store import JobStore
+from ..domain.jobs.job_store import JobStore, Join
 from ..domain.jobs.tracked_job import TrackedJob
 from ..domain.requests.parameters import GenerationParameters
 from .http.clients import client_of
@@ -36,6 +36,8 @@ class GenerationService:
         parameters: GenerationParameters,
         *,
         idempotency_key: str | None = None,
+        join: Join = "always",
+        linger_s: float = 0,
     ) -> Generated:
         """Make images and wait for them; stop if the client disconnects.
 
@@ -44,12 +46,14 @@ class GenerationService:
             model: name of a catalogue entry.
             parameters: what to make.
             idempotency_key: joins work of the same client with the same key and parameters.
+            join: which work of the same key is joined.
+            linger_s: seconds that work with a key continues after its last client has gone, for one that comes back.
         """
         client = client_of(request)
         if idempotency_key is None:
             work = self.generator.generate(model, parameters, job_id=id_in(request.scope), client=client)
         else:
-            work = self.jobs.run(model, parameters, client=client, key=idempotency_key)
+            work = self.jobs.run(model, parameters, client=client, key=idempotency_key, join=join, linger_s=linger_s)
         generated = await _unless_gone(request, work)
         note_generation(request, generated)
         return generated
@@ -61,9 +65,13 @@ class GenerationService:
         parameters: GenerationParameters,
         *,
         idempotency_key: str | None = None,
+        join: Join = "always",
+        detached: bool = True,
     ) -> TrackedJob:
         """Queue a job and return it at once, or return the one of the same client with the same key and parameters."""
-        job = await self.jobs.post(model, parameters, client=client_of(request), key=idempotency_key)
+        job = await self.jobs.post(
+            model, parameters, client=client_of(request), key=idempotency_key, join=join, detached=detached
+        )
         note_job(request, job)
         return job
 

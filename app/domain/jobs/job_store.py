@@ -6,6 +6,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import msgspec
 
@@ -38,6 +39,10 @@ class JobPolicy:
     """Finished jobs that are kept."""
     max_result_nbytes: int = 512 * 1024**2
     """Bytes of the images of all finished jobs that are kept."""
+
+
+Join = Literal["always", "in_flight", "never"]
+"""Jobs of the same key that a request joins: also finished ones, those that run or wait, or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,7 @@ class JobStore:
         *,
         client: str = "",
         key: str | None = None,
+        join: Join = "always",
         detached: bool = True,
     ) -> TrackedJob:
         """Start a job, or join the one that was started with the same key.
@@ -93,6 +99,7 @@ class JobStore:
             parameters: what to make.
             client: name of the sender; each client has its own keys.
             key: idempotency key; the same key and body join the same job, unless that has failed or was cancelled.
+            join: which jobs of the same key are joined.
             detached: whether it continues without a waiting client.
 
         Raises:
@@ -102,11 +109,11 @@ class JobStore:
         """
         self._expire()
         body = msgspec.json.encode((model, parameters))  # msgpack fails on integers beyond 64 bits
-        if (known := self._known(client, key, body)) is not None:
+        if (known := self._known(client, key, body, join)) is not None:
             return _joined(known, detached=detached)
         name = await self._generator.check(model, parameters)
         # Looked up again, because another request with the same key may have started a job during the check.
-        if (known := self._known(client, key, body)) is not None:
+        if (known := self._known(client, key, body, join)) is not None:
             return _joined(known, detached=detached)
         self._refuse_if_full(client)
         job = TrackedJob(id=uuid.uuid4().hex, model=name, client=client, created=self._now(), detached=detached)
@@ -117,7 +124,14 @@ class JobStore:
         return job
 
     async def run(
-        self, model: str, parameters: GenerationParameters, *, client: str = "", key: str | None = None
+        self,
+        model: str,
+        parameters: GenerationParameters,
+        *,
+        client: str = "",
+        key: str | None = None,
+        join: Join = "always",
+        linger_s: float = 0,
     ) -> Generated:
         """Start a job, or join the one of the same key, and wait for it; it ends if its last waiter is cancelled.
 
@@ -126,7 +140,8 @@ class JobStore:
         """
         # `post` returns and `result` counts the waiter without a suspension between them: otherwise the last waiter of a joined
         # job could be cancelled in between, and end the job that was joined.
-        return await self.result(await self.post(model, parameters, client=client, key=key, detached=False))
+        job = await self.post(model, parameters, client=client, key=key, join=join, detached=False)
+        return await self.result(job, linger_s)
 
     def get(self, job_id: str) -> TrackedJob:
         """Return the job with this id.
@@ -170,8 +185,12 @@ class JobStore:
         if job.over and job.id in self._jobs:
             self._forget(job)
 
-    async def result(self, job: TrackedJob) -> Generated:
+    async def result(self, job: TrackedJob, linger_s: float = 0) -> Generated:
         """Wait for a job. If its last waiter is cancelled, a job that is not detached ends before its next step.
+
+        Args:
+            job: to wait for.
+            linger_s: seconds that it continues for a client that comes back.
 
         Raises:
             DiffusionError: as the job did.
@@ -185,8 +204,14 @@ class JobStore:
             raise
         finally:
             job.waiters -= 1
-            if not job.waiters and not job.detached and not job.over:
-                self.stop(job)
+            if linger_s:
+                asyncio.get_running_loop().call_later(linger_s, self._stop_unless_wanted, job)
+            else:
+                self._stop_unless_wanted(job)
+
+    def _stop_unless_wanted(self, job: TrackedJob) -> None:
+        if not job.waiters and not job.detached and not job.over:
+            self.stop(job)
 
     def _refuse_if_full(self, client: str) -> None:
         self._generator.refuse_if_full(client)
@@ -232,9 +257,9 @@ class JobStore:
         self._on_ended(job)
         self._expire()
 
-    def _known(self, client: str, key: str | None, body: bytes) -> TrackedJob | None:
+    def _known(self, client: str, key: str | None, body: bytes, join: Join) -> TrackedJob | None:
         known = self._keys.get((client, key)) if key is not None else None
-        if known is None:
+        if known is None or join == "never" or (join == "in_flight" and known.job.over):
             return None
         if known.body != body:
             assert key is not None

@@ -1,8 +1,10 @@
 """Decodes JSON bodies with msgspec; reports every wrong field at once."""
 
+from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
 import msgspec
+from litestar import Request
 from litestar.dto import DTOConfig
 from litestar.dto.msgspec_dto import MsgspecDTO
 from litestar.handlers import HTTPRouteHandler
@@ -10,7 +12,8 @@ from litestar.openapi.spec import Reference, Schema
 from litestar.typing import FieldDefinition
 
 from ...domain.errors import FieldError, InvalidRequest
-from ...domain.validation import convert_all
+from ...domain.shown import cut
+from ...domain.validation import MAX_ERRORS, convert_all
 from .content_encoding import utf8_body
 from .json_fields import UNREADABLE, json_fields
 from .media_types import FORM, JSON
@@ -20,6 +23,7 @@ _READ_AS_JSON = frozenset({"", JSON, FORM})  # `curl -d` calls every body a form
 
 _DECODED_AT_ONCE_NBYTES = 32_768
 """Larger bodies are decoded field by field. The slowest numbers take msgspec 0.3 ms a kilobyte, which holds the event loop."""
+_IGNORED = "ignored_fields"
 EMPTY_BODY = 'is empty. Send an object such as {"prompt": "a red circle"}'
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -38,8 +42,10 @@ class JSONBodyDTO(MsgspecDTO[T]):
             InvalidRequest: it is no JSON object, or fields of it are wrong.
         """
         self._check_media_type()
-        text = utf8_body(value, self.asgi_connection.headers.get("content-encoding", ""), self._max_nbytes)
-        return _decoded(text, cast("type[T]", self.model_type))
+        return _decoded(self._text(value), cast("type[T]", self.model_type))
+
+    def _text(self, value: bytes) -> bytes:
+        return utf8_body(value, self.asgi_connection.headers.get("content-encoding", ""), self._max_nbytes)
 
     @property
     def _max_nbytes(self) -> int | None:
@@ -63,6 +69,28 @@ class JSONBodyDTO(MsgspecDTO[T]):
         return schema_creator.for_field_definition(struct)
 
 
+class LenientBodyDTO(JSONBodyDTO[T]):
+    """Decodes a JSON body of another server's API: fields that are not known are ignored; `ignored_fields` names them."""
+
+    def decode_bytes(self, value: bytes) -> T:
+        """Decode a body; see `JSONBodyDTO.decode_bytes`."""
+        self._check_media_type()
+        struct = cast("type[T]", self.model_type)
+        fields = _fields(self._text(value), struct)
+        if isinstance(fields, Mapping):
+            known = {field.encode_name for field in msgspec.structs.fields(struct)}
+            sent = cast("Mapping[str, object]", fields)
+            self.asgi_connection.scope["state"][_IGNORED] = [name for name in sent if name not in known]
+            fields = {name: value for name, value in sent.items() if name in known}
+        return _converted(fields, struct)
+
+
+def ignored_fields(request: Request[Any, Any, Any]) -> tuple[str, ...]:
+    """List the fields of a request's body that `LenientBodyDTO` ignored, cut to what can be shown."""
+    names: list[str] = request.scope["state"].get(_IGNORED, [])
+    return tuple(cut(name) for name in names[:MAX_ERRORS])
+
+
 def _decoded(text: bytes, struct: type[T]) -> T:
     if not text.strip():
         raise _wrong(EMPTY_BODY)
@@ -71,10 +99,19 @@ def _decoded(text: bytes, struct: type[T]) -> T:
             return msgspec.json.decode(text, type=struct)
         except UNREADABLE:
             pass  # field by field is slower, but finds every wrong one
+    return _converted(_fields(text, struct), struct)
+
+
+def _fields(text: bytes, struct: type[msgspec.Struct]) -> object:
+    if not text.strip():
+        raise _wrong(EMPTY_BODY)
     try:
-        fields = json_fields(text, struct)
+        return json_fields(text, struct)
     except UNREADABLE as error:
         raise _wrong(f'{_unreadable(error)}. Send an object such as {{"prompt": "a red circle"}}') from error
+
+
+def _converted(fields: object, struct: type[T]) -> T:
     body, errors = convert_all(fields, struct)
     if body is None:
         raise InvalidRequest(errors)

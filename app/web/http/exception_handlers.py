@@ -1,5 +1,6 @@
 """Answers every exception of a route with a problem document."""
 
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -22,7 +23,7 @@ _STATUSES = (400, 413, 415)
 
 def exception_handlers() -> ExceptionHandlersMap:
     """Return the handlers for our router, or for the whole of the standalone application."""
-    return {**domain_error_handlers(), HTTPException: _on_http_error, Exception: _on_unexpected}
+    return {**domain_error_handlers(), HTTPException: _answer, Exception: _answer}
 
 
 def complete_exception_handlers() -> ExceptionHandlersMap:
@@ -30,45 +31,52 @@ def complete_exception_handlers() -> ExceptionHandlersMap:
 
     Statuses that guards and middleware of that application answer with, such as 401, are left to it.
     """
-    statuses: ExceptionHandlersMap = dict.fromkeys(_STATUSES, _on_http_error)
-    return {**statuses, **dict.fromkeys(HTTP_STATUS, _on_diffusion_error), **exception_handlers()}
+    return {**dict.fromkeys((*_STATUSES, *HTTP_STATUS), _answer), **exception_handlers()}
 
 
 def domain_error_handlers() -> ExceptionHandlersMap:
     """Return the handler of errors that this package raises on purpose, and of no others: for the routes of a host."""
-    return {DiffusionError: _on_diffusion_error}
+    return {DiffusionError: _answer}
 
 
-def _on_diffusion_error(request: Request[Any, Any, Any], error: DiffusionError) -> Response[Problem]:
+def problem_for(request: Request[Any, Any, Any], error: Exception) -> tuple[Problem, dict[str, str]]:
+    """Describe any exception of a route as a problem document, with the headers of its answer, and log defects of ours."""
+    match error:
+        case DiffusionError():
+            return _of_domain(request, error)
+        case ValidationException():
+            return _of_domain(request, errors.InvalidRequest(wrong_parameters(request, error)))
+        case HTTPException() if error.status_code != HTTPStatus.INTERNAL_SERVER_ERROR:
+            problem = msgspec.structs.replace(_refusal(request, error), instance=id_in(request.scope))
+            return problem, dict(error.headers or {})
+        case _:
+            return _unexpected(request, error), {}
+
+
+def _answer(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    return problem_response(request, *problem_for(request, error))
+
+
+def _of_domain(request: Request[Any, Any, Any], error: DiffusionError) -> tuple[Problem, dict[str, str]]:
     problem = problem_of(error, id_in(request.scope))
     if problem.status == 500:
         _log.error("request_failed", code=error.code, exc_info=error)
     headers: dict[str, str] = {}
     if isinstance(error, (errors.QueueFull, errors.TooManyRequests, errors.WaitedTooLong, errors.ShuttingDown)):
         headers["retry-after"] = str(error.retry_after_s)
-    return problem_response(request, problem, headers)
+    return problem, headers
 
 
-def _on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
-    if error.status_code >= 500:
-        return _on_unexpected(request, error)
-    if isinstance(error, ValidationException):
-        return _on_diffusion_error(request, errors.InvalidRequest(wrong_parameters(request, error)))
-    problem = msgspec.structs.replace(_refusal(request, error), instance=id_in(request.scope))
-    return problem_response(request, problem, dict(error.headers or {}))
-
-
-def _on_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
-    """Answer to a defect of ours: the log gets the stack, the client nothing of it."""
+def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Problem:
+    """Describe a defect of ours: the log gets the stack, the client nothing of it."""
     _log.error("unexpected_error", method=request.method, path=request.url.path, exc_info=error)
-    problem = Problem(
+    return Problem(
         title="Internal error",
         status=500,
         code="internal_error",
         detail="An unexpected error ended the request. The server's log has the details under its id.",
         instance=id_in(request.scope),
     )
-    return problem_response(request, problem)
 
 
 def _refusal(request: Request[Any, Any, Any], error: HTTPException) -> Problem:

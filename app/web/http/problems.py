@@ -93,13 +93,13 @@ def problem_response(
     request: Request[Any, Any, Any], problem: Problem, headers: dict[str, str] | None = None
 ) -> Response[Problem]:
     """Make the response that carries a problem document; its code is noted for the log and the metrics."""
-    _note(request.scope, problem)
+    note_problem(request.scope, problem)
     return Response(problem, status_code=problem.status, media_type=PROBLEM, headers=headers)
 
 
 async def send_problem(problem: Problem, scope: Scope, send: Send) -> None:
     """Answer with a problem document from outside Litestar's routes; adds the id of the request."""
-    _note(scope, problem)
+    note_problem(scope, problem)
     body = msgspec.json.encode(msgspec.structs.replace(problem, instance=id_in(scope)))
     headers = [(b"content-type", PROBLEM.encode()), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": problem.status, "headers": headers})
@@ -145,5 +145,6 @@ def _memory_facts(error: errors.InsufficientMemory) -> dict[str, Any]:
     }
 
 
-def _note(scope: Any, problem: Problem) -> None:
+def note_problem(scope: Any, problem: Problem) -> None:
+    """Note the code of a problem document for the log and the metrics."""
     scope.setdefault("state", {})[_CODE] = problem.code

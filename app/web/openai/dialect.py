@@ -1,0 +1,15 @@
+"""OpenAI's Images API as a dialect."""
+
+from ..dialect import Dialect
+from .errors import openai_exception_handlers
+from .images import ImagesController
+from .models import OpenAIModelsController
+from .stored_images import StoredImages
+
+OPENAI = Dialect(
+    name="openai",
+    path="/v1",
+    route_handlers=(ImagesController, OpenAIModelsController),
+    exception_handlers=openai_exception_handlers,
+    state=StoredImages,
+)

@@ -1,0 +1,95 @@
+"""Translates bodies of OpenAI's Images API to parameters of this server."""
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ...domain.errors import FieldError, InvalidRequest
+from ...domain.families.registry import family_named
+from ...domain.models.spec import ModelSpec
+from ...domain.requests.parameters import GenerationParameters
+from ...domain.shown import cut
+from .wire import ImagesBody, Quality
+
+_SIZE = re.compile(r"([0-9]{1,5})x([0-9]{1,5})")
+
+_SHARE_OF_STEPS: dict[Quality, float] = {
+    "low": 0.5, "medium": 1, "standard": 1, "auto": 1, "high": 1.5, "hd": 1.5, "xhigh": 2, "max": 2,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Translated:
+    """A request in this server's terms, and what was ignored of it."""
+
+    model: str
+    parameters: GenerationParameters
+    warnings: tuple[str, ...]
+
+
+def translated(body: ImagesBody, model: ModelSpec, *, unknown: tuple[str, ...] = ()) -> Translated:
+    """Translate a body.
+
+    Args:
+        body: of the request.
+        model: entry of the model that it names; `quality` is relative to its own number of steps.
+        unknown: names of fields that were sent and mean nothing here.
+
+    Raises:
+        InvalidRequest: `size` is no size.
+    """
+    width, height = _size(body.size)
+    parameters = GenerationParameters(
+        prompt=body.prompt,
+        negative_prompt=body.negative_prompt,
+        num_inference_steps=body.num_inference_steps or _steps(body.quality, model),
+        guidance_scale=body.guidance_scale,
+        width=width,
+        height=height,
+        seed=body.seed,
+        n=body.n or 1,
+        sampler=body.sampler,
+        schedule=body.schedule,
+        previews=bool(body.stream and body.partial_images),
+        priority=body.priority or "normal",
+        output_format=body.output_format or "png",
+        output_quality=_file_quality(body),
+    )
+    return Translated(model=model.name, parameters=parameters, warnings=tuple(_ignored(body, unknown)))
+
+
+def _size(size: str | None) -> tuple[int | None, int | None]:
+    if size in (None, "auto"):
+        return None, None
+    found = _SIZE.fullmatch(size)
+    width, height = (int(side) for side in found.groups()) if found else (0, 0)
+    if not (width and height):
+        raise InvalidRequest([FieldError(field="size", message=f"must be like 1024x1024 or auto, got {cut(size)!r}")])
+    return width, height
+
+
+def _steps(quality: Quality | None, model: ModelSpec) -> int | None:
+    """Return the steps of a quality; None for the model's own, which few-step models always keep."""
+    share = _SHARE_OF_STEPS[quality or "auto"]
+    if share == 1 or model.traits.few_step:
+        return None
+    own = model.overrides.num_inference_steps or family_named(model.traits.family).defaults(model.traits).steps
+    return max(1, math.ceil(own * share))
+
+
+def _file_quality(body: ImagesBody) -> int | None:
+    if body.output_format in (None, "png"):
+        return None
+    return max(1, body.output_compression if body.output_compression is not None else 100)
+
+
+def _ignored(body: ImagesBody, unknown: tuple[str, ...]) -> Iterator[str]:
+    if unknown:
+        yield f"ignored, because they mean nothing here: {', '.join(unknown)}"
+    if body.background == "transparent":
+        yield "background is opaque: images of this server have no transparency"
+    if body.stream and body.partial_images and (body.n or 1) > 1:
+        yield "partial_images shows the first unfinished image only"
+    if body.output_compression is not None and body.output_format in (None, "png"):
+        yield "output_compression has no effect on png"
