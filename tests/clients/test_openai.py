@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import Server
 from tests.pictures import opened, seen_in
+from tests.test_docs import blocks
 
 openai = pytest.importorskip("openai", reason="uv run --group clients pytest tests/clients")
 
@@ -113,15 +114,20 @@ def test_models_are_listed_and_shown(client: Any) -> None:
 def test_a_request_that_is_sent_again_joins_the_work_in_flight(server: Server) -> None:
     """The SDK gives a connection up after its time-out, and sends the request again."""
     before = len(server.client.get("/jobs").json())
-    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="retries", timeout=1.0, max_retries=2) as client:
-        body = {"seed": 3, "num_inference_steps": 60}
-        with_time = client.with_options(timeout=httpx.Timeout(60, read=0.05))
-        try:
-            answer = with_time.images.generate(model="demo", prompt=PROMPT, extra_body=body)
-        except openai.APITimeoutError:
-            answer = client.with_options(timeout=60).images.generate(model="demo", prompt=PROMPT, extra_body=body)
-    assert_is_a_red_circle(files(answer)[0])
+    said = {"model": "demo", "prompt": PROMPT, "size": "256x256", "extra_body": {"seed": 3, "num_inference_steps": 100}}
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="retries", max_retries=1) as client:
+        with pytest.raises(openai.APITimeoutError):
+            client.with_options(timeout=httpx.Timeout(60, read=0.05)).images.generate(**said)
+        answer = client.images.generate(**said)
+    assert seen_in(files(answer)[0]).figures[0].colour == "red"
     assert len(server.client.get("/jobs").json()) - before == 1
+
+
+def test_the_example_of_the_page_runs(server: Server) -> None:
+    (example,) = (block for block in blocks("docs/clients.md", "python") if "from openai" in block)
+    names: dict[str, Any] = {}
+    exec(compile(example.replace("http://127.0.0.1:8000", server.url), "docs/clients.md", "exec"), names)
+    assert_is_a_red_circle(files(names["answer"])[0])
 
 
 def test_edits_are_not_possible_yet_and_say_so(client: Any) -> None:

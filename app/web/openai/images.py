@@ -1,7 +1,7 @@
 """`/v1/images`."""
 
 import hashlib
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import msgspec
@@ -9,7 +9,8 @@ from litestar import Controller, Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException, NotFoundException
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import FromPath, JSONBody, SkipValidation
+from litestar.openapi.spec import Example
+from litestar.params import JSONBody, PathParameter, SkipValidation
 
 from ...domain import errors
 from ...domain.errors import FieldError
@@ -33,6 +34,9 @@ _LINGER_S = 15.0
 _RETRIES = "x-stainless-retry-count"
 """Header of OpenAI's SDKs: the number of times that this request was sent before."""
 _NOT_YET = "Pictures from pictures are not possible here yet. POST /v1/images/generations makes pictures from text."
+_FileName = Annotated[
+    str, PathParameter(description="From the address in an answer.", examples=[Example(summary="a name", value="q3xG")])
+]
 _Facts = NamedDependency[SkipValidation[ServiceFacts]]
 
 
@@ -48,7 +52,7 @@ class ImagesController(Controller):
         status_code=200,
         dto=LenientBodyDTO[ImagesBody],
         return_dto=None,
-        operation_id="OpenaiCreateImage",
+        operation_id="openai_create_image",
         summary="Make images",
         responses={
             200: ResponseSpec(
@@ -117,15 +121,13 @@ class ImagesController(Controller):
 
     @get(
         "/files/{name:str}",
-        operation_id="OpenaiGetImageFile",
+        operation_id="openai_get_image_file",
         summary="Get an image by the address in an answer",
         media_type="image/png",
         responses={404: documented("It was never there, or is no more.", refusal(404, "There is no such image."))},
         sync_to_thread=False,
     )
-    def file(
-        self, name: FromPath[str], dialect_state: NamedDependency[SkipValidation[StoredImages]]
-    ) -> Response[bytes]:
+    def file(self, name: _FileName, dialect_state: NamedDependency[SkipValidation[StoredImages]]) -> Response[bytes]:
         """Return a file whose address an answer with `response_format: url` held, for an hour."""
         image = dialect_state.get(name)
         if image is None:

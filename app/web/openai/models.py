@@ -2,10 +2,11 @@
 
 from litestar import Controller, get
 from litestar.di import NamedDependency
-from litestar.params import FromPath, SkipValidation
+from litestar.params import SkipValidation
 
 from ...domain import errors
 from ...domain.models.catalogue import Catalogue
+from ..http.documented_errors import ModelNameInPath
 from ..http.problems import problem_of
 from ..http.route_groups import in_group
 from .errors import documented
@@ -19,7 +20,7 @@ class OpenAIModelsController(Controller):
     tags = ("openai",)
     opt = in_group("dialects")
 
-    @get("/", operation_id="OpenaiListModels", summary="List models", response_description="Usable models by name.")
+    @get("/", operation_id="openai_list_models", summary="List models", response_description="Usable models by name.")
     async def list_models(self, catalogue: NamedDependency[SkipValidation[Catalogue]]) -> ModelsAnswer:
         """List the models that can be used."""
         specs = await catalogue.list()
@@ -27,13 +28,13 @@ class OpenAIModelsController(Controller):
 
     @get(
         "/{model:str}",
-        operation_id="OpenaiGetModel",
+        operation_id="openai_get_model",
         summary="Show a model",
         response_description="The model.",
         responses={404: documented("No model has this name.", problem_of(errors.UnknownModel("dmeo", ["demo"])))},
     )
     async def show_model(
-        self, model: FromPath[str], catalogue: NamedDependency[SkipValidation[Catalogue]]
+        self, model: ModelNameInPath, catalogue: NamedDependency[SkipValidation[Catalogue]]
     ) -> ModelObject:
         """Show one model."""
         spec = await catalogue.find(model)
