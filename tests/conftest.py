@@ -1,17 +1,21 @@
 """Parts that tests share: a real server on a real port, and what is needed to look at its pictures."""
 
+import logging
 import os
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 import pytest
+import structlog
 
+_OWN_LOGGERS = ("", "litestar_diffusion")
 ROOT = Path(__file__).parents[1]
 DTYPE = os.environ.get("LITESTAR_DIFFUSION_TEST_DTYPE", "auto")
 """Dtype of the models on every server that the tests start: `float32`, `bfloat16`, or what the engine chooses on this CPU."""
@@ -86,6 +90,35 @@ def stop(server: Server) -> None:
     if server.process.poll() is None:
         server.process.terminate()
         server.process.wait(60)
+
+
+@contextmanager
+def _logging_kept() -> Iterator[None]:
+    """Put back what a test changes of the process's logging, which whole applications configure."""
+    config, configured = structlog.get_config(), structlog.is_configured()
+    kind = logging.getLoggerClass()  # structlog's factory of standard loggers replaces it
+    loggers = [logging.getLogger(name) for name in _OWN_LOGGERS]
+    before = [(logger, logger.handlers[:], logger.level) for logger in loggers]
+    yield
+    structlog.configure(**config)
+    if not configured:
+        structlog.reset_defaults()
+    logging.setLoggerClass(kind)
+    for logger, handlers, level in before:
+        logger.handlers[:] = handlers
+        logger.setLevel(level)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _logging_of_the_module() -> Iterator[None]:
+    with _logging_kept():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _logging_of_the_test() -> Iterator[None]:
+    with _logging_kept():
+        yield
 
 
 @pytest.fixture(scope="session")

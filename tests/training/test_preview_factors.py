@@ -38,7 +38,7 @@ def test_writing_twice_changes_nothing_and_the_rest_of_a_sidecar_stays(tmp_path:
     file.write_text(once, encoding="utf-8")
     stated = read_sidecar(file)
     assert stated.preview is not None
-    assert stated.preview.factors == ((1.0, 1.0, 1.0),) * 4
+    assert tuple(stated.preview.factors) == ((1.0, 1.0, 1.0),) * 4
     again = tomllib.loads(with_factors(once, matrix * 2, bias))
     assert again["preview"]["factors"][0] == [2.0, 2.0, 2.0]
     assert again["sampler"] == "euler"

@@ -123,6 +123,7 @@ class ImagesController(Controller):
         "/files/{name:str}",
         operation_id="openai_get_image_file",
         summary="Get an image by the address in an answer",
+        response_description="The file.",
         media_type="image/png",
         responses={404: documented("It was never there, or is no more.", refusal(404, "There is no such image."))},
         sync_to_thread=False,
