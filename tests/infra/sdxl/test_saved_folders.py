@@ -47,6 +47,13 @@ STRICTER: dict[str, str] = {
     "block_out_channels": "sizes that fit only by chance",
     "padding_side": "prompts are padded on the right",
     "final_sigmas_type": "Euler ends at zero",
+    "sigma_max": "bounds of the noise levels are not served; diffusers reads them with some schedules only",
+    "num_hidden_layers": "without it diffusers draws random weights for the layers that its default adds",
+    "class_embed_type": "a word that diffusers does not know is a mistake",
+    "mid_block_only_cross_attention": "read by blocks that SDXL lacks; a model that states it was made with them",
+    "pad_token": "an empty text is no token",
+    "bos_token": "an empty text is no token",
+    "unk_token": "a token that the vocabulary lacks gets a number that the text encoder has no row for",
 }
 """Kinds of mutations, and keys, with which diffusers loads a folder that is refused here, and why."""
 DIFFERENT = {
