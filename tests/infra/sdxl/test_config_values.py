@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from diffusers import schedulers
+from diffusers import StableDiffusionXLPipeline, schedulers
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
-from transformers import CLIPTextConfig
+from transformers import CLIPTextConfig, CLIPTokenizer
 
 from litestar_diffusion.domain.families import stated_sampler as stating
 from litestar_diffusion.domain.families.reading import NotServable
@@ -22,6 +22,7 @@ from litestar_diffusion.domain.models.spec import ModelTraits
 from litestar_diffusion.domain.requests.samplers import SAMPLERS, parse_sampler
 from litestar_diffusion.infra.catalogue.catalogue import ModelCatalogue
 from litestar_diffusion.infra.diffusion.samplers import build_sampler, with_class_defaults
+from litestar_diffusion.infra.sdxl.components import SHIPPED_CONFIGS
 from tests.catalogues import found
 from tests.pipelines import put_pipeline
 
@@ -203,6 +204,24 @@ def test_byte_order_marks_are_accepted_and_utf_16_is_told(pipeline: Path) -> Non
 def test_the_only_variant_is_used(tmp_path: Path) -> None:
     put_pipeline(tmp_path / "pipeline", ".bf16")
     assert reason(tmp_path / "pipeline") == ""
+
+
+def test_each_key_of_a_tokenizer_is_read_limited_or_known_to_change_nothing(tmp_path: Path) -> None:
+    """Those of the class, of SDXL's own file, and of what transformers writes today."""
+    CLIPTokenizer.from_pretrained(SHIPPED_CONFIGS / "tokenizer").save_pretrained(tmp_path)
+    files = (tmp_path / "tokenizer_config.json", SHIPPED_CONFIGS / "tokenizer_2" / "tokenizer_config.json")
+    keys = {key for file in files for key in json.loads(file.read_text())} | keys_of(CLIPTokenizer) - {
+        "vocab",
+        "merges",
+    }
+    read = {*tokenizer_files.SPECIAL_TOKENS, "model_max_length", "added_tokens_decoder"}
+    assert keys - read - set(tokenizer_files.SERVED_VALUES) <= set(tokenizer_files.HARMLESS_KEYS)
+
+
+def test_each_part_of_the_pipeline_is_read_or_known_to_change_nothing() -> None:
+    read = {"unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler"}
+    known = read | {"force_zeros_for_empty_prompt"} | set(folder.HARMLESS_KEYS)
+    assert keys_of(StableDiffusionXLPipeline) <= known
 
 
 def test_each_harmless_key_has_its_reason() -> None:
