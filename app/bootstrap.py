@@ -25,6 +25,7 @@ from .infra.engine.inspector import ConfigInspector
 from .infra.hub.fetcher import HubFetcher
 from .infra.hub.snapshots import cached_snapshot
 from .infra.image_encoding import PillowImageWriter
+from .infra.pictures.reader import PillowImageReader
 from .infra.telemetry.job_log import log_job
 from .infra.telemetry.loading_log import LoadingLog
 from .infra.telemetry.metrics import Metrics
@@ -68,8 +69,10 @@ def build(
         overdue_s=settings.memory.lease_warning_s,
     )
     dispatcher = Dispatcher(pool, engine, dispatch_policy(settings))
-    writer = PillowImageWriter()
-    generator = LocalImageGenerator(catalogue, dispatcher, writer, settings.limits, on_generated=metrics.on_generated)
+    writer, reader = PillowImageWriter(), PillowImageReader(settings.limits)
+    generator = LocalImageGenerator(
+        catalogue, dispatcher, writer, reader, settings.limits, on_generated=metrics.on_generated
+    )
     metrics.watch(pool, dispatcher)
     return Services(
         settings=settings,
@@ -79,7 +82,7 @@ def build(
         dispatcher=dispatcher,
         generator=generator,
         job_store=JobStore(generator, writer, job_policy(settings), on_ended=log_job),
-        dry_runs=DryRun(catalogue, pool, dispatcher, engine, inspector, settings.limits),
+        dry_runs=DryRun(catalogue, pool, dispatcher, engine, inspector, reader, settings.limits),
         embedded_texts=PillowEmbeddedTexts(),
         metrics=metrics,
         history=history,

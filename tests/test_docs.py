@@ -133,7 +133,8 @@ def test_the_routes_of_the_web_ui_are_those_of_its_dialect() -> None:
 
 
 def test_the_parameters_are_those_of_a_request() -> None:
-    documented = {name for row in rows("docs/api.md", "## Parameters") for name in quoted(row[0])}
+    tables = ("## Parameters", "### Pictures from pictures")
+    documented = {name for table in tables for row in rows("docs/api.md", table) for name in quoted(row[0])}
     assert documented == set(GenerationParameters.__struct_fields__)
 
 

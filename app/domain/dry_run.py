@@ -10,6 +10,7 @@ from .memory.plan import Fallback, saved, warnings
 from .memory.pool import ModelPool
 from .models.catalogue import Catalogue
 from .models.spec import ModelSpec
+from .requests.image_reader import ImageReader
 from .requests.inspection import Inspection, Inspector
 from .requests.parameters import GenerationParameters, Limits
 from .requests.request import GenerationRequest
@@ -66,6 +67,7 @@ class DryRun:
         dispatcher: Dispatcher,
         engine: Engine,
         inspector: Inspector,
+        reader: ImageReader,
         limits: Limits,
     ) -> None:
         self._catalogue = catalogue
@@ -73,6 +75,7 @@ class DryRun:
         self._dispatcher = dispatcher
         self._engine = engine
         self._inspector = inspector
+        self._reader = reader
         self._limits = limits
 
     async def run(self, model: str, parameters: GenerationParameters, client: str = "") -> DryRunResult:
@@ -85,7 +88,8 @@ class DryRun:
         spec = await self._catalogue.find(model)
         if spec.unusable is not None:
             raise UnusableModel(spec.name, spec.unusable)
-        resolved = resolve(parameters, spec, self._limits, random_seed=random_seed())
+        uploads = await self._reader.read(parameters.image, parameters.mask)
+        resolved = resolve(parameters, spec, self._limits, random_seed=random_seed(), uploads=uploads)
         request = resolved.request
         await self._engine.start()
         plan = self._dispatcher.plan(spec, request)

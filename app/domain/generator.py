@@ -4,7 +4,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from .dispatch.accepted_job import JobResult
@@ -17,10 +17,12 @@ from .memory.plan import Fallback, warnings
 from .models.catalogue import Catalogue
 from .models.spec import ModelName, ModelSpec, Residency
 from .requests.image_metadata import Provenance, image_facts
+from .requests.image_reader import ImageReader
 from .requests.parameters import GenerationParameters, Limits, OutputFormat
+from .requests.pictures import Uploads
 from .requests.progress import OnProgress
 from .requests.rendering import ImageWriter, RawImage, RenderResult, StepTiming
-from .requests.request import GenerationRequest
+from .requests.request import GenerationRequest, Resolved
 from .requests.resolution import broken_limits, resolve
 from .requests.seed import random_seed
 from .shown import cut
@@ -132,6 +134,7 @@ class LocalImageGenerator:
         catalogue: Catalogue,
         dispatcher: Dispatcher,
         writer: ImageWriter,
+        reader: ImageReader,
         limits: Limits,
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -142,6 +145,7 @@ class LocalImageGenerator:
         self._catalogue = catalogue
         self._dispatcher = dispatcher
         self._writer = writer
+        self._reader = reader
         self._limits = limits
         self._clock = clock
 
@@ -157,9 +161,14 @@ class LocalImageGenerator:
     ) -> Generated:
         """Make images and wait for them; see `ImageGenerator.generate`."""
         begun = self._clock()
-        spec = await self._checked(model, parameters)
+        spec, uploads = await self._checked(model, parameters)
         # Drawn here, because `resolve` is a pure function.
         chosen_seed = random_seed()
+
+        async def resolved(fetched: ModelSpec) -> Resolved:
+            found = resolve(parameters, fetched, self._limits, random_seed=chosen_seed, uploads=uploads)
+            return replace(found, request=await self._reader.prepare(found.request))
+
         job = Job(
             id=job_id or uuid.uuid4().hex,
             model=spec.name,
@@ -168,9 +177,7 @@ class LocalImageGenerator:
             on_progress=on_progress,
             previews=previews,
         )
-        job_result = await self._dispatcher.run(
-            job, lambda fetched: resolve(parameters, fetched, self._limits, random_seed=chosen_seed)
-        )
+        job_result = await self._dispatcher.run(job, resolved)
         request = job_result.resolved.request
         written_from = self._clock()
         images = await asyncio.gather(
@@ -204,15 +211,17 @@ class LocalImageGenerator:
 
     async def check(self, model: str, parameters: GenerationParameters) -> ModelName:
         """Check a request without files; see `ImageGenerator.check`."""
-        return (await self._checked(model, parameters)).name
+        spec, _ = await self._checked(model, parameters)
+        return spec.name
 
-    async def _checked(self, model: str, parameters: GenerationParameters) -> ModelSpec:
+    async def _checked(self, model: str, parameters: GenerationParameters) -> tuple[ModelSpec, Uploads]:
         spec = await self._catalogue.find(model)
         if spec.unusable is not None:
             raise UnusableModel(spec.name, spec.unusable)
-        if errors := broken_limits(parameters, spec, self._limits):
+        uploads = await self._reader.read(parameters.image, parameters.mask)
+        if errors := broken_limits(parameters, spec, self._limits, uploads):
             raise InvalidRequest(errors)
-        return spec
+        return spec, uploads
 
     async def _write(
         self, request: GenerationRequest, job_result: JobResult, raw: RawImage, seed: int
@@ -229,6 +238,7 @@ class LocalImageGenerator:
             provenance=provenance,
             clip_skip_base=family_named(job_result.spec.traits.family).clip_skip_base,
         )
+        raw = await self._reader.compose(request, raw)
         data = await self._writer.write(raw, request.output_format, request.output_quality, facts)
         return GeneratedImage(seed=seed, data=data, width=raw.width, height=raw.height, format=request.output_format)
 

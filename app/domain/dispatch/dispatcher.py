@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from ..engine import Engine
 from ..errors import DiffusionError, QueueFull, TooManyRequests, WaitedTooLong
@@ -23,8 +23,9 @@ from .watchdog import Watchdog
 _USUAL_JOB_S = 5.0
 """Assumed seconds of a job whose model has not made an image yet."""
 
-Resolve = Callable[[ModelSpec], Resolved]
-"""Resolves the request of a job with the entry of its model, whose files are on disk; raises InvalidRequest."""
+Resolve = Callable[[ModelSpec], Awaitable[Resolved]]
+"""Resolves the request of a job with the entry of its model, whose files are on disk, and prepares its pictures; raises
+InvalidRequest."""
 PlanMemory = Callable[[ModelSpec, GenerationRequest], Plan]
 """Plans the memory of a request; raises InsufficientMemory."""
 
@@ -189,7 +190,7 @@ class Dispatcher:
         begun = self._clock()
         # The files hold the model's defaults, so a request is resolved after the fetch: equal bodies make equal requests.
         spec = await self._pool.fetch(job.model, job.on_load)
-        resolved = resolve(spec)
+        resolved = await resolve(spec)
         queued = self._enter(accepted, spec, resolved.request)
         fetched = self._clock()
         try:

@@ -28,4 +28,4 @@ def rows_an_image(request: GenerationRequest) -> int:
 def work_of(request: GenerationRequest) -> int:
     """Return the size of a request, in pixels that the denoiser processes; its time is in proportion to it."""
     pixels = request.width * request.height
-    return request.num_inference_steps * len(request.seeds) * rows_an_image(request) * pixels
+    return request.denoising_steps * len(request.seeds) * rows_an_image(request) * pixels

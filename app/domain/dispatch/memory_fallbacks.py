@@ -2,7 +2,8 @@
 
     drop_idle        frees the device copies of models that no request uses; they must be brought back later
     one_by_one       makes the images of a request one after the other: slower, if making them together was faster
-    tiled_decode     decodes the image in tiles: slower, and it changes the image a little
+    tiled_decode     decodes the image, and encodes the picture that it begins from, in tiles: slower, and it changes the image
+                     a little
     split_guidance   runs the two rows of guidance one after the other: slower
 
 A fallback that cannot help the stage that failed is skipped. After each fallback the request starts again from its seeds, so
@@ -119,7 +120,7 @@ class MemoryFallbacks:
             return "drop_idle"
         if stage == "denoise" and at_once > 1:
             return "one_by_one"
-        if stage == "decode" and "tiled_decode" not in taken:
+        if stage in ("encode_image", "decode") and "tiled_decode" not in taken:
             return "tiled_decode"
         if stage == "denoise" and request.guided and "split_guidance" not in taken:
             return "split_guidance"

@@ -1,6 +1,7 @@
 """The store of jobs: starts them, joins requests with the same idempotency key, keeps finished jobs for a limited time."""
 
 import asyncio
+import hashlib
 import time
 import uuid
 from collections import OrderedDict
@@ -49,6 +50,12 @@ Join = Literal["always", "in_flight", "never"]
 class _Key:
     job: TrackedJob
     body: bytes
+    """Digest of the model and the parameters."""
+
+
+def _digest(model: str, parameters: GenerationParameters) -> bytes:
+    """Compute a digest of a request, so that pictures of megabytes are not kept."""
+    return hashlib.sha256(msgspec.json.encode((model, parameters))).digest()  # msgpack fails on integers beyond 64 bits
 
 
 class JobStore:
@@ -108,7 +115,7 @@ class JobStore:
             IdempotencyConflict: the key was sent before with another model or body.
         """
         self._expire()
-        body = msgspec.json.encode((model, parameters))  # msgpack fails on integers beyond 64 bits
+        body = b"" if key is None else _digest(model, parameters)
         if (known := self._known(client, key, body, join)) is not None:
             return _joined(known, detached=detached)
         name = await self._generator.check(model, parameters)

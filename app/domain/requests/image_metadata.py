@@ -11,6 +11,7 @@ import msgspec
 from .request import GenerationRequest
 from .resolved_parameters import resolved_parameters
 from .samplers import SigmaSchedule, spec_of
+from .source import FromMaskedImage, FromNoise
 
 PARAMETERS_KEY = "parameters"
 """PNG key under which AUTOMATIC1111's web UI writes its text, and readers of generation data look first."""
@@ -121,6 +122,10 @@ def _settings(request: GenerationRequest, seed: int, clip_skip_base: int) -> Ite
     yield "Size", f"{request.width}x{request.height}"
     yield "Model", request.model
     yield "RNG", "CPU"  # noise is drawn on the CPU, on every device
+    if not isinstance(request.source, FromNoise):
+        yield "Denoising strength", f"{request.source.strength:g}"
+    if isinstance(request.source, FromMaskedImage):
+        yield "Mask blur", str(request.source.mask_blur_px)
     if request.clip_skip:
         yield "Clip skip", str(request.clip_skip + clip_skip_base)
     if request.guidance_rescale:

@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from ..models.spec import Guidance, TimestepSpacing
 from ..validation import OTHER_NAMES
+from .pictures import Resize
 from .samplers import SigmaSchedule
 
 OutputFormat = Literal["png", "jpeg", "webp"]
@@ -36,6 +37,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     min_side_px: Annotated[int, Meta(ge=1, le=_MAX_COUNT)] = 64
     max_side_px: Annotated[int, Meta(ge=64, le=_MAX_COUNT)] = 4096
     max_n: Annotated[int, Meta(ge=1, le=64)] = 8
+    max_image_bytes: Annotated[int, Meta(ge=1, le=_MAX_COUNT)] = 20_000_000
+    """Size of an uploaded file, `image` or `mask`."""
+    max_image_pixels: Annotated[int, Meta(ge=64 * 64, le=89_000_000)] = 40_000_000
+    """Width times height of an uploaded picture. Pillow warns of larger ones than 89 million."""
     max_prompt_chars: Annotated[int, Meta(ge=1, le=_MAX_COUNT)] = 4000
     reproducible: bool = False
     """Whether requests share no step with others by default."""
@@ -62,6 +67,77 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         Annotated[str, Meta(description="Negative prompt for the second text encoder; `negative_prompt` when absent.")]
         | None
     ) = None
+    image: (
+        Annotated[
+            bytes,
+            Meta(
+                description="A picture to begin from, a PNG, JPEG, WebP or AVIF file in base64. `width` and `height` default to "
+                "its own, rounded down."
+            ),
+        ]
+        | None
+    ) = None
+    mask: (
+        Annotated[
+            bytes,
+            Meta(
+                description="The part of `image` that is painted again: white, or transparent, in a picture of the same "
+                "shape, in base64. The other pixels stay what they are."
+            ),
+        ]
+        | None
+    ) = None
+    mask_invert: Annotated[bool, Meta(description="Whether `mask` marks what is kept.")] = False
+    mask_blur_px: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=256,
+            description="Pixels inside the border of the mask over which the new part fades into the picture.",
+        ),
+    ] = 4
+    mask_padding_px: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=4096,
+                description="Paint only the masked part and so many pixels around it, at `width` x `height`, and lay it "
+                "over the picture. Default: the whole picture is denoised.",
+            ),
+        ]
+        | None
+    ) = None
+    strength: (
+        Annotated[
+            float,
+            Meta(
+                gt=0,
+                le=1,
+                description="How much of `image` changes: the share of the steps that are taken. Default: 0.6.",
+            ),
+        ]
+        | None
+    ) = None
+    image_sha256: (
+        Annotated[
+            str,
+            Meta(
+                pattern="^[0-9a-f]{64}$",
+                description="SHA-256 of the file that `image` must be, from a receipt. Another file brings a warning, "
+                "none an error.",
+            ),
+        ]
+        | None
+    ) = None
+    mask_sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="`image_sha256` for `mask`.")] | None = None
+    resize: Annotated[
+        Resize,
+        Meta(
+            description="What happens if `width` and `height` have another shape than `image`: `crop` cuts, `pad` continues "
+            "the borders, and paints them if there is a mask, `stretch` distorts."
+        ),
+    ] = "crop"
     num_inference_steps: (
         Annotated[int, Meta(ge=1, le=_MAX_COUNT, description="Denoising steps. Default: the model's own.")] | None
     ) = None

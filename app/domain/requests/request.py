@@ -6,7 +6,7 @@ from ..models.assets import AssetSet
 from ..models.spec import ModelName, TimestepSpacing
 from .parameters import OutputFormat
 from .samplers import SamplerChoice
-from .source import Source
+from .source import FromNoise, Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +62,21 @@ class GenerationRequest:
         return self.assets.model
 
     @property
+    def denoising_steps(self) -> int:
+        """Steps that are taken: all of them from noise, `strength` of them from a picture."""
+        return steps_from(self.source, self.num_inference_steps)
+
+    @property
     def guided(self) -> bool:
         """Whether a second, unconditional row is needed."""
         return self.guidance_scale > 1
+
+
+def steps_from(source: Source, num_inference_steps: int) -> int:
+    """Return the number of steps that are taken from a source, as diffusers counts them: rounded down."""
+    if isinstance(source, FromNoise):
+        return num_inference_steps
+    return min(int(num_inference_steps * source.strength), num_inference_steps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,16 +9,24 @@ from ..families.registry import family_named
 from ..models.assets import AssetSet
 from ..models.spec import ModelSpec, ModelTraits, TimestepSpacing
 from ..shown import cut
+from .from_pictures import picture_errors, picture_warnings, size_for, source_of, too_few_steps
 from .parameters import DEFAULT_QUALITY, MAX_SEED, GenerationParameters, Limits
+from .pictures import NO_UPLOADS, Uploads
 from .request import GenerationRequest, Resolved, SizeConditioning
 from .samplers import SamplerChoice, UnknownSampler, parse_sampler, spec_of, with_schedule, zero_snr_samplers
-from .source import FromNoise
 from .unread_syntax import unread_syntax
 
 _T = TypeVar("_T")
 
 
-def resolve(parameters: GenerationParameters, spec: ModelSpec, limits: Limits, *, random_seed: int) -> Resolved:
+def resolve(
+    parameters: GenerationParameters,
+    spec: ModelSpec,
+    limits: Limits,
+    *,
+    random_seed: int,
+    uploads: Uploads = NO_UPLOADS,
+) -> Resolved:
     """Fill every parameter from, in this order, the client, the model's defaults, the model's traits.
 
     Args:
@@ -26,21 +34,22 @@ def resolve(parameters: GenerationParameters, spec: ModelSpec, limits: Limits, *
         spec: the catalogue entry.
         limits: bounds on a single request, and how prompts are read by default.
         random_seed: used if the client gives none; passed in so that this function stays pure.
+        uploads: the pictures of `parameters`, decoded.
 
     Raises:
         InvalidRequest: with every field that breaks a limit.
     """
-    if errors := broken_limits(parameters, spec, limits):
+    if errors := [*broken_limits(parameters, spec, limits, uploads), *picture_errors(parameters)]:
         raise InvalidRequest(errors)
     stated, usual = spec.overrides, _defaults(spec)
-    width, height = _size(parameters, spec)
+    width, height = _size(parameters, spec, limits, uploads)
     sizes = _size_conditioning(parameters, height, width)
     base_seed = random_seed if parameters.seed in (None, -1) else parameters.seed
     assert base_seed is not None
     negative_prompt = _first(parameters.negative_prompt, stated.negative_prompt, "")
     request = GenerationRequest(
         assets=AssetSet(spec.name),
-        source=FromNoise(),
+        source=source_of(parameters, uploads),
         prompt=parameters.prompt,
         prompt_2=_first(parameters.prompt_2, parameters.prompt),
         negative_prompt=negative_prompt,
@@ -63,24 +72,35 @@ def resolve(parameters: GenerationParameters, spec: ModelSpec, limits: Limits, *
         output_format=parameters.output_format,
         output_quality=_first(parameters.output_quality, DEFAULT_QUALITY[parameters.output_format]),
     )
-    return Resolved(request=request, warnings=(*spec.doubts, *_warnings(parameters, request, spec.traits)))
+    if too_few := too_few_steps(request):
+        raise InvalidRequest([too_few])
+    return Resolved(
+        request=request,
+        warnings=(
+            *spec.doubts,
+            *_warnings(parameters, request, spec.traits),
+            *picture_warnings(parameters, request, uploads),
+        ),
+    )
 
 
-def broken_limits(parameters: GenerationParameters, spec: ModelSpec, limits: Limits) -> list[FieldError]:
+def broken_limits(
+    parameters: GenerationParameters, spec: ModelSpec, limits: Limits, uploads: Uploads = NO_UPLOADS
+) -> list[FieldError]:
     """Find every field that breaks a limit or names an unknown sampler.
 
     Before the files of the model are on disk, its defaults are a guess: then only what the client and the settings state is
     checked.
     """
-    return [*_limit_errors(parameters, spec, limits), *_sampler_errors(parameters, spec)]
+    return [*_limit_errors(parameters, spec, limits, uploads), *_sampler_errors(parameters, spec)]
 
 
 _Stated = tuple[int, int, int]
 """Steps, width and height that are checked; 0 for a default that is not known yet."""
 
 
-def _stated(parameters: GenerationParameters, spec: ModelSpec) -> _Stated:
-    steps, (width, height) = _steps(parameters, spec), _size(parameters, spec)
+def _stated(parameters: GenerationParameters, spec: ModelSpec, limits: Limits, uploads: Uploads) -> _Stated:
+    steps, (width, height) = _steps(parameters, spec), _size(parameters, spec, limits, uploads)
     if spec.on_disk:
         return steps, width, height
     overrides = spec.overrides
@@ -116,7 +136,11 @@ def _spacing(parameters: GenerationParameters, spec: ModelSpec) -> TimestepSpaci
     return spec.overrides.timestep_spacing or _defaults(spec).timestep_spacing
 
 
-def _size(parameters: GenerationParameters, spec: ModelSpec) -> tuple[int, int]:
+def _size(parameters: GenerationParameters, spec: ModelSpec, limits: Limits, uploads: Uploads) -> tuple[int, int]:
+    if uploads.image is not None:
+        multiple = family_named(spec.traits.family).size_multiple_px
+        own = size_for(uploads.image, limits, multiple)
+        return _first(parameters.width, own[0]), _first(parameters.height, own[1])
     side = spec.traits.size_px
     return (
         _first(parameters.width, spec.overrides.width, side),
@@ -166,14 +190,16 @@ def _sampler_errors(parameters: GenerationParameters, spec: ModelSpec) -> Iterat
         yield FieldError(field="schedule", message=str(error))
 
 
-def _limit_errors(parameters: GenerationParameters, spec: ModelSpec, limits: Limits) -> Iterator[FieldError]:
+def _limit_errors(
+    parameters: GenerationParameters, spec: ModelSpec, limits: Limits, uploads: Uploads
+) -> Iterator[FieldError]:
     for name in ("prompt", "negative_prompt", "prompt_2", "negative_prompt_2"):
         text = getattr(parameters, name)
         if text is not None and len(text) > limits.max_prompt_chars:
             yield FieldError(
                 field=name, message=f"must be at most {limits.max_prompt_chars} characters long, got {len(text)}"
             )
-    steps, width, height = _stated(parameters, spec)
+    steps, width, height = _stated(parameters, spec, limits, uploads)
     if steps > limits.max_steps:
         yield FieldError(field="num_inference_steps", message=f"must be at most {limits.max_steps}, got {steps}")
     if parameters.n > limits.max_n:

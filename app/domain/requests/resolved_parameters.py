@@ -1,13 +1,17 @@
 """The parameters of a request as they were used: in answers, and in the receipts that image files carry."""
 
+from typing import Any
+
 import msgspec
 
 from .parameters import OutputFormat, RequestedSpacing
+from .pictures import Resize
 from .request import GenerationRequest
 from .samplers import SigmaSchedule
+from .source import FromImage, FromNoise, Source
 
 
-class ResolvedParameters(msgspec.Struct, frozen=True, kw_only=True):
+class ResolvedParameters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The parameters as they were used, every default filled in. Posted again, they give the same images."""
 
     prompt: str
@@ -37,6 +41,14 @@ class ResolvedParameters(msgspec.Struct, frozen=True, kw_only=True):
     model_version: str
     output_format: OutputFormat
     output_quality: int
+    strength: float | None = None
+    """This and all that follows: only of a request that begins from a picture."""
+    resize: Resize | None = None
+    image_sha256: str | None = None
+    mask_sha256: str | None = None
+    mask_invert: bool | None = None
+    mask_blur_px: int | None = None
+    mask_padding_px: int | None = None
 
 
 def resolved_parameters(request: GenerationRequest) -> ResolvedParameters:
@@ -69,4 +81,20 @@ def resolved_parameters(request: GenerationRequest) -> ResolvedParameters:
         model_version=request.model_version,
         output_format=request.output_format,
         output_quality=request.output_quality,
+        **_of_pictures(request.source),
     )
+
+
+def _of_pictures(source: Source) -> dict[str, Any]:
+    if isinstance(source, FromNoise):
+        return {}
+    facts = {"strength": source.strength, "resize": source.resize, "image_sha256": source.image_sha256}
+    if isinstance(source, FromImage):
+        return facts
+    return {
+        **facts,
+        "mask_sha256": source.mask_sha256,
+        "mask_invert": source.mask_invert,
+        "mask_blur_px": source.mask_blur_px,
+        "mask_padding_px": source.mask_padding_px,
+    }

@@ -141,8 +141,8 @@ def _own_options(choice: SamplerChoice, pristine: Mapping[str, Any]) -> dict[str
     return own_options(scheduler, pristine)
 
 
-def start(scheduler: Any, steps: int, device: torch.device | str) -> torch.Tensor:
-    """Prepare a new scheduler for `steps` steps.
+def start(scheduler: Any, steps: int, device: torch.device | str, *, skipped: int = 0) -> torch.Tensor:
+    """Prepare a new scheduler for the last of `steps` steps: all of them but the first `skipped`.
 
     Returns:
         The timesteps, one for each evaluation of the UNet: 2 * steps - 1 of them for samplers that evaluate it twice in a step
@@ -152,10 +152,11 @@ def start(scheduler: Any, steps: int, device: torch.device | str) -> torch.Tenso
     _use_fractions(scheduler)
     scheduler.timesteps = _single(scheduler.timesteps).to(device)
     _end_below(scheduler)
+    begin = skipped * getattr(scheduler, "order", 1)
     if hasattr(scheduler, "set_begin_index"):
         # Otherwise the first step looks its index up by the timestep and takes the second of two equal ones.
-        scheduler.set_begin_index(0)
-    return scheduler.timesteps
+        scheduler.set_begin_index(begin)
+    return scheduler.timesteps[begin:]
 
 
 def step_arguments(scheduler: Any, generators: Sequence[torch.Generator]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from ...domain.families.sdxl.tokenizer_files import read_options, read_vocabular
 from ...domain.families.stated_sampler import scheduler_class
 from ...domain.models.components import Component
 from ...domain.models.spec import ModelTraits, PreviewFactors
+from ..diffusion.encoded_pictures import EncodedPictures
 from ..diffusion.fast_layers.patches import patch_layers
 from ..diffusion.fast_layers.upcasting import Upcaster
 from ..diffusion.prompt_cache import PromptCache
@@ -55,6 +56,8 @@ class SdxlModel:
     """Components in the order of COMPONENTS."""
     prompts: PromptCache = field(default_factory=PromptCache)
     """Cache of encoded prompts."""
+    pictures: EncodedPictures = field(default_factory=EncodedPictures)
+    """Pictures that requests began from, encoded."""
     preview: PreviewFactors = SDXL_PREVIEW
     """Map from latents to preview colours."""
 

@@ -11,8 +11,9 @@ from ...domain.errors import NotFinite
 from ...domain.families.latents import LATENT_SCALE
 from ...domain.families.sdxl.activations import tile_px
 from ...domain.requests.rendering import RawImage
-from ..diffusion.tiled_decode import decode_in_tiles
+from ..diffusion.tiles import decode_in_tiles
 from .components import SdxlModel
+from .latent_scale import in_vae_scale
 
 
 def decode(model: SdxlModel, latents: Tensor, *, tiled: bool = False) -> tuple[RawImage, str | None]:
@@ -30,7 +31,7 @@ def decode(model: SdxlModel, latents: Tensor, *, tiled: bool = False) -> tuple[R
         NotFinite: NaN or Inf in fp32 too.
     """
     config: Any = model.vae.config
-    scaled = _unscaled(latents, config)
+    scaled = in_vae_scale(latents, config)
     warning = None
     if model.dtype == torch.float16 and config.force_upcast:
         pixels = _pixels(_decode_fp32, model, scaled, tiled)
@@ -45,14 +46,6 @@ def decode(model: SdxlModel, latents: Tensor, *, tiled: bool = False) -> tuple[R
             "if every image of this model does this, its file is damaged."
         )
     return _raw(pixels), warning
-
-
-def _unscaled(latents: Tensor, config: Any) -> Tensor:
-    """Return latents in the VAE's scale; some VAEs state the mean and deviation of each channel."""
-    if config.latents_mean is None or config.latents_std is None:
-        return latents / config.scaling_factor
-    mean, deviation = (latents.new_tensor(each).view(1, -1, 1, 1) for each in (config.latents_mean, config.latents_std))
-    return latents * deviation / config.scaling_factor + mean
 
 
 def _pixels(decoder: Callable[[SdxlModel, Tensor], Tensor], model: SdxlModel, scaled: Tensor, tiled: bool) -> Tensor:

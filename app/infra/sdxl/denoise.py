@@ -13,6 +13,8 @@ from ..diffusion.fast_layers.attention import PromptKeyValues
 from ..diffusion.latent_preview import denoised, signal_at
 from ..diffusion.samplers import build_sampler, start, step_arguments
 from .components import SdxlModel
+from .encode_image import StartingPoint
+from .noised_picture import NoisedPicture
 from .text import Conditioning
 
 _LATENT_CHANNELS = 4
@@ -26,7 +28,15 @@ class ImageDenoise:
     float32 between steps, because rounding errors would add up in bfloat16.
     """
 
-    def __init__(self, model: SdxlModel, request: GenerationRequest, conditioning: Conditioning, seed: int) -> None:
+    def __init__(
+        self,
+        model: SdxlModel,
+        request: GenerationRequest,
+        conditioning: Conditioning,
+        seed: int,
+        start_from: StartingPoint | None = None,
+    ) -> None:
+        """Draw the noise of a seed, on a picture if there is one."""
         device = model.unet.device
         self.request = request
         self.conditioning = conditioning
@@ -35,11 +45,13 @@ class ImageDenoise:
         self._sampler: Any = build_sampler(
             request.sampler, model.sampler_config, model.traits, request.timestep_spacing
         )
-        self._timesteps = start(self._sampler, request.num_inference_steps, device)
+        steps = request.num_inference_steps
+        self._timesteps = start(self._sampler, steps, device, skipped=steps - request.denoising_steps)
         self._step_options = step_arguments(self._sampler, [generator])
         shape = (1, _LATENT_CHANNELS, request.height // LATENT_SCALE, request.width // LATENT_SCALE)
-        noise = torch.randn(shape, generator=generator, dtype=torch.float32)
-        self._latents = noise.to(device) * self._sampler.init_noise_sigma
+        self._picture = None if start_from is None else NoisedPicture(model, start_from, generator)
+        noise = torch.randn(shape, generator=generator, dtype=torch.float32).to(device)
+        self._latents = self._first(noise, request)
         self._rows_of_time = self._timesteps.to(torch.float32)
         self._times: list[float] = self._timesteps.tolist()
         self._input = self._prediction = noise
@@ -86,6 +98,17 @@ class ImageDenoise:
         self._prediction = prediction
         self._latents = self._sampler.step(prediction, timestep, self._latents, **self._step_options)[0]
         self.done += 1
+        if self._picture is not None:
+            following = None if self.finished else self._timesteps[self.done]
+            self._latents = self._picture.kept_around(self._latents, self._sampler, following)
+
+    def _first(self, noise: Tensor, request: GenerationRequest) -> Tensor:
+        """Make the first latents: of noise alone, or of the noised picture."""
+        if self._picture is None:
+            return noise * self._sampler.init_noise_sigma
+        return self._picture.first(
+            self._sampler, noise, self._timesteps[0], full=request.denoising_steps == request.num_inference_steps
+        )
 
 
 class Forward:

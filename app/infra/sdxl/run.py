@@ -12,6 +12,7 @@ from ..diffusion.latent_preview import preview
 from .components import SdxlModel
 from .decode import decode
 from .denoise import Forward, ImageDenoise, grouped
+from .encode_image import encode_source
 from .text import encode
 
 _ONE_COLOUR = (
@@ -42,6 +43,9 @@ class SdxlRun:
         begun = time.perf_counter()
         with torch.inference_mode(), stage("encode"):
             self._conditioning = encode(model, request)
+        with torch.inference_mode(), stage("encode_image"):
+            self._start_from = encode_source(model, request.source, tiled=memory_savings.tiled_decode)
+        with torch.inference_mode(), stage("denoise"):
             self.encode_s = time.perf_counter() - begun
             self.decode_s = 0.0
             self._warnings = list(self._conditioning.warnings)
@@ -123,7 +127,9 @@ class SdxlRun:
     def _begin_more(self) -> None:
         while self._to_begin and len(self._denoises) < self._at_once:
             index, seed = self._to_begin.pop(0)
-            self._denoises[index] = denoise = ImageDenoise(self.model, self.request, self._conditioning, seed)
+            self._denoises[index] = denoise = ImageDenoise(
+                self.model, self.request, self._conditioning, seed, self._start_from
+            )
             self._evaluations = denoise.total
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from litestar_diffusion.domain.dispatch.dispatcher import Dispatcher
+from litestar_diffusion.domain.dispatch.dispatcher import Dispatcher, Resolve
 from litestar_diffusion.domain.dispatch.fair_queue import AgingPolicy, QueuedJob
 from litestar_diffusion.domain.dispatch.job import Job
 from litestar_diffusion.domain.dispatch.policy import DispatchPolicy
@@ -17,9 +17,11 @@ from litestar_diffusion.domain.errors import Cancelled, EngineStuck, GenerationF
 from litestar_diffusion.domain.memory.budget import Budget
 from litestar_diffusion.domain.memory.plan import Plan
 from litestar_diffusion.domain.memory.pool import ModelPool
+from litestar_diffusion.domain.models.spec import ModelSpec
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.progress import Progress, QueueProgress
 from litestar_diffusion.domain.requests.rendering import NO_SAVINGS
+from litestar_diffusion.domain.requests.request import Resolved
 from litestar_diffusion.domain.requests.resolution import resolve
 from litestar_diffusion.testing import FakeCatalogue, FakeEngine, model
 
@@ -60,9 +62,7 @@ class Bench:
             priority=body.priority,
             on_progress=self.progress.append,
         )
-        self.tasks.append(
-            asyncio.create_task(self.dispatcher.run(job, lambda spec: resolve(body, spec, Limits(), random_seed=0)))
-        )
+        self.tasks.append(asyncio.create_task(self.dispatcher.run(job, _resolver(body))))
         return self.tasks[-1]
 
     def count_overtaken(self) -> Counter[str]:
@@ -82,6 +82,13 @@ class Bench:
         """Wait for all, and return the numbers of those that ran, in the order in which they began."""
         await asyncio.gather(*self.tasks)
         return [request.seeds[0] for request in self.engine.requests]
+
+
+def _resolver(parameters: GenerationParameters) -> Resolve:
+    async def resolved(spec: ModelSpec) -> Resolved:
+        return resolve(parameters, spec, Limits(), random_seed=0)
+
+    return resolved
 
 
 def run(scenario: Callable[[], Awaitable[Any]]) -> None:

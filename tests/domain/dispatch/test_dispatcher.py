@@ -8,14 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from litestar_diffusion.domain.dispatch.dispatcher import Dispatcher
+from litestar_diffusion.domain.dispatch.dispatcher import Dispatcher, Resolve
 from litestar_diffusion.domain.dispatch.job import Job
 from litestar_diffusion.domain.dispatch.policy import DispatchPolicy
 from litestar_diffusion.domain.errors import Cancelled, GenerationFailed, QueueFull, ShuttingDown
 from litestar_diffusion.domain.memory.plan import Plan
 from litestar_diffusion.domain.memory.pool import ModelPool
+from litestar_diffusion.domain.models.spec import ModelSpec
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.rendering import NO_SAVINGS
+from litestar_diffusion.domain.requests.request import Resolved
 from litestar_diffusion.domain.requests.resolution import resolve
 from litestar_diffusion.testing import FakeCatalogue, FakeEngine, model
 
@@ -38,11 +40,18 @@ class Bench:
     async def run(self, name: str, steps: int = 3, **said: Any) -> None:
         parameters = GenerationParameters(**{"prompt": "x", "num_inference_steps": steps, "reproducible": True, **said})
         job = self.jobs[name] = Job(id=name, model=SPEC.name)
-        await self.dispatcher.run(job, lambda spec: resolve(parameters, spec, Limits(), random_seed=0))
+        await self.dispatcher.run(job, _resolver(parameters))
         self.done.append(name)
 
     def start(self, name: str, steps: int = 3, **said: Any) -> asyncio.Task[None]:
         return asyncio.create_task(self.run(name, steps, **said))
+
+
+def _resolver(parameters: GenerationParameters) -> Resolve:
+    async def resolved(spec: ModelSpec) -> Resolved:
+        return resolve(parameters, spec, Limits(), random_seed=0)
+
+    return resolved
 
 
 def run(scenario: Callable[[], Awaitable[Any]]) -> None:

@@ -15,6 +15,7 @@ from litestar_diffusion.domain.dispatch.policy import DispatchPolicy
 from litestar_diffusion.domain.errors import Cancelled, InsufficientMemory, OutOfMemory
 from litestar_diffusion.domain.memory.budget import Budget
 from litestar_diffusion.domain.memory.plan import Plan, warnings
+from litestar_diffusion.domain.models.spec import ModelSpec
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.rendering import NO_SAVINGS, MemorySavings
 from litestar_diffusion.domain.requests.request import GenerationRequest, Resolved
@@ -72,7 +73,7 @@ def test_nothing_is_saved_while_memory_is_enough() -> None:
     run(scenario)
 
 
-@pytest.mark.parametrize("stage", ["encode", "denoise", "decode"])
+@pytest.mark.parametrize("stage", ["encode", "encode_image", "denoise", "decode"])
 def test_idle_models_leave_first_at_every_stage(stage: str) -> None:
     async def scenario() -> None:
         sim = simulate()
@@ -86,10 +87,11 @@ def test_idle_models_leave_first_at_every_stage(stage: str) -> None:
     run(scenario)
 
 
-def test_a_decoder_without_memory_works_in_tiles_and_the_client_is_warned() -> None:
+@pytest.mark.parametrize("stage", ["encode_image", "decode"])
+def test_an_autoencoder_without_memory_works_in_tiles_and_the_client_is_warned(stage: str) -> None:
     async def scenario() -> None:
         sim = simulate()
-        attempt = await fall_back(sim, at("decode", lambda memory_savings: memory_savings.tiled_decode))
+        attempt = await fall_back(sim, at(stage, lambda memory_savings: memory_savings.tiled_decode))
         assert attempt.savings == ("tiled_decode",)
         assert sim.engine.savings_levels == [NO_SAVINGS, TILED]
         assert "tiles" in warnings(attempt.savings)[0]
@@ -218,7 +220,11 @@ def test_a_task_that_is_cancelled_during_a_fallback_returns_its_lease_after_the_
         sim.engine.gate.clear()
         dispatcher = Dispatcher(sim.pool, sim.engine, DispatchPolicy(max_waiting=1), plan=lambda *_: PLAN)
         job = Job(id="1", model=SPEC.name)
-        task = asyncio.create_task(dispatcher.run(job, lambda _: Resolved(request=request(), warnings=())))
+
+        async def resolved(_: ModelSpec) -> Resolved:
+            return Resolved(request=request(), warnings=())
+
+        task = asyncio.create_task(dispatcher.run(job, resolved))
         while not sim.engine.savings_levels:  # noqa: ASYNC110 - the engine has no event to wait for
             await asyncio.sleep(0)
         task.cancel()

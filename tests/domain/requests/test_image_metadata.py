@@ -33,6 +33,7 @@ SPEC = ModelSpec(
     ),
 )
 PROVENANCE = Provenance(model_version="v7", dtype="bfloat16", shared_steps=False, memory_savings=("tiled_decode",))
+PICTURES = {"strength", "resize", "image_sha256", "mask_sha256", "mask_invert", "mask_blur_px", "mask_padding_px"}
 SAMPLER_NAMES = [f"{spec.name}_{sigmas}" for spec in SAMPLERS for sigmas in spec.sigmas]
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 SIZE = st.tuples(st.integers(0, 4096), st.integers(0, 4096))
@@ -123,7 +124,13 @@ def test_the_receipt_states_the_dtype_and_what_memory_cost_the_image() -> None:
 def test_the_receipt_states_every_parameter_and_n_is_1() -> None:
     request = _request(n=4, seed=10, output_format="webp")
     stated = _receipt(request, 12).request
-    assert set(stated) == set(GenerationParameters.__struct_fields__) - {"priority", "previews"}
+    assert set(stated) == set(GenerationParameters.__struct_fields__) - {
+        "priority",
+        "previews",
+        "image",
+        "mask",
+        *PICTURES,
+    }
     assert (stated["n"], stated["seed"], stated["sampler"]) == (1, 12, "unipc")
 
 

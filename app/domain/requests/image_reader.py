@@ -1,0 +1,27 @@
+"""The port that reads the pictures of requests."""
+
+from typing import Protocol
+
+from .pictures import Uploads
+from .rendering import RawImage
+from .request import GenerationRequest
+
+
+class ImageReader(Protocol):
+    """Decodes uploads and brings them to the size of a request, in worker threads."""
+
+    async def read(self, image: bytes | None, mask: bytes | None) -> Uploads:
+        """Decode the files of a request.
+
+        Raises:
+            InvalidRequest: a file is no picture that can be read, or is larger than the limits; names its field.
+        """
+        ...
+
+    async def prepare(self, request: GenerationRequest) -> GenerationRequest:
+        """Return the request with its pictures in the size in which they are denoised."""
+        ...
+
+    async def compose(self, request: GenerationRequest, image: RawImage) -> RawImage:
+        """Lay the painted part of a finished picture over the original, whose other pixels stay what they are."""
+        ...

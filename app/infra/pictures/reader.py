@@ -1,0 +1,149 @@
+"""Decodes uploaded pictures with Pillow, and brings them to the size of a request, in worker threads."""
+
+import asyncio
+import hashlib
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+
+from PIL import Image, ImageOps
+
+from ...domain.errors import FieldError, InvalidRequest
+from ...domain.requests.parameters import Limits
+from ...domain.requests.pictures import Picture, Uploads
+from ...domain.requests.rendering import RawImage
+from ...domain.requests.request import GenerationRequest
+from ...domain.requests.source import FromImage, FromMaskedImage
+from .fitting import composed, fitted, masked
+
+_FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
+"""Formats that are read; Pillow has others, written for files that are trusted."""
+_NAMES = "PNG, JPEG, WebP, AVIF, GIF, BMP or TIFF"
+
+
+class PillowImageReader:
+    """Fulfils `ImageReader`."""
+
+    def __init__(self, limits: Limits) -> None:
+        """Make a reader that refuses files and pictures beyond the limits."""
+        self._limits = limits
+
+    async def read(self, image: bytes | None, mask: bytes | None) -> Uploads:
+        """Decode the files of a request; see `ImageReader.read`."""
+        if image is None and mask is None:
+            return Uploads()
+        return await asyncio.to_thread(self._read, image, mask)
+
+    async def prepare(self, request: GenerationRequest) -> GenerationRequest:
+        """Bring its pictures to the size in which they are denoised."""
+        match request.source:
+            case FromImage() as source:
+                image = await asyncio.to_thread(fitted, source.image, request.width, request.height, source.resize)
+                return replace(request, source=replace(source, image=image))
+            case FromMaskedImage() as source:
+                prepared = await asyncio.to_thread(masked, source, request.width, request.height)
+                return replace(request, source=prepared)
+            case _:
+                return request
+
+    async def compose(self, request: GenerationRequest, image: RawImage) -> RawImage:
+        """Lay the painted part over the original."""
+        if not isinstance(request.source, FromMaskedImage) or request.source.canvas is None:
+            return image
+        return await asyncio.to_thread(composed, request.source.canvas, image)
+
+    def _read(self, image: bytes | None, mask: bytes | None) -> Uploads:
+        errors: list[FieldError] = []
+        warnings: list[str] = []
+        pictures: dict[str, Picture | None] = {}
+        for name, data in (("image", image), ("mask", mask)):
+            try:
+                pictures[name] = None if data is None else self._decoded(name, data, warnings)
+            except _Unreadable as error:
+                errors.append(FieldError(field=name, message=str(error)))
+        if errors:
+            raise InvalidRequest(errors)
+        return Uploads(image=pictures["image"], mask=pictures["mask"], warnings=tuple(warnings))
+
+    def _decoded(self, name: str, data: bytes, warnings: list[str]) -> Picture:
+        if len(data) > self._limits.max_image_bytes:
+            raise _Unreadable(
+                f"must be at most {self._limits.max_image_bytes} bytes (limits.max_image_bytes), got {len(data)}"
+            )
+        try:
+            with Image.open(io.BytesIO(data), formats=_FORMATS) as file:
+                self._check_size(file.width, file.height)
+                warnings.extend(_first_frame(name, file))
+                picture = ImageOps.exif_transpose(file)
+                return _mask_of(picture, data) if name == "mask" else _rgb(picture, data)
+        except _Unreadable:
+            raise
+        except (
+            Image.DecompressionBombError,
+            Image.DecompressionBombWarning,
+        ) as error:  # Pillow's own limit, as it opens
+            raise _Unreadable(self._too_many_pixels("more")) from error
+        except Exception as error:  # Pillow raises a dozen kinds for damaged files, and OSError for most
+            raise _Unreadable(f"is not a whole {_NAMES} file: {error}") from error
+
+    def _too_many_pixels(self, got: str) -> str:
+        return f"must have at most {self._limits.max_image_pixels} pixels (limits.max_image_pixels), got {got}"
+
+    def _check_size(self, width: int, height: int) -> None:
+        """Refuse a picture before its pixels are decoded."""
+        if width * height > self._limits.max_image_pixels:
+            raise _Unreadable(self._too_many_pixels(f"{width} x {height} = {width * height}"))
+        shorter, longer = sorted((width, height))
+        if shorter < _LEAST_SIDE_PX or longer > _MOST_ELONGATED * shorter:
+            raise _Unreadable(
+                f"must have sides of at least {_LEAST_SIDE_PX} pixels, the longer at most {_MOST_ELONGATED} times the shorter, "
+                f"got {width} x {height}"
+            )
+
+
+_LEAST_SIDE_PX = 8
+_MOST_ELONGATED = 16
+
+
+class _Unreadable(Exception):
+    """The file cannot be used; the message says why."""
+
+
+def _first_frame(name: str, file: Image.Image) -> Iterator[str]:
+    frames = getattr(file, "n_frames", 1)
+    if frames > 1:
+        yield f"{name} has {frames} frames; the first was used."
+
+
+def _rgb(picture: Image.Image, data: bytes) -> Picture:
+    """Convert to RGB; what is transparent becomes white, as a page would show it."""
+    if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
+        picture = _eight_bits(picture)
+    if picture.has_transparency_data:
+        rgba = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    rgb = picture.convert("RGB")
+    return _picture(rgb, hashlib.sha256(data).hexdigest())
+
+
+def _mask_of(picture: Image.Image, data: bytes) -> Picture:
+    """Read a mask: what is transparent if there is any transparency, otherwise what is bright."""
+    if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
+        picture = _eight_bits(picture)
+    if picture.has_transparency_data:
+        alpha = picture.convert("RGBA").getchannel("A")
+        if alpha.getextrema() != (255, 255):
+            return _picture(ImageOps.invert(alpha), hashlib.sha256(data).hexdigest())
+    return _picture(picture.convert("L"), hashlib.sha256(data).hexdigest())
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    """Scale 16-bit greys to 8 bits; Pillow's own conversion cuts them off at 255."""
+    return picture.convert("I").point(lambda value: value / 257).convert("L")
+
+
+def _picture(picture: Image.Image, digest: str) -> Picture:
+    channels = 1 if picture.mode == "L" else 3
+    return Picture(
+        digest=digest, width=picture.width, height=picture.height, channels=channels, pixels=picture.tobytes()
+    )

@@ -1,0 +1,53 @@
+"""The picture that an image begins from, with noise on it: at the start, and around the part that is painted again."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .components import SdxlModel
+from .encode_image import StartingPoint
+from .latent_scale import in_denoiser_scale
+
+
+class NoisedPicture:
+    """The latents of a picture for one seed. Draws from its generator in the order of diffusers' pipelines."""
+
+    def __init__(self, model: SdxlModel, start_from: StartingPoint, generator: torch.Generator) -> None:
+        self._latents = in_denoiser_scale(start_from.latents.sample(generator), model.vae.config)
+        self._mask = start_from.mask
+        self._generator = generator
+        self._noise = self._latents
+
+    def first(self, sampler: Any, noise: Tensor, timestep: Tensor, *, full: bool) -> Tensor:
+        """Make the latents of the first step.
+
+        Args:
+            sampler: that takes the steps, prepared.
+            noise: of the seed, 1 x 4 x h x w.
+            timestep: of the first step.
+            full: whether all steps are taken. A masked picture then begins from noise alone, as diffusers' pipeline does.
+        """
+        self._noise = noise
+        if self._mask is not None:
+            torch.randn(
+                noise.shape, generator=self._generator
+            )  # diffusers draws for the masked picture, which 4 channels do not use
+            if full:
+                return noise * sampler.init_noise_sigma
+        return sampler.add_noise(self._latents, noise, timestep[None])
+
+    def kept_around(self, latents: Tensor, sampler: Any, timestep: Tensor | None) -> Tensor:
+        """Put the picture, as noisy as the next step expects it, around the masked part.
+
+        Args:
+            latents: after a step.
+            sampler: that took it.
+            timestep: of the next step; None after the last, when the picture has no noise.
+        """
+        if self._mask is None:
+            return latents
+        picture = self._latents
+        if timestep is not None:
+            picture = sampler.add_noise(picture, self._noise, timestep[None])
+        return (1 - self._mask) * picture + self._mask * latents

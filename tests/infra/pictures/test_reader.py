@@ -1,0 +1,169 @@
+"""Uploads are read as people see them, and refused with the reason before they cost memory."""
+
+import asyncio
+import hashlib
+import io
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from litestar_diffusion.domain.errors import InvalidRequest
+from litestar_diffusion.domain.requests.parameters import Limits
+from litestar_diffusion.domain.requests.pictures import Picture, Uploads
+from litestar_diffusion.infra.pictures.reader import PillowImageReader
+
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+LIMITS = Limits(max_image_bytes=200_000, max_image_pixels=1_000_000)
+
+
+def read(image: bytes | None = None, mask: bytes | None = None) -> Uploads:
+    return asyncio.run(PillowImageReader(LIMITS).read(image, mask))
+
+
+def refused(image: bytes | None = None, mask: bytes | None = None) -> dict[str, str]:
+    with pytest.raises(InvalidRequest) as caught:
+        read(image, mask)
+    return {error.field: error.message for error in caught.value.errors}
+
+
+def half_red(mode: str = "RGB") -> Image.Image:
+    """32 x 16, red on the left, blue on the right."""
+    image = Image.new("RGB", (32, 16), BLUE)
+    image.paste(RED, (0, 0, 16, 16))
+    return image.convert(mode)
+
+
+def saved(image: Image.Image, fmt: str = "PNG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, fmt, **options)
+    return buffer.getvalue()
+
+
+def pixel(picture: Picture | None, x: int, y: int) -> tuple[int, ...]:
+    assert picture is not None
+    rows = np.frombuffer(picture.pixels, np.uint8).reshape(picture.height, picture.width, picture.channels)
+    return tuple(int(value) for value in rows[y, x])
+
+
+def near(one: tuple[int, ...], other: tuple[int, ...], by: int = 12) -> bool:
+    return all(abs(a - b) <= by for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("fmt", ["PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF"])
+def test_common_formats_are_read(fmt: str) -> None:
+    options = {"quality": 95} if fmt in ("JPEG", "WEBP", "AVIF") else {}
+    image = read(saved(half_red(), fmt, **options)).image
+    assert image is not None
+    assert (image.width, image.height, image.channels) == (32, 16, 3)
+    assert near(pixel(image, 4, 8), RED, 24)
+    assert near(pixel(image, 28, 8), BLUE, 24)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "P", "CMYK"])
+def test_colour_modes_become_rgb(mode: str) -> None:
+    image = read(saved(half_red(mode), "TIFF" if mode == "CMYK" else "PNG")).image
+    assert near(pixel(image, 4, 8), RED)
+    assert near(pixel(image, 28, 8), BLUE)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "1"])
+def test_greys_become_rgb(mode: str) -> None:
+    image = read(saved(Image.new("L", (16, 16), 255).convert(mode))).image
+    assert pixel(image, 3, 3) == (255, 255, 255)
+
+
+def test_sixteen_bits_are_scaled_and_not_cut_off() -> None:
+    grey = Image.fromarray(np.full((16, 16), 32768, np.uint16))
+    assert near(pixel(read(saved(grey)).image, 3, 3), (128, 128, 128), 1)
+
+
+def test_transparent_pixels_become_white() -> None:
+    image = half_red("RGBA")
+    image.putalpha(0)
+    assert pixel(read(saved(image)).image, 4, 8) == (255, 255, 255)
+
+
+def test_exif_rotation_is_applied() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn clockwise shows it upright
+    image = read(saved(half_red(), "JPEG", exif=exif, quality=95)).image
+    assert image is not None
+    assert (image.width, image.height) == (16, 32)
+    assert near(pixel(image, 8, 4), RED, 24)
+    assert near(pixel(image, 8, 28), BLUE, 24)
+
+
+def test_of_an_animation_the_first_frame_is_used_and_said() -> None:
+    frames = [Image.new("RGB", (16, 16), colour) for colour in (RED, BLUE)]
+    uploads = read(saved(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+    assert near(pixel(uploads.image, 3, 3), RED)
+    assert uploads.warnings == ("image has 2 frames; the first was used.",)
+
+
+def test_a_picture_is_named_by_the_digest_of_its_file() -> None:
+    data = saved(half_red())
+    image = read(data).image
+    assert image is not None
+    assert image.digest == hashlib.sha256(data).hexdigest()
+
+
+def test_a_mask_is_what_is_bright() -> None:
+    mask = read(saved(half_red()), saved(half_red().convert("L").point([0] * 50 + [255] * 206))).mask
+    assert (pixel(mask, 4, 8), pixel(mask, 28, 8)) == ((255,), (0,))
+
+
+def test_a_mask_with_transparency_is_what_is_transparent() -> None:
+    stencil = Image.new("RGBA", (32, 16), (255, 255, 255, 255))
+    stencil.paste((0, 0, 0, 0), (0, 0, 16, 16))
+    mask = read(saved(half_red()), saved(stencil)).mask
+    assert (pixel(mask, 4, 8), pixel(mask, 28, 8)) == ((255,), (0,))
+
+
+def test_an_opaque_mask_with_an_alpha_channel_is_what_is_bright() -> None:
+    mask = read(saved(half_red()), saved(Image.new("RGBA", (32, 16), "white"))).mask
+    assert pixel(mask, 4, 8) == (255,)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"no picture",
+        b"%PDF-1.7",
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        saved(half_red())[:60],
+        b"\x89PNG\r\n\x1a\n",
+    ],
+    ids=["empty", "text", "pdf", "svg", "cut", "signature alone"],
+)
+def test_what_is_no_whole_picture_is_refused(data: bytes) -> None:
+    assert "is not a whole PNG, JPEG, WebP, AVIF, GIF, BMP or TIFF file" in refused(data)["image"]
+
+
+def test_both_files_are_reported_at_once() -> None:
+    assert set(refused(b"one", b"two")) == {"image", "mask"}
+
+
+def test_files_that_are_too_large_are_refused_by_their_bytes() -> None:
+    assert refused(b"\x89PNG" + bytes(200_000))["image"] == (
+        "must be at most 200000 bytes (limits.max_image_bytes), got 200004"
+    )
+
+
+@pytest.mark.parametrize("side", [5_000, 30_000])
+def test_a_decompression_bomb_is_refused_by_its_header(side: int) -> None:
+    """Up to 900 million pixels in a hundred bytes: nothing is decoded."""
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", len(header)) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    small = saved(half_red())
+    message = refused(small[:8] + chunk + small[8 + len(chunk) :])["image"]
+    assert message.startswith("must have at most 1000000 pixels (limits.max_image_pixels)")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4, 400), (900, 10)])
+def test_sides_that_cannot_be_denoised_are_refused(size: tuple[int, int]) -> None:
+    assert "sides of at least 8 pixels" in refused(saved(Image.new("RGB", size)))["image"]
