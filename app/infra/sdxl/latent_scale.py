@@ -1,4 +1,4 @@
-"""Converts latents between the scale of the VAE and that of the denoiser; some VAEs state the mean and deviation of each channel."""
+"""Converts latents between the scales of the VAE and of the denoiser; some VAEs have a mean and deviation for each channel."""
 
 from typing import Any
 
