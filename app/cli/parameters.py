@@ -1,7 +1,9 @@
 """The parameters of a generation as options: one for each field of the Struct, so that the two cannot drift."""
 
+import base64
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -18,7 +20,11 @@ ARGUMENT = "prompt"
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _WITHOUT_EFFECT = frozenset({"previews", "priority"})
 """Fields that act among the requests of a server only: one request has no queue, and no job whose events show previews."""
+_FILES = frozenset({"image", "mask"})
+"""Fields that hold a file, whose path is the option."""
 _HELP = {
+    "image": "A picture to begin from, a PNG, JPEG, WebP or AVIF file. --width and --height default to its own, rounded down.",
+    "mask": "What of --image is painted again: white, or transparent, in a picture of the same shape.",
     "output_format": "Default: by the suffix of the output, else png.",
     "reproducible": "Makes each image in steps of its own, so that --n does not change a bit of it. "
     "Slower for several images. Default: limits.reproducible of the settings.",
@@ -42,7 +48,8 @@ def parameters_of(stated: Mapping[str, str]) -> GenerationParameters:
     Raises:
         InvalidRequest: naming every wrong option.
     """
-    parameters, errors = convert_all(stated, GenerationParameters, strict=False)
+    given = {name: _base64_of(text) if name in _FILES else text for name, text in stated.items()}
+    parameters, errors = convert_all(given, GenerationParameters, strict=False)
     if parameters is None:
         raise InvalidRequest(errors)
     return parameters
@@ -63,7 +70,13 @@ def _option(field: inspect.Field) -> Callable[[_Function], _Function]:
     nargs = len(declared.item_types) if isinstance(declared, inspect.TupleType) else 1
     names = [option_name(field.name), *([f"-{field.name}"] if len(field.name) == 1 else [])]
     shown = _HELP.get(field.name) or _with_option_names(description)
+    if field.name in _FILES:
+        return click.option(*names, field.name, type=click.Path(exists=True, dir_okay=False), help=shown)
     return click.option(*names, field.name, nargs=nargs, metavar=_metavar(field.name, declared), help=shown)
+
+
+def _base64_of(path: str) -> str:
+    return base64.b64encode(Path(path).read_bytes()).decode()
 
 
 def _with_option_names(description: str) -> str:

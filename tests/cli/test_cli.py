@@ -14,6 +14,7 @@ import httpx
 import msgspec
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from litestar_diffusion.cli import cli as command_line
 from litestar_diffusion.cli.failures import told
@@ -246,3 +247,11 @@ def test_wrong_usage_is_one_line_that_names_the_help(arguments: list[str], said:
     assert ended.value.code == 2
     assert said in line
     assert "--help" in line
+
+
+def test_generate_begins_from_a_picture(tmp_path: Path) -> None:
+    Image.new("RGB", (96, 64), "blue").save(tmp_path / "in.png")
+    done = cli("generate", "a green square", "--image", "in.png", "--strength", "0.5", "-o", "out.png", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    assert opened((tmp_path / "out.png").read_bytes()).size == (96, 64)
+    assert "none.png" in refused(cli("generate", "x", "--image", "none.png", cwd=tmp_path), 2)
