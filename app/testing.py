@@ -22,6 +22,7 @@ from litestar import Litestar
 from .bootstrap import build, model_aliases
 from .domain.dispatch.lanes import lane_of
 from .domain.errors import OutOfMemory, UnknownModel
+from .domain.models.adapters import AdapterSpec
 from .domain.models.aliases import Aliases
 from .domain.models.components import Component, ComponentId, LoadedModel, LoadProgress, OnLoad
 from .domain.models.spec import Checkpoint, ModelName, ModelSpec, ModelTraits
@@ -91,7 +92,7 @@ def component(key: str, nbytes: int, name: str = "unet") -> Component:
 class FakeModel:
     """What the fake engine loads."""
 
-    spec: ModelSpec
+    spec: ModelSpec | AdapterSpec
     components: tuple[Component, ...]
     loaded: bool = True
 
@@ -111,7 +112,7 @@ class FakeEngine:
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     """Generation waits while it is clear."""
     failures: dict[str, Exception] = field(default_factory=dict[str, Exception])
-    """The next call of a method (`fetch`, `load`, `place`, `generate`) raises this, once."""
+    """The next call of a method (`fetch`, `load`, `load_adapter`, `place`, `generate`) raises this, once."""
     out_of_memory: Callable[[GenerationRequest, MemorySavings], OutOfMemory | None] = _never
     """Stage in which each generation runs out of memory: `encode`, `denoise`, `decode`; None if it does not."""
     savings_levels: list[MemorySavings] = field(default_factory=list[MemorySavings])
@@ -200,6 +201,17 @@ class FakeEngine:
         self._note_peak()
         return model
 
+    async def load_adapter(self, spec: AdapterSpec, on_load: OnLoad) -> LoadedModel:
+        """Take note of the load."""
+        self.loads.append(spec.name)
+        on_load(LoadProgress(phase="read", done_nbytes=0, total_nbytes=spec.nbytes))
+        await asyncio.sleep(0)
+        self._fail("load_adapter")
+        adapter = FakeModel(spec, self._parts(spec))
+        self.models.append(adapter)
+        self._note_peak()
+        return adapter
+
     async def place(self, components: Collection[ComponentId]) -> None:
         """Count the bytes."""
         await asyncio.sleep(0)
@@ -231,9 +243,11 @@ class FakeEngine:
         memory_savings: MemorySavings = NO_SAVINGS,
         at_once: int = 1,  # noqa: ARG002 - the port's signature
         on_preview: OnPreview | None = None,
+        adapters: Sequence[LoadedModel] = (),
     ) -> RenderResult:
         """Make pictures of one colour each, one step for each turn of the event loop."""
-        assert self.is_on_device(model), "a model was used that is not on the device"
+        for used in (model, *adapters):
+            assert self.is_on_device(used), "a model or an adapter was used that is not on the device"
         self.savings_levels.append(memory_savings)
         self.requests.append(request)
         self.running.append(request)
@@ -266,7 +280,7 @@ class FakeEngine:
     async def stop(self) -> None:
         """Nothing to end."""
 
-    def _parts(self, spec: ModelSpec) -> tuple[Component, ...]:
+    def _parts(self, spec: ModelSpec | AdapterSpec) -> tuple[Component, ...]:
         return self.components.get(spec.name) or (component(f"{spec.name}@{spec.version}", spec.nbytes or 0),)
 
     def _fail(self, method: str) -> None:

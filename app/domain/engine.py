@@ -1,8 +1,9 @@
 """The engine in three ports: a loader for each machine, a device and its memory, and a renderer that makes images there."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
+from .models.adapters import AdapterSpec
 from .models.components import ComponentId, LoadedModel, OnLoad
 from .models.spec import ModelSpec
 from .requests.rendering import NO_SAVINGS, MemorySavings, OnPreview, OnStep, RenderResult
@@ -36,11 +37,20 @@ class ModelLoader(Protocol):
         """
         ...
 
+    async def load_adapter(self, spec: AdapterSpec, on_load: OnLoad) -> LoadedModel:
+        """Read an adapter from disk into host memory.
+
+        Raises:
+            UnusableModel: the file is broken, or for no family that is served.
+            LoadFailed: every other failure.
+        """
+        ...
+
     async def unload(self, model: LoadedModel, *, reuse: bool = False) -> None:
-        """Free a model's weights, on the device and the host; what others share stays. The model is unusable afterwards.
+        """Free the weights of a model or an adapter, on the device and the host; what others share stays.
 
         Args:
-            model: what `load` returned.
+            model: what `load` or `load_adapter` returned; unusable afterwards.
             reuse: whether the next `load` is about to need the memory, which spares it a first touch of fresh pages.
         """
         ...
@@ -91,6 +101,7 @@ class Renderer(Protocol):
         memory_savings: MemorySavings = NO_SAVINGS,
         at_once: int = 1,
         on_preview: OnPreview | None = None,
+        adapters: Sequence[LoadedModel] = (),
     ) -> RenderResult:
         """Make the images of a request with a model that is on the device. Leaves the model as it was, also after a failure.
 
@@ -104,6 +115,7 @@ class Renderer(Protocol):
             memory_savings: means of saving memory to use.
             at_once: number of its images that are made together.
             on_preview: receives the unfinished image a few times a second.
+            adapters: what `load_adapter` returned for each adapter of the request's assets, in their order.
 
         Raises:
             Cancelled: `on_step` said so.

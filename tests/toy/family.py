@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from litestar_diffusion.domain.families.family import Defaults, ImageShape
 from litestar_diffusion.domain.families.reading import CheckpointFile, DiffusersFolder, NotServable, Reading
+from litestar_diffusion.domain.models.adapters import AdapterReading
 from litestar_diffusion.domain.models.spec import ModelTraits
 
 
@@ -22,6 +23,9 @@ class ToyFamily:
         return Reading(traits=ModelTraits(family=self.name, size_px=65), evidence=("toy: it holds toy.colour",))
 
     def read_folder(self, folder: DiffusersFolder) -> Reading | None:
+        return None
+
+    def read_adapter(self, file: CheckpointFile) -> AdapterReading | None:
         return None
 
     def assume(self, names: tuple[str, ...]) -> Reading:

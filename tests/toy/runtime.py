@@ -32,6 +32,10 @@ def inspector(_spec: ModelSpec, _files: Path | None) -> Callable[[GenerationRequ
     raise ValueError("toys are not inspected")
 
 
+def load_adapter(*_: Any) -> Any:
+    raise ValueError("toys have no adapters")
+
+
 def begin(_model: Any, request: GenerationRequest, *_savings: Any) -> WholeCallRun:
     return WholeCallRun(request, lambda request: draw(request))
 
@@ -39,6 +43,7 @@ def begin(_model: Any, request: GenerationRequest, *_savings: Any) -> WholeCallR
 TOY = FamilyRuntime(
     load=lambda *_: Toy(),
     weight_summary=lambda _spec, _files: FileWeights(numbers=3, vectors=3, dtype="F16"),
+    load_adapter=load_adapter,
     begin=begin,
     batched_forward=WholeCallForward,
     cell_px=1,

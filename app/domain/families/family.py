@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..models.adapters import AdapterReading
 from ..models.spec import ModelTraits, TimestepSpacing
 from .reading import CheckpointFile, DiffusersFolder, Reading
 
@@ -67,6 +68,14 @@ class Family(Protocol):
 
         Raises:
             NotServable: as `read_checkpoint` does.
+        """
+        ...
+
+    def read_adapter(self, file: CheckpointFile) -> AdapterReading | None:
+        """Recognise the file of an adapter; None if it is for none of the family's models.
+
+        Raises:
+            NotServable: it is for the family's models, but cannot be used; the message says why.
         """
         ...
 

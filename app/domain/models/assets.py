@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from .adapters import AdapterUse
 from .spec import ModelName
 
 
@@ -9,7 +10,9 @@ from .spec import ModelName
 class AssetSet:
     """A model and the assets that change its networks. A lease holds all of a set; requests of one lane have equal sets.
 
-    Today every set holds one model. LoRAs, embeddings, VAEs and ControlNets become further fields.
+    Today every set holds one model and its adapters. VAEs and ControlNets become further fields.
     """
 
     model: ModelName
+    adapters: tuple[AdapterUse, ...] = ()
+    """In the order in which they were named; the order changes no picture."""

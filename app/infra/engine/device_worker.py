@@ -12,6 +12,7 @@ import torch
 
 from ...domain.errors import DiffusionError, GenerationFailed, LoadFailed, OutOfMemory, UnusableModel
 from ...domain.families.reading import NotServable
+from ...domain.models.adapters import AdapterSpec
 from ...domain.models.components import Component, ComponentId, LoadedModel, OnLoad
 from ...domain.models.spec import DtypeName, HubRepository, ModelSpec
 from ...domain.requests.rendering import MemorySavings, OnPreview, OnStep, RenderResult
@@ -27,7 +28,7 @@ from ..device.transfer import Mover
 from ..diffusion.load_context import Loading
 from ..weights.component_store import ComponentStore
 from ..weights.safetensors_header import BrokenFile
-from .family import FamilyRuntime, runtime_of
+from .family import FamilyRuntime, runtime_named, runtime_of
 from .step_loop import Stepper, Work
 
 _THREADS = torch.get_num_threads()
@@ -39,13 +40,13 @@ FetchRepository = Callable[[HubRepository, OnLoad], Path]
 
 @dataclass(slots=True, eq=False)
 class TorchModel:
-    """A model in memory, as the pool holds it."""
+    """A model or an adapter in memory, as the pool holds it."""
 
     family: FamilyRuntime
     networks: Any
     components: tuple[Component, ...]
     dtype: str
-    """Dtype that it computes in, as torch names it."""
+    """Dtype that it computes in, as torch names it; empty for an adapter."""
 
 
 class Runtime:
@@ -112,6 +113,18 @@ class Runtime:
         dtype = str(precision.computed).removeprefix("torch.")
         return TorchModel(family=family, networks=networks, components=networks.components, dtype=dtype)
 
+    def load_adapter(self, spec: AdapterSpec, on_load: OnLoad) -> TorchModel:
+        """Read an adapter into host memory."""
+        assert spec.reading is not None
+        family = runtime_named(spec.reading.family)
+        try:
+            networks = family.load_adapter(spec, on_load, self._loading)
+        except (BrokenFile, NotServable) as error:
+            raise UnusableModel(spec.name, str(error)) from error
+        except OSError as error:
+            raise LoadFailed(f"The file of adapter {spec.name!r} could not be read: {error}.") from error
+        return TorchModel(family=family, networks=networks, components=networks.components, dtype="")
+
     def place(self, components: Collection[ComponentId]) -> None:
         """Copy components to the device, while requests run there."""
         try:
@@ -148,6 +161,7 @@ class Runtime:
         memory_savings: MemorySavings,
         at_once: int,
         on_preview: OnPreview | None,
+        adapters: Sequence[LoadedModel] = (),
     ) -> "Future[RenderResult]":
         """Let a request join the running ones at the next step. Any thread; `step` does the work."""
         own = _own(model)
@@ -162,6 +176,7 @@ class Runtime:
             at_once=at_once,
             dtype=own.dtype,
             on_preview=on_preview,
+            adapters=[_own(adapter).networks for adapter in adapters],
         )
         self._stepper.add(work)
         return work.result

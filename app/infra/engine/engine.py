@@ -1,9 +1,10 @@
 """The torch engine: the three ports of `domain.engine` over the same threads."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
+from ...domain.models.adapters import AdapterSpec
 from ...domain.models.components import ComponentId, LoadedModel, OnLoad
 from ...domain.models.spec import DtypeName, ModelSpec
 from ...domain.requests.rendering import NO_SAVINGS, MemorySavings, OnPreview, OnStep, RenderResult
@@ -86,6 +87,11 @@ class TorchLoader:
         await self._threads.start()
         return await self._threads.run(self._threads.loader, self._threads.runtime.load, spec, on_load)
 
+    async def load_adapter(self, spec: AdapterSpec, on_load: OnLoad) -> LoadedModel:
+        """Read an adapter into host memory in the loader's thread."""
+        await self._threads.start()
+        return await self._threads.run(self._threads.loader, self._threads.runtime.load_adapter, spec, on_load)
+
     async def unload(self, model: LoadedModel, *, reuse: bool = False) -> None:
         """Free the weights that no other model has, in the loader's thread: no running request uses them."""
         await self._threads.run(self._threads.loader, self._threads.runtime.unload, model, reuse)
@@ -140,8 +146,9 @@ class TorchRenderer:
         memory_savings: MemorySavings = NO_SAVINGS,
         at_once: int = 1,
         on_preview: OnPreview | None = None,
+        adapters: Sequence[LoadedModel] = (),
     ) -> RenderResult:
         """Make the images of a request; it joins those that run at their next step."""
-        result = self._threads.runtime.join(model, request, on_step, memory_savings, at_once, on_preview)
+        result = self._threads.runtime.join(model, request, on_step, memory_savings, at_once, on_preview, adapters)
         self._threads.wake()
         return await asyncio.wrap_future(result)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ...domain.families.registry import families, family_named, imported
+from ...domain.models.adapters import AdapterSpec
 from ...domain.models.components import OnLoad
 from ...domain.models.spec import ModelSpec
 from ...domain.requests.inspection import Inspection
@@ -93,8 +94,11 @@ class FamilyRuntime:
     """Loads a model from its entry and its files."""
     weight_summary: Callable[[ModelSpec, Path], FileWeights]
     """Sums up the weights that `load` would read, from headers alone."""
-    begin: Callable[[Any, GenerationRequest, MemorySavings, int], Run]
-    """Begins a request on a model, with the savings of memory and the number of images that are denoised together."""
+    load_adapter: Callable[[AdapterSpec, OnLoad, Loading], Any]
+    """Loads an adapter from its entry; the object that it returns lists its `components`."""
+    begin: Callable[[Any, GenerationRequest, MemorySavings, int, Sequence[Any]], Run]
+    """Begins a request on a model, with the savings of memory, the number of images that are denoised together, and the adapters
+    of its assets in their order."""
     batched_forward: Callable[[], BatchedForward]
     cell_px: int
     """Side in pixels of the square that one cell of the denoiser's input stands for."""
@@ -104,7 +108,12 @@ class FamilyRuntime:
 
 def runtime_of(spec: ModelSpec) -> FamilyRuntime:
     """Import the runtime of a model's family."""
-    return imported(family_named(spec.traits.family).runtime)
+    return runtime_named(spec.traits.family)
+
+
+def runtime_named(family: str) -> FamilyRuntime:
+    """Import the runtime of a family by its name."""
+    return imported(family_named(family).runtime)
 
 
 def import_runtimes() -> None:

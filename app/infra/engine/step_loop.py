@@ -34,6 +34,8 @@ class Work:
     dtype: str = ""
     """Dtype that the model computes in, as torch names it."""
     on_preview: OnPreview | None = None
+    adapters: Sequence[Any] = ()
+    """Networks of its adapters, in the order of the request's assets."""
     result: "Future[RenderResult]" = field(default_factory=lambda: Future[RenderResult]())
     outcome: RenderResult | DiffusionError | None = None
     """Its end, until it is reported at the end of the turn."""
@@ -140,7 +142,9 @@ class Stepper:
 
     @staticmethod
     def _encode(work: Work) -> None:
-        work.run = run = work.family.begin(work.networks, work.request, work.memory_savings, work.at_once)
+        work.run = run = work.family.begin(
+            work.networks, work.request, work.memory_savings, work.at_once, work.adapters
+        )
         work.on_step(0, run.total)
 
     def _step(self, mates: list[Work]) -> None:

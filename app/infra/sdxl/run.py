@@ -9,6 +9,7 @@ from ...domain.requests.rendering import NO_SAVINGS, MemorySavings, RawImage
 from ...domain.requests.request import GenerationRequest
 from ..device.out_of_memory import stage
 from ..diffusion.latent_preview import preview
+from .adapters import SdxlAdapter
 from .components import SdxlModel
 from .decode import decode
 from .denoise import Forward, ImageDenoise, grouped
@@ -27,7 +28,12 @@ class SdxlRun:
     """
 
     def __init__(
-        self, model: SdxlModel, request: GenerationRequest, memory_savings: MemorySavings = NO_SAVINGS, at_once: int = 1
+        self,
+        model: SdxlModel,
+        request: GenerationRequest,
+        memory_savings: MemorySavings = NO_SAVINGS,
+        at_once: int = 1,
+        adapters: Sequence[SdxlAdapter] = (),
     ) -> None:
         """Encode the prompts and draw the first noise.
 
@@ -36,7 +42,9 @@ class SdxlRun:
             request: the resolved request.
             memory_savings: means of saving memory to apply.
             at_once: number of images that are denoised together.
+            adapters: loaded adapters, in the order of the request's assets.
         """
+        assert len(adapters) == len(request.assets.adapters)
         self.model = model
         self.request = request
         self.memory_savings = memory_savings

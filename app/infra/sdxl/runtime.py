@@ -2,6 +2,7 @@
 
 from ...domain.families.latents import LATENT_SCALE
 from ..engine.family import FamilyRuntime
+from .adapters import load_adapter
 from .inspect import SdxlInspector
 from .load import load_model, weight_summary
 from .run import SdxlBatchedForward, SdxlRun
@@ -9,6 +10,7 @@ from .run import SdxlBatchedForward, SdxlRun
 SDXL = FamilyRuntime(
     load=load_model,
     weight_summary=weight_summary,
+    load_adapter=load_adapter,
     begin=SdxlRun,
     batched_forward=SdxlBatchedForward,
     cell_px=LATENT_SCALE,

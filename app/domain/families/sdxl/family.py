@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 
+from ...models.adapters import AdapterReading
 from ...models.spec import FewStep, ModelTraits
 from ..family import Defaults, ImageShape
 from ..latents import LATENT_SCALE
@@ -46,6 +47,10 @@ class SdxlFamily:
     def read_folder(self, folder: DiffusersFolder) -> Reading | None:
         """Recognise a folder; see `Family`."""
         return read_folder(folder)
+
+    def read_adapter(self, file: CheckpointFile) -> AdapterReading | None:  # noqa: ARG002
+        """Recognise the file of an adapter for SDXL; see `Family.read_adapter`."""
+        return None
 
     def assume(self, names: tuple[str, ...]) -> Reading:
         """Guess the traits of a repository that has not been downloaded."""
