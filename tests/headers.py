@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from litestar_diffusion.domain.families.sdxl.configs import ComponentConfigs
-from litestar_diffusion.domain.families.sdxl.key_tensors import COMPONENTS, network_tensors
-from litestar_diffusion.domain.families.sdxl.layouts import sources_of
+from litestar_diffusion.domain.families.sdxl.tensors.key_tensors import COMPONENTS, network_tensors
+from litestar_diffusion.domain.families.sdxl.tensors.layouts import sources_of
 
 Shapes = dict[str, tuple[int, ...]]
 

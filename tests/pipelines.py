@@ -7,7 +7,7 @@ from typing import Any
 
 from litestar_diffusion.domain.families.sdxl.config_values import DEFAULTS
 from litestar_diffusion.domain.families.sdxl.configs import read_component_configs
-from litestar_diffusion.domain.families.sdxl.key_tensors import COMPONENTS, ComponentName, network_tensors
+from litestar_diffusion.domain.families.sdxl.tensors.key_tensors import COMPONENTS, ComponentName, network_tensors
 from tests.headers import Shapes, sparse_file
 
 _MODELS = Path(__file__).parents[1] / "models"

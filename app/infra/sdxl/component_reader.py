@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ...domain.errors import UnusableModel
 from ...domain.families.sdxl.detection import NotServable
-from ...domain.families.sdxl.key_tensors import PREFIXES, ComponentName
+from ...domain.families.sdxl.tensors.key_tensors import PREFIXES, ComponentName
 from ...domain.families.sdxl.variants import layers_of_file
 from ...domain.models.components import Component, ComponentId, LoadProgress, OnLoad
 from ...domain.models.spec import Checkpoint, HubRepository, ModelSpec

@@ -16,8 +16,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from ...domain.families.json_config import decode_config
 from ...domain.families.sdxl.config_values import SERVED_VALUES
 from ...domain.families.sdxl.configs import TextEncoderConfig, UnetConfig, VaeConfig
-from ...domain.families.sdxl.key_tensors import ComponentName
 from ...domain.families.sdxl.preview_factors import SDXL_PREVIEW
+from ...domain.families.sdxl.tensors.key_tensors import ComponentName
 from ...domain.families.sdxl.tokenizer_files import read_options, read_vocabulary
 from ...domain.families.stated_sampler import scheduler_class
 from ...domain.models.components import Component

@@ -7,8 +7,8 @@ import msgspec
 from torch import Tensor, nn
 
 from ...domain.families.sdxl.configs import ComponentConfigs, TextEncoderConfig, UnetConfig, VaeConfig
-from ...domain.families.sdxl.key_tensors import ComponentName, checkpoint_sources
-from ...domain.families.sdxl.layouts import Source
+from ...domain.families.sdxl.tensors.key_tensors import ComponentName, checkpoint_sources
+from ...domain.families.sdxl.tensors.layouts import Source
 
 StateDict = Mapping[str, Tensor]
 _T = TypeVar("_T", bound=msgspec.Struct)

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from ...domain.families.sdxl.folder import read_folder
-from ...domain.families.sdxl.key_tensors import COMPONENTS, PREFIXES
 from ...domain.families.sdxl.preview_factors import SDXL_PREVIEW
+from ...domain.families.sdxl.tensors.key_tensors import COMPONENTS, PREFIXES
 from ...domain.models.components import OnLoad
 from ...domain.models.spec import Checkpoint, HubRepository, ModelSpec, ModelTraits
 from ..device.precision import FileWeights, Precision

@@ -8,7 +8,7 @@ from diffusers.models.attention import BasicTransformerBlock
 from litestar_diffusion.domain.families.reading import NotServable
 from litestar_diffusion.domain.families.sdxl import configs
 from litestar_diffusion.domain.families.sdxl.configs import ComponentConfigs
-from litestar_diffusion.domain.families.sdxl.key_tensors import COMPONENTS, ComponentName, component_problems
+from litestar_diffusion.domain.families.sdxl.tensors.key_tensors import COMPONENTS, ComponentName, component_problems
 from litestar_diffusion.infra.catalogue.component_configs import config_reader
 from litestar_diffusion.infra.sdxl.components import SHIPPED_CONFIGS, build_network
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from litestar_diffusion.domain.families.sdxl.key_tensors import COMPONENTS
+from litestar_diffusion.domain.families.sdxl.tensors.key_tensors import COMPONENTS
 from litestar_diffusion.infra.diffusion.skip_torch_functions import INITIALIZERS, Skipping
 from litestar_diffusion.infra.sdxl.components import build_network
 from litestar_diffusion.infra.sdxl.key_conversion import component_weights

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from litestar_diffusion.domain.families.sdxl.key_tensors import COMPONENTS, PREFIXES
+from litestar_diffusion.domain.families.sdxl.tensors.key_tensors import COMPONENTS, PREFIXES
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.resolution import resolve
 from litestar_diffusion.infra.sdxl.components import build_network

@@ -64,7 +64,7 @@ BUILD = """
 import os, sys
 from pathlib import Path
 import torch
-from litestar_diffusion.domain.families.sdxl.key_tensors import COMPONENTS
+from litestar_diffusion.domain.families.sdxl.tensors.key_tensors import COMPONENTS
 from litestar_diffusion.domain.models.spec import Checkpoint, ModelName, ModelSpec, ModelTraits
 from litestar_diffusion.infra.device.precision import Precision
 from litestar_diffusion.infra.diffusion.load_context import Loading

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from litestar_diffusion.domain.errors import UnusableModel
-from litestar_diffusion.domain.families.sdxl.key_tensors import COMPONENTS
+from litestar_diffusion.domain.families.sdxl.tensors.key_tensors import COMPONENTS
 
 from .checkpoints import CONFIG, Tensors, demo_tensors, described, loaded, save
 from .test_layouts import LAYOUTS

@@ -6,7 +6,7 @@ import pytest
 from litestar_diffusion.domain.families.reading import CheckpointFile
 from litestar_diffusion.domain.families.sdxl.configs import ComponentConfigs, UnetConfig
 from litestar_diffusion.domain.families.sdxl.family import SDXL
-from litestar_diffusion.domain.families.sdxl.key_tensors import network_tensors
+from litestar_diffusion.domain.families.sdxl.tensors.key_tensors import network_tensors
 from litestar_diffusion.domain.families.sdxl.variants import layers_of_file
 from litestar_diffusion.infra.sdxl.components import SHIPPED_CONFIGS, build_network
 from tests.headers import header_of

@@ -9,8 +9,8 @@ from ..distillation import FewStepReading, is_original_turbo, read_few_step
 from ..latents import LATENT_SCALE
 from ..reading import NotServable, Reading, Shapes
 from .configs import ComponentConfigs
-from .key_tensors import PREFIXES, checkpoint_problems, join_problems
 from .noise import read_noise
+from .tensors.key_tensors import PREFIXES, checkpoint_problems, join_problems
 from .unsupported import sdxl_relative, unsupported_variant
 
 NAME = "sdxl"

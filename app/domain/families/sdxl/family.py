@@ -11,7 +11,7 @@ from ..reading import CheckpointFile, DiffusersFolder, Reading
 from . import activations, detection
 from .configs import read_component_configs
 from .folder import read_folder
-from .key_tensors import COMPONENTS, PREFIXES, TITLES
+from .tensors.key_tensors import COMPONENTS, PREFIXES, TITLES
 from .variants import of_file
 from .widths import SDXL_WIDTHS, Widths
 

@@ -11,7 +11,7 @@ from . import tokenizer_files
 from .config_values import DEFAULTS, check_values
 from .configs import ComponentConfigs, read_component_configs
 from .detection import read_pipeline
-from .key_tensors import COMPONENTS, TITLES, ComponentName, component_problems, join_problems
+from .tensors.key_tensors import COMPONENTS, TITLES, ComponentName, component_problems, join_problems
 
 _PIPELINE = "StableDiffusionXL"
 """Prefix of the class names of SDXL's pipelines."""

@@ -1,7 +1,7 @@
 """Recognises variants of SDXL that are not served, so that the refusal can say what they are."""
 
 from ..reading import Shapes
-from .key_tensors import PREFIXES
+from .tensors.key_tensors import PREFIXES
 
 _FIRST_CONVOLUTION = "model.diffusion_model.input_blocks.0.0.weight"
 _REFINER = "this is the SDXL refiner, which only reworks finished images. Use an SDXL base model."

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from litestar_diffusion.domain.families.sdxl.key_tensors import COMPONENTS
+from litestar_diffusion.domain.families.sdxl.tensors.key_tensors import COMPONENTS
 from litestar_diffusion.domain.models.spec import Checkpoint, ModelName, ModelSpec, ModelTraits
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.resolution import resolve

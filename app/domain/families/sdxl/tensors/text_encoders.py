@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from .configs import TextEncoderConfig
+from ..configs import TextEncoderConfig
 from .tensor import Tensor, weight_and_bias
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .configs import UnetConfig
+from ..configs import UnetConfig
 from .tensor import Tensor, weight_and_bias
 
 

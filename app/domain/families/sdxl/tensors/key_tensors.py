@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from ..reading import Shapes
-from .configs import ComponentConfigs
+from ...reading import Shapes
+from ..configs import ComponentConfigs
 from .layouts import COMPONENTS, PREFIXES, TITLES, ComponentName, Source, sources_of
 from .tensor import Tensor
-from .text_tensors import text_tensors
-from .unet_tensors import unet_tensors
-from .vae_tensors import is_of_encoder, vae_tensors
+from .text_encoders import text_tensors
+from .unet import unet_tensors
+from .vae import is_of_encoder, vae_tensors
 
 __all__ = ["COMPONENTS", "PREFIXES", "TITLES", "ComponentName", "Source"]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from .configs import VaeConfig
+from ..configs import VaeConfig
 from .tensor import Tensor, weight_and_bias
 
 _ATTENTION = (
