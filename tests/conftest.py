@@ -121,6 +121,11 @@ def _logging_of_the_test() -> Iterator[None]:
         yield
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Let `pytest -n auto` start a process a core, four at most: each imports torch and starts servers."""
+    return min(os.cpu_count() or 1, 4)
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One ready server with the built-in models, started in an empty folder."""

@@ -184,5 +184,5 @@ def test_the_sidecar_example_is_valid() -> None:
 
 
 def test_the_command_of_the_tests_is_in_the_readme() -> None:
-    assert "uv run pytest" in set(commands("README.md"))
+    assert "uv run pytest -n auto" in set(commands("README.md"))
     assert os.access(ROOT / ".ci" / "run", os.R_OK)
