@@ -9,6 +9,7 @@ from ..family import Defaults, ImageShape
 from ..latents import LATENT_SCALE
 from ..reading import CheckpointFile, DiffusersFolder, Reading
 from . import activations, detection
+from .adapter_files.reading import read_adapter
 from .configs import read_component_configs
 from .folder import read_folder
 from .tensors.key_tensors import COMPONENTS, PREFIXES, TITLES
@@ -48,9 +49,9 @@ class SdxlFamily:
         """Recognise a folder; see `Family`."""
         return read_folder(folder)
 
-    def read_adapter(self, file: CheckpointFile) -> AdapterReading | None:  # noqa: ARG002
+    def read_adapter(self, file: CheckpointFile) -> AdapterReading | None:
         """Recognise the file of an adapter for SDXL; see `Family.read_adapter`."""
-        return None
+        return read_adapter(file)
 
     def assume(self, names: tuple[str, ...]) -> Reading:
         """Guess the traits of a repository that has not been downloaded."""
