@@ -7,14 +7,14 @@ from litestar import Controller, Request, get, post
 from litestar.params import JSONBody
 
 from ...domain.errors import UnknownModel
+from ..http.body import LenientBodyDTO, sent_fields
 from ..http.clients import client_of
 from ..http.documented_errors import FOREIGN
 from ..http.route_groups import in_group
-from .body import LenientBodyDTO, json_object
 from .checkpoints import CataloguePort, Done, Facts, Remembered, checkpoint
 from .errors import TOO_LARGE, UNKNOWN_CHECKPOINT, WRONG
 from .openapi import A1111Operation
-from .options import Options, changed
+from .options import Options
 
 
 class OptionsController(Controller):
@@ -66,7 +66,8 @@ class OptionsController(Controller):
         They are kept by API key or address, for the last thousand clients, until the server ends.
         """
         session = dialect_state.of(client_of(request))
-        options = changed(session.options, json_object(await request.body()))
+        sent = {name: getattr(data, name) for name in sent_fields(request)}
+        options = msgspec.structs.replace(session.options, **sent)
         if data.sd_model_checkpoint:  # remembered by its short name, as no text of a client should be
             spec = await checkpoint(catalogue, data.sd_model_checkpoint, service_facts.default_model)
             options = msgspec.structs.replace(options, sd_model_checkpoint=spec.name)

@@ -14,10 +14,10 @@ from msgspec import Meta
 
 from ...domain.errors import FieldError, InvalidRequest
 from ...domain.requests.generation_data import EmbeddedTexts, read_generation_data
+from ..http.body import LenientBodyDTO
 from ..http.documented_errors import FOREIGN
 from ..http.refusals import body_too_large
 from ..http.route_groups import in_group
-from .body import LenientBodyDTO
 from .errors import WRONG, documented
 from .openapi import A1111Operation
 

@@ -9,10 +9,10 @@ from litestar.params import JSONBody, SkipValidation
 
 from ...domain.families.registry import family_named
 from ..generation_service import GenerationService
+from ..http.body import LenientBodyDTO, ignored_fields
 from ..http.clients import client_of
 from ..http.documented_errors import FOREIGN
 from ..http.route_groups import in_group
-from .body import LenientBodyDTO, unknown_fields
 from .checkpoints import CataloguePort, Facts, Remembered, checkpoint
 from .errors import BUSY, FAILED, INTERRUPTED, NOT_DOWNLOADED, TOO_LARGE, TOO_MANY, UNKNOWN_CHECKPOINT, WRONG
 from .generation_info import generation_info
@@ -58,8 +58,7 @@ async def txt2img(
     options = changed(session.options, data.override_settings)
     spec = await checkpoint(catalogue, options.sd_model_checkpoint, service_facts.default_model)
     clip_skip_base = family_named(spec.traits.family).clip_skip_base
-    unknown = unknown_fields(await request.body(), Txt2ImgRequest)
-    asked = translated(data, options, clip_skip_base=clip_skip_base, unknown=unknown)
+    asked = translated(data, options, clip_skip_base=clip_skip_base, unknown=ignored_fields(request))
     if not data.override_settings_restore_afterwards:
         session.options = msgspec.structs.replace(options, sd_model_checkpoint=spec.name)
     job = await generation.begin(request, spec.name, asked.parameters)

@@ -1,6 +1,8 @@
 """Decodes JSON bodies with msgspec; reports every wrong field at once."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -23,7 +25,7 @@ _READ_AS_JSON = frozenset({"", JSON, FORM})  # `curl -d` calls every body a form
 
 _DECODED_AT_ONCE_NBYTES = 32_768
 """Larger bodies are decoded field by field. The slowest numbers take msgspec 0.3 ms a kilobyte, which holds the event loop."""
-_IGNORED = "ignored_fields"
+_SENT = "sent_fields"
 EMPTY_BODY = 'is empty. Send an object such as {"prompt": "a red circle"}'
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -70,25 +72,54 @@ class JSONBodyDTO(MsgspecDTO[T]):
 
 
 class LenientBodyDTO(JSONBodyDTO[T]):
-    """Decodes a JSON body of another server's API: fields that are not known are ignored; `ignored_fields` names them."""
+    """Decodes a JSON body of another server's API as such servers do.
+
+    It may claim any media type, an empty one is an empty object, null is as good as absent, text may stand for numbers and
+    booleans. Fields that are not known are ignored: `ignored_fields` names them.
+    """
 
     def decode_bytes(self, value: bytes) -> T:
-        """Decode a body; see `JSONBodyDTO.decode_bytes`."""
-        self._check_media_type()
+        """Decode a body.
+
+        Raises:
+            HTTPException, InvalidRequest: as `JSONBodyDTO.decode_bytes` does, but for the media type.
+        """
         struct = cast("type[T]", self.model_type)
-        fields = _fields(self._text(value), struct)
+        fields = _fields(self._text(value).strip() or b"{}", struct)
         if isinstance(fields, Mapping):
-            known = {field.encode_name for field in msgspec.structs.fields(struct)}
-            sent = cast("Mapping[str, object]", fields)
-            self.asgi_connection.scope["state"][_IGNORED] = [name for name in sent if name not in known]
-            fields = {name: value for name, value in sent.items() if name in known}
-        return _converted(fields, struct)
+            sent = _Sent.of(cast("Mapping[str, object]", fields), struct)
+            self.asgi_connection.scope["state"][_SENT] = sent
+            fields = sent.known
+        return _converted(fields, struct, strict=False)
 
 
-def ignored_fields(request: Request[Any, Any, Any]) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """The fields of a body: those that its Struct has, and the names of the others."""
+
+    known: Mapping[str, object]
+    ignored: Sequence[str]
+
+    @classmethod
+    def of(cls, fields: Mapping[str, object], struct: type[msgspec.Struct]) -> "_Sent":
+        names = frozenset(field.encode_name for field in msgspec.structs.fields(struct))
+        known = {name: value for name, value in fields.items() if name in names}
+        others = itertools.islice((name for name in fields if name not in names), MAX_ERRORS)
+        return cls(known, tuple(map(cut, others)))
+
+
+def ignored_fields(request: Request[Any, Any, Any]) -> Sequence[str]:
     """List the fields of a request's body that `LenientBodyDTO` ignored, cut to what can be shown."""
-    names: list[str] = request.scope["state"].get(_IGNORED, [])
-    return tuple(cut(name) for name in names[:MAX_ERRORS])
+    return _sent(request).ignored
+
+
+def sent_fields(request: Request[Any, Any, Any]) -> frozenset[str]:
+    """List the known fields that the body of a request held when `LenientBodyDTO` decoded it, without those that were null."""
+    return frozenset(_sent(request).known)
+
+
+def _sent(request: Request[Any, Any, Any]) -> _Sent:
+    return cast("_Sent", request.scope["state"][_SENT])
 
 
 def _decoded(text: bytes, struct: type[T]) -> T:
@@ -103,16 +134,14 @@ def _decoded(text: bytes, struct: type[T]) -> T:
 
 
 def _fields(text: bytes, struct: type[msgspec.Struct]) -> object:
-    if not text.strip():
-        raise _wrong(EMPTY_BODY)
     try:
         return json_fields(text, struct)
     except UNREADABLE as error:
         raise _wrong(f'{_unreadable(error)}. Send an object such as {{"prompt": "a red circle"}}') from error
 
 
-def _converted(fields: object, struct: type[T]) -> T:
-    body, errors = convert_all(fields, struct)
+def _converted(fields: object, struct: type[T], *, strict: bool = True) -> T:
+    body, errors = convert_all(fields, struct, strict=strict)
     if body is None:
         raise InvalidRequest(errors)
     return body

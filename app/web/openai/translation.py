@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ...domain.errors import FieldError, InvalidRequest
@@ -28,7 +28,7 @@ class Translated:
     warnings: tuple[str, ...]
 
 
-def translated(body: ImagesBody, model: ModelSpec, *, unknown: tuple[str, ...] = ()) -> Translated:
+def translated(body: ImagesBody, model: ModelSpec, *, unknown: Sequence[str] = ()) -> Translated:
     """Translate a body.
 
     Args:
@@ -84,7 +84,7 @@ def _file_quality(body: ImagesBody) -> int | None:
     return max(1, body.output_compression if body.output_compression is not None else 100)
 
 
-def _ignored(body: ImagesBody, unknown: tuple[str, ...]) -> Iterator[str]:
+def _ignored(body: ImagesBody, unknown: Sequence[str]) -> Iterator[str]:
     if unknown:
         yield f"ignored, because they mean nothing here: {', '.join(unknown)}"
     if body.background == "transparent":

@@ -3,6 +3,8 @@
 import gzip
 import json
 import typing
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -137,29 +139,76 @@ LONG = {
 }
 
 
+@contextmanager
+def decoded_nbytes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Collects the sizes of the texts that are decoded, and not just divided into the texts of their fields."""
+    decode, sizes = msgspec.json.decode, list[int]()
+
+    def counting(text: bytes, **options: Any) -> Any:
+        if options.get("type") != dict[str, msgspec.Raw]:
+            sizes.append(len(text))
+        return decode(text, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(msgspec.json, "decode", counting)
+        yield sizes
+
+
 @pytest.mark.parametrize("place", ["prompt", "crop", "unknown"])
 @pytest.mark.parametrize("kind", LONG)
 def test_what_no_field_can_hold_is_never_decoded(
     client: Any, monkeypatch: pytest.MonkeyPatch, kind: str, place: str
 ) -> None:
     """Decoding a megabyte of these would hold the event loop for up to 0.3 s; skipping it takes 1 to 5 ms."""
-    decode, decoded = msgspec.json.decode, list[int]()
-
-    def counting(text: bytes, **options: Any) -> Any:
-        if not options:
-            decoded.append(len(text))
-        return decode(text, **options)
-
     text = b'{"prompt": "x", "%s": %s}' % (place.encode(), LONG[kind])
     with_prompt_last = b'{"%s": %s, "seed": 1}' % (place.encode(), LONG[kind])
-    with monkeypatch.context() as patched:
-        patched.setattr(msgspec.json, "decode", counting)
+    with decoded_nbytes(monkeypatch) as decoded:
         for body in (text, with_prompt_last):
             assert place in typing.cast("dict[str, object]", json_fields(body, GenerationParameters))
     assert sum(decoded) < 1000
     status, problem = send(client, text)
     assert (status, [error["field"] for error in problem["errors"]]) == (400, [place])
     assert len(json.dumps(problem)) < 3000
+
+
+@pytest.mark.parametrize("kind", LONG)
+@pytest.mark.parametrize(
+    ("route", "field", "status"),
+    [
+        ("/sdapi/v1/png-info", "image", 422),
+        ("/sdapi/v1/png-info", "unknown", 422),  # because it lacks the image
+        ("/sdapi/v1/txt2img", "override_settings", 422),
+        ("/sdapi/v1/txt2img", "alwayson_scripts", 422),
+        ("/sdapi/v1/options", "unknown", 200),
+        ("/v1/images/generations", "size", 400),
+    ],
+)
+def test_bodies_of_other_dialects_are_not_decoded_either(
+    client: Any, monkeypatch: pytest.MonkeyPatch, route: str, field: str, status: int, kind: str
+) -> None:
+    """Also where a field may hold any object, as those of the web UI do."""
+    with decoded_nbytes(monkeypatch) as decoded:
+        answer = client.post(route, content=b'{"%s": %s}' % (field.encode(), LONG[kind]))
+    assert answer.status_code == status
+    assert sum(decoded) < 1000
+    assert len(answer.content) < 1000
+
+
+def test_a_hostile_file_of_the_largest_size_is_refused_without_being_decoded(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """40 MB of small lists would take seconds."""
+    lists = b"[" + b"[]," * (40 * MB // 3) + b"[]]"
+    for body in (lists, b'{"image": %s}' % lists, b'{"other": %s}' % lists):
+        with decoded_nbytes(monkeypatch) as decoded:
+            answer = client.post("/sdapi/v1/png-info", content=body)
+        assert answer.status_code == 422
+        assert sum(decoded) < 1000
+
+
+def test_a_list_that_is_too_long_is_told_the_limit(client: Any) -> None:
+    answer = client.post("/sdapi/v1/txt2img", content=b'{"override_settings": {"a": %s}}' % LONG["lists"])
+    assert "990011 bytes, 100000 at most" in answer.json()["detail"]
 
 
 def test_long_values_that_a_field_can_hold_are_decoded() -> None:
