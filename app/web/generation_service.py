@@ -77,14 +77,11 @@ class GenerationService:
 
     async def begin(self, request: Request[Any, Any, Any], model: str, parameters: GenerationParameters) -> TrackedJob:
         """Queue a job whose progress can be watched, for a connection that then waits for it with `finish`."""
-        return await self.jobs.post(model, parameters, client=client_of(request), detached=False)
+        return await self.jobs.post(model, parameters, client=client_of(request), join="never", detached=False)
 
     async def finish(self, request: Request[Any, Any, Any], job: TrackedJob) -> Generated:
-        """Wait for a job of `begin`, and forget it; stop it if the client disconnects."""
-        try:
-            generated = await _unless_gone(request, self.jobs.result(job))
-        finally:
-            self.jobs.forget(job)
+        """Wait for a job of `begin`, which is forgotten then; stop it if the client disconnects."""
+        generated = await _unless_gone(request, self.jobs.result(job))
         note_generation(request, generated)
         return generated
 

@@ -43,7 +43,9 @@ class JobPolicy:
 
 
 Join = Literal["always", "in_flight", "never"]
-"""Jobs of the same key that a request joins: also finished ones, those that run or wait, or none."""
+"""Jobs of the same key that a request joins: all that are kept; those whose outcome has reached no client; none.
+
+Only `always` has a job kept after its outcome has reached the client that waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +118,17 @@ class JobStore:
         """
         self._expire()
         body = b"" if key is None else _digest(model, parameters)
+        kept = join == "always"
         if (known := self._known(client, key, body, join)) is not None:
-            return _joined(known, detached=detached)
+            return _joined(known, detached=detached, kept=kept)
         name = await self._generator.check(model, parameters)
         # Looked up again, because another request with the same key may have started a job during the check.
         if (known := self._known(client, key, body, join)) is not None:
-            return _joined(known, detached=detached)
+            return _joined(known, detached=detached, kept=kept)
         self._refuse_if_full(client)
-        job = TrackedJob(id=uuid.uuid4().hex, model=name, client=client, created=self._now(), detached=detached)
+        job = TrackedJob(
+            id=uuid.uuid4().hex, model=name, client=client, created=self._now(), detached=detached, kept=kept
+        )
         self._jobs[job.id] = job
         if key is not None:
             self._keys[client, key] = _Key(job, body)
@@ -187,11 +192,6 @@ class JobStore:
         self._drop_key(job)
         job.work.cancel()
 
-    def forget(self, job: TrackedJob) -> None:
-        """Remove a job that has ended, with its images; no client can ask for it any more."""
-        if job.over and job.id in self._jobs:
-            self._forget(job)
-
     async def result(self, job: TrackedJob, linger_s: float = 0) -> Generated:
         """Wait for a job. If its last waiter is cancelled, a job that is not detached ends before its next step.
 
@@ -202,19 +202,25 @@ class JobStore:
         Raises:
             DiffusionError: as the job did.
         """
+        return await self.waiting(job, linger_s)
+
+    def waiting(self, job: TrackedJob, linger_s: float = 0) -> "asyncio.Task[Generated]":
+        """Begin to wait as `result` does: the waiter counts from now on, and not from the next turn of the event loop."""
         job.waiters += 1
-        try:
-            return await asyncio.shield(job.work)
-        except asyncio.CancelledError:
-            if job.work.cancelled():
-                raise Cancelled("The job was cancelled.") from None
-            raise
-        finally:
-            job.waiters -= 1
-            if linger_s:
-                asyncio.get_running_loop().call_later(linger_s, self._stop_unless_wanted, job)
-            else:
-                self._stop_unless_wanted(job)
+        waiting = asyncio.ensure_future(_outcome(job))
+        waiting.add_done_callback(consume_exception)
+        waiting.add_done_callback(lambda _: self._left(job, linger_s, delivered=not waiting.cancelled()))
+        return waiting
+
+    def _left(self, job: TrackedJob, linger_s: float, *, delivered: bool) -> None:
+        """Note that a waiter has gone, with the outcome or without."""
+        job.waiters -= 1
+        if delivered and not job.kept:
+            self._forget_if_known(job)
+        elif linger_s and not job.over:
+            asyncio.get_running_loop().call_later(linger_s, self._stop_unless_wanted, job)
+        else:
+            self._stop_unless_wanted(job)
 
     def _stop_unless_wanted(self, job: TrackedJob) -> None:
         if not job.waiters and not job.detached and not job.over:
@@ -261,12 +267,14 @@ class JobStore:
         job.end(work, self._now())
         if job.result is None:
             self._drop_key(job)  # a request that is sent again starts a new job, instead of getting the old error
+            if not job.kept and not job.waiters:
+                self._forget_if_known(job)
         self._on_ended(job)
         self._expire()
 
     def _known(self, client: str, key: str | None, body: bytes, join: Join) -> TrackedJob | None:
         known = self._keys.get((client, key)) if key is not None else None
-        if known is None or join == "never" or (join == "in_flight" and known.job.over):
+        if known is None or join == "never":
             return None
         if known.body != body:
             assert key is not None
@@ -295,6 +303,10 @@ class JobStore:
         self._expiry = None
         self._expire()
 
+    def _forget_if_known(self, job: TrackedJob) -> None:
+        if job.id in self._jobs:
+            self._forget(job)
+
     def _forget(self, job: TrackedJob) -> None:
         del self._jobs[job.id]
         self._drop_key(job)
@@ -306,7 +318,17 @@ class JobStore:
         self._keys = {key: known for key, known in self._keys.items() if known.job is not job}
 
 
-def _joined(job: TrackedJob, *, detached: bool) -> TrackedJob:
+def _joined(job: TrackedJob, *, detached: bool, kept: bool) -> TrackedJob:
     """Return a job that another request joins."""
     job.detached |= detached
+    job.kept |= kept
     return job
+
+
+async def _outcome(job: TrackedJob) -> Generated:
+    try:
+        return await asyncio.shield(job.work)
+    except asyncio.CancelledError:
+        if job.work.cancelled():
+            raise Cancelled("The job was cancelled.") from None
+        raise

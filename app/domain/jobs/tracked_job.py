@@ -39,6 +39,8 @@ class TrackedJob:
     log: EventLog = field(default_factory=EventLog)
     detached: bool = True
     """Whether it continues without a waiting client."""
+    kept: bool = True
+    """Whether it can be asked for after its outcome has reached the client that waits for it."""
     waiters: int = 0
 
     @property

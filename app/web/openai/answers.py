@@ -3,7 +3,9 @@
 import asyncio
 import base64
 import time
+from collections.abc import Sequence
 from typing import Any, Literal
+from urllib.parse import quote
 
 import msgspec
 from litestar import Request
@@ -52,13 +54,19 @@ def partial_event(body: ImagesBody, event: JobEvent, index: int, size: str) -> b
     )
 
 
-async def completed_events(body: ImagesBody, generated: Generated) -> list[bytes]:
-    """Encode the finished images, an event each."""
+def warnings_header(warnings: Sequence[str]) -> dict[str, str]:
+    """Return the header `x-warnings`, percent-encoded because headers hold Latin-1 only; none without warnings."""
+    return {"x-warnings": quote(" | ".join(warnings), safe=" |,.;:'()/_-")} if warnings else {}
+
+
+async def completed_events(body: ImagesBody, generated: Generated, warnings: Sequence[str]) -> list[bytes]:
+    """Encode the finished images, an event each; `warnings` are added to those of the images."""
     asked = generated.request
     facts = _facts(body, f"{asked.width}x{asked.height}", asked.output_format)
     encoded = await asyncio.to_thread(_base64, [image.data for image in generated.images])
+    more = {"usage": Usage(), "warnings": [*warnings, *generated.warnings]}
     return [
-        msgspec.json.encode({"type": "image_generation.completed", "b64_json": text, **facts, "usage": Usage()})
+        msgspec.json.encode({"type": "image_generation.completed", "b64_json": text, **facts, **more})
         for text in encoded
     ]
 

@@ -2,7 +2,6 @@
 
 import hashlib
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import msgspec
 from litestar import Controller, Request, Response, get, post
@@ -22,7 +21,7 @@ from ..http.body import LenientBodyDTO, ignored_fields
 from ..http.problems import problem_of
 from ..http.refusals import refusal
 from ..http.route_groups import in_group
-from .answers import images_answer
+from .answers import images_answer, warnings_header
 from .errors import documented
 from .stored_images import StoredImages
 from .stream import image_stream
@@ -57,8 +56,8 @@ class ImagesController(Controller):
         responses={
             200: ResponseSpec(
                 ImagesAnswer,
-                description="The images; with `stream` server-sent events `image_generation.partial_image` and "
-                "`image_generation.completed`.",
+                description="The images, and in `x-warnings` what was ignored or changed; with `stream` server-sent events "
+                "`image_generation.partial_image` and `image_generation.completed`, which has `warnings`.",
                 generate_examples=False,
             ),
             400: documented(
@@ -90,7 +89,6 @@ class ImagesController(Controller):
         """
         spec = await _model(data, catalogue, service_facts)
         found = translated(data, spec, unknown=ignored_fields(request))
-        headers = {"x-warnings": quote(" | ".join(found.warnings), safe=" |,.;:'()/_-")} if found.warnings else {}
         retried = request.headers.get(_RETRIES, "0") not in ("", "0")
         # Without a seed two equal requests are to give two images, unless one of them is the other, sent again.
         join = "in_flight" if retried or data.seed is not None else "never"
@@ -99,7 +97,7 @@ class ImagesController(Controller):
             job = await generation.send(
                 request, found.model, found.parameters, idempotency_key=key, join=join, detached=False
             )
-            return image_stream(request, data, job, generation.jobs, keep_alive_s, headers)
+            return image_stream(request, data, job, generation.jobs, keep_alive_s, found.warnings)
         generated = await generation.generate(
             request,
             found.model,
@@ -108,7 +106,8 @@ class ImagesController(Controller):
             join=join,
             linger_s=_LINGER_S if _RETRIES in request.headers else 0,
         )
-        return Response(await images_answer(request, data, generated, dialect_state), headers=headers)
+        answer = await images_answer(request, data, generated, dialect_state)
+        return Response(answer, headers=warnings_header([*found.warnings, *generated.warnings]))
 
     @post(["/edits", "/variations"], status_code=200, include_in_schema=False)
     async def pictures(self) -> None:

@@ -1,12 +1,13 @@
 """Streams a job as OpenAI's image events."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
 from litestar import Request
+from litestar.background_tasks import BackgroundTask
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
 from ...domain.errors import DiffusionError
@@ -15,7 +16,7 @@ from ...domain.jobs.job_store import JobStore
 from ...domain.jobs.tracked_job import TrackedJob
 from ..http.problems import id_in, problem_of
 from ..log_facts import note_generation
-from .answers import completed_events, partial_event
+from .answers import completed_events, partial_event, warnings_header
 from .errors import error_answer
 from .wire import ImagesBody
 
@@ -28,20 +29,39 @@ def image_stream(
     job: TrackedJob,
     jobs: JobStore,
     keep_alive_s: float,
-    headers: Mapping[str, str],
+    warnings: Sequence[str],
 ) -> ServerSentEvent:
-    """Answer with the events of a job. If the client goes away, the job ends, unless another waits for it."""
-    # Begun here and not in the generator: it counts as a waiter from now on, also if the stream is never read.
-    waiting = asyncio.ensure_future(jobs.result(job))
-    return ServerSentEvent(_events(request, body, job, waiting, keep_alive_s), headers=dict(headers))
+    """Answer with the events of a job. If the client goes away, the job ends, unless another waits for it.
+
+    Args:
+        request: to answer.
+        body: of the request.
+        job: that makes its images.
+        jobs: store of the job.
+        keep_alive_s: seconds between two comments while nothing happens.
+        warnings: what was ignored of the body.
+    """
+    # Begun here and not in the generator, so that the job has this waiter before another one can leave it.
+    waiting = jobs.waiting(job)
+    return ServerSentEvent(
+        _events(request, body, job, waiting, keep_alive_s, warnings),
+        headers=warnings_header(warnings),
+        # The generator of a client that has gone before the answer begins is never started, and so never ended.
+        background=BackgroundTask(_leave, waiting),
+    )
+
+
+async def _leave(waiting: "asyncio.Task[Generated]") -> None:
+    waiting.cancel()
 
 
 async def _events(
     request: Request[Any, Any, Any],
     body: ImagesBody,
     job: TrackedJob,
-    waiting: "asyncio.Future[Generated]",
+    waiting: "asyncio.Task[Generated]",
     keep_alive_s: float,
+    warnings: Sequence[str],
 ) -> AsyncGenerator[ServerSentEventMessage]:
     try:
         async with aclosing(_partial(body, job, keep_alive_s)) as partial:
@@ -49,15 +69,11 @@ async def _events(
                 yield message
         generated = await waiting
         note_generation(request, generated)
-        for data in await completed_events(body, generated):
+        for data in await completed_events(body, generated, warnings):
             yield _message("image_generation.completed", data)
     except DiffusionError as error:
         problem = problem_of(error, id_in(request.scope))
         yield _message("error", msgspec.json.encode(error_answer(problem)))
-    finally:
-        waiting.cancel()
-        with suppress(asyncio.CancelledError, DiffusionError):
-            await waiting
     yield ServerSentEventMessage(data="[DONE]")
 
 

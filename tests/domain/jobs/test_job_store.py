@@ -180,6 +180,56 @@ def test_work_ends_when_its_last_waiter_leaves_unless_it_is_detached(detached: b
     run(scenario)
 
 
+def test_a_job_of_one_request_is_forgotten_once_its_outcome_is_delivered() -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        for _ in range(2):
+            await bench.jobs.run("a", BODY, key="k", join="in_flight")
+            await rounds()
+            assert bench.jobs.all() == []
+        assert len(bench.engine.requests) == 2
+        bench.engine.failures["generate"] = GenerationFailed("injected")
+        with pytest.raises(GenerationFailed):
+            await bench.jobs.run("a", BODY, key="k", join="in_flight")
+        await rounds()
+        assert bench.jobs.all() == []
+
+    run(scenario)
+
+
+def test_an_outcome_that_reached_no_client_waits_for_the_one_that_comes_back() -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        bench.engine.gate.clear()
+        first = asyncio.create_task(bench.jobs.run("a", BODY, key="k", join="in_flight", linger_s=1000))
+        await rounds()
+        first.cancel()
+        await rounds()
+        bench.engine.gate.set()
+        (job,) = bench.jobs.all()
+        await asyncio.wait([job.work])
+        assert await bench.jobs.run("a", BODY, key="k", join="in_flight", linger_s=1000) is job.result
+        await rounds()
+        assert (bench.jobs.all(), len(bench.engine.requests)) == ([], 1)
+
+    run(scenario)
+
+
+def test_a_request_that_may_ask_again_has_a_joined_job_kept() -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        bench.engine.gate.clear()
+        once = asyncio.create_task(bench.jobs.run("a", BODY, key="k", join="in_flight"))
+        await rounds()
+        job = await bench.jobs.post("a", BODY, key="k")
+        bench.engine.gate.set()
+        assert await once is await bench.jobs.result(job)
+        await rounds()
+        assert bench.jobs.all() == [job]
+
+    run(scenario)
+
+
 def test_a_cancelled_job_ends_before_its_next_step_and_says_so() -> None:
     async def scenario() -> None:
         bench = Bench()
