@@ -116,7 +116,9 @@ def schedule_label(schedule: SigmaSchedule) -> str:
 def _settings(request: GenerationRequest, seed: int, clip_skip_base: int) -> Iterator[tuple[str, str]]:
     yield "Steps", str(request.num_inference_steps)
     yield "Sampler", spec_of(request.sampler).label
-    yield "Schedule type", schedule_label(request.sampler.sigmas)
+    yield "Schedule type", schedule_label(request.sampler.schedule)
+    if request.sampler.discard_penultimate:
+        yield "Discard penultimate sigma", "True"
     yield "CFG scale", f"{request.guidance_scale:g}"
     yield "Seed", str(seed)
     yield "Size", f"{request.width}x{request.height}"

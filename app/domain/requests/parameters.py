@@ -178,6 +178,16 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         ]
         | None
     ) = None
+    discard_penultimate_sigma: (
+        Annotated[
+            bool,
+            Meta(
+                description="Makes noise levels for one step more and leaves out the last but 0, as AUTOMATIC1111's web UI does "
+                "for DPM2, DPM2 a and DPM++ 3M SDE. Needs a `schedule` other than `model`. Default: false."
+            ),
+        ]
+        | None
+    ) = None
     timestep_spacing: (
         Annotated[
             RequestedSpacing,

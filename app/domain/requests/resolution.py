@@ -1,6 +1,7 @@
 """Resolves optional parameters to one `GenerationRequest` in which nothing is optional."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TypeVar
 
 from ..errors import FieldError, InvalidRequest
@@ -150,7 +151,8 @@ def _size(parameters: GenerationParameters, spec: ModelSpec, limits: Limits, upl
 
 def _sampler(parameters: GenerationParameters, spec: ModelSpec) -> SamplerChoice:
     choice = parse_sampler(_sampler_name(parameters, spec))
-    return choice if parameters.schedule is None else with_schedule(choice, parameters.schedule)
+    chosen = choice if parameters.schedule is None else with_schedule(choice, parameters.schedule)
+    return replace(chosen, discard_penultimate=bool(parameters.discard_penultimate_sigma))
 
 
 def _size_conditioning(parameters: GenerationParameters, height: int, width: int) -> SizeConditioning:
@@ -175,12 +177,15 @@ def _sampler_errors(parameters: GenerationParameters, spec: ModelSpec) -> Iterat
     except UnknownSampler as error:
         yield FieldError(field="sampler", message=str(error))
         return
+    if parameters.discard_penultimate_sigma and (parameters.schedule or choice.schedule) == "model":
+        message = "needs a schedule other than 'model', such as 'karras': the model's own levels are not a list to discard from"
+        yield FieldError(field="discard_penultimate_sigma", message=message)
     if parameters.schedule is None:
         return
-    if parameters.sampler is not None and choice.sigmas not in ("model", parameters.schedule):
+    if parameters.sampler is not None and choice.schedule not in ("model", parameters.schedule):
         yield FieldError(
             field="schedule",
-            message=f"must be {choice.sigmas!r} or absent, because sampler {cut(parameters.sampler)!r} says so, "
+            message=f"must be {choice.schedule!r} or absent, because sampler {cut(parameters.sampler)!r} says so, "
             f"got {parameters.schedule!r}",
         )
         return

@@ -33,6 +33,7 @@ class ResolvedParameters(msgspec.Struct, frozen=True, kw_only=True, omit_default
     n: int
     sampler: str
     schedule: SigmaSchedule
+    discard_penultimate_sigma: bool
     timestep_spacing: RequestedSpacing
     clip_skip: int
     long_prompts: bool
@@ -72,7 +73,8 @@ def resolved_parameters(request: GenerationRequest) -> ResolvedParameters:
         seed=request.seeds[0],
         n=len(request.seeds),
         sampler=str(request.sampler),
-        schedule=request.sampler.sigmas,
+        schedule=request.sampler.schedule,
+        discard_penultimate_sigma=request.sampler.discard_penultimate,
         timestep_spacing=request.timestep_spacing or "model",
         clip_skip=request.clip_skip,
         long_prompts=request.long_prompts,

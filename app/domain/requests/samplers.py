@@ -47,7 +47,7 @@ InvokeAI's, as in `euler_k`. The web UI's `Uniform` is `normal` here."""
 
 
 class UnknownSampler(ValueError):
-    """No sampler has this name, or it cannot do these sigmas; the message lists what exists."""
+    """No sampler has this name, or it cannot do this schedule; the message lists what exists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ class SamplerSpec:
     """Whether it honours a noise schedule rescaled to zero terminal SNR."""
     v_prediction: bool = True
     """Whether it is as good for models that predict v as for those that predict the noise."""
-    sigmas: tuple[SigmaSchedule, ...] = _MODEL_ONLY
+    schedules: tuple[SigmaSchedule, ...] = _MODEL_ONLY
     """Schedules that it can be combined with."""
 
 
@@ -73,10 +73,12 @@ class SamplerChoice:
     """A sampler and the schedule of its noise levels."""
 
     name: str
-    sigmas: SigmaSchedule = "model"
+    schedule: SigmaSchedule = "model"
+    discard_penultimate: bool = False
+    """Whether the schedule is made for one step more and its last level but 0 is left out, as in the web UI for some samplers."""
 
     def __str__(self) -> str:
-        return self.name if self.sigmas == "model" else f"{self.name}_{self.sigmas}"
+        return self.name if self.schedule == "model" else f"{self.name}_{self.schedule}"
 
 
 SAMPLERS: tuple[SamplerSpec, ...] = (
@@ -85,38 +87,38 @@ SAMPLERS: tuple[SamplerSpec, ...] = (
         label="Euler",
         aliases=("k_euler", "EulerDiscrete"),
         zero_snr=True,
-        sigmas=_EVERY_SCHEDULE,
+        schedules=_EVERY_SCHEDULE,
     ),
     SamplerSpec(
         name="euler_a",
         label="Euler a",
         aliases=("euler_ancestral", "k_euler_a", "k_euler_ancestral", "EulerAncestralDiscrete"),
         zero_snr=True,
-        sigmas=_EVERY_SCHEDULE,
+        schedules=_EVERY_SCHEDULE,
     ),
     SamplerSpec(
         name="heun",
         label="Heun",
         aliases=("k_heun", "HeunDiscrete"),
-        sigmas=_EVERY_SCHEDULE,
+        schedules=_EVERY_SCHEDULE,
     ),
     SamplerSpec(
         name="dpm2",
         label="DPM2",
         aliases=("dpm_2", "k_dpm_2", "KDPM2", "KDPM2Discrete"),
-        sigmas=_EVERY_SCHEDULE,
+        schedules=_EVERY_SCHEDULE,
     ),
     SamplerSpec(
         name="dpm2_a",
         label="DPM2 a",
         aliases=("dpm_2_ancestral", "k_dpm_2_a", "k_dpm_2_ancestral", "KDPM2 a", "KDPM2AncestralDiscrete"),
-        sigmas=_EVERY_SCHEDULE,
+        schedules=_EVERY_SCHEDULE,
     ),
     SamplerSpec(
         name="lms",
         label="LMS",
         aliases=("k_lms", "LMSDiscrete"),
-        sigmas=_EVERY_SCHEDULE,
+        schedules=_EVERY_SCHEDULE,
     ),
     SamplerSpec(name="ddim", label="DDIM", zero_snr=True),
     SamplerSpec(name="ddpm", label="DDPM", zero_snr=True),
@@ -126,55 +128,55 @@ SAMPLERS: tuple[SamplerSpec, ...] = (
         label="DPM++ 2M",
         aliases=("k_dpmpp_2m", "DPMSolverMultistep"),
         zero_snr=True,
-        sigmas=_EVERY_SCHEDULE,
+        schedules=_EVERY_SCHEDULE,
     ),
     SamplerSpec(
         name="dpmpp_2m_sde",
         label="DPM++ 2M SDE",
         aliases=("k_dpmpp_2m_sde", "dpmpp_2m_sde_gpu"),
         zero_snr=True,
-        sigmas=_EVERY_SCHEDULE,
+        schedules=_EVERY_SCHEDULE,
     ),
     SamplerSpec(
         name="dpmpp_3m",
         label="DPM++ 3M",
         aliases=("k_dpmpp_3m",),
         zero_snr=True,
-        sigmas=_EVERY_SCHEDULE,
+        schedules=_EVERY_SCHEDULE,
     ),
     SamplerSpec(
         name="dpmpp_3m_sde",
         label="DPM++ 3M SDE",
         aliases=("k_dpmpp_3m_sde", "dpmpp_3m_sde_gpu"),
         zero_snr=True,
-        sigmas=_EVERY_SCHEDULE,
+        schedules=_EVERY_SCHEDULE,
     ),
     SamplerSpec(
         name="dpmpp_2s",
         label="DPM++ 2S",
         aliases=("DPMSolverSinglestep",),
-        sigmas=_EVERY_SCHEDULE,
+        schedules=_EVERY_SCHEDULE,
     ),
     SamplerSpec(
         name="dpmpp_2s_a",
         label="DPM++ 2S a",
         aliases=("dpmpp_2s_ancestral", "k_dpmpp_2s_a", "k_dpmpp_2s_ancestral"),
-        sigmas=_EVERY_SCHEDULE,
+        schedules=_EVERY_SCHEDULE,
     ),
     SamplerSpec(
         name="dpmpp_sde",
         label="DPM++ SDE",
         aliases=("k_dpmpp_sde", "dpmpp_sde_gpu"),
-        sigmas=_EVERY_SCHEDULE,
+        schedules=_EVERY_SCHEDULE,
     ),
     SamplerSpec(
         name="unipc",
         label="UniPC",
         aliases=("uni_pc", "uni_pc_bh2", "UniPCMultistep"),
         zero_snr=True,
-        sigmas=_EVERY_SCHEDULE,
+        schedules=_EVERY_SCHEDULE,
     ),
-    SamplerSpec(name="deis", label="DEIS", aliases=("DEISMultistep",), sigmas=_EVERY_SCHEDULE),
+    SamplerSpec(name="deis", label="DEIS", aliases=("DEISMultistep",), schedules=_EVERY_SCHEDULE),
     SamplerSpec(name="lcm", label="LCM", zero_snr=True),
     SamplerSpec(name="tcd", label="TCD", zero_snr=True),
     SamplerSpec(name="sa_solver", label="SA Solver"),
@@ -190,7 +192,7 @@ def parse_sampler(text: str) -> SamplerChoice:
     choice = _CHOICES.get(_key(text))
     if choice is None:
         raise UnknownSampler(_unknown(text))
-    return with_schedule(choice, choice.sigmas)
+    return with_schedule(choice, choice.schedule)
 
 
 def with_schedule(choice: SamplerChoice, schedule: SigmaSchedule) -> SamplerChoice:
@@ -199,12 +201,12 @@ def with_schedule(choice: SamplerChoice, schedule: SigmaSchedule) -> SamplerChoi
     Raises:
         UnknownSampler: listing the schedules that the sampler can do.
     """
-    able = spec_of(choice).sigmas
+    able = spec_of(choice).schedules
     if schedule not in able:
         raise UnknownSampler(
             f"sampler {choice.name!r} cannot be combined with schedule {schedule!r}, only with: {', '.join(able)}"
         )
-    return SamplerChoice(name=choice.name, sigmas=schedule)
+    return SamplerChoice(name=choice.name, schedule=schedule)
 
 
 def spec_of(choice: SamplerChoice) -> SamplerSpec:
@@ -225,8 +227,8 @@ def _key(text: str) -> str:
 def _spellings() -> Iterator[tuple[str, SamplerChoice]]:
     for spec in SAMPLERS:
         for spelling in (spec.name, spec.label, *spec.aliases):
-            for word, sigmas in _SCHEDULE_WORDS.items():
-                yield _key(spelling) + word, SamplerChoice(name=spec.name, sigmas=sigmas)
+            for word, schedule in _SCHEDULE_WORDS.items():
+                yield _key(spelling) + word, SamplerChoice(name=spec.name, schedule=schedule)
 
 
 _CHOICES: Mapping[str, SamplerChoice] = dict(_spellings())

@@ -28,7 +28,7 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
 from ...domain.families.stated_sampler import own_options, stated_sampler
 from ...domain.models.spec import ModelTraits, TimestepSpacing
-from ...domain.requests.samplers import SamplerChoice, SigmaSchedule, parse_sampler
+from ...domain.requests.samplers import SamplerChoice, parse_sampler
 from .dpmpp_2s_ancestral import DPMSolverPP2SAncestralScheduler
 from .euler_ancestral import ScheduledEulerAncestralDiscreteScheduler
 from .kdpm2 import QuickKDPM2AncestralDiscreteScheduler, QuickKDPM2DiscreteScheduler
@@ -118,7 +118,7 @@ def build_sampler(
     if spacing is not None:
         config["timestep_spacing"] = spacing
     scheduler = recipe.scheduler(**_accepted(recipe.scheduler, config))
-    _use_sigmas(scheduler, choice.sigmas)
+    _use_schedule(scheduler, choice)
     return scheduler
 
 
@@ -171,12 +171,12 @@ def _accepted(scheduler: type[SchedulerMixin], config: Mapping[str, Any]) -> dic
     return {key: value for key, value in config.items() if key in known}
 
 
-def _use_sigmas(scheduler: Any, sigmas: SigmaSchedule) -> None:
+def _use_schedule(scheduler: Any, choice: SamplerChoice) -> None:
     """Have a scheduler take its noise levels from a table, by the one hook that its class has."""
-    if sigmas == "model":
+    if choice.schedule == "model":
         return
     alphas = scheduler.alphas_cumprod.double().numpy()
-    table = SigmaTable(sigmas, ((1 - alphas) / alphas) ** 0.5)
+    table = SigmaTable(choice.schedule, ((1 - alphas) / alphas) ** 0.5, choice.discard_penultimate)
     if isinstance(scheduler, ScheduledEulerAncestralDiscreteScheduler):
         scheduler.table = table
         return

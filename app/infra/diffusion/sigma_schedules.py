@@ -28,6 +28,8 @@ class SigmaTable:
     schedule: SigmaSchedule
     trained: Sigmas
     """Noise levels of the trained timesteps, ascending."""
+    discard_penultimate: bool = False
+    """Whether to make levels for one step more, and leave out the last but the final 0."""
 
     def __call__(self, in_sigmas: ArrayLike, num_inference_steps: int | None = None) -> Sigmas:
         """Compute the noise levels, descending, without the final 0.
@@ -37,6 +39,8 @@ class SigmaTable:
             num_inference_steps: number of steps. `ddim_uniform` may take one or two more, as in ComfyUI.
         """
         steps = num_inference_steps or len(np.asarray(in_sigmas))
+        if self.discard_penultimate:
+            return _TABLES[self.schedule](self.trained, steps + 1)[:-1]
         return _TABLES[self.schedule](self.trained, steps)
 
     def timesteps(self, sigmas: Sigmas) -> Sigmas:

@@ -52,7 +52,7 @@ def generation_info(
         seed_resize_from_w=0,
         seed_resize_from_h=0,
         denoising_strength=None,
-        extra_generation_params={"Schedule type": schedule_label(request.sampler.sigmas)},
+        extra_generation_params={"Schedule type": schedule_label(request.sampler.schedule)},
         index_of_first_image=0,
         infotexts=[parameters_text(request, image.seed, clip_skip_base) for image in images],
         styles=[],

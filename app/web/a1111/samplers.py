@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...domain.errors import FieldError, InvalidRequest
+from ...domain.models.spec import TimestepSpacing
 from ...domain.requests.samplers import (
     SAMPLERS,
     SamplerSpec,
@@ -66,6 +67,10 @@ _AUTOMATIC: Mapping[str, SigmaSchedule] = {
 """Schedules of the samplers whose definition in the web UI (1.9 and later) says one; all others get equal timesteps."""
 
 
+_DISCARDING = frozenset({"dpm2", "dpm2_a", "dpmpp_3m_sde"})
+"""Samplers for which the web UI makes noise levels for one step more, and leaves out the last but 0."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
     """Sampler and schedule of a request in this server's words; None: the model's own."""
@@ -73,6 +78,19 @@ class Sampling:
     sampler: str | None = None
     schedule: SigmaSchedule | None = None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def discard_penultimate(self) -> bool:
+        """Whether the web UI leaves out the last level but 0."""
+        return self.sampler in _DISCARDING and self.schedule is not None
+
+    @property
+    def timestep_spacing(self) -> TimestepSpacing | None:
+        """With noise levels of a schedule, the spacing only decides how much noise there is at first.
+
+        With this one the samplers of k-diffusion begin as in the web UI, with noise times the largest level.
+        """
+        return "linspace" if self.schedule is not None else None
 
 
 def sampling(sampler_name: str, scheduler: str) -> Sampling:
@@ -93,15 +111,15 @@ def sampling(sampler_name: str, scheduler: str) -> Sampling:
     except UnknownSampler as error:
         raise InvalidRequest([FieldError(field="sampler_name", message=str(error))]) from error
     spec = spec_of(choice)
-    if choice.sigmas != "model":  # a spelling of this server's own, such as `dpmpp_2m_karras`
-        return Sampling(sampler=spec.name, schedule=choice.sigmas)
+    if choice.schedule != "model":  # a spelling of this server's own, such as `dpmpp_2m_karras`
+        return Sampling(sampler=spec.name, schedule=choice.schedule)
     return _combined(spec, stated or _scheduler(scheduler))
 
 
 def automatic(spec: SamplerSpec) -> SigmaSchedule | None:
     """Return the schedule that `automatic` means for a sampler; None for one that has its own timesteps."""
     schedule = _AUTOMATIC.get(spec.name, "normal")
-    return schedule if schedule in spec.sigmas else None
+    return schedule if schedule in spec.schedules else None
 
 
 def _models_own(scheduler: str) -> Sampling:
@@ -113,7 +131,7 @@ def _models_own(scheduler: str) -> Sampling:
 def _combined(spec: SamplerSpec, scheduler: Scheduler) -> Sampling:
     if scheduler.schedule is None:
         return Sampling(sampler=spec.name, schedule=automatic(spec))
-    if scheduler.schedule in spec.sigmas:
+    if scheduler.schedule in spec.schedules:
         return Sampling(sampler=spec.name, schedule=scheduler.schedule)
     ignored = f"scheduler {scheduler.label!r} was ignored: sampler {spec.label!r} has timesteps of its own."
     return Sampling(sampler=spec.name, warnings=(ignored,))

@@ -47,6 +47,8 @@ def translated(
         n=asked.batch_size * asked.n_iter,
         sampler=found.sampler,
         schedule=found.schedule,
+        discard_penultimate_sigma=found.discard_penultimate or None,
+        timestep_spacing=found.timestep_spacing,
         clip_skip=max(0, options.CLIP_stop_at_last_layers - clip_skip_base) or None,
         previews=options.live_previews_enable,
         output_format=options.output_format,

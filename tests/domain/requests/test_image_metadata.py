@@ -34,10 +34,10 @@ SPEC = ModelSpec(
 )
 PROVENANCE = Provenance(model_version="v7", dtype="bfloat16", shared_steps=False, memory_savings=("tiled_decode",))
 PICTURES = {"strength", "resize", "image_sha256", "mask_sha256", "mask_invert", "mask_blur_px", "mask_padding_px"}
-SAMPLER_NAMES = [f"{spec.name}_{sigmas}" for spec in SAMPLERS for sigmas in spec.sigmas]
+SAMPLER_NAMES = [f"{spec.name}_{sigmas}" for spec in SAMPLERS for sigmas in spec.schedules]
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 SIZE = st.tuples(st.integers(0, 4096), st.integers(0, 4096))
-PARAMETERS = st.builds(
+ALL_BUT_DISCARD = st.builds(
     GenerationParameters,
     prompt=TEXT,
     negative_prompt=st.none() | TEXT,
@@ -61,6 +61,8 @@ PARAMETERS = st.builds(
     crop=st.none() | SIZE,
     negative_target_size=st.none() | SIZE,
 )
+DISCARD = {"sampler": "dpm2", "schedule": "karras", "discard_penultimate_sigma": True}
+PARAMETERS = ALL_BUT_DISCARD | ALL_BUT_DISCARD.map(lambda one: msgspec.structs.replace(one, **DISCARD))
 
 
 @settings(deadline=None)
@@ -132,6 +134,12 @@ def test_the_receipt_states_every_parameter_and_n_is_1() -> None:
         *PICTURES,
     }
     assert (stated["n"], stated["seed"], stated["sampler"]) == (1, 12, "unipc")
+
+
+def test_the_parameters_text_names_the_level_that_was_left_out_as_the_web_ui_does() -> None:
+    asked = GenerationParameters(prompt="x", sampler="dpm2", schedule="karras", discard_penultimate_sigma=True)
+    text = parameters_text(resolve(asked, SPEC, Limits(), random_seed=1).request, 1, 2)
+    assert "Sampler: DPM2, Schedule type: Karras, Discard penultimate sigma: True, " in text
 
 
 def test_the_parameters_text_is_the_web_uis() -> None:

@@ -23,7 +23,7 @@ from litestar_diffusion.domain.requests.samplers import (
 )
 
 MODEL = ModelSpec(name=ModelName("m"), source=Folder(path=Path("m")), traits=ModelTraits(size_px=1024))
-CHOICES = [SamplerChoice(name=spec.name, sigmas=sigmas) for spec in SAMPLERS for sigmas in spec.sigmas]
+CHOICES = [SamplerChoice(name=spec.name, schedule=sigmas) for spec in SAMPLERS for sigmas in spec.schedules]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_names_of_other_tools_are_understood(text: str, meant: str) -> None:
 @pytest.mark.parametrize("choice", CHOICES, ids=str)
 def test_what_a_choice_is_called_means_that_choice(choice: SamplerChoice) -> None:
     assert parse_sampler(str(choice)) == choice
-    assert parse_sampler(f"{spec_of(choice).label} {choice.sigmas}") == choice
+    assert parse_sampler(f"{spec_of(choice).label} {choice.schedule}") == choice
 
 
 @settings(deadline=None)
@@ -120,7 +120,9 @@ def test_nonsense_is_an_unknown_sampler(text: str) -> None:
         parse_sampler(text)
 
 
-@pytest.mark.parametrize("spec", [spec for spec in SAMPLERS if spec.sigmas == ("model",)], ids=lambda spec: spec.name)
+@pytest.mark.parametrize(
+    "spec", [spec for spec in SAMPLERS if spec.schedules == ("model",)], ids=lambda spec: spec.name
+)
 def test_a_schedule_that_a_sampler_cannot_do_is_refused(spec: SamplerSpec) -> None:
     with pytest.raises(
         UnknownSampler, match=f"{spec.name!r} cannot be combined with schedule 'karras', only with: model$"
@@ -194,3 +196,15 @@ def test_a_schedule_that_contradicts_the_sampler_is_refused(
     with pytest.raises(InvalidRequest) as caught:
         resolve(parameters, MODEL, Limits(), random_seed=0)
     assert [(error.field, error.message) for error in caught.value.errors] == [("schedule", message)]
+
+
+def test_a_level_is_discarded_from_a_schedule_alone() -> None:
+    def asked(sampler: str, schedule: SigmaSchedule | None) -> GenerationParameters:
+        return GenerationParameters(prompt="x", sampler=sampler, schedule=schedule, discard_penultimate_sigma=True)
+
+    for sampler, schedule in (("DPM2 Karras", None), ("dpm2", "karras")):
+        found = resolve(asked(sampler, schedule), MODEL, Limits(), random_seed=0).request.sampler
+        assert found == SamplerChoice(name="dpm2", schedule="karras", discard_penultimate=True)
+    for sampler, schedule in (("dpm2", None), ("dpm2", "model"), ("ddim", None)):
+        with pytest.raises(InvalidRequest, match="discard_penultimate_sigma: needs a schedule"):
+            resolve(asked(sampler, schedule), MODEL, Limits(), random_seed=0)

@@ -57,7 +57,10 @@ V = ModelTraits(prediction_type="v_prediction")
 V_ZERO_SNR = ModelTraits(prediction_type="v_prediction", zero_snr=True)
 SCHEDULES = frozenset({"model", "karras", "exponential", "beta"})  # the others: test_sigma_schedules.py
 CHOICES = [
-    SamplerChoice(name=spec.name, sigmas=sigmas) for spec in SAMPLERS for sigmas in spec.sigmas if sigmas in SCHEDULES
+    SamplerChoice(name=spec.name, schedule=sigmas)
+    for spec in SAMPLERS
+    for sigmas in spec.schedules
+    if sigmas in SCHEDULES
 ]
 SPACINGS: tuple[TimestepSpacing, ...] = ("leading", "linspace", "trailing")
 NOISY = frozenset(
@@ -95,13 +98,13 @@ def test_the_distribution_is_reached(choice: SamplerChoice) -> None:
     image = _run(choice, 30, EPSILON)
     mean, spread = image.mean().item(), image.std().item()
     # LCM throws the image back into noise, it is no solver; `beta` takes few of its steps where they are needed.
-    least, most = (0.25, 0.75) if choice.name == "lcm" or choice.sigmas == "beta" else (0.4, 0.6)
+    least, most = (0.25, 0.75) if choice.name == "lcm" or choice.schedule == "beta" else (0.4, 0.6)
     assert abs(mean - MEAN) < 0.08
     assert least < spread < most, f"{spread:.3f}"
 
 
 @pytest.mark.parametrize(
-    "choice", [choice for choice in CHOICES if choice.name not in NOISY and choice.sigmas != "beta"], ids=str
+    "choice", [choice for choice in CHOICES if choice.name not in NOISY and choice.schedule != "beta"], ids=str
 )
 def test_without_added_noise_the_path_ends_where_theory_says(choice: SamplerChoice) -> None:
     errors = [(_run(choice, steps, EPSILON) - MEAN - SPREAD * _noise()).abs().mean().item() for steps in (5, 50)]
@@ -237,12 +240,12 @@ def test_two_requests_at_once_do_not_meet(spec: SamplerSpec) -> None:
     assert all(torch.equal(one, other) for one, other in zip(alone, together, strict=True))
 
 
-@pytest.mark.parametrize("spec", [spec for spec in SAMPLERS if "karras" in spec.sigmas], ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", [spec for spec in SAMPLERS if "karras" in spec.schedules], ids=lambda spec: spec.name)
 def test_karras_does_not_stick(spec: SamplerSpec) -> None:
     """After a Karras request on the same pristine config the default is what it was, and Karras differs from it."""
     pristine = copy.deepcopy(PRISTINE)
     before, karras, after = (
-        start(build_sampler(SamplerChoice(name=spec.name, sigmas=sigmas), pristine, EPSILON, None), 8, "cpu")
+        start(build_sampler(SamplerChoice(name=spec.name, schedule=sigmas), pristine, EPSILON, None), 8, "cpu")
         for sigmas in ("model", "karras", "model")
     )
     assert torch.equal(before, after)

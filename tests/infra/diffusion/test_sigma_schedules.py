@@ -26,7 +26,7 @@ AYS = [14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113, 0.
 FIRST_ORDER = [
     spec
     for spec in SAMPLERS
-    if "karras" in spec.sigmas and spec.name not in ("heun", "dpm2", "dpm2_a", "dpmpp_2s_a", "deis")
+    if "karras" in spec.schedules and spec.name not in ("heun", "dpm2", "dpm2_a", "dpmpp_2s_a", "deis")
 ]
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning"),
@@ -94,19 +94,19 @@ def published(schedule: SigmaSchedule, steps: int) -> list[float]:
 def test_noise_levels_are_those_of_the_published_formula(
     spec: SamplerSpec, schedule: SigmaSchedule, steps: int
 ) -> None:
-    sampler: Any = build_sampler(SamplerChoice(name=spec.name, sigmas=schedule), CONFIG, ModelTraits(), None)
+    sampler: Any = build_sampler(SamplerChoice(name=spec.name, schedule=schedule), CONFIG, ModelTraits(), None)
     timesteps = start(sampler, steps, "cpu")
     wanted = [*published(schedule, steps), 0.0]
     assert sampler.sigmas.tolist() == pytest.approx(wanted, rel=1e-4, abs=1e-6)
     assert len(timesteps) == len(wanted) - 1
 
 
-@pytest.mark.parametrize("spec", [spec for spec in SAMPLERS if "karras" in spec.sigmas], ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", [spec for spec in SAMPLERS if "karras" in spec.schedules], ids=lambda spec: spec.name)
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_every_schedule_begins_at_the_largest_noise_level_with_every_sampler(
     spec: SamplerSpec, schedule: SigmaSchedule
 ) -> None:
-    sampler: Any = build_sampler(SamplerChoice(name=spec.name, sigmas=schedule), CONFIG, ModelTraits(), None)
+    sampler: Any = build_sampler(SamplerChoice(name=spec.name, schedule=schedule), CONFIG, ModelTraits(), None)
     timesteps = start(sampler, 10, "cpu")
     first = float(sampler.sigmas[0])
     assert first == pytest.approx(sigma(901) if schedule == "ddim_uniform" else 14.6146, rel=1e-3)
@@ -118,7 +118,7 @@ def test_every_schedule_begins_at_the_largest_noise_level_with_every_sampler(
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_euler_walks_as_k_diffusion_does(schedule: SigmaSchedule) -> None:
     """A denoiser that is wrong by a share of its input, so that the path matters and not only its end."""
-    sampler: Any = build_sampler(SamplerChoice(name="euler", sigmas=schedule), CONFIG, ModelTraits(), None)
+    sampler: Any = build_sampler(SamplerChoice(name="euler", schedule=schedule), CONFIG, ModelTraits(), None)
     timesteps = start(sampler, 10, "cpu")
     levels = published(schedule, 10)
     ours = torch.tensor([1.3]) * sampler.init_noise_sigma

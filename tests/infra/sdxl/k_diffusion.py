@@ -45,6 +45,19 @@ def dpm2(model: Denoiser, x: Tensor, sigmas: Sequence[float], noise: Noise) -> T
     return x
 
 
+def dpm2_a(model: Denoiser, x: Tensor, sigmas: Sequence[float], noise: Noise) -> Tensor:
+    for sigma, following in itertools.pairwise(sigmas):
+        down, up = _ancestral(sigma, following)
+        slope = (x - model(x, sigma)) / sigma
+        if down == 0:
+            return x + slope * (down - sigma)
+        middle = math.sqrt(sigma * down)
+        between = x + slope * (middle - sigma)
+        x = x + (between - model(between, middle)) / middle * (down - sigma)
+        x = x + noise() * up
+    return x
+
+
 def lms(model: Denoiser, x: Tensor, sigmas: Sequence[float], noise: Noise) -> Tensor:
     slopes: list[Tensor] = []
     for index, (sigma, following) in enumerate(itertools.pairwise(sigmas)):
@@ -107,7 +120,7 @@ def _integral_of_lagrange(levels: Sequence[float], which: int, begin: float, end
 
 
 LOOPS: dict[str, Loop] = {
-    "euler": euler, "heun": heun, "dpm2": dpm2, "lms": lms, "dpmpp_2m": dpmpp_2m,
+    "euler": euler, "heun": heun, "dpm2": dpm2, "dpm2_a": dpm2_a, "lms": lms, "dpmpp_2m": dpmpp_2m,
     "euler_a": euler_a, "dpmpp_2s_a": dpmpp_2s_a,
 }  # fmt: skip
 

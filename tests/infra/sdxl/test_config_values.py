@@ -121,7 +121,7 @@ def test_each_key_of_a_scheduler_reaches_the_sampler_or_is_refused(name: str) ->
         traits = ModelTraits(zero_snr=bool(config.get("rescale_betas_zero_snr")))
         sampler: Any = build_sampler(choice, config, traits, None)
         if key.startswith("use_") and value:
-            assert choice.sigmas in key
+            assert choice.schedule in key
         else:
             assert sampler.config[key] == value, key
 

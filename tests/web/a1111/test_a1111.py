@@ -77,7 +77,7 @@ def test_absent_fields_nulls_and_numbers_as_text_are_taken() -> None:
         assert (await client.post(TXT2IMG, json=body)).status_code == 200
         assert (await client.post(TXT2IMG, content=json.dumps(body), headers={"content-type": "text/plain"})).is_success
         asked = engine.requests[0]
-        assert (asked.width, asked.num_inference_steps, asked.sampler.sigmas) == (64, 2, "model")
+        assert (asked.width, asked.num_inference_steps, asked.sampler.schedule) == (64, 2, "model")
 
     talk(conversation)
 

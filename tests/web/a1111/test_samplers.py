@@ -44,6 +44,14 @@ def test_a_sampler_and_a_scheduler_are_found(sampler: str, scheduler: str, meant
     assert (found.sampler, found.schedule) == meant
 
 
+@pytest.mark.parametrize("sampler", AUTOMATIC)
+def test_the_last_level_but_0_is_left_out_where_the_samplers_definition_says_so(sampler: str) -> None:
+    discarding = sampler in ("DPM2", "DPM2 a", "DPM++ 3M SDE")
+    assert sampling(sampler, "").discard_penultimate is discarding
+    if AUTOMATIC[sampler]:
+        assert sampling(f"{sampler} Karras", "").discard_penultimate is discarding
+
+
 def test_every_label_that_is_listed_is_understood() -> None:
     for scheduler in SCHEDULERS:
         for name in (scheduler.name, scheduler.label, *scheduler.aliases):
