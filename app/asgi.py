@@ -25,6 +25,7 @@ from .web.middleware.metrics import RequestCounter
 from .web.middleware.no_sniff import no_sniff
 from .web.middleware.origin_check import OriginCheck
 from .web.middleware.origins import OriginRules
+from .web.middleware.vary import note_vary, restore_vary
 from .web.redirects import redirects
 
 _log = get_logger(__name__)
@@ -49,14 +50,14 @@ def create_app(settings: Settings | None = None) -> Litestar:
         plugins=[plugin],
         route_handlers=[documentation_assets(), redirects()],
         openapi_config=openapi_config(settings.server.url, settings.models.default or "demo"),
-        middleware=[answer_options],
+        middleware=[answer_options, note_vary],
         cors_config=cors_config(settings.server.allowed_origins),
         exception_handlers=exception_handlers(),
         logging_config=None,
     )
     add_head(app)
     rules = OriginRules(allowed_origins=settings.server.allowed_origins, allowed_hosts=settings.server.allowed_hosts)
-    counted = RequestCounter(OriginCheck(app.asgi_handler, rules), plugin.metrics)
+    counted = RequestCounter(OriginCheck(restore_vary(app.asgi_handler), rules), plugin.metrics)
     # Around the whole application, because middleware of Litestar does not see requests that match no route.
     app.asgi_handler = AccessLog(no_sniff(counted), log_prompts=settings.log.prompts)
     return app

@@ -111,6 +111,14 @@ def test_origins_and_hosts_of_the_settings_pass_and_may_read_the_answer(friendly
     assert post(friendly, host="images.example.org").status_code == 404
 
 
+def test_caches_are_told_all_that_an_answer_depends_on(friendly: Server) -> None:
+    """Litestar's CORS middleware replaces the header."""
+    friendly.wait_until("/health/ready")
+    assert post(friendly, "/generate/demo").headers["vary"] == "Accept"
+    assert post(friendly, "/generate/demo", origin=FRIEND).headers["vary"] == "Accept, Origin"
+    assert friendly.client.get("/models", headers={"origin": FRIEND}).headers["vary"] == "Origin"
+
+
 def test_others_are_refused_all_the_same(friendly: Server) -> None:
     check(post(friendly, origin=EVIL), "cross_origin")
     check(post(friendly, host="images.example.com"), "unknown_host")
