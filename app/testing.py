@@ -21,7 +21,7 @@ from litestar import Litestar
 
 from .bootstrap import build, model_aliases
 from .domain.dispatch.lanes import lane_of
-from .domain.errors import OutOfMemory, UnknownModel
+from .domain.errors import DiffusionError, OutOfMemory, UnknownModel
 from .domain.models.adapters import AdapterSpec
 from .domain.models.aliases import Aliases
 from .domain.models.components import Component, ComponentId, LoadedModel, LoadProgress, OnLoad
@@ -180,6 +180,11 @@ class FakeEngine:
     def weights_nbytes(self, spec: ModelSpec) -> int:
         """Add up the components."""
         return sum(part.nbytes for part in self._parts(spec))
+
+    @property
+    def failure(self) -> DiffusionError | None:
+        """None: it starts at once."""
+        return None
 
     async def start(self) -> None:
         """Nothing to import."""

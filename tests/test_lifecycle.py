@@ -45,7 +45,13 @@ def test_a_device_that_does_not_exist_is_told_in_readiness_and_in_every_refusal(
     models = ModelsSettings(directory=None, default="demo", hub_enabled=False)
     app = create_app(Settings(models=models, device=DeviceSettings(name="cuda:97")))
     with TestClient(app) as client:
-        for path in ("/generate/demo", "/generate/demo?dry_run=true", "/models/demo/load", "/generate/demo"):
+        for path in (
+            "/generate/demo",
+            "/generate/demo?dry_run=true",
+            "/models/demo/load",
+            "/generate/demo",
+            "/jobs/demo",
+        ):
             answer = client.post(path, json=BODY)
             assert (answer.status_code, answer.json()["code"]) == (503, "engine_failed"), answer.text
             assert "device.name in the settings is 'cuda:97'" in answer.json()["detail"]

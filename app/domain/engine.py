@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
+from .errors import DiffusionError
 from .models.adapters import AdapterSpec
 from .models.components import ComponentId, LoadedModel, OnLoad
 from .models.spec import ModelSpec
@@ -142,6 +143,11 @@ class Engine(Protocol):
     @property
     def renderer(self) -> Renderer:
         """Makes images there."""
+        ...
+
+    @property
+    def failure(self) -> DiffusionError | None:
+        """Reason for which `start` has failed; None before it, while it runs, and after it has succeeded."""
         ...
 
     async def start(self) -> None:

@@ -169,11 +169,14 @@ class Dispatcher:
 
         Raises:
             QueueFull, TooManyRequests, ShuttingDown, EngineStuck: as `run` does.
+            EngineFailed: the engine could not start.
         """
         if self._closing:
             raise going_down()
         if self._watchdog.unresponsive is not None:
             raise self._watchdog.unresponsive.with_traceback(None)
+        if (failure := self._engine.failure) is not None:
+            raise failure.with_traceback(None)
         policy = self._policy
         # The device always works for one job, so the first of several does not wait, even before it runs.
         waiting = len(self._accepted) - max(1, len(self._queue.running()))

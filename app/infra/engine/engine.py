@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
+from ...domain.errors import DiffusionError
 from ...domain.models.adapters import AdapterSpec
 from ...domain.models.components import ComponentId, LoadedModel, OnLoad
 from ...domain.models.spec import DtypeName, ModelSpec
@@ -53,6 +54,11 @@ class TorchEngine:
     def started(self) -> bool:
         """Whether the device is claimed and models can be loaded."""
         return self._threads.started
+
+    @property
+    def failure(self) -> DiffusionError | None:
+        """Reason for which `start` has failed."""
+        return self._threads.failure
 
     async def start(self) -> None:
         """Import torch and claim the device, once. Takes seconds.

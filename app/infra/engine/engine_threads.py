@@ -63,6 +63,14 @@ class EngineThreads:
             self._starting = asyncio.ensure_future(self._start_or_say_why())
         await asyncio.shield(self._starting)
 
+    @property
+    def failure(self) -> DiffusionError | None:
+        """Error of `start`; None unless it has failed."""
+        if self._starting is None or not self._starting.done() or self._starting.cancelled():
+            return None
+        failure = self._starting.exception()
+        return failure if isinstance(failure, DiffusionError) else None
+
     def stop(self) -> None:
         """End the threads, once they are done with what they are doing."""
         for executor in (self.engine, self.loader, self.downloader):
