@@ -100,6 +100,14 @@ class ImageGenerator(Protocol):
         """
         ...
 
+    async def model_of(self, model: str) -> ModelName:
+        """Return the name of the entry that a name or an alias means.
+
+        Raises:
+            UnknownModel: no such entry.
+        """
+        ...
+
     async def check(self, model: str, parameters: GenerationParameters) -> ModelName:
         """Check everything about a request that can be checked without the files of its model.
 
@@ -121,7 +129,7 @@ class ImageGenerator(Protocol):
         """Raise the error with which `generate` would refuse a request of a client now, because too many wait.
 
         Raises:
-            QueueFull, TooManyRequests, ShuttingDown, EngineStuck: as `generate` does.
+            QueueFull, TooManyRequests, ShuttingDown, EngineStuck, EngineFailed: as `generate` does.
         """
         ...
 
@@ -208,6 +216,10 @@ class LocalImageGenerator:
     def refuse_if_full(self, client: str) -> None:
         """Raise if too many requests wait; see `ImageGenerator.refuse_if_full`."""
         self._dispatcher.refuse_if_full(client)
+
+    async def model_of(self, model: str) -> ModelName:
+        """Return the name of an entry; see `ImageGenerator.model_of`."""
+        return (await self._catalogue.find(model)).name
 
     async def check(self, model: str, parameters: GenerationParameters) -> ModelName:
         """Check a request without files; see `ImageGenerator.check`."""

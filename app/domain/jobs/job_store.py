@@ -14,6 +14,7 @@ import msgspec
 from ..dispatch.job import JobState
 from ..errors import Cancelled, ExpiredJob, IdempotencyConflict, QueueFull, UnknownJob
 from ..generator import Generated, ImageGenerator
+from ..models.spec import ModelName
 from ..requests.parameters import GenerationParameters
 from ..requests.progress import Preview, Progress
 from ..requests.rendering import ImageWriter
@@ -55,7 +56,7 @@ class _Key:
     """Digest of the model and the parameters."""
 
 
-def _digest(model: str, parameters: GenerationParameters) -> bytes:
+def _digest(model: ModelName, parameters: GenerationParameters) -> bytes:
     """Compute a digest of a request, so that pictures of megabytes are not kept."""
     return hashlib.sha256(msgspec.json.encode((model, parameters))).digest()  # msgpack fails on integers beyond 64 bits
 
@@ -117,7 +118,8 @@ class JobStore:
             IdempotencyConflict: the key was sent before with another model or body.
         """
         self._expire()
-        body = b"" if key is None else _digest(model, parameters)
+        # An alias and the name that it stands for are the same request.
+        body = b"" if key is None else _digest(await self._generator.model_of(model), parameters)
         kept = join == "always"
         if (known := self._known(client, key, body, join)) is not None:
             return _joined(known, detached=detached, kept=kept)

@@ -14,6 +14,7 @@ from ..http.problems import Problem, id_in, problem_response
 from ..http.refusals import refusal
 
 _INFERENCE = "inference_body"
+_TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 _Handler = Callable[[Request[Any, Any, Any], Any], Response[Any]]
 
@@ -42,7 +43,8 @@ def exception_handlers() -> ExceptionHandlersMap:
 def _extended(handler: _Handler) -> _Handler:
     def handle(request: Request[Any, Any, Any], error: Any) -> Response[Any]:
         response = handler(request, error)
-        if not request.scope.get("state", {}).get(_INFERENCE):
+        # Of a body that is too large nothing is read, so that either kind of client may have sent it.
+        if not request.scope.get("state", {}).get(_INFERENCE) and response.status_code != _TOO_LARGE:
             return response
         response.content = inference_error(response.content)
         return response

@@ -32,6 +32,13 @@ def test_generation_dry_runs_and_jobs(client: TestClient[Litestar]) -> None:
     assert client.get(job["url"]).json()["model"] == "demo"
 
 
+def test_a_key_that_was_sent_with_an_alias_joins_the_work_of_the_real_name(client: TestClient[Litestar]) -> None:
+    sent: dict[str, Any] = {"json": {"prompt": "x"}, "headers": {"idempotency-key": "alias"}}
+    answers = [client.post(f"/generate/{name}", **sent) for name in ("gpt-image-1", "demo", "dall-e-3")]
+    assert {(answer.status_code, answer.json()["id"]) for answer in answers} == {(200, answers[0].json()["id"])}
+    assert client.post("/generate/other", **sent).status_code == 409
+
+
 def test_moving_models(client: TestClient[Litestar]) -> None:
     for action in ("load", "pin", "unpin", "unload"):
         moved = client.post(f"/models/dall-e-2/{action}")

@@ -206,6 +206,26 @@ def test_a_hostile_file_of_the_largest_size_is_refused_without_being_decoded(
         assert sum(decoded) < 1000
 
 
+@pytest.mark.parametrize(
+    ("route", "members"),
+    [
+        ("/generate/demo", {"error", "detail", "status", "code"}),
+        ("/v1/images/generations", {"error"}),
+        ("/sdapi/v1/txt2img", {"error", "detail"}),
+        ("/sdapi/v1/options", {"error", "detail"}),
+    ],
+)
+def test_a_body_that_is_too_large_is_refused_in_the_shape_of_the_route(
+    client: Any, route: str, members: set[str]
+) -> None:
+    for body in (b"x" * 2 * MB, gzip.compress(b" " * 50 * MB)):
+        packed = {"content-encoding": "gzip"} if len(body) < MB else {}
+        answer = client.post(route, content=body, headers=packed)
+        assert answer.status_code == 413
+        assert members <= set(answer.json())
+        assert "max_body_bytes" in answer.text
+
+
 def test_a_list_that_is_too_long_is_told_the_limit(client: Any) -> None:
     answer = client.post("/sdapi/v1/txt2img", content=b'{"override_settings": {"a": %s}}' % LONG["lists"])
     assert "990011 bytes, 100000 at most" in answer.json()["detail"]
