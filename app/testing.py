@@ -250,7 +250,7 @@ class FakeEngine:
         on_preview: OnPreview | None = None,
         adapters: Sequence[LoadedModel] = (),
     ) -> RenderResult:
-        """Make pictures of one colour each, one step for each turn of the event loop."""
+        """Make pictures of one colour each, all of a request together, one step for each turn of the event loop."""
         for used in (model, *adapters):
             assert self.is_on_device(used), "a model or an adapter was used that is not on the device"
         self.savings_levels.append(memory_savings)
@@ -261,11 +261,15 @@ class FakeEngine:
         self.most_together = max(self.most_together, len(self.running))
         try:
             on_step(0, request.num_inference_steps)
+            unfinished = frozenset[int]()
             for done in range(1, request.num_inference_steps + 1):
                 await self.gate.wait()
-                on_step(done, request.num_inference_steps)
+                ending = on_step(done, request.num_inference_steps)
                 if on_preview is not None:
                     on_preview(_plain(request, request.seeds[0]), done, request.num_inference_steps)
+                if ending is not None and done < request.num_inference_steps:
+                    unfinished = frozenset(range(len(request.seeds)))
+                    break
                 await asyncio.sleep(0)
             self._fail("generate")
         finally:
@@ -276,6 +280,7 @@ class FakeEngine:
         return RenderResult(
             images=images,
             warnings=(),
+            unfinished=unfinished,
             encode_s=0,
             denoise_s=0,
             decode_s=0,

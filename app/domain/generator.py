@@ -16,6 +16,7 @@ from .families.registry import family_named
 from .memory.plan import Fallback, warnings
 from .models.catalogue import Catalogue
 from .models.spec import ModelName, ModelSpec, Residency
+from .requests.early_end import EarlyEnd
 from .requests.image_metadata import Provenance, image_facts
 from .requests.image_reader import ImageReader
 from .requests.parameters import GenerationParameters, Limits, OutputFormat
@@ -37,6 +38,8 @@ class GeneratedImage:
     width: int
     height: int
     format: OutputFormat
+    unfinished: bool = False
+    """Whether it ended before its last step: no request makes it again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +87,7 @@ class ImageGenerator(Protocol):
         client: str = "",
         on_progress: OnProgress | None = None,
         previews: bool = False,
+        early_end: EarlyEnd | None = None,
     ) -> Generated:
         """Make images and wait for them. If the waiting task is cancelled, the work stops before its next step.
 
@@ -94,6 +98,7 @@ class ImageGenerator(Protocol):
             client: name of the sender; clients share the device fairly.
             on_progress: receives positions in the queue, loading and steps; called from other threads.
             previews: whether it receives unfinished images too.
+            early_end: may ask the running request to end early, with what is denoised so far.
 
         Raises:
             DiffusionError: see `errors`; nothing else is raised on purpose.
@@ -166,6 +171,7 @@ class LocalImageGenerator:
         client: str = "",
         on_progress: OnProgress | None = None,
         previews: bool = False,
+        early_end: EarlyEnd | None = None,
     ) -> Generated:
         """Make images and wait for them; see `ImageGenerator.generate`."""
         begun = self._clock()
@@ -184,15 +190,13 @@ class LocalImageGenerator:
             priority=parameters.priority,
             on_progress=on_progress,
             previews=previews,
+            early_end=early_end or EarlyEnd(),
         )
         job_result = await self._dispatcher.run(job, resolved)
-        request = job_result.resolved.request
+        request = _begun_part(job_result)
         written_from = self._clock()
         images = await asyncio.gather(
-            *(
-                self._write(request, job_result, raw, seed)
-                for raw, seed in zip(job_result.rendered.images, request.seeds, strict=True)
-            )
+            *(self._write(request, job_result, raw, place) for place, raw in enumerate(job_result.rendered.images))
         )
         now = self._clock()
         generated = Generated(
@@ -207,6 +211,7 @@ class LocalImageGenerator:
                 *job_result.resolved.warnings,
                 *_dtype_warnings(parameters.dtype, job_result.rendered.dtype),
                 *job_result.rendered.warnings,
+                *_early_end_warnings(job_result),
                 *warnings(job_result.savings),
             ),
         )
@@ -236,13 +241,15 @@ class LocalImageGenerator:
         return spec, uploads
 
     async def _write(
-        self, request: GenerationRequest, job_result: JobResult, raw: RawImage, seed: int
+        self, request: GenerationRequest, job_result: JobResult, raw: RawImage, place: int
     ) -> GeneratedImage:
+        seed, unfinished = request.seeds[place], place in job_result.rendered.unfinished
         provenance = Provenance(
             model_version=job_result.spec.version,
             dtype=job_result.rendered.dtype,
             shared_steps=_shared_steps(request, job_result.rendered),
             memory_savings=job_result.savings,
+            unfinished=unfinished,
         )
         facts = image_facts(
             request,
@@ -252,7 +259,29 @@ class LocalImageGenerator:
         )
         raw = await self._reader.compose(request, raw)
         data = await self._writer.write(raw, request.output_format, request.output_quality, facts)
-        return GeneratedImage(seed=seed, data=data, width=raw.width, height=raw.height, format=request.output_format)
+        return GeneratedImage(
+            seed=seed,
+            data=data,
+            width=raw.width,
+            height=raw.height,
+            format=request.output_format,
+            unfinished=unfinished,
+        )
+
+
+def _begun_part(job_result: JobResult) -> GenerationRequest:
+    """Return the request without the seeds whose images were not begun, because it ended early."""
+    request = job_result.resolved.request
+    return replace(request, seeds=request.seeds[: len(job_result.rendered.images)])
+
+
+def _early_end_warnings(job_result: JobResult) -> Iterator[str]:
+    rendered, seeds = job_result.rendered, job_result.resolved.request.seeds
+    if rendered.unfinished:
+        unfinished = ", ".join(str(seeds[place]) for place in sorted(rendered.unfinished))
+        yield f"Interrupted: the image of seed {unfinished} is unfinished, and no request makes it again."
+    if missing := len(seeds) - len(rendered.images):
+        yield f"Interrupted: {missing} of {len(seeds)} images were not begun."
 
 
 def _dtype_warnings(expected: str | None, computed_in: str) -> Iterator[str]:

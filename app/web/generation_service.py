@@ -15,6 +15,7 @@ from ..domain.dry_run import DryRun, DryRunResult
 from ..domain.generator import Generated, ImageGenerator
 from ..domain.jobs.job_store import JobStore, Join
 from ..domain.jobs.tracked_job import TrackedJob
+from ..domain.requests.early_end import Ending
 from ..domain.requests.parameters import GenerationParameters
 from .http.clients import client_of
 from .http.problems import id_in
@@ -85,10 +86,9 @@ class GenerationService:
         note_generation(request, generated)
         return generated
 
-    def stop(self, job: TrackedJob) -> None:
-        """Have a job end before its next step."""
-        if not job.over:
-            self.jobs.stop(job)
+    def end_early(self, job: TrackedJob, ending: Ending) -> None:
+        """Have a job end after its next step with what is denoised so far; one that does not run yet ends without images."""
+        self.jobs.end_early(job, ending)
 
     async def dry_run(
         self, request: Request[Any, Any, Any], model: str, parameters: GenerationParameters

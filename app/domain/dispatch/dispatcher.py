@@ -10,6 +10,7 @@ from ..errors import DiffusionError, QueueFull, TooManyRequests, WaitedTooLong
 from ..memory.plan import Plan
 from ..memory.pool import Lease, ModelPool
 from ..models.spec import ModelName, ModelSpec
+from ..requests.early_end import Ending
 from ..requests.request import GenerationRequest, Resolved
 from .accepted_job import AcceptedJob, JobResult
 from .fair_queue import FairQueue, QueuedJob
@@ -234,9 +235,9 @@ class Dispatcher:
         job.check()
         self._watchdog.heartbeat()
 
-        def on_step(done: int, total: int) -> None:
+        def on_step(done: int, total: int) -> Ending | None:
             self._watchdog.heartbeat()
-            job.on_step(done, total)
+            return job.on_step(done, total)
 
         attempt = await self._fallbacks.run(
             lease,
@@ -247,7 +248,8 @@ class Dispatcher:
             check=job.check,
             on_preview=job.on_preview if job.previews else None,
         )
-        self._throughput.note(queued.request, attempt.rendered)
+        if not attempt.rendered.unfinished:
+            self._throughput.note(queued.request, attempt.rendered)
         return attempt
 
     def _ended(self, accepted: AcceptedJob) -> None:

@@ -7,6 +7,7 @@ from typing import Literal
 from ..errors import Cancelled, DiffusionError, ShuttingDown
 from ..models.components import LoadProgress
 from ..models.spec import ModelName
+from ..requests.early_end import EarlyEnd, Ending
 from ..requests.parameters import Priority
 from ..requests.progress import OnProgress, Preview, StepProgress
 from ..requests.rendering import RawImage
@@ -33,6 +34,7 @@ class Job:
     on_progress: OnProgress | None = None
     previews: bool = False
     """Whether `on_progress` receives unfinished images too."""
+    early_end: EarlyEnd = field(default_factory=EarlyEnd)
     _stop: threading.Event = field(default_factory=threading.Event)
     _reason: DiffusionError | None = None
 
@@ -67,12 +69,13 @@ class Job:
         if self.on_progress is not None:
             self.on_progress(Preview(image=image, done=done, total=total))
 
-    def on_step(self, done: int, total: int) -> None:
-        """Note a finished step; raise if the job was stopped. Called from the engine thread."""
+    def on_step(self, done: int, total: int) -> Ending | None:
+        """Note a finished step; return what is to end early, raise if the job was stopped. Called from the engine thread."""
         self.steps_done, self.steps_total = done, total
         if self.on_progress is not None:
             self.on_progress(StepProgress(done=done, total=total))
         self.check()
+        return self.early_end.take() if done else None  # before the first step there is nothing to end with
 
 
 def gone_away() -> Cancelled:

@@ -15,6 +15,7 @@ from ..dispatch.job import JobState
 from ..errors import Cancelled, ExpiredJob, IdempotencyConflict, QueueFull, UnknownJob
 from ..generator import Generated, ImageGenerator
 from ..models.spec import ModelName
+from ..requests.early_end import Ending
 from ..requests.parameters import GenerationParameters
 from ..requests.progress import Preview, Progress
 from ..requests.rendering import ImageWriter
@@ -188,6 +189,13 @@ class JobStore:
         await asyncio.wait([job.work])
         return job
 
+    def end_early(self, job: TrackedJob, ending: Ending) -> None:
+        """Have a running job end with what is denoised so far; one that does not run yet has nothing, and is stopped."""
+        if job.state == "running":
+            job.early_end.ask(ending)
+        elif not job.over:
+            self.stop(job)
+
     def stop(self, job: TrackedJob) -> None:
         """End a job before its next step, without waiting for that."""
         # A request that sends its key from now on starts a new job, instead of joining one that is being cancelled.
@@ -259,6 +267,7 @@ class JobStore:
                 client=job.client,
                 on_progress=tell,
                 previews=parameters.previews,
+                early_end=job.early_end,
             ),
             name=f"tracked job {job.id}",
         )

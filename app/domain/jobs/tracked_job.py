@@ -8,6 +8,7 @@ from ..errors import Cancelled, DiffusionError
 from ..generator import Generated
 from ..models.components import LoadProgress
 from ..models.spec import ModelName
+from ..requests.early_end import EarlyEnd
 from ..requests.progress import Preview, Progress, QueueProgress, StepProgress
 from .event_log import EventLog
 
@@ -39,6 +40,7 @@ class TrackedJob:
     log: EventLog = field(default_factory=EventLog)
     detached: bool = True
     """Whether it continues without a waiting client."""
+    early_end: EarlyEnd = field(default_factory=EarlyEnd)
     kept: bool = True
     """Whether it can be asked for after its outcome has reached the client that waits for it."""
     waiters: int = 0

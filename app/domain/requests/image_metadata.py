@@ -43,6 +43,8 @@ class Provenance:
     """Whether its steps were computed together with other images."""
     memory_savings: tuple[str, ...] = ()
     """Memory fallbacks that were needed."""
+    unfinished: bool = False
+    """Whether it ended before its last step."""
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +61,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     memory_savings: tuple[str, ...]
     """What the request gave up because memory was short: `tiled_decode` changes the image a little, and a replay does not repeat
     it."""
+    unfinished: bool
+    """Whether the image ended before its last step, because it was interrupted: the request makes the finished one."""
     request: dict[str, str | int | float | bool | tuple[int, int]]
     """Every parameter, resolved, for this image alone: `n` is 1 and `seed` is its own."""
 
@@ -95,6 +99,7 @@ def receipt(request: GenerationRequest, *, seed: int, provenance: Provenance) ->
         model_version=version,
         shared_steps=provenance.shared_steps,
         memory_savings=provenance.memory_savings,
+        unfinished=provenance.unfinished,
         request=body,
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from .early_end import Ending
 from .parameters import OutputFormat
 
 
@@ -47,7 +48,7 @@ class StepTiming:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderResult:
-    """Images of one request, one for each seed, in order."""
+    """Images of one request, one for each seed, in order; if it has ended early, those of its first seeds."""
 
     images: tuple[RawImage, ...]
     warnings: tuple[str, ...]
@@ -59,12 +60,15 @@ class RenderResult:
     the same time."""
     step_timings: tuple[StepTiming, ...] = ()
     """Timings of its steps, by the rows of the batch."""
+    unfinished: frozenset[int] = frozenset()
+    """Places of the images that ended before their last step."""
     dtype: str = ""
     """Dtype that they were computed in, as torch names it; empty if it is not known."""
 
 
-OnStep = Callable[[int, int], None]
-"""Called with (steps done, steps in all) from the engine thread; raises `Cancelled` to stop before the next step."""
+OnStep = Callable[[int, int], Ending | None]
+"""Called with (steps done, steps in all) from the engine thread; raises `Cancelled` to stop before the next step, or returns
+what is to end now with what is denoised so far."""
 
 
 OnPreview = Callable[[RawImage, int, int], None]

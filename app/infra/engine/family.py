@@ -10,6 +10,7 @@ from ...domain.families.registry import families, family_named, imported
 from ...domain.models.adapters import AdapterSpec
 from ...domain.models.components import OnLoad
 from ...domain.models.spec import ModelSpec
+from ...domain.requests.early_end import Ending
 from ...domain.requests.inspection import Inspection
 from ...domain.requests.rendering import MemorySavings, RawImage
 from ...domain.requests.request import GenerationRequest
@@ -63,6 +64,15 @@ class Run(Protocol):
 
     def preview(self) -> RawImage:
         """Draw a small, rough picture of the first unfinished image."""
+        ...
+
+    @property
+    def unfinished(self) -> frozenset[int]:
+        """Places of the images that ended before their last step."""
+        ...
+
+    def end_early(self, ending: Ending) -> None:
+        """Let `finish_images` decode what is denoised so far, after at least one step; with the request, begin no more images."""
         ...
 
     def finish_images(self) -> None:

@@ -183,11 +183,13 @@ class Stepper:
     @staticmethod
     def _finish_images(work: Work) -> None:
         assert work.run is not None
-        work.on_step(work.run.done, work.run.total)
+        ending = work.on_step(work.run.done, work.run.total)
         now = time.perf_counter()
         if work.on_preview is not None and now - work.previewed_s >= _PREVIEW_EVERY_S:
             work.previewed_s = now
             work.on_preview(work.run.preview(), work.run.done, work.run.total)
+        if ending is not None:
+            work.run.end_early(ending)
         work.run.finish_images()
 
     def _attempt(self, work: Work, act: Callable[[], None]) -> bool:
@@ -209,6 +211,7 @@ class Stepper:
         rendered = RenderResult(
             images=run.images,
             warnings=run.warnings,
+            unfinished=run.unfinished,
             encode_s=run.encode_s,
             denoise_s=sum(timing.seconds for timing in step_timings),
             decode_s=run.decode_s,

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 
+from ...domain.requests.early_end import Ending
 from ...domain.requests.rendering import RawImage
 from ...domain.requests.request import GenerationRequest
 from ..device.out_of_memory import stage
@@ -14,6 +15,7 @@ class WholeCallRun:
     total = 1
     rows = 1
     warnings: tuple[str, ...] = ()
+    unfinished: frozenset[int] = frozenset()
 
     def __init__(self, request: GenerationRequest, make: Callable[[GenerationRequest], Sequence[RawImage]]) -> None:
         """Do nothing yet; `make` makes all images of the request, in the order of its seeds."""
@@ -41,6 +43,9 @@ class WholeCallRun:
     def preview(self) -> RawImage:
         """Show the first image: before it is made there is nothing to show."""
         return self.images[0]
+
+    def end_early(self, ending: Ending) -> None:
+        """Do nothing: its one step is its last."""
 
     def finish_images(self) -> None:
         """Do nothing: the call has decoded them."""

@@ -41,6 +41,7 @@ class ImageDenoise:
         self.request = request
         self.conditioning = conditioning
         self.done = 0
+        self._ended_early = False
         generator = torch.Generator("cpu").manual_seed(seed)
         self._sampler: Any = build_sampler(
             request.sampler, model.sampler_config, model.traits, request.timestep_spacing
@@ -63,8 +64,8 @@ class ImageDenoise:
 
     @property
     def finished(self) -> bool:
-        """Whether the last step has been taken."""
-        return self.done == self.total
+        """Whether the last step has been taken, or the image was ended before it."""
+        return self._ended_early or self.done == self.total
 
     @property
     def rows(self) -> int:
@@ -101,6 +102,13 @@ class ImageDenoise:
         if self._picture is not None:
             following = None if self.finished else self._timesteps[self.done]
             self._latents = self._picture.kept_around(self._latents, self._sampler, following)
+
+    def end_early(self, prediction_type: PredictionType) -> None:
+        """Put the estimate of the clean latents in the place of the latents; after the first step."""
+        self._latents = self.estimate(prediction_type)
+        if self._picture is not None:
+            self._latents = self._picture.kept_around(self._latents, self._sampler, None)
+        self._ended_early = True
 
     def _first(self, noise: Tensor, request: GenerationRequest) -> Tensor:
         """Make the first latents: of noise alone, or of the noised picture."""

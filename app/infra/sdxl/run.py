@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
+from ...domain.requests.early_end import Ending
 from ...domain.requests.rendering import NO_SAVINGS, MemorySavings, RawImage
 from ...domain.requests.request import GenerationRequest
 from ..device.out_of_memory import stage
@@ -60,6 +61,7 @@ class SdxlRun:
             self._to_begin = list(enumerate(request.seeds))
             self._denoises: dict[int, ImageDenoise] = {}
             self._images: dict[int, RawImage] = {}
+            self._unfinished: set[int] = set()
             self._evaluations = 0
             self._at_once = 1 if memory_savings.split_guidance else at_once
             self._begin_more()
@@ -92,12 +94,17 @@ class SdxlRun:
     @property
     def finished(self) -> bool:
         """Whether every image is there."""
-        return len(self._images) == len(self.request.seeds)
+        return not self._denoises and not self._to_begin
 
     @property
     def images(self) -> tuple[RawImage, ...]:
         """Finished images in the order of the seeds."""
         return tuple(self._images[index] for index in sorted(self._images))
+
+    @property
+    def unfinished(self) -> frozenset[int]:
+        """Places of the images that ended before their last step."""
+        return frozenset(self._unfinished)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -109,6 +116,16 @@ class SdxlRun:
         """Draw the first unfinished image, small and rough, as of the last step."""
         denoise = next(iter(self._denoises.values()))
         return preview(denoise.estimate(self.model.traits.prediction_type), self.model.preview)
+
+    @torch.inference_mode()
+    def end_early(self, ending: Ending) -> None:
+        """Let `finish_images` decode the estimates of the images that are being denoised."""
+        for index, denoise in self._denoises.items():
+            if not denoise.finished:
+                denoise.end_early(self.model.traits.prediction_type)
+                self._unfinished.add(index)
+        if ending == "request":
+            self._to_begin.clear()
 
     @torch.inference_mode()
     def finish_images(self) -> None:

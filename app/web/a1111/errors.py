@@ -87,7 +87,8 @@ WRONG = documented(
 UNKNOWN_CHECKPOINT = documented("No model has this name.", errors.UnknownModel("dmeo", ["demo"]))
 TOO_MANY = documented("The client has too many waiting requests.", errors.TooManyRequests(4, retry_after_s=20))
 INTERRUPTED = documented(
-    "`POST /sdapi/v1/interrupt` of the same client stopped it.", errors.Cancelled("The job was cancelled.")
+    "`POST /sdapi/v1/interrupt` of the same client stopped it before its first step.",
+    errors.Cancelled("The job was cancelled."),
 )
 FAILED = documented(
     "Loading the model or making the image failed.",

@@ -60,5 +60,6 @@ def generation_info(
         clip_skip=request.clip_skip + clip_skip_base if request.clip_skip else 1,
         is_using_inpainting_conditioning=False,
         version=f"litestar-diffusion {VERSION}",
+        interrupted=any(image.unfinished for image in images),
         warnings=[*warnings, *generated.warnings],
     )

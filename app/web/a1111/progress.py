@@ -83,29 +83,32 @@ class ProgressController(Controller):
         status_code=200,
         summary="Stop the client's requests",
         operation_id="a1111_interrupt",
-        response_description="They will end before their next step.",
+        response_description="They will end after their next step.",
         responses={403: FOREIGN},
         sync_to_thread=False,
     )
     def interrupt(self, request: Request[Any, Any, Any], dialect_state: Remembered, generation: _Generation) -> Done:
-        """End all requests of this client before their next step; they are answered with an error."""
+        """End all requests of this client after their next step; they are answered with the images so far, the last unfinished.
+
+        A request that makes no step yet is answered with an error.
+        """
         for job in dialect_state.of(client_of(request)).jobs:
-            generation.stop(job)
+            generation.end_early(job, "request")
         return Done()
 
     @post(
         "/skip",
         status_code=200,
-        summary="Stop the client's newest running request",
+        summary="Stop the client's present image",
         operation_id="a1111_skip",
-        response_description="It will end before its next step.",
+        response_description="It will end after its next step.",
         responses={403: FOREIGN},
         sync_to_thread=False,
     )
     def skip(self, request: Request[Any, Any, Any], dialect_state: Remembered, generation: _Generation) -> Done:
-        """End the request that `progress` shows, before its next step."""
+        """End the images that are being made of the request that `progress` shows; its next ones are begun."""
         if (job := dialect_state.of(client_of(request)).shown) is not None:
-            generation.stop(job)
+            generation.end_early(job, "images")
         return Done()
 
 

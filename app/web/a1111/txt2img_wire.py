@@ -118,5 +118,7 @@ class GenerationInfo(msgspec.Struct, frozen=True, kw_only=True):
     clip_skip: int
     is_using_inpainting_conditioning: bool
     version: str
+    interrupted: bool
+    """Whether an image is unfinished, or missing; not part of the web UI's answer."""
     warnings: list[str]
     """What was changed, ignored or cut; not part of the web UI's answer."""

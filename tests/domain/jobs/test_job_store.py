@@ -230,6 +230,26 @@ def test_a_request_that_may_ask_again_has_a_joined_job_kept() -> None:
     run(scenario)
 
 
+def test_a_job_ends_early_with_its_images_if_it_runs_and_without_any_before() -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        waiting = await bench.jobs.post("a", BODY)
+        bench.jobs.end_early(waiting, "request")
+        with pytest.raises(Cancelled):
+            await bench.jobs.result(waiting)
+        bench.engine.gate.clear()
+        running = await bench.jobs.post("a", BODY)
+        while running.state != "running":  # noqa: ASYNC110 - the fake engine has no event for it
+            await asyncio.sleep(0)
+        bench.jobs.end_early(running, "request")
+        bench.engine.gate.set()
+        (image,) = (await bench.jobs.result(running)).images
+        await rounds()
+        assert (image.unfinished, running.state, running.steps_done) == (True, "done", 1)
+
+    run(scenario)
+
+
 def test_a_cancelled_job_ends_before_its_next_step_and_says_so() -> None:
     async def scenario() -> None:
         bench = Bench()
