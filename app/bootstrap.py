@@ -10,6 +10,7 @@ from .domain.engine import Engine
 from .domain.errors import InvalidSettings
 from .domain.generator import LocalImageGenerator
 from .domain.jobs.job_store import JobPolicy, JobStore
+from .domain.jobs.shared_calls import SharedCalls
 from .domain.memory.budget_shares import BudgetShares
 from .domain.memory.event_history import History
 from .domain.memory.events import OnPoolEvent, PoolEvent
@@ -17,8 +18,11 @@ from .domain.memory.loading import OnLoading
 from .domain.memory.pool import ModelPool
 from .domain.models.aliases import Aliases, wrong_aliases
 from .domain.models.catalogue import Catalogue
+from .domain.models.upscalers import PooledCatalogue
 from .domain.requests.inspection import Inspector
+from .domain.upscaling import LocalImageUpscaler
 from .infra.catalogue.catalogue import ModelCatalogue
+from .infra.catalogue.upscaler_files import describe_upscaler, upscaler_folders
 from .infra.embedded_texts import PillowEmbeddedTexts
 from .infra.engine.engine import TorchEngine
 from .infra.engine.inspector import ConfigInspector
@@ -43,6 +47,7 @@ def build(
     *,
     engine: Engine | None = None,
     catalogue: Catalogue | None = None,
+    upscalers: Catalogue | None = None,
     inspector: Inspector | None = None,
     on_loading: OnLoading | None = None,
 ) -> Services:
@@ -52,17 +57,19 @@ def build(
         settings: of all parts.
         engine: instead of the torch engine; for tests.
         catalogue: instead of the models of the settings; for tests.
+        upscalers: instead of those of the settings; for tests.
         inspector: instead of the one that reads configs and tokenizers; for tests.
         on_loading: receives the progress of loads and downloads; by default it is logged each few seconds.
     """
     cache = Path(settings.hub.cache) if settings.hub.cache is not None else None
     fetcher = HubFetcher(cache=cache, offline=settings.hub.offline)
     catalogue = catalogue or _catalogue(settings, cache)
+    upscalers = upscalers or _upscalers(settings)
     engine = engine or _engine(settings, fetcher)
     inspector = inspector or ConfigInspector(lambda source: cached_snapshot(source, cache))
     metrics, history = Metrics(), History()
     pool = ModelPool(
-        catalogue,
+        PooledCatalogue(catalogue, upscalers),
         engine,
         on_event=_all_of(log_event, metrics.on_event, history.note),
         on_loading=on_loading or LoadingLog(),
@@ -73,14 +80,20 @@ def build(
     generator = LocalImageGenerator(
         catalogue, dispatcher, writer, reader, settings.limits, on_generated=metrics.on_generated
     )
+    upscaler = LocalImageUpscaler(
+        upscalers, dispatcher, writer, reader, settings.limits, on_upscaled=metrics.on_upscaled
+    )
     metrics.watch(pool, dispatcher)
     return Services(
         settings=settings,
         catalogue=catalogue,
+        upscalers=upscalers,
         engine=engine,
         pool=pool,
         dispatcher=dispatcher,
         generator=generator,
+        upscaler=upscaler,
+        upscale_calls=SharedCalls(keep_s=settings.jobs.keep_s, max_kept=settings.jobs.max_finished),
         job_store=JobStore(generator, writer, job_policy(settings), on_ended=log_job),
         dry_runs=DryRun(catalogue, pool, dispatcher, engine, inspector, reader, settings.limits),
         embedded_texts=PillowEmbeddedTexts(),
@@ -99,6 +112,16 @@ def _catalogue(settings: Settings, cache: Path | None) -> ModelCatalogue:
         hub=settings.models.hub if settings.models.hub_enabled else (),
         hub_cache=cache,
         aliases=model_aliases(settings),
+    )
+
+
+def _upscalers(settings: Settings) -> ModelCatalogue:
+    return ModelCatalogue(
+        directories=upscaler_folders(_directories(settings)),
+        builtin=upscaler_folders([builtin_models()])[0],
+        overrides={},
+        hub=(),
+        describe_file=describe_upscaler,
     )
 
 

@@ -12,12 +12,14 @@ from .domain.engine import Engine
 from .domain.errors import DiffusionError, EngineFailed
 from .domain.generator import ImageGenerator
 from .domain.jobs.job_store import JobStore
+from .domain.jobs.shared_calls import SharedCalls
 from .domain.memory.budget import Budget
 from .domain.memory.budget_shares import BudgetShares, Claim, Grants, Memory, Share
 from .domain.memory.event_history import History
 from .domain.memory.pool import ModelPool
 from .domain.models.catalogue import Catalogue
 from .domain.requests.generation_data import EmbeddedTexts
+from .domain.upscaling import ImageUpscaler, Upscaled
 from .infra.device.host_memory import host_nbytes
 from .infra.telemetry.metrics import Metrics
 from .logs import get_logger
@@ -37,10 +39,13 @@ class Services:
 
     settings: Settings
     catalogue: Catalogue
+    upscalers: Catalogue
     engine: Engine
     pool: ModelPool
     dispatcher: Dispatcher
     generator: ImageGenerator
+    upscaler: ImageUpscaler
+    upscale_calls: SharedCalls[Upscaled]
     job_store: JobStore
     dry_runs: DryRun
     embedded_texts: EmbeddedTexts

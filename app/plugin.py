@@ -150,6 +150,7 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin):
                 "image_generator": self._provide(lambda services: services.generator),
                 "generation": self._provide(_generation),
                 "catalogue": self._provide(lambda services: services.catalogue),
+                "upscalers": self._provide(lambda services: services.upscalers),
                 "dispatcher": self._provide(lambda services: services.dispatcher),
                 "service_facts": self._provide(self._facts),
                 "metrics_source": self._provide(lambda services: services.metrics),
@@ -229,4 +230,10 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin):
 
 
 def _generation(services: Services) -> GenerationService:
-    return GenerationService(generator=services.generator, jobs=services.job_store, dry_runs=services.dry_runs)
+    return GenerationService(
+        generator=services.generator,
+        jobs=services.job_store,
+        dry_runs=services.dry_runs,
+        upscaler=services.upscaler,
+        upscale_calls=services.upscale_calls,
+    )

@@ -27,8 +27,10 @@ from .domain.models.aliases import Aliases
 from .domain.models.components import Component, ComponentId, LoadedModel, LoadProgress, OnLoad
 from .domain.models.spec import Checkpoint, ModelName, ModelSpec, ModelTraits
 from .domain.requests.inspection import Inspection, PromptFacts, SamplerFacts
+from .domain.requests.render_request import RenderRequest
 from .domain.requests.rendering import NO_SAVINGS, MemorySavings, OnPreview, OnStep, RawImage, RenderResult
 from .domain.requests.request import GenerationRequest
+from .domain.requests.upscale_request import UpscaleRequest
 from .lifecycle import Services
 from .plugin import DiffusionPlugin
 from .settings import ModelsSettings, Settings
@@ -97,7 +99,7 @@ class FakeModel:
     loaded: bool = True
 
 
-def _never(_request: GenerationRequest, _frugality: MemorySavings) -> None:
+def _never(_request: RenderRequest, _frugality: MemorySavings) -> None:
     """There is always enough memory."""
 
 
@@ -113,13 +115,13 @@ class FakeEngine:
     """Generation waits while it is clear."""
     failures: dict[str, Exception] = field(default_factory=dict[str, Exception])
     """The next call of a method (`fetch`, `load`, `load_adapter`, `place`, `generate`) raises this, once."""
-    out_of_memory: Callable[[GenerationRequest, MemorySavings], OutOfMemory | None] = _never
+    out_of_memory: Callable[[RenderRequest, MemorySavings], OutOfMemory | None] = _never
     """Stage in which each generation runs out of memory: `encode`, `denoise`, `decode`; None if it does not."""
     savings_levels: list[MemorySavings] = field(default_factory=list[MemorySavings])
     """Memory savings of each generation, in order."""
-    requests: list[GenerationRequest] = field(default_factory=list[GenerationRequest])
+    requests: list[RenderRequest] = field(default_factory=list[RenderRequest])
     """Request of each generation, in order."""
-    running: list[GenerationRequest] = field(default_factory=list[GenerationRequest])
+    running: list[RenderRequest] = field(default_factory=list[RenderRequest])
     """Requests that are running now."""
     most_together: int = 0
     """Largest number of requests that ran at the same time."""
@@ -243,7 +245,7 @@ class FakeEngine:
     async def generate(
         self,
         model: LoadedModel,
-        request: GenerationRequest,
+        request: RenderRequest,
         on_step: OnStep,
         memory_savings: MemorySavings = NO_SAVINGS,
         at_once: int = 1,  # noqa: ARG002 - the port's signature
@@ -260,15 +262,16 @@ class FakeEngine:
         assert len(self.running) == 1 or not any(mate.reproducible for mate in self.running), "one had to run alone"
         self.most_together = max(self.most_together, len(self.running))
         try:
-            on_step(0, request.num_inference_steps)
+            steps = request.steps if isinstance(request, UpscaleRequest) else request.num_inference_steps
+            on_step(0, steps)
             unfinished = frozenset[int]()
-            for done in range(1, request.num_inference_steps + 1):
+            for done in range(1, steps + 1):
                 await self.gate.wait()
-                ending = on_step(done, request.num_inference_steps)
+                ending = on_step(done, steps)
                 if on_preview is not None:
-                    on_preview(_plain(request, request.seeds[0]), done, request.num_inference_steps)
-                if ending is not None and done < request.num_inference_steps:
-                    unfinished = frozenset(range(len(request.seeds)))
+                    on_preview(_pictures(request)[0], done, steps)
+                if ending is not None and done < steps and isinstance(request, GenerationRequest):
+                    unfinished = frozenset(range(request.count))
                     break
                 await asyncio.sleep(0)
             self._fail("generate")
@@ -276,9 +279,8 @@ class FakeEngine:
             self.running.remove(request)
         if (failure := self.out_of_memory(request, memory_savings)) is not None:
             raise failure
-        images = tuple(_plain(request, seed) for seed in request.seeds)
         return RenderResult(
-            images=images,
+            images=_pictures(request),
             warnings=(),
             unfinished=unfinished,
             encode_s=0,
@@ -331,6 +333,7 @@ def fake_services(*specs: ModelSpec, settings: Settings | None = None, engine: F
         settings,
         engine=engine or FakeEngine(),
         catalogue=FakeCatalogue(specs, model_aliases(settings)),
+        upscalers=FakeCatalogue(()),
         inspector=FakeInspector(),
     )
 
@@ -369,6 +372,17 @@ def _with_default(settings: Settings, specs: Sequence[ModelSpec]) -> Settings:
     if stated != ModelsSettings().default or any(spec.name == stated for spec in specs):
         return settings
     return msgspec.structs.replace(settings, models=msgspec.structs.replace(settings.models, default=specs[0].name))
+
+
+def _pictures(request: RenderRequest) -> tuple[RawImage, ...]:
+    """Make pictures of the colours of the seeds; an upscaler repeats the first pixel of each picture."""
+    if isinstance(request, GenerationRequest):
+        return tuple(_plain(request, seed) for seed in request.seeds)
+    width, height = (side * request.scale for side in request.largest_input)
+    return tuple(
+        RawImage(width=width, height=height, pixels=picture.pixels[:3] * (width * height))
+        for picture in request.pictures
+    )
 
 
 def _plain(request: GenerationRequest, seed: int) -> RawImage:

@@ -1,4 +1,4 @@
-"""The command line: `litestar-diffusion serve | generate | models | inspect`.
+"""The command line: `litestar-diffusion serve | generate | upscale | models | inspect`.
 
 Nothing here imports torch, Litestar or uvicorn until a command needs it, so that `--help` answers at once.
 """
@@ -12,12 +12,14 @@ from .generate import generate
 from .inspect import inspect
 from .models import models
 from .serve import serve
+from .upscale import upscale
 
 _HELP = """Make images with SDXL models, on your own machine.
 
 \b
 litestar-diffusion serve                                   an HTTP server on port 8000
 litestar-diffusion generate "a red circle" -o out.png      one picture, without a server
+litestar-diffusion upscale in.png -o out.png --upscaler demo-x2
 litestar-diffusion models                                  the models and their state
 litestar-diffusion inspect models/demo.safetensors         what a file is, and why
 
@@ -31,7 +33,7 @@ def cli() -> None:
     """Run one of the commands."""
 
 
-for command in (serve, generate, models, inspect):
+for command in (serve, generate, upscale, models, inspect):
     cli.add_command(command)
 
 

@@ -12,6 +12,7 @@ from .generate import generate
 from .inspect import inspect
 from .models import models
 from .source import Source
+from .upscale import upscale
 
 
 def diffusion_group(settings: Settings, build: Callable[[Settings], Services]) -> click.Group:
@@ -23,12 +24,14 @@ def diffusion_group(settings: Settings, build: Callable[[Settings], Services]) -
     """
     source = Source(settings=settings, build=build, standalone=False)
 
-    @click.group("diffusion", help="Make images, and list and inspect models, with the settings of this application.")
+    @click.group(
+        "diffusion", help="Make and enlarge images, and list and inspect models, with the settings of this application."
+    )
     @click.pass_context
     def group(context: click.Context) -> None:
         context.obj = source
 
-    for command in (generate, models, inspect):
+    for command in (generate, upscale, models, inspect):
         group.add_command(_embedded(command))
     return group
 

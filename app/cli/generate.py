@@ -50,15 +50,16 @@ def generate(
 
 async def _generated(source: Source, model: str, parameters: GenerationParameters) -> Generated:
     if source.standalone:
-        _prepare_process(source.settings)
-    services = source.build(_without_default_model(source.settings))
+        prepare_process(source.settings)
+    services = source.build(without_default_model(source.settings))
     await services.generator.check(model, parameters)  # refuses before torch is imported
     async with services.running():
         with progress_shown() as on_progress:
             return await services.generator.generate(model, parameters, on_progress=on_progress)
 
 
-def _prepare_process(settings: Settings) -> None:
+def prepare_process(settings: Settings) -> None:
+    """Configure memory and logging of a process that makes pictures without a server."""
     from ..infra.device.malloc import keep_freed_memory  # here, because `--help` need not wait for it
     from ..infra.telemetry.logging import configure_logging
 
@@ -66,7 +67,7 @@ def _prepare_process(settings: Settings) -> None:
     configure_logging(settings.log.format, "error")  # warnings come with the result
 
 
-def _without_default_model(settings: Settings) -> Settings:
+def without_default_model(settings: Settings) -> Settings:
     """Load no model but the one that is asked for; the aliases of the default model stay."""
     models = settings.models
     aliases = {DEFAULT: models.default or "", **models.aliases}

@@ -1,6 +1,7 @@
 """Where `generate` puts its images: what is wrong with that place is said before any work is done."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,13 +41,24 @@ class Output:
         Raises:
             click.UsageError: no such folder, a file that exists, or several images for standard output.
         """
+        if self._is_stdout() and parameters.n > 1:
+            raise click.UsageError("Standard output takes one image: leave out --n, or name a file with -o.")
+        self._check(self._paths(parameters))
+
+    def check_free(self) -> None:
+        """Refuse what could not be written after minutes of work, for a single image.
+
+        Raises:
+            click.UsageError: no such folder, or a file that exists.
+        """
+        self._check([self.path])
+
+    def _check(self, paths: Sequence[Path]) -> None:
         if self._is_stdout():
-            if parameters.n > 1:
-                raise click.UsageError("Standard output takes one image: leave out --n, or name a file with -o.")
             return
         if not self.path.parent.is_dir():
             raise click.UsageError(f"There is no folder {self.path.parent}.")
-        for path in self._paths(parameters):
+        for path in paths:
             if path.exists() and not self.force:
                 raise click.UsageError(f"{path} exists. Give another name with -o, or overwrite it with --force.")
 

@@ -7,8 +7,8 @@ from .errors import DiffusionError
 from .models.adapters import AdapterSpec
 from .models.components import ComponentId, LoadedModel, OnLoad
 from .models.spec import ModelSpec
+from .requests.render_request import RenderRequest
 from .requests.rendering import NO_SAVINGS, MemorySavings, OnPreview, OnStep, RenderResult
-from .requests.request import GenerationRequest
 
 
 class ModelLoader(Protocol):
@@ -97,7 +97,7 @@ class Renderer(Protocol):
     async def generate(
         self,
         model: LoadedModel,
-        request: GenerationRequest,
+        request: RenderRequest,
         on_step: OnStep,
         memory_savings: MemorySavings = NO_SAVINGS,
         at_once: int = 1,

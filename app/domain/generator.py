@@ -11,6 +11,7 @@ from .dispatch.accepted_job import JobResult
 from .dispatch.dispatcher import Dispatcher
 from .dispatch.job import Job
 from .dispatch.lanes import rows_an_image
+from .dispatch.stage import Stage
 from .errors import InvalidRequest, UnusableModel
 from .families.registry import family_named
 from .memory.plan import Fallback, warnings
@@ -53,6 +54,7 @@ class Timings:
     encode_s: float
     denoise_s: float
     decode_s: float
+    upscale_s: float = 0.0
     write_s: float
     total_s: float
 
@@ -179,9 +181,13 @@ class LocalImageGenerator:
         # Drawn here, because `resolve` is a pure function.
         chosen_seed = random_seed()
 
-        async def resolved(fetched: ModelSpec) -> Resolved:
-            found = resolve(parameters, fetched, self._limits, random_seed=chosen_seed, uploads=uploads)
-            return replace(found, request=await self._reader.prepare(found.request))
+        resolved: Resolved | None = None
+
+        async def stages(fetched: ModelSpec) -> tuple[Stage, ...]:
+            nonlocal resolved
+            resolved = resolve(parameters, fetched, self._limits, random_seed=chosen_seed, uploads=uploads)
+            resolved = replace(resolved, request=await self._reader.prepare(resolved.request))
+            return (Stage.of(resolved.request),)
 
         job = Job(
             id=job_id or uuid.uuid4().hex,
@@ -192,8 +198,9 @@ class LocalImageGenerator:
             previews=previews,
             early_end=early_end or EarlyEnd(),
         )
-        job_result = await self._dispatcher.run(job, resolved)
-        request = _begun_part(job_result)
+        job_result = await self._dispatcher.run(job, stages)
+        assert resolved is not None
+        request = _begun_part(resolved.request, job_result)
         written_from = self._clock()
         images = await asyncio.gather(
             *(self._write(request, job_result, raw, place) for place, raw in enumerate(job_result.rendered.images))
@@ -208,10 +215,10 @@ class LocalImageGenerator:
             step_timings=job_result.rendered.step_timings,
             savings=job_result.savings,
             warnings=(
-                *job_result.resolved.warnings,
+                *resolved.warnings,
                 *_dtype_warnings(parameters.dtype, job_result.rendered.dtype),
                 *job_result.rendered.warnings,
-                *_early_end_warnings(job_result),
+                *_early_end_warnings(resolved.request, job_result),
                 *warnings(job_result.savings),
             ),
         )
@@ -269,14 +276,13 @@ class LocalImageGenerator:
         )
 
 
-def _begun_part(job_result: JobResult) -> GenerationRequest:
+def _begun_part(request: GenerationRequest, job_result: JobResult) -> GenerationRequest:
     """Return the request without the seeds whose images were not begun, because it ended early."""
-    request = job_result.resolved.request
     return replace(request, seeds=request.seeds[: len(job_result.rendered.images)])
 
 
-def _early_end_warnings(job_result: JobResult) -> Iterator[str]:
-    rendered, seeds = job_result.rendered, job_result.resolved.request.seeds
+def _early_end_warnings(request: GenerationRequest, job_result: JobResult) -> Iterator[str]:
+    rendered, seeds = job_result.rendered, request.seeds
     if rendered.unfinished:
         unfinished = ", ".join(str(seeds[place]) for place in sorted(rendered.unfinished))
         yield f"Interrupted: the image of seed {unfinished} is unfinished, and no request makes it again."
@@ -306,6 +312,7 @@ def _timings(job_result: JobResult, *, write_s: float, total_s: float) -> Timing
         encode_s=rendered.encode_s,
         denoise_s=rendered.denoise_s,
         decode_s=rendered.decode_s,
+        upscale_s=job_result.upscale_s,
         write_s=write_s,
         total_s=total_s,
     )

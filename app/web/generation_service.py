@@ -4,22 +4,29 @@ Every dialect uses it: decode a body, call this service, encode the result.
 """
 
 import asyncio
+import hashlib
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 from litestar import Request
 
 from ..domain.dispatch.job import gone_away
 from ..domain.dry_run import DryRun, DryRunResult
 from ..domain.generator import Generated, ImageGenerator
 from ..domain.jobs.job_store import JobStore, Join
+from ..domain.jobs.shared_calls import SharedCalls
 from ..domain.jobs.tracked_job import TrackedJob
 from ..domain.requests.early_end import Ending
 from ..domain.requests.parameters import GenerationParameters
+from ..domain.requests.upscale_parameters import UpscaleParameters
+from ..domain.upscaling import ImageUpscaler, Upscaled
 from .http.clients import client_of
 from .http.problems import id_in
-from .log_facts import note_generation, note_job
+from .log_facts import note_generation, note_job, note_upscaling
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +36,8 @@ class GenerationService:
     generator: ImageGenerator
     jobs: JobStore
     dry_runs: DryRun
+    upscaler: ImageUpscaler
+    upscale_calls: SharedCalls[Upscaled]
 
     async def generate(
         self,
@@ -58,6 +67,30 @@ class GenerationService:
         generated = await _unless_gone(request, work)
         note_generation(request, generated)
         return generated
+
+    async def upscale(
+        self, request: Request[Any, Any, Any], parameters: UpscaleParameters, *, idempotency_key: str | None = None
+    ) -> Upscaled:
+        """Enlarge a picture and wait for it; stop if the client disconnects.
+
+        Args:
+            request: connection that waits.
+            parameters: what to do.
+            idempotency_key: joins work of the same client with the same key and parameters.
+        """
+        client = client_of(request)
+
+        def work() -> Coroutine[Any, Any, Upscaled]:
+            return self.upscaler.upscale(parameters, job_id=id_in(request.scope), client=client)
+
+        if idempotency_key is None:
+            upscaling = work()
+        else:
+            body = await asyncio.to_thread(_digest, parameters)
+            upscaling = self.upscale_calls.run(client, idempotency_key, body, work)
+        upscaled = await _unless_gone(request, upscaling)
+        note_upscaling(request, upscaled)
+        return upscaled
 
     async def send(
         self,
@@ -97,8 +130,12 @@ class GenerationService:
         return await self.dry_runs.run(model, parameters, client_of(request))
 
 
-async def _unless_gone(request: Request[Any, Any, Any], generating: Coroutine[Any, Any, Generated]) -> Generated:
-    work = asyncio.ensure_future(generating)
+def _digest(parameters: UpscaleParameters) -> bytes:
+    return hashlib.sha256(msgspec.json.encode(parameters)).digest()
+
+
+async def _unless_gone(request: Request[Any, Any, Any], working: Coroutine[Any, Any, _T]) -> _T:
+    work = asyncio.ensure_future(working)
     watch = asyncio.ensure_future(_disconnected(request))
     try:
         await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)

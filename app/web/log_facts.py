@@ -7,6 +7,7 @@ from litestar import Request
 from ..domain.generator import Generated
 from ..domain.jobs.tracked_job import TrackedJob
 from ..domain.models.spec import HEAT
+from ..domain.upscaling import Upscaled
 from .http.timings import milliseconds
 from .middleware.access_log import note_facts
 
@@ -29,6 +30,23 @@ def note_generation(request: Request[Any, Any, Any], generated: Generated) -> No
             "memory_savings": list(generated.savings),
             "warnings": len(generated.warnings),
             "prompt": asked.prompt,
+        },
+    )
+
+
+def note_upscaling(request: Request[Any, Any, Any], upscaled: Upscaled) -> None:
+    """Add to the request's line what was enlarged, and the duration of each phase."""
+    durations = milliseconds(upscaled.timings)
+    durations.pop("total_ms")
+    note_facts(
+        request,
+        {
+            "upscaler": upscaled.parameters.upscaler,
+            "residency": None if upscaled.found is None else HEAT[upscaled.found],
+            "size": f"{upscaled.image.width}x{upscaled.image.height}",
+            **durations,
+            "memory_savings": list(upscaled.savings),
+            "warnings": len(upscaled.warnings),
         },
     )
 

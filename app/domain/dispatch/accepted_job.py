@@ -9,7 +9,6 @@ from ..errors import DiffusionError
 from ..memory.plan import Fallback
 from ..models.spec import ModelSpec, Residency
 from ..requests.rendering import RenderResult
-from ..requests.request import Resolved
 from ..uncancellable import consume_exception
 from .job import Job
 
@@ -18,17 +17,18 @@ from .job import Job
 class JobResult:
     """A job that ran: its images, the residency in which it found its model, and the seconds that it waited."""
 
-    resolved: Resolved
     rendered: RenderResult
     savings: tuple[Fallback, ...]
     """Memory fallbacks that were needed."""
     spec: ModelSpec
-    """Entry of the model that it ran with."""
+    """Entry of the model that it ran with first."""
     found: Residency
     start_s: float
     """Seconds that it waited for the engine's start."""
     queue_s: float
     load_s: float
+    upscale_s: float = 0.0
+    """Seconds that upscalers took."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from ..engine import Engine
 from ..errors import DiffusionError, QueueFull, TooManyRequests, WaitedTooLong
@@ -11,12 +11,14 @@ from ..memory.plan import Plan
 from ..memory.pool import Lease, ModelPool
 from ..models.spec import ModelName, ModelSpec
 from ..requests.early_end import Ending
-from ..requests.request import GenerationRequest, Resolved
+from ..requests.render_request import RenderRequest
 from .accepted_job import AcceptedJob, JobResult
 from .fair_queue import FairQueue, QueuedJob
 from .job import Job, going_down, gone_away
+from .lanes import steps_of
 from .memory_fallbacks import FallbackResult, MemoryFallbacks
 from .policy import DispatchPolicy
+from .stage import Stage, StageResult, joined_rendering, upscaling_s
 from .throughput import ThroughputModel
 from .turns import Turns
 from .watchdog import Watchdog
@@ -24,10 +26,10 @@ from .watchdog import Watchdog
 _USUAL_JOB_S = 5.0
 """Assumed seconds of a job whose model has not made an image yet."""
 
-Resolve = Callable[[ModelSpec], Awaitable[Resolved]]
-"""Resolves the request of a job with the entry of its model, whose files are on disk, and prepares its pictures; raises
+Resolve = Callable[[ModelSpec], Awaitable[Sequence[Stage]]]
+"""Resolves a job with the entry of its model, whose files are on disk, to its stages, and prepares its pictures; raises
 InvalidRequest."""
-PlanMemory = Callable[[ModelSpec, GenerationRequest], Plan]
+PlanMemory = Callable[[ModelSpec, RenderRequest], Plan]
 """Plans the memory of a request; raises InsufficientMemory."""
 
 
@@ -83,7 +85,7 @@ class Dispatcher:
         waiting = [queued.job.id for queued in self._queue.waiting()]
         return waiting.index(job_id) if job_id in waiting else None
 
-    def plan(self, spec: ModelSpec, request: GenerationRequest) -> Plan:
+    def plan(self, spec: ModelSpec, request: RenderRequest) -> Plan:
         """Plan the memory of a request: bytes, and the savings that it begins with.
 
         Raises:
@@ -91,7 +93,7 @@ class Dispatcher:
         """
         return self._plan(spec, request)
 
-    def seconds(self, request: GenerationRequest) -> float | None:
+    def seconds(self, request: RenderRequest) -> float | None:
         """Estimate the seconds of the device that a request takes, without waiting and loading; None before its model has run."""
         return self._throughput.seconds(request)
 
@@ -108,7 +110,7 @@ class Dispatcher:
 
         Args:
             job: receives the progress.
-            resolve: makes the request, after the files of the model have been fetched.
+            resolve: makes the stages of the job, after the files of the model have been fetched.
 
         Raises:
             InvalidRequest: `resolve` refused it.
@@ -188,22 +190,58 @@ class Dispatcher:
             raise TooManyRequests(own, retry_after_s=self._retry_after_s())
 
     async def _serve(self, accepted: AcceptedJob, resolve: Resolve) -> JobResult:
-        """Wait for the engine, fetch, resolve, plan, queue, lease, run."""
+        """Wait for the engine, fetch, resolve, plan all stages, run one after the other."""
         job, arrived = accepted.job, self._clock()
         await self._engine.start()
         begun = self._clock()
         # The files hold the model's defaults, so a request is resolved after the fetch: equal bodies make equal requests.
         spec = await self._pool.fetch(job.model, job.on_load)
-        resolved = await resolve(spec)
-        queued = self._enter(accepted, spec, resolved.request)
-        fetched = self._clock()
+        stages = await resolve(spec)
+        # Before the first stage begins, so that no work is done for a request that cannot be finished.
+        plans = [await self._planned(spec, stage.outline) for stage in stages]
+        fetched_s = self._clock() - begun
+        results = await self._stages(accepted, stages, plans)
+        return JobResult(
+            rendered=joined_rendering(results),
+            savings=tuple(dict.fromkeys(saving for result in results for saving in result.savings)),
+            spec=results[0].spec,
+            found=results[0].found,
+            start_s=begun - arrived,
+            queue_s=sum(result.queue_s for result in results),
+            load_s=fetched_s + sum(result.load_s for result in results),
+            upscale_s=upscaling_s(results),
+        )
+
+    async def _planned(self, spec: ModelSpec, outline: RenderRequest) -> Plan:
+        if outline.model != spec.name:
+            spec = await self._pool.fetch(outline.model)
+        return self._plan(spec, outline)
+
+    async def _stages(self, accepted: AcceptedJob, stages: Sequence[Stage], plans: Sequence[Plan]) -> list[StageResult]:
+        results: list[StageResult] = []
+        queued: QueuedJob | None = None
+        expected = [steps_of(stage.outline) for stage in stages]
+        for index, (stage, plan) in enumerate(zip(stages, plans, strict=True)):
+            # Between two stages nothing of the engine runs for the job, so its task may be cancelled.
+            accepted.running = False
+            request = await stage.complete(results[-1].rendered if results else None)
+            accepted.job.enter_stage(steps_after=sum(expected[index + 1 :]))
+            queued = self._enter(accepted, request, plan, after=queued)
+            results.append(await self._served(queued))
+        return results
+
+    async def _served(self, queued: QueuedJob) -> StageResult:
+        """Queue, lease, run."""
+        job, entered = queued.job, self._clock()
+        max_wait_s = None if queued.continues else self._policy.max_wait_s
         try:
-            with accepted.must_begin_within(self._policy.max_wait_s, self._waited_too_long):
+            with queued.accepted.must_begin_within(max_wait_s, self._waited_too_long):
                 self._turns.update()
                 await queued.may_lease.wait()
                 asked = self._clock()
                 needed, together = queued.reserved_nbytes
-                async with self._pool.lease(job.model, needed, job.on_load, together_nbytes=together) as lease:
+                model = queued.request.model
+                async with self._pool.lease(model, needed, job.on_load, together_nbytes=together) as lease:
                     queued.leased, leased = True, self._clock()
                     self._turns.update()
                     await queued.may_run.wait()
@@ -211,23 +249,26 @@ class Dispatcher:
                     attempt = await self._run(queued, lease)
         finally:
             self._queue.leave(queued)
-        return JobResult(
-            resolved=resolved,
+        return StageResult(
+            request=queued.request,
             rendered=attempt.rendered,
             savings=attempt.savings,
             spec=lease.spec,
             found=lease.found,
-            start_s=begun - arrived,
-            queue_s=asked - fetched + lease.wait_s + started - leased,
-            load_s=fetched - begun + lease.load_s,
+            queue_s=asked - entered + lease.wait_s + started - leased,
+            load_s=lease.load_s,
         )
 
-    def _enter(self, accepted: AcceptedJob, spec: ModelSpec, request: GenerationRequest) -> QueuedJob:
-        plan = self._plan(spec, request)
+    def _enter(
+        self, accepted: AcceptedJob, request: RenderRequest, plan: Plan, *, after: QueuedJob | None
+    ) -> QueuedJob:
         queued = QueuedJob(accepted=accepted, request=request, plan=plan, arrived_s=self._clock())
         queued.at_once = self._throughput.images_at_once(request, plan)
-        accepted.job.state = "queued"
-        self._queue.enter(queued)
+        if after is None:
+            accepted.job.state = "queued"
+            self._queue.enter(queued)
+        else:
+            self._queue.enter_after(queued, after)
         return queued
 
     async def _run(self, queued: QueuedJob, lease: Lease) -> FallbackResult:

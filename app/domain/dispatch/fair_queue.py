@@ -16,7 +16,7 @@ from itertools import count
 from ..memory.plan import Plan
 from ..requests.parameters import Priority
 from ..requests.progress import QueueProgress
-from ..requests.request import GenerationRequest
+from ..requests.render_request import RenderRequest
 from .accepted_job import AcceptedJob
 from .job import Job
 from .lanes import Lane, lane_of, rows_an_image, work_of
@@ -40,13 +40,15 @@ class QueuedJob:
     """A job in the queue: its request is resolved, and its memory is planned."""
 
     accepted: AcceptedJob
-    request: GenerationRequest
+    request: RenderRequest
     plan: Plan
     arrived_s: float
     at_once: int = 1
     """Images that are made together."""
     virtual_start: float = 0.0
     number: int = 0
+    continues: bool = False
+    """Whether it is a later stage of a job, which keeps the place of the first one."""
     overtaken: int = 0
     """Later requests that were served before it."""
     leased: bool = False
@@ -81,8 +83,16 @@ class QueuedJob:
         together = self.plan.step_nbytes * self.at_once
         return max(self.plan.activation_nbytes, together), together
 
+    def allow_lease(self) -> None:
+        """Let it lease its model."""
+        if not self.continues:
+            self.job.state = "loading"
+        self.may_lease.set()
+
     def report_position(self, position: int) -> None:
         """Report the number of requests before it to its client, if that has changed."""
+        if self.continues:
+            return  # the client knows that its job runs
         if position != self.reported_position and self.job.on_progress is not None:
             self.reported_position = position
             self.job.on_progress(QueueProgress(position=position))
@@ -105,6 +115,14 @@ class FairQueue:
         queued.number = next(self._numbers)
         queued.virtual_start = max(self._virtual_s, self._finish.get(client, 0.0))
         self._finish[client] = queued.virtual_start + work_of(queued.request)
+        self._jobs.append(queued)
+
+    def enter_after(self, queued: QueuedJob, before: QueuedJob) -> None:
+        """Add the next stage of a job, in the place of the stage before; its work is counted for its client all the same."""
+        client = queued.job.client
+        queued.continues = True
+        queued.number, queued.virtual_start, queued.arrived_s = before.number, before.virtual_start, before.arrived_s
+        self._finish[client] = max(self._virtual_s, self._finish.get(client, 0.0)) + work_of(queued.request)
         self._jobs.append(queued)
 
     def leave(self, queued: QueuedJob) -> None:

@@ -35,6 +35,10 @@ class Job:
     previews: bool = False
     """Whether `on_progress` receives unfinished images too."""
     early_end: EarlyEnd = field(default_factory=EarlyEnd)
+    _steps_before: int = 0
+    """Steps of the stages that have ended."""
+    _steps_after: int = 0
+    """Steps that are expected of the stages after this one."""
     _stop: threading.Event = field(default_factory=threading.Event)
     _reason: DiffusionError | None = None
 
@@ -47,6 +51,14 @@ class Job:
     def reason(self) -> DiffusionError:
         """Reason for which it was stopped."""
         return self._reason or Cancelled("The request was cancelled.")
+
+    def enter_stage(self, *, steps_after: int) -> None:
+        """Count the steps that are reported next behind those that were reported so far.
+
+        Args:
+            steps_after: expected steps of the stages after the one that begins.
+        """
+        self._steps_before, self._steps_after = self.steps_done, steps_after
 
     def stop(self, reason: DiffusionError) -> None:
         """Ask the job to end before its next step. Any thread; the first reason counts."""
@@ -66,16 +78,23 @@ class Job:
 
     def on_preview(self, image: RawImage, done: int, total: int) -> None:
         """Pass on an unfinished image."""
+        done, total = self._counted(done, total)
         if self.on_progress is not None:
             self.on_progress(Preview(image=image, done=done, total=total))
 
     def on_step(self, done: int, total: int) -> Ending | None:
         """Note a finished step; return what is to end early, raise if the job was stopped. Called from the engine thread."""
+        begun = done > 0
+        done, total = self._counted(done, total)
         self.steps_done, self.steps_total = done, total
         if self.on_progress is not None:
             self.on_progress(StepProgress(done=done, total=total))
         self.check()
-        return self.early_end.take() if done else None  # before the first step there is nothing to end with
+        return self.early_end.take() if begun else None  # before the first step there is nothing to end with
+
+    def _counted(self, done: int, total: int) -> tuple[int, int]:
+        """Count steps of a stage among those of all stages."""
+        return self._steps_before + done, self._steps_before + total + self._steps_after
 
 
 def gone_away() -> Cancelled:

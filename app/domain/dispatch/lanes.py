@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from ..models.assets import AssetSet
-from ..requests.request import GenerationRequest
+from ..requests.render_request import RenderRequest
+from ..requests.upscale_request import UpscaleRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,17 +16,24 @@ class Lane:
     height: int
 
 
-def lane_of(request: GenerationRequest) -> Lane:
+def lane_of(request: RenderRequest) -> Lane:
     """Return the lane of a request."""
     return Lane(request.assets, request.width, request.height)
 
 
-def rows_an_image(request: GenerationRequest) -> int:
+def rows_an_image(request: RenderRequest) -> int:
     """Return the rows of the denoiser's batch that one image takes: two with guidance, one without."""
     return 2 if request.guided else 1
 
 
-def work_of(request: GenerationRequest) -> int:
+def steps_of(request: RenderRequest) -> int:
+    """Return the steps that a request is expected to take; some samplers take more."""
+    return request.steps if isinstance(request, UpscaleRequest) else request.denoising_steps * request.count
+
+
+def work_of(request: RenderRequest) -> int:
     """Return the size of a request, in pixels that the denoiser processes; its time is in proportion to it."""
+    if isinstance(request, UpscaleRequest):
+        return request.work_pixels
     pixels = request.width * request.height
-    return request.denoising_steps * len(request.seeds) * rows_an_image(request) * pixels
+    return request.denoising_steps * request.count * rows_an_image(request) * pixels

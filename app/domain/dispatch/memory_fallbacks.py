@@ -4,6 +4,7 @@
     one_by_one       makes the images of a request one after the other: slower, if making them together was faster
     tiled_decode     decodes the image, and encodes the picture that it begins from, in tiles: slower, and it changes the image
                      a little
+    small_tiles      enlarges a picture in smaller tiles: slower, and it changes the picture a little
     split_guidance   runs the two rows of guidance one after the other: slower
 
 A fallback that cannot help the stage that failed is skipped. After each fallback the request starts again from its seeds, so
@@ -22,8 +23,8 @@ from ..memory.insufficient_memory import available_nbytes, insufficient_memory
 from ..memory.plan import Fallback, Plan, saved
 from ..memory.pool import Lease, ModelPool
 from ..models.spec import ModelSpec
+from ..requests.render_request import RenderRequest
 from ..requests.rendering import NO_SAVINGS, MemorySavings, OnPreview, OnStep, RenderResult
-from ..requests.request import GenerationRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +43,7 @@ class MemoryFallbacks:
         self._engine = engine
         self._calibration = calibration or ActivationCalibration()
 
-    def plan(self, spec: ModelSpec, request: GenerationRequest) -> Plan:
+    def plan(self, spec: ModelSpec, request: RenderRequest) -> Plan:
         """Plan the fewest memory savings with which a request fits into the budget beside the weights.
 
         Call it after the engine has started.
@@ -72,7 +73,7 @@ class MemoryFallbacks:
     async def run(
         self,
         lease: Lease,
-        request: GenerationRequest,
+        request: RenderRequest,
         on_step: OnStep,
         *,
         begin: MemorySavings = NO_SAVINGS,
@@ -113,7 +114,7 @@ class MemoryFallbacks:
             at_once = 1 if fallback == "one_by_one" else at_once
 
     async def _next(
-        self, stage: str, request: GenerationRequest, taken: tuple[Fallback, ...], at_once: int
+        self, stage: str, request: RenderRequest, taken: tuple[Fallback, ...], at_once: int
     ) -> Fallback | None:
         """Return the first fallback that was not taken yet and can help the stage that failed; None if there is none."""
         if "drop_idle" not in taken and await self._pool.drop_idle():
@@ -122,6 +123,8 @@ class MemoryFallbacks:
             return "one_by_one"
         if stage in ("encode_image", "decode") and "tiled_decode" not in taken:
             return "tiled_decode"
+        if stage == "upscale" and "small_tiles" not in taken:
+            return "small_tiles"
         if stage == "denoise" and request.guided and "split_guidance" not in taken:
             return "split_guidance"
         return None
@@ -149,7 +152,7 @@ class MemoryFallbacks:
             failed=failed,
         )
 
-    def _demand(self, spec: ModelSpec, request: GenerationRequest) -> Demand:
+    def _demand(self, spec: ModelSpec, request: RenderRequest) -> Demand:
         return Demand(spec=spec, request=request, element_nbytes=self._engine.device.element_nbytes(spec))
 
     def _limit_nbytes(self) -> int:
@@ -176,5 +179,7 @@ def _with(memory_savings: MemorySavings, fallback: Fallback) -> MemorySavings:
             return memory_savings
         case "tiled_decode":
             return replace(memory_savings, tiled_decode=True)
+        case "small_tiles":
+            return replace(memory_savings, small_tiles=True)
         case "split_guidance":
             return replace(memory_savings, split_guidance=True)

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 from ..memory.plan import Plan
 from ..models.spec import ModelName
+from ..requests.render_request import RenderRequest
 from ..requests.rendering import RenderResult, StepTiming
-from ..requests.request import GenerationRequest
 from .lanes import Lane, lane_of, rows_an_image, work_of
 
 WORTH = 1.05
@@ -52,7 +52,7 @@ class ThroughputModel:
         self._lanes: dict[Lane, _LaneStatistics] = {}
         self._seconds_a_unit: dict[ModelName, float] = {}
 
-    def note(self, request: GenerationRequest, rendered: RenderResult) -> None:
+    def note(self, request: RenderRequest, rendered: RenderResult) -> None:
         """Learn from a request that ran: the seconds of its steps, and its own share of the device's time."""
         lane_statistics = self._lanes.setdefault(lane_of(request), _LaneStatistics())
         for timing in rendered.step_timings:
@@ -84,15 +84,15 @@ class ThroughputModel:
         grown = best * 2 if best == tried[-1] else best
         return min(max(grown, FIRST_ROWS if len(tried) == 1 else 1), self._max_rows)
 
-    def images_at_once(self, request: GenerationRequest, plan: Plan) -> int:
+    def images_at_once(self, request: RenderRequest, plan: Plan) -> int:
         """Return the number of images of a request that are made together: limited by throughput and by memory."""
         # The bytes of a reproducible image must not depend on the batch size. Split guidance runs a single row at a time.
         if request.reproducible or plan.memory_savings.split_guidance:
             return 1
         worthwhile = self.best_rows(lane_of(request)) // rows_an_image(request)
-        return max(1, min(len(request.seeds), worthwhile, plan.room_nbytes // max(plan.step_nbytes, 1)))
+        return max(1, min(request.count, worthwhile, plan.room_nbytes // max(plan.step_nbytes, 1)))
 
-    def seconds(self, request: GenerationRequest) -> float | None:
+    def seconds(self, request: RenderRequest) -> float | None:
         """Return the seconds of the device that a request will take, without loading; None before its model has made an image."""
         unit = self._seconds_a_unit.get(request.model)
         return None if unit is None else unit * work_of(request)

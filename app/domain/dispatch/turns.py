@@ -22,8 +22,7 @@ class Turns:
             self._queue.started(waiting[key])
             waiting[key].may_run.set()
         for key in decision.lease:
-            waiting[key].job.state = "loading"
-            waiting[key].may_lease.set()
+            waiting[key].allow_lease()
         self._announce([queued for queued in waiting.values() if not queued.accepted.running])
 
     def _announce(self, waiting: list[QueuedJob]) -> None:

@@ -31,6 +31,8 @@ class ImageShape:
     element_nbytes: int
     """Bytes of one number in the dtype that the model computes in, 2 or 4."""
     tiled_decode: bool = False
+    small_tiles: bool = False
+    """Whether a picture is enlarged in smaller tiles than usual."""
     split_guidance: bool = False
     """Whether the two rows of guidance run one after the other."""
 

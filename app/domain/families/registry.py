@@ -10,6 +10,8 @@ from .reading import CheckpointFile, DiffusersFolder, NotServable, Reading
 from .unrecognised import describe_checkpoint, describe_folder
 
 FAMILIES: list[str] = ["litestar_diffusion.domain.families.sdxl.family:SDXL"]
+UPSCALERS = "litestar_diffusion.domain.families.upscaler.family:UPSCALER"
+"""The family of files that no model is: they lie in a folder of their own, and are recognised there alone."""
 
 
 def families() -> list[Family]:
@@ -17,9 +19,14 @@ def families() -> list[Family]:
     return [imported(path) for path in FAMILIES]
 
 
+def upscalers() -> Family:
+    """Return the family of image upscalers."""
+    return imported(UPSCALERS)
+
+
 def family_named(name: str) -> Family:
     """Return the family of `ModelTraits.family`; the first one for a model that no family has recognised."""
-    every = families()
+    every = [*families(), upscalers()]
     return next((family for family in every if family.name == name), every[0])
 
 

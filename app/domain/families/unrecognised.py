@@ -17,6 +17,10 @@ _NO_MODELS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "a LoRA, not a model. It changes a model; it makes no images alone.",
         ("lora_down", "lora_up", "lora_A.", "lora_B.", "lora_unet_", "lora_te", "hada_w1", "lokr_w", ".lora.down"),
     ),
+    (
+        "an image upscaler, not a model. Put it into the subfolder upscalers of the models folder.",
+        ("RRDB_trunk.0.RDB1", "body.0.rdb1.conv1", "model.1.sub.0.RDB1"),
+    ),
     ("a ControlNet, not a model.", ("control_model.", "input_hint_block.", "controlnet_cond_embedding.")),
     ("an IP-Adapter, not a model.", ("image_proj.", "ip_adapter.")),
 )

@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from ..families.family import ImageShape
 from ..families.registry import family_named
 from ..models.spec import ModelSpec
+from ..requests.render_request import RenderRequest
 from ..requests.rendering import NO_SAVINGS, MemorySavings
 from ..requests.request import GenerationRequest
+from ..requests.upscale_request import UpscaleRequest
 
 SIZE_STEP_PX = 64
 """Sizes that are recommended to people are multiples of it."""
@@ -18,7 +20,7 @@ class Demand:
     """A request, and the facts beside it that its bytes depend on."""
 
     spec: ModelSpec
-    request: GenerationRequest
+    request: RenderRequest
     element_nbytes: int
     """Bytes of one number in the dtype that the model computes in, 2 or 4."""
 
@@ -33,24 +35,32 @@ class Demand:
         return family.step_nbytes(self._shape(memory_savings), self.spec.networks)
 
     def _shape(self, memory_savings: MemorySavings) -> ImageShape:
+        request = self.request
+        width, height = (
+            (request.width, request.height) if isinstance(request, GenerationRequest) else request.largest_input
+        )
         return ImageShape(
-            width_px=self.request.width,
-            height_px=self.request.height,
+            width_px=width,
+            height_px=height,
             guided=self.request.guided,
             element_nbytes=self.element_nbytes,
             tiled_decode=memory_savings.tiled_decode,
+            small_tiles=memory_savings.small_tiles,
             split_guidance=memory_savings.split_guidance,
         )
 
     def savings_levels(self) -> Iterator[MemorySavings]:
         """List the combinations of savings that help the request, from none to all."""
         yield NO_SAVINGS
+        if isinstance(self.request, UpscaleRequest):
+            yield MemorySavings(small_tiles=True)
+            return
         yield MemorySavings(tiled_decode=True)
         if self.request.guided:
             yield MemorySavings(tiled_decode=True, split_guidance=True)
 
 
-def largest_size(request: GenerationRequest, fits: Callable[[GenerationRequest], bool]) -> tuple[int, int] | None:
+def largest_size(request: RenderRequest, fits: Callable[[RenderRequest], bool]) -> tuple[int, int] | None:
     """Find the largest size of the request's shape that fits and is no larger: multiples of 64, the shorter side rounded down.
 
     Args:

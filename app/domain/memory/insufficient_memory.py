@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from ..errors import InsufficientMemory
 from ..models.spec import ModelName
+from ..requests.render_request import RenderRequest
 from ..requests.request import GenerationRequest
 from ..units import format_bytes
 from .activation_estimate import Demand, largest_size
@@ -13,13 +14,14 @@ _TRIED = {
     "drop_idle": "idle models had been dropped",
     "one_by_one": "the images were made one after the other",
     "tiled_decode": "the picture was decoded in tiles",
+    "small_tiles": "the picture was enlarged in smaller tiles",
     "split_guidance": "the rows of guidance ran one after the other",
 }
 
 
 def insufficient_memory(
     demand: Demand,
-    expected_nbytes: Callable[[GenerationRequest], int],
+    expected_nbytes: Callable[[RenderRequest], int],
     *,
     weights_nbytes: int,
     available_nbytes: int,
@@ -70,7 +72,8 @@ def available_nbytes(report: PoolReport, limit_nbytes: int, name: ModelName, *, 
 
 def _shortage(demand: Demand, expected: int, available: int) -> str:
     request = demand.request
-    image = f"an image of {request.width} x {request.height} with model {demand.spec.name!r}"
+    what = "an image" if isinstance(request, GenerationRequest) else "enlarging a picture"
+    image = f"{what} of {request.width} x {request.height} with model {demand.spec.name!r}"
     if expected > available:
         return (
             f"Memory does not suffice for {image}: about {format_bytes(expected)} are needed, the model's weights included, and "

@@ -5,11 +5,12 @@ from typing import Literal
 
 from ..requests.rendering import MemorySavings
 
-Fallback = Literal["drop_idle", "one_by_one", "tiled_decode", "split_guidance"]
+Fallback = Literal["drop_idle", "one_by_one", "tiled_decode", "small_tiles", "split_guidance"]
 
 
 _WARNINGS: dict[Fallback, str] = {
     "tiled_decode": "Memory was short: the image was decoded in overlapping tiles, which changes it a little.",
+    "small_tiles": "Memory was short: the picture was enlarged in smaller tiles, which changes it a little.",
     "split_guidance": "Memory was short: the two rows of guidance ran one after the other, which takes longer.",
 }
 
@@ -35,6 +36,7 @@ def saved(memory_savings: MemorySavings) -> tuple[Fallback, ...]:
     """List the fallbacks that savings stand for."""
     taken: dict[Fallback, bool] = {
         "tiled_decode": memory_savings.tiled_decode,
+        "small_tiles": memory_savings.small_tiles,
         "split_guidance": memory_savings.split_guidance,
     }
     return tuple(fallback for fallback, done in taken.items() if done)

@@ -12,10 +12,13 @@ from .request import GenerationRequest
 from .resolved_parameters import resolved_parameters
 from .samplers import SigmaSchedule, spec_of
 from .source import FromMaskedImage, FromNoise
+from .upscale_parameters import ResolvedUpscaling
 
 PARAMETERS_KEY = "parameters"
 """PNG key under which AUTOMATIC1111's web UI writes its text, and readers of generation data look first."""
 RECEIPT_KEY = "litestar-diffusion"
+
+UPSCALING_KEY = "litestar-diffusion-upscaling"
 
 _SCHEDULE_LABELS: dict[SigmaSchedule, str] = {  # as the web UI spells them
     "model": "Automatic",
@@ -67,6 +70,14 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """Every parameter, resolved, for this image alone: `n` is 1 and `seed` is its own."""
 
 
+class UpscalingReceipt(msgspec.Struct, frozen=True, kw_only=True):
+    """How a picture was enlarged. `POST /upscale` with the body `request` and the same `image` makes it again."""
+
+    version: str
+    """Version of this package."""
+    request: dict[str, str | int]
+
+
 def image_facts(
     request: GenerationRequest, *, seed: int, provenance: Provenance, clip_skip_base: int
 ) -> dict[str, str]:
@@ -102,6 +113,25 @@ def receipt(request: GenerationRequest, *, seed: int, provenance: Provenance) ->
         unfinished=provenance.unfinished,
         request=body,
     )
+
+
+def upscaling_facts(wanted: ResolvedUpscaling, factor: float) -> dict[str, str]:
+    """Make the texts that an enlarged picture carries, by key.
+
+    Args:
+        wanted: the parameters as they were used.
+        factor: of the longer side.
+    """
+    settings = (
+        f"Postprocess upscale by: {factor:g}, Postprocess upscaler: {_plain(wanted.upscaler)}, "
+        f"Version: litestar-diffusion {_version()}"
+    )
+    receipt = UpscalingReceipt(version=_version(), request=msgspec.to_builtins(wanted))
+    return {PARAMETERS_KEY: settings, UPSCALING_KEY: msgspec.json.encode(receipt).decode()}
+
+
+def _plain(value: str) -> str:
+    return _quoted(value) if any(letter in value for letter in ',:"\n') else value
 
 
 def parameters_text(request: GenerationRequest, seed: int, clip_skip_base: int) -> str:

@@ -1,8 +1,9 @@
 """The port that reads the pictures of requests."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from .pictures import Uploads
+from .pictures import Picture, Resize, Uploads
 from .rendering import RawImage
 from .request import GenerationRequest
 
@@ -20,6 +21,10 @@ class ImageReader(Protocol):
 
     async def prepare(self, request: GenerationRequest) -> GenerationRequest:
         """Return the request with its pictures in the size in which they are denoised."""
+        ...
+
+    async def resized(self, images: Sequence[RawImage], width: int, height: int, resize: Resize) -> tuple[Picture, ...]:
+        """Bring finished images to a size with Lanczos; each is named by its pixels."""
         ...
 
     async def compose(self, request: GenerationRequest, image: RawImage) -> RawImage:

@@ -14,6 +14,8 @@ class MemorySavings:
 
     tiled_decode: bool = False
     """Decode the latents in overlapping tiles."""
+    small_tiles: bool = False
+    """Enlarge pictures in smaller tiles than usual."""
     split_guidance: bool = False
     """Run the two rows of guidance one after the other."""
 

@@ -62,6 +62,11 @@ class GenerationRequest:
         return self.assets.model
 
     @property
+    def count(self) -> int:
+        """Number of its images."""
+        return len(self.seeds)
+
+    @property
     def denoising_steps(self) -> int:
         """Steps that are taken: all of them from noise, `strength` of them from a picture."""
         return steps_from(self.source, self.num_inference_steps)

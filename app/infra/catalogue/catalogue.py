@@ -10,6 +10,7 @@ from ...domain.errors import UnknownModel
 from ...domain.models.aliases import Aliases
 from ...domain.models.spec import HubModel, ModelName, ModelOverrides, ModelSpec
 from .fingerprint import CatalogueEntry
+from .local_models import Describe, describe
 from .sources import Claim, ModelSources, Names
 
 
@@ -38,6 +39,7 @@ class ModelCatalogue:
         hub: Sequence[HubModel],
         hub_cache: Path | None = None,
         aliases: Aliases | None = None,
+        describe_file: Describe = describe,
     ) -> None:
         """Build a catalogue without reading a file.
 
@@ -48,6 +50,7 @@ class ModelCatalogue:
             hub: the settings' `[[models.hub]]`.
             hub_cache: folder of downloaded repositories; None: huggingface_hub's own.
             aliases: other names of models; none if absent.
+            describe_file: describes a file or folder; by default as a model.
         """
         self._aliases = aliases or Aliases()
         self._sources = ModelSources(
@@ -57,6 +60,7 @@ class ModelCatalogue:
             hub=hub,
             hub_cache=hub_cache,
             aliases=self._aliases,
+            describe_file=describe_file,
         )
         self._snapshot = _Snapshot()
         self._complete = False

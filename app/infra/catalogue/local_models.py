@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -45,6 +46,14 @@ class _Stated:
         return merged(self.settings, self.sidecar)
 
 
+class Describe(Protocol):
+    """Describes a file or folder of one kind, as `describe` does for models."""
+
+    def __call__(self, candidate: Candidate, settings: ModelOverrides, *, builtin: bool = False) -> CatalogueEntry:
+        """Describe a candidate; the entry of a broken one says why. Never raises for the content of files."""
+        ...
+
+
 def describe(candidate: Candidate, settings: ModelOverrides, *, builtin: bool = False) -> CatalogueEntry:
     """Describe a candidate; the entry of a broken one says why. Never raises for the content of files.
 
@@ -68,6 +77,18 @@ def describe(candidate: Candidate, settings: ModelOverrides, *, builtin: bool = 
         builtin=builtin,
     )
     return CatalogueEntry(spec=_described(candidate, spec, stated), watched=(*first, *related), stamp=digest(*lines))
+
+
+def refuse_unsafe(candidate: Candidate) -> None:
+    """Refuse a pickle, and a file that is still being downloaded.
+
+    Raises:
+        NotServable: with the reason.
+    """
+    if (mark := next((mark for mark in unfinished_marks(candidate.path) if mark.exists()), None)) is not None:
+        raise NotServable(_UNFINISHED.format(mark.name))
+    if candidate.is_pickle:
+        raise NotServable(_PICKLE_REASON)
 
 
 def merged(above: ModelOverrides, below: ModelOverrides) -> ModelOverrides:
@@ -101,10 +122,7 @@ def _source(candidate: Candidate, stated: _Stated) -> ModelSource:
 
 def _described(candidate: Candidate, spec: ModelSpec, stated: _Stated) -> ModelSpec:
     try:
-        if (mark := next((mark for mark in unfinished_marks(candidate.path) if mark.exists()), None)) is not None:
-            raise NotServable(_UNFINISHED.format(mark.name))
-        if candidate.is_pickle:
-            raise NotServable(_PICKLE_REASON)
+        refuse_unsafe(candidate)
         if stated.wrong is not None:
             raise NotServable(stated.wrong)
         reading, nbytes = _read(candidate, stated.config)
@@ -112,7 +130,7 @@ def _described(candidate: Candidate, spec: ModelSpec, stated: _Stated) -> ModelS
         reading = apply_overrides(reading, stated.settings, "the settings file")
         refuse_doubtful(reading)
     except (NotServable, BrokenFile, InvalidSettings) as error:
-        return replace(spec, unusable=_printable(str(error)))
+        return replace(spec, unusable=printable(str(error)))
     evidence = (*reading.evidence, *_renamed(candidate))
     doubts = tuple(doubt.text for doubt in reading.doubts)
     return replace(
@@ -137,13 +155,13 @@ def _read(candidate: Candidate, config: Path | None) -> tuple[Reading, int]:
 
 def _renamed(candidate: Candidate) -> Iterator[str]:
     if candidate.subfolders:
-        yield f"named {candidate.name}, because it lies in the subfolder {_printable('/'.join(candidate.subfolders))!r}"
+        yield f"named {candidate.name}, because it lies in the subfolder {printable('/'.join(candidate.subfolders))!r}"
     elif candidate.mark:
         yield f"named {candidate.name}, because another file's name reads the same in a URL"
     elif candidate.name != candidate.stem:
         yield f"named {candidate.name}, because {candidate.stem!r} holds characters that cannot stand in a URL"
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """File names may hold bytes that are no text, and no JSON could carry them."""
     return text.encode("utf-8", "backslashreplace").decode()

@@ -9,7 +9,7 @@ from ...domain.models.spec import HubModel, ModelOverrides
 from ...logs import get_logger
 from .fingerprint import CatalogueEntry, settled_stamp
 from .hub_models import describe_repository
-from .local_models import describe
+from .local_models import Describe, describe
 from .local_overrides import LocalOverrides, nearest
 from .scan import Candidate, SearchedFolder, find_candidates, searched_folders
 
@@ -68,7 +68,9 @@ class ModelSources:
         hub: Sequence[HubModel],
         hub_cache: Path | None,
         aliases: Aliases,
+        describe_file: Describe = describe,
     ) -> None:
+        self._describe_file = describe_file
         self._directories = tuple(directories)
         self._builtin = builtin
         self._overrides = overrides
@@ -135,7 +137,7 @@ class ModelSources:
             name=candidate.name,
             origin=str(candidate.path),
             title=f"{candidate.path.name!r} in the folder {candidate.path.parent.name!r}",
-            describe=lambda: describe(candidate, stated, builtin=builtin),
+            describe=lambda: self._describe_file(candidate, stated, builtin=builtin),
         )
 
     def _hub_claim(self, model: HubModel) -> Claim:

@@ -4,7 +4,7 @@ import math
 import os
 from pathlib import Path
 
-from ...domain.requests.request import GenerationRequest
+from ...domain.requests.render_request import RenderRequest
 from .cgroups import cpu_limit
 
 _WORTH_IT = 10**11
@@ -37,7 +37,7 @@ def threads_for(work: int, available: int) -> int:
     return available if work >= _WORTH_IT else 1
 
 
-def multiplications(request: GenerationRequest, weights: int, at_once: int, cell_px: int) -> int:
+def multiplications(request: RenderRequest, weights: int, at_once: int, cell_px: int) -> int:
     """Estimate the multiplications of one denoising step of a request.
 
     Args:
@@ -46,6 +46,6 @@ def multiplications(request: GenerationRequest, weights: int, at_once: int, cell
         at_once: number of its images that are denoised together.
         cell_px: see `FamilyRuntime.cell_px`.
     """
-    rows = (2 if request.guided else 1) * min(at_once, len(request.seeds))
+    rows = (2 if request.guided else 1) * min(at_once, request.count)
     cells = (request.width // cell_px) * (request.height // cell_px)
     return weights * cells * rows

@@ -31,7 +31,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def stage(name: str) -> Iterator[None]:
-    """Turn running out of memory into OutOfMemory with this stage: `place`, `encode`, `encode_image`, `denoise` or `decode`.
+    """Turn running out of memory into OutOfMemory with this stage.
+
+    Stages are `place`, `encode`, `encode_image`, `denoise`, `decode` and `upscale`.
 
     The error's cause holds the frames of the failure, and with them their tensors; `without_frames` drops them before the
     error leaves the engine.

@@ -46,7 +46,8 @@ def _in_tiles(apply: Apply, inputs: Tensor, side: int, *, channels: int, read: i
     tile_height, tile_width = min(side, height), min(side, width)
     canvas = inputs.new_zeros((1, channels, height * written, width * written), dtype=torch.float32)
     total = torch.zeros_like(canvas[:, :1])
-    weight = _ramp(tile_height * written, canvas)[:, None] * _ramp(tile_width * written, canvas)
+    down, across = tile_height * written, tile_width * written
+    weight = ramp(down, down / _OVERLAP, canvas)[:, None] * ramp(across, across / _OVERLAP, canvas)
     for top in _starts(height, tile_height):
         for left in _starts(width, tile_width):
             rows, columns = slice(top, top + tile_height), slice(left, left + tile_width)
@@ -70,7 +71,7 @@ def _starts(length: int, side: int) -> list[int]:
     return [round(index * (length - side) / (count - 1)) for index in range(count)]
 
 
-def _ramp(length: int, like: Tensor) -> Tensor:
-    """Compute the weights along a side of a tile: 1 except in the last quarter before a border; never 0, so all numbers count."""
+def ramp(length: int, overlap: float, like: Tensor) -> Tensor:
+    """Compute the weights along a side of a tile: 1 except in the overlap at both ends; never 0, so all numbers count."""
     position = torch.arange(length, device=like.device, dtype=torch.float32) + 0.5
-    return (torch.minimum(position, length - position) * _OVERLAP / length).clamp(max=1)
+    return (torch.minimum(position, length - position) / overlap).clamp(max=1)

@@ -15,8 +15,8 @@ from ...domain.families.reading import NotServable
 from ...domain.models.adapters import AdapterSpec
 from ...domain.models.components import Component, ComponentId, LoadedModel, OnLoad
 from ...domain.models.spec import DtypeName, HubRepository, ModelSpec
+from ...domain.requests.render_request import RenderRequest
 from ...domain.requests.rendering import MemorySavings, OnPreview, OnStep, RenderResult
-from ...domain.requests.request import GenerationRequest
 from ..device.cpu_threads import multiplications, threads_for, usable_cpus
 from ..device.device import choose_device, device_nbytes
 from ..device.malloc import give_back_freed_memory
@@ -156,7 +156,7 @@ class Runtime:
     def join(
         self,
         model: LoadedModel,
-        request: GenerationRequest,
+        request: RenderRequest,
         on_step: OnStep,
         memory_savings: MemorySavings,
         at_once: int,

@@ -8,8 +8,8 @@ from ...domain.errors import DiffusionError
 from ...domain.models.adapters import AdapterSpec
 from ...domain.models.components import ComponentId, LoadedModel, OnLoad
 from ...domain.models.spec import DtypeName, ModelSpec
+from ...domain.requests.render_request import RenderRequest
 from ...domain.requests.rendering import NO_SAVINGS, MemorySavings, OnPreview, OnStep, RenderResult
-from ...domain.requests.request import GenerationRequest
 from .engine_threads import EngineThreads
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class TorchRenderer:
     async def generate(
         self,
         model: LoadedModel,
-        request: GenerationRequest,
+        request: RenderRequest,
         on_step: OnStep,
         memory_savings: MemorySavings = NO_SAVINGS,
         at_once: int = 1,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from ...domain.families.registry import families, family_named, imported
+from ...domain.families.registry import families, family_named, imported, upscalers
 from ...domain.models.adapters import AdapterSpec
 from ...domain.models.components import OnLoad
 from ...domain.models.spec import ModelSpec
@@ -106,9 +106,9 @@ class FamilyRuntime:
     """Sums up the weights that `load` would read, from headers alone."""
     load_adapter: Callable[[AdapterSpec, OnLoad, Loading], Any]
     """Loads an adapter from its entry; the object that it returns lists its `components`."""
-    begin: Callable[[Any, GenerationRequest, MemorySavings, int, Sequence[Any]], Run]
-    """Begins a request on a model, with the savings of memory, the number of images that are denoised together, and the adapters
-    of its assets in their order."""
+    begin: Callable[[Any, Any, MemorySavings, int, Sequence[Any]], Run]
+    """Begins a request of the kind that the family serves on a model, with the savings of memory, the number of images that are
+    denoised together, and the adapters of its assets in their order."""
     batched_forward: Callable[[], BatchedForward]
     cell_px: int
     """Side in pixels of the square that one cell of the denoiser's input stands for."""
@@ -131,6 +131,6 @@ def import_runtimes() -> None:
 
     A runtime that cannot be imported is the fault of its own models only; their requests try again and say why.
     """
-    for family in families():
+    for family in (*families(), upscalers()):
         with suppress(ImportError):
             imported(family.runtime)

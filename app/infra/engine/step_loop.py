@@ -8,8 +8,8 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from ...domain.errors import DiffusionError
+from ...domain.requests.render_request import RenderRequest
 from ...domain.requests.rendering import MemorySavings, OnPreview, OnStep, RenderResult, StepTiming
-from ...domain.requests.request import GenerationRequest
 from ..device.out_of_memory import without_frames
 from ..device.peak_memory import Peak
 from ..device.timer import Lap, Stopwatch
@@ -27,7 +27,7 @@ class Work:
     networks: Any
     weights: int
     """Numbers in the model's weights."""
-    request: GenerationRequest
+    request: RenderRequest
     on_step: OnStep
     memory_savings: MemorySavings
     at_once: int

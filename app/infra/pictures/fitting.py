@@ -19,6 +19,12 @@ def fitted(picture: Picture, width: int, height: int, resize: Resize) -> Picture
     return _of(_resized(_image(picture), (width, height), resize))
 
 
+def resized(image: RawImage, width: int, height: int, resize: Resize) -> Picture:
+    """Make a picture of a size of a finished image."""
+    picture = Image.frombuffer("RGB", (image.width, image.height), image.pixels, "raw", "RGB", 0, 1)
+    return _of(picture if picture.size == (width, height) else _resized(picture, (width, height), resize))
+
+
 def masked(source: FromMaskedImage, width: int, height: int) -> FromMaskedImage:
     """Prepare a picture and its mask: the region that is denoised in `width` x `height`, and what it is laid over."""
     whole = source.mask_padding_px is None

@@ -3,18 +3,18 @@
 import asyncio
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from PIL import Image, ImageOps
 
 from ...domain.errors import FieldError, InvalidRequest
 from ...domain.requests.parameters import Limits
-from ...domain.requests.pictures import Picture, Uploads
+from ...domain.requests.pictures import Picture, Resize, Uploads
 from ...domain.requests.rendering import RawImage
 from ...domain.requests.request import GenerationRequest
 from ...domain.requests.source import FromImage, FromMaskedImage
-from .fitting import composed, fitted, masked
+from .fitting import composed, fitted, masked, resized
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
 """Formats that are read; Pillow has others, written for files that are trusted."""
@@ -45,6 +45,10 @@ class PillowImageReader:
                 return replace(request, source=prepared)
             case _:
                 return request
+
+    async def resized(self, images: Sequence[RawImage], width: int, height: int, resize: Resize) -> tuple[Picture, ...]:
+        """Bring finished images to a size; see `ImageReader.resized`."""
+        return await asyncio.to_thread(lambda: tuple(resized(image, width, height, resize) for image in images))
 
     async def compose(self, request: GenerationRequest, image: RawImage) -> RawImage:
         """Lay the painted part over the original."""

@@ -19,6 +19,8 @@ from ...domain.memory.events import (
 )
 from ...domain.memory.pool import ModelPool
 from ...domain.models.spec import HEAT
+from ...domain.models.upscalers import pooled_name
+from ...domain.upscaling import Upscaled
 from ...version import VERSION
 from .gauges import Gauges
 
@@ -110,8 +112,14 @@ class Metrics:
         for timing in generated.step_timings:
             self._steps.labels(str(timing.rows)).inc(timing.steps)
         timings = generated.timings
-        for phase in ("start", "queue", "load", "encode", "denoise", "decode", "write", "total"):
+        for phase in ("start", "queue", "load", "encode", "denoise", "decode", "upscale", "write", "total"):
             self._phases.labels(phase).observe(max(0.0, getattr(timings, f"{phase}_s")))
+
+    def on_upscaled(self, upscaled: Upscaled) -> None:
+        """Count an enlarged picture."""
+        self._images.labels(pooled_name(upscaled.parameters.upscaler)).inc()
+        for phase in ("start", "queue", "load", "upscale", "write", "total"):
+            self._phases.labels(phase).observe(max(0.0, getattr(upscaled.timings, f"{phase}_s")))
 
     def on_request(self, *, route: str, method: str, status: int, code: str | None) -> None:
         """Count an answered request.

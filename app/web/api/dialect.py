@@ -7,14 +7,18 @@ from .jobs import JobsController, send_job
 from .models import ModelsController, ResidencyController
 from .pool import PoolController
 from .service import HealthController, ServiceController
+from .upscale import upscale
+from .upscalers import list_upscalers
 
 NATIVE = Dialect(
     name="native",
     route_handlers=(
         generate,
+        upscale,
         send_job,
         JobsController,
         ModelsController,
+        list_upscalers,
         ResidencyController,
         PoolController,
         ServiceController,

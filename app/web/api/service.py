@@ -40,6 +40,7 @@ class ServiceController(Controller):
         self,
         service_facts: NamedDependency[SkipValidation[ServiceFacts]],
         catalogue: NamedDependency[SkipValidation[Catalogue]],
+        upscalers: NamedDependency[SkipValidation[Catalogue]],
         model_pool: NamedDependency[SkipValidation[ModelPool]],
         dispatcher: NamedDependency[SkipValidation[Dispatcher]],
     ) -> ServiceView:
@@ -56,6 +57,7 @@ class ServiceController(Controller):
             default_model=None if default is None else aliases.get(default, default),
             models=list(usable),
             aliases=dict(sorted(aliases.items())),
+            upscalers=[spec.name for spec in await upscalers.list() if spec.unusable is None],
             loaded=[name for name in usable if model_pool.status(name).residency != "cold"],
             unusable=[spec.name for spec in specs if spec.unusable is not None],
             waiting=dispatcher.depth,

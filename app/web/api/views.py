@@ -44,6 +44,7 @@ class TimingsView(msgspec.Struct, frozen=True, kw_only=True):
     encode_ms: float
     denoise_ms: float
     decode_ms: float
+    upscale_ms: Annotated[float, Meta(description="Enlarging the picture before a second pass.")]
     write_ms: float
     total_ms: float
 
@@ -65,8 +66,8 @@ class GenerateView(msgspec.Struct, frozen=True, kw_only=True):
     memory_savings: Annotated[
         list[str],
         Meta(
-            description="What was done because memory was short: `drop_idle`, `tiled_decode`, `split_guidance`; usually "
-            "nothing."
+            description="What was done because memory was short: `drop_idle`, `one_by_one`, `tiled_decode`, "
+            "`small_tiles`, `split_guidance`; usually nothing."
         ),
     ]
     warnings: Annotated[list[str], Meta(description="What was changed, ignored or cut.")]
@@ -123,6 +124,7 @@ class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
     default_model: str | None
     models: Annotated[list[str], Meta(description="Usable models.")]
     aliases: Annotated[dict[str, str], Meta(description="Other names, with the models that they stand for.")]
+    upscalers: Annotated[list[str], Meta(description="Usable upscalers beside `lanczos`; `GET /upscalers` has more.")]
     loaded: list[str]
     unusable: list[str]
     waiting: int

@@ -8,6 +8,7 @@ from litestar.openapi.spec.enums import OpenAPIType
 from litestar.typing import FieldDefinition
 
 from ...domain.requests.parameters import MAX_SEED, GenerationParameters, Limits
+from ...domain.requests.upscale_parameters import UpscaleParameters
 from .problems import Problem
 
 
@@ -22,7 +23,7 @@ class BodySchemas:
             others: bodies of other dialects whose fields have the names of the native parameters.
         """
         self._bounds = _bounds(limits)
-        self._bodies = frozenset[Any]((GenerationParameters, *others))
+        self._bodies = frozenset[Any]((GenerationParameters, UpscaleParameters, *others))
 
     def supports(self, field: FieldDefinition) -> bool:
         """Tell whether the field is one of these types."""
@@ -34,7 +35,7 @@ class BodySchemas:
             # Code generators take a property with a default for one that is always there. Descriptions state defaults.
             property_schema.default = None
             if self._is_body(field):
-                _bound(property_schema, self._bounds.get(name, {}))
+                _bound(property_schema, {} if field.annotation is UpscaleParameters else self._bounds.get(name, {}))
                 if name not in (schema.required or ()):
                     _allow_null(property_schema)
         if self._is_body(field):

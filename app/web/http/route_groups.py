@@ -8,7 +8,9 @@ from litestar.handlers import BaseRouteHandler
 from litestar.types import ControllerRouterHandler, Guard
 from litestar.utils import ensure_async_callable
 
-RouteGroup = Literal["generate", "jobs", "models", "residency", "pool", "service", "health", "metrics", "dialects"]
+RouteGroup = Literal[
+    "generate", "upscale", "jobs", "models", "residency", "pool", "service", "health", "metrics", "dialects"
+]
 """`residency` loads, unloads and pins models; `service` is the facts at the plugin's path; `dialects` are the
 APIs of other servers; the others are named by their path."""
 ROUTE_GROUPS: frozenset[RouteGroup] = frozenset(get_args(RouteGroup))

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from litestar_diffusion.domain.dispatch.dispatcher import Dispatcher, Resolve
 from litestar_diffusion.domain.dispatch.fair_queue import AgingPolicy, QueuedJob
 from litestar_diffusion.domain.dispatch.job import Job
 from litestar_diffusion.domain.dispatch.policy import DispatchPolicy
+from litestar_diffusion.domain.dispatch.stage import Stage
 from litestar_diffusion.domain.errors import Cancelled, EngineStuck, GenerationFailed, TooManyRequests, WaitedTooLong
 from litestar_diffusion.domain.memory.budget import Budget
 from litestar_diffusion.domain.memory.plan import Plan
@@ -21,7 +22,6 @@ from litestar_diffusion.domain.models.spec import ModelSpec
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.progress import Progress, QueueProgress
 from litestar_diffusion.domain.requests.rendering import NO_SAVINGS
-from litestar_diffusion.domain.requests.request import Resolved
 from litestar_diffusion.domain.requests.resolution import resolve
 from litestar_diffusion.testing import FakeCatalogue, FakeEngine, model
 
@@ -85,8 +85,8 @@ class Bench:
 
 
 def _resolver(parameters: GenerationParameters) -> Resolve:
-    async def resolved(spec: ModelSpec) -> Resolved:
-        return resolve(parameters, spec, Limits(), random_seed=0)
+    async def resolved(spec: ModelSpec) -> Sequence[Stage]:
+        return (Stage.of(resolve(parameters, spec, Limits(), random_seed=0).request),)
 
     return resolved
 

@@ -1,7 +1,7 @@
 """The dispatcher: order, bounds, cancellation, failures of single jobs, shutdown."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from litestar_diffusion.domain.dispatch.dispatcher import Dispatcher, Resolve
 from litestar_diffusion.domain.dispatch.job import Job
 from litestar_diffusion.domain.dispatch.policy import DispatchPolicy
+from litestar_diffusion.domain.dispatch.stage import Stage
 from litestar_diffusion.domain.errors import Cancelled, GenerationFailed, QueueFull, ShuttingDown
 from litestar_diffusion.domain.memory.plan import Plan
 from litestar_diffusion.domain.memory.pool import ModelPool
 from litestar_diffusion.domain.models.spec import ModelSpec
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.rendering import NO_SAVINGS
-from litestar_diffusion.domain.requests.request import Resolved
 from litestar_diffusion.domain.requests.resolution import resolve
 from litestar_diffusion.testing import FakeCatalogue, FakeEngine, model
 
@@ -48,8 +48,8 @@ class Bench:
 
 
 def _resolver(parameters: GenerationParameters) -> Resolve:
-    async def resolved(spec: ModelSpec) -> Resolved:
-        return resolve(parameters, spec, Limits(), random_seed=0)
+    async def resolved(spec: ModelSpec) -> Sequence[Stage]:
+        return (Stage.of(resolve(parameters, spec, Limits(), random_seed=0).request),)
 
     return resolved
 

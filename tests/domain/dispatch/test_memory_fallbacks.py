@@ -12,13 +12,14 @@ from litestar_diffusion.domain.dispatch.dispatcher import Dispatcher
 from litestar_diffusion.domain.dispatch.job import Job, gone_away
 from litestar_diffusion.domain.dispatch.memory_fallbacks import FallbackResult, MemoryFallbacks
 from litestar_diffusion.domain.dispatch.policy import DispatchPolicy
+from litestar_diffusion.domain.dispatch.stage import Stage
 from litestar_diffusion.domain.errors import Cancelled, InsufficientMemory, OutOfMemory
 from litestar_diffusion.domain.memory.budget import Budget
 from litestar_diffusion.domain.memory.plan import Plan, warnings
 from litestar_diffusion.domain.models.spec import ModelSpec
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.rendering import NO_SAVINGS, MemorySavings
-from litestar_diffusion.domain.requests.request import GenerationRequest, Resolved
+from litestar_diffusion.domain.requests.request import GenerationRequest
 from litestar_diffusion.domain.requests.resolution import resolve
 from litestar_diffusion.testing import model
 from tests.domain.simulation import Simulation, run, simulate
@@ -221,8 +222,8 @@ def test_a_task_that_is_cancelled_during_a_fallback_returns_its_lease_after_the_
         dispatcher = Dispatcher(sim.pool, sim.engine, DispatchPolicy(max_waiting=1), plan=lambda *_: PLAN)
         job = Job(id="1", model=SPEC.name)
 
-        async def resolved(_: ModelSpec) -> Resolved:
-            return Resolved(request=request(), warnings=())
+        async def resolved(_: ModelSpec) -> tuple[Stage, ...]:
+            return (Stage.of(request()),)
 
         task = asyncio.create_task(dispatcher.run(job, resolved))
         while not sim.engine.savings_levels:  # noqa: ASYNC110 - the engine has no event to wait for

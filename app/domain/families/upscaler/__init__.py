@@ -1,0 +1,1 @@
+"""Image upscalers as a family: what they are, without torch."""

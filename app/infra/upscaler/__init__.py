@@ -1,0 +1,1 @@
+"""Image upscalers: load, enlarge tile by tile."""

@@ -1,0 +1,105 @@
+"""`POST /upscale`."""
+
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+from litestar import Request, Response, post
+from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import JSONBody, SkipValidation
+
+from ...domain.models.spec import HEAT
+from ...domain.requests.upscale_parameters import UpscaleParameters
+from ...domain.upscaling import Upscaled
+from ..generation_service import GenerationService
+from ..http.accept import VARY, wanted_image
+from ..http.body import JSONBodyDTO
+from ..http.documented_errors import (
+    BUSY,
+    CONFLICT,
+    FAILED,
+    FOREIGN,
+    NOT_ACCEPTABLE,
+    NOT_JSON,
+    TOO_LARGE,
+    TOO_MANY,
+    UNUSABLE,
+    WRONG_FIELDS,
+)
+from ..http.media_types import IMAGES
+from ..http.route_groups import in_group
+from ..http.timings import server_timing
+from .jobs import IdempotencyKey
+from .upscale_openapi import UpscaleOperation
+from .upscale_views import UpscaleView, upscale_view
+
+
+@post(
+    "/upscale",
+    status_code=200,
+    dto=JSONBodyDTO[UpscaleParameters],
+    return_dto=None,
+    operation_class=UpscaleOperation,
+    summary="Enlarge a picture",
+    tags=["generation"],
+    opt=in_group("upscale"),
+    responses={
+        200: ResponseSpec(
+            UpscaleView,
+            description="The picture in base64; with `Accept: image/png`, `image/jpeg` or `image/webp` the file itself.",
+            generate_examples=False,
+        ),
+        400: WRONG_FIELDS,
+        403: FOREIGN,
+        406: NOT_ACCEPTABLE,
+        409: CONFLICT,
+        413: TOO_LARGE,
+        415: NOT_JSON,
+        422: UNUSABLE,
+        429: TOO_MANY,
+        500: FAILED,
+        503: BUSY,
+    },
+)
+async def upscale(
+    request: Request[Any, Any, Any],
+    data: JSONBody[UpscaleParameters],
+    generation: NamedDependency[SkipValidation[GenerationService]],
+    idempotency_key: IdempotencyKey = None,
+) -> Response[Any]:
+    """Enlarge a picture with Lanczos or with an upscaler of `models/upscalers/`, and wait for it.
+
+    A network works tile by tile, so other requests have their turn in between. If the client goes away, it stops at the next
+    tile; with an `Idempotency-Key`, once the last client that waits for it has gone.
+    """
+    return await answer(request, data, generation, idempotency_key)
+
+
+async def answer(
+    request: Request[Any, Any, Any],
+    data: UpscaleParameters,
+    generation: GenerationService,
+    idempotency_key: str | None,
+) -> Response[Any]:
+    """Answer `POST /upscale`: with JSON, or with the picture."""
+    raw = wanted_image(request.headers.get("accept"), data.output_format)
+    parameters = data if raw is None else msgspec.structs.replace(data, output_format=raw)
+    upscaled = await generation.upscale(request, parameters, idempotency_key=idempotency_key)
+    if raw is None:
+        return Response(upscale_view(upscaled), headers=VARY)
+    return Response(upscaled.image.data, media_type=IMAGES[raw], headers={**_facts(upscaled), **VARY})
+
+
+def _facts(upscaled: Upscaled) -> dict[str, str]:
+    """Return the facts of the JSON answer as headers; text is percent-encoded, because headers hold Latin-1 only."""
+    lines = " | ".join(upscaled.warnings)
+    return {
+        **({"x-warnings": quote(lines, safe=" |,.;:'!?()/=+-_")} if lines else {}),
+        **({"x-memory-savings": ",".join(upscaled.savings)} if upscaled.savings else {}),
+        **({"x-residency": HEAT[upscaled.found]} if upscaled.found is not None else {}),
+        "x-upscaler": quote(upscaled.parameters.upscaler),
+        "x-width": str(upscaled.image.width),
+        "x-height": str(upscaled.image.height),
+        "server-timing": server_timing(upscaled.timings),
+    }
