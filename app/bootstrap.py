@@ -78,7 +78,7 @@ def build(
     dispatcher = Dispatcher(pool, engine, dispatch_policy(settings))
     writer, reader = PillowImageWriter(), PillowImageReader(settings.limits)
     generator = LocalImageGenerator(
-        catalogue, dispatcher, writer, reader, settings.limits, on_generated=metrics.on_generated
+        catalogue, upscalers, dispatcher, writer, reader, settings.limits, on_generated=metrics.on_generated
     )
     upscaler = LocalImageUpscaler(
         upscalers, dispatcher, writer, reader, settings.limits, on_upscaled=metrics.on_upscaled
@@ -95,7 +95,7 @@ def build(
         upscaler=upscaler,
         upscale_calls=SharedCalls(keep_s=settings.jobs.keep_s, max_kept=settings.jobs.max_finished),
         job_store=JobStore(generator, writer, job_policy(settings), on_ended=log_job),
-        dry_runs=DryRun(catalogue, pool, dispatcher, engine, inspector, reader, settings.limits),
+        dry_runs=DryRun(catalogue, pool, dispatcher, engine, inspector, reader, upscalers, settings.limits),
         embedded_texts=PillowEmbeddedTexts(),
         metrics=metrics,
         history=history,

@@ -10,6 +10,7 @@ import click
 from msgspec import inspect
 
 from ..domain.errors import InvalidRequest
+from ..domain.requests.hires import Hires
 from ..domain.requests.parameters import GenerationParameters
 from ..domain.validation import convert_all
 
@@ -20,6 +21,8 @@ ARGUMENT = "prompt"
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _WITHOUT_EFFECT = frozenset({"previews", "priority"})
 """Fields that act among the requests of a server only: one request has no queue, and no job whose events show previews."""
+_NESTED = "hires"
+"""Field that is a Struct, whose fields are options of their own."""
 _FILES = frozenset({"image", "mask"})
 """Fields that hold a file, whose path is the option."""
 _HELP = {
@@ -37,8 +40,24 @@ def with_parameters(function: _Function) -> _Function:
     struct = inspect.type_info(GenerationParameters)
     assert isinstance(struct, inspect.StructType)
     for field in reversed(struct.fields):
-        if field.name != ARGUMENT and field.name not in _WITHOUT_EFFECT:
+        if field.name == _NESTED:
+            function = _with_second_pass(function)
+        elif field.name != ARGUMENT and field.name not in _WITHOUT_EFFECT:
             function = _option(field)(function)
+    return function
+
+
+def _with_second_pass(function: _Function) -> _Function:
+    """Give a command the options of a second pass: `--hires 2`, `--hires-upscaler lanczos`."""
+    struct = inspect.type_info(Hires)
+    assert isinstance(struct, inspect.StructType)
+    for field in reversed(struct.fields):
+        declared, description = _described(field)
+        name = f"{_NESTED}_{field.name}"
+        option_of = f"--{_NESTED}" if field.name == "scale" else option_name(name)
+        about = "A second pass at a larger size. " if field.name == "scale" else "Of the second pass. "
+        shown = about + _with_option_names(description)
+        function = click.option(option_of, name, metavar=_metavar(field.name, declared), help=shown)(function)
     return function
 
 
@@ -48,7 +67,15 @@ def parameters_of(stated: Mapping[str, str]) -> GenerationParameters:
     Raises:
         InvalidRequest: naming every wrong option.
     """
-    given = {name: _base64_of(text) if name in _FILES else text for name, text in stated.items()}
+    given: dict[str, object] = {
+        name: _base64_of(text) if name in _FILES else text
+        for name, text in stated.items()
+        if not name.startswith(f"{_NESTED}_")
+    }
+    if second := {
+        name.removeprefix(f"{_NESTED}_"): text for name, text in stated.items() if name.startswith(f"{_NESTED}_")
+    }:
+        given[_NESTED] = second
     parameters, errors = convert_all(given, GenerationParameters, strict=False)
     if parameters is None:
         raise InvalidRequest(errors)
@@ -61,10 +88,7 @@ def option_name(field: str) -> str:
 
 
 def _option(field: inspect.Field) -> Callable[[_Function], _Function]:
-    declared, description = _without_none(field.type), ""
-    if isinstance(declared, inspect.Metadata):
-        description = (declared.extra_json_schema or {}).get("description", "")
-        declared = declared.type
+    declared, description = _described(field)
     if isinstance(field.default, int):
         description += f" Default: {field.default}."
     nargs = len(declared.item_types) if isinstance(declared, inspect.TupleType) else 1
@@ -73,6 +97,14 @@ def _option(field: inspect.Field) -> Callable[[_Function], _Function]:
     if field.name in _FILES:
         return click.option(*names, field.name, type=click.Path(exists=True, dir_okay=False), help=shown)
     return click.option(*names, field.name, nargs=nargs, metavar=_metavar(field.name, declared), help=shown)
+
+
+def _described(field: inspect.Field) -> tuple[inspect.Type, str]:
+    """Return the type of a field without null, and its description."""
+    declared = _without_none(field.type)
+    if not isinstance(declared, inspect.Metadata):
+        return declared, ""
+    return declared.type, (declared.extra_json_schema or {}).get("description", "")
 
 
 def _base64_of(path: str) -> str:

@@ -1,21 +1,27 @@
 """Dry run: tells what a request would do; nothing is loaded, queued or evicted."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from .dispatch.dispatcher import Dispatcher
+from .dispatch.lanes import steps_of
 from .engine import Engine
 from .errors import UnusableModel
 from .memory.eviction_preview import EvictionPreview
-from .memory.plan import Fallback, saved, warnings
+from .memory.plan import Fallback, Plan, saved, warnings
 from .memory.pool import ModelPool
 from .models.catalogue import Catalogue
-from .models.spec import ModelSpec
+from .models.spec import ModelName, ModelSpec
+from .requests.hires import upscaler_of
 from .requests.image_reader import ImageReader
 from .requests.inspection import Inspection, Inspector
 from .requests.parameters import GenerationParameters, Limits
+from .requests.passes import outlines
+from .requests.render_request import RenderRequest
 from .requests.request import GenerationRequest
 from .requests.resolution import resolve
 from .requests.seed import random_seed
+from .requests.upscale_request import UpscaleRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +40,21 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedPass:
+    """One run on the device: a pass, or the work of an upscaler between two."""
+
+    model: ModelName
+    """Name of the model or the upscaler in the pool."""
+    width: int
+    height: int
+    steps: int
+    """Steps of all images, or tiles."""
+    plan: Plan
+    run_s: float | None
+    """Estimated seconds; None before the model has made an image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DryRunResult:
     """The resolved request, its memory plan and its estimated times, if it came now."""
 
@@ -42,8 +63,10 @@ class DryRunResult:
     inspection: Inspection
     weights_nbytes: int | None
     """Bytes of the model's weights in host memory, and again in device memory if that is separate; None before the download."""
+    passes: tuple[PlannedPass, ...]
+    """What runs on the device, in order."""
     activation_nbytes: int
-    """Predicted bytes of activations for one image at a time, corrected by observed peaks."""
+    """Predicted bytes of activations for one image at a time, corrected by observed peaks; of the pass with the most."""
     available_nbytes: int | None
     """Bytes of the budget for weights and activations together; None before the download."""
     savings: tuple[Fallback, ...]
@@ -68,6 +91,7 @@ class DryRun:
         engine: Engine,
         inspector: Inspector,
         reader: ImageReader,
+        upscalers: Catalogue,
         limits: Limits,
     ) -> None:
         self._catalogue = catalogue
@@ -76,6 +100,7 @@ class DryRun:
         self._engine = engine
         self._inspector = inspector
         self._reader = reader
+        self._upscalers = upscalers
         self._limits = limits
 
     async def run(self, model: str, parameters: GenerationParameters, client: str = "") -> DryRunResult:
@@ -89,41 +114,67 @@ class DryRun:
         if spec.unusable is not None:
             raise UnusableModel(spec.name, spec.unusable)
         uploads = await self._reader.read(parameters.image, parameters.mask)
-        resolved = resolve(parameters, spec, self._limits, random_seed=random_seed(), uploads=uploads)
+        upscaler = await upscaler_of(parameters.hires, self._upscalers)
+        resolved = resolve(
+            parameters, spec, self._limits, random_seed=random_seed(), uploads=uploads, upscaler=upscaler
+        )
         request = resolved.request
         await self._engine.start()
-        plan = self._dispatcher.plan(spec, request)
+        passes = tuple(self._planned(outline, spec, upscaler) for outline in outlines(request))
+        plan = max((each.plan for each in passes if each.model == spec.name), key=lambda plan: plan.activation_nbytes)
         self._dispatcher.refuse_if_full(client)
         eviction_preview = self._pool.preview_evictions(
             spec.name, plan.activation_nbytes, together_nbytes=plan.step_nbytes
         )
         weights = self._engine.loader.weights_nbytes(spec) or None
         inspection = await self._inspector.inspect(spec, request)
-        savings = saved(plan.memory_savings)
+        savings: tuple[Fallback, ...] = tuple(
+            dict.fromkeys(saving for each in passes for saving in saved(each.plan.memory_savings))
+        )
         return DryRunResult(
             spec=spec,
             request=request,
             inspection=inspection,
             weights_nbytes=weights,
+            passes=passes,
             activation_nbytes=plan.activation_nbytes,
             available_nbytes=plan.room_nbytes + weights if weights is not None else None,
             savings=savings,
             eviction_preview=eviction_preview,
             download=not spec.on_disk,
             before=self._dispatcher.depth,
-            estimate=self._estimate(spec, request, eviction_preview),
+            estimate=self._estimate(spec, passes, eviction_preview),
             warnings=_not_on_disk(spec) + resolved.warnings + inspection.warnings + warnings(savings),
         )
 
-    def _estimate(self, spec: ModelSpec, request: GenerationRequest, eviction_preview: EvictionPreview) -> Estimate:
+    def _planned(self, outline: RenderRequest, spec: ModelSpec, upscaler: ModelSpec | None) -> PlannedPass:
+        if isinstance(outline, UpscaleRequest):
+            assert upscaler is not None
+            spec = replace(upscaler, name=outline.model)
+        return PlannedPass(
+            model=outline.model,
+            width=outline.width,
+            height=outline.height,
+            steps=steps_of(outline),
+            plan=self._dispatcher.plan(spec, outline),
+            run_s=self._dispatcher.seconds(outline),
+        )
+
+    def _estimate(self, spec: ModelSpec, passes: Sequence[PlannedPass], eviction_preview: EvictionPreview) -> Estimate:
         """Estimate the times; a model that must be loaded takes as long as its last load."""
         status = self._pool.status(spec.name)
         known = status.swap_s if status.swap_nbytes else None
         return Estimate(
             wait_s=self._dispatcher.wait_s(),
             load_s=0.0 if eviction_preview.residency == "device" else known,
-            run_s=self._dispatcher.seconds(request),
+            run_s=_sum(each.run_s for each in passes),
         )
+
+
+def _sum(seconds: Iterable[float | None]) -> float | None:
+    """Add up seconds; None if one is unknown."""
+    known = list(seconds)
+    return None if None in known else sum(each for each in known if each is not None)
 
 
 def _not_on_disk(spec: ModelSpec) -> tuple[str, ...]:

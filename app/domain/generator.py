@@ -11,6 +11,7 @@ from .dispatch.accepted_job import JobResult
 from .dispatch.dispatcher import Dispatcher
 from .dispatch.job import Job
 from .dispatch.lanes import rows_an_image
+from .dispatch.passes import stages_of
 from .dispatch.stage import Stage
 from .errors import InvalidRequest, UnusableModel
 from .families.registry import family_named
@@ -18,6 +19,7 @@ from .memory.plan import Fallback, warnings
 from .models.catalogue import Catalogue
 from .models.spec import ModelName, ModelSpec, Residency
 from .requests.early_end import EarlyEnd
+from .requests.hires import upscaler_of
 from .requests.image_metadata import Provenance, image_facts
 from .requests.image_reader import ImageReader
 from .requests.parameters import GenerationParameters, Limits, OutputFormat
@@ -147,6 +149,7 @@ class LocalImageGenerator:
     def __init__(
         self,
         catalogue: Catalogue,
+        upscalers: Catalogue,
         dispatcher: Dispatcher,
         writer: ImageWriter,
         reader: ImageReader,
@@ -158,6 +161,7 @@ class LocalImageGenerator:
         """Make a generator; `on_generated` receives every finished request and must return at once."""
         self._on_generated = on_generated
         self._catalogue = catalogue
+        self._upscalers = upscalers
         self._dispatcher = dispatcher
         self._writer = writer
         self._reader = reader
@@ -178,6 +182,7 @@ class LocalImageGenerator:
         """Make images and wait for them; see `ImageGenerator.generate`."""
         begun = self._clock()
         spec, uploads = await self._checked(model, parameters)
+        upscaler = await upscaler_of(parameters.hires, self._upscalers)
         # Drawn here, because `resolve` is a pure function.
         chosen_seed = random_seed()
 
@@ -185,9 +190,11 @@ class LocalImageGenerator:
 
         async def stages(fetched: ModelSpec) -> tuple[Stage, ...]:
             nonlocal resolved
-            resolved = resolve(parameters, fetched, self._limits, random_seed=chosen_seed, uploads=uploads)
+            resolved = resolve(
+                parameters, fetched, self._limits, random_seed=chosen_seed, uploads=uploads, upscaler=upscaler
+            )
             resolved = replace(resolved, request=await self._reader.prepare(resolved.request))
-            return (Stage.of(resolved.request),)
+            return stages_of(resolved.request, self._reader)
 
         job = Job(
             id=job_id or uuid.uuid4().hex,
@@ -236,6 +243,7 @@ class LocalImageGenerator:
     async def check(self, model: str, parameters: GenerationParameters) -> ModelName:
         """Check a request without files; see `ImageGenerator.check`."""
         spec, _ = await self._checked(model, parameters)
+        await upscaler_of(parameters.hires, self._upscalers)
         return spec.name
 
     async def _checked(self, model: str, parameters: GenerationParameters) -> tuple[ModelSpec, Uploads]:

@@ -170,10 +170,16 @@ def _choices(declared: Any) -> tuple[str, ...]:
 
 
 def _struct_in(declared: Any) -> type[msgspec.Struct] | None:
-    """Return the Struct that a field holds, `X` or `X | None`; None for other types."""
-    options = typing.get_args(declared) if isinstance(declared, types.UnionType) else (declared,)
+    """Return the Struct that a field holds, `X` or `X | None`, annotated or not; None for other types."""
+    is_union = typing.get_origin(declared) in (typing.Union, types.UnionType)
+    options = [_bare(option) for option in (typing.get_args(declared) if is_union else (declared,))]
     structs = [option for option in options if isinstance(option, type) and issubclass(option, msgspec.Struct)]
     return structs[0] if len(structs) == 1 else None
+
+
+def _bare(declared: Any) -> Any:
+    """Return a type without its annotations."""
+    return typing.get_args(declared)[0] if typing.get_origin(declared) is typing.Annotated else declared
 
 
 def _struct_item(declared: Any) -> type[msgspec.Struct] | None:

@@ -8,11 +8,13 @@ from importlib import metadata
 
 import msgspec
 
+from .hires import SecondPass
 from .request import GenerationRequest
 from .resolved_parameters import resolved_parameters
 from .samplers import SigmaSchedule, spec_of
 from .source import FromMaskedImage, FromNoise
 from .upscale_parameters import ResolvedUpscaling
+from .upscalers import UPSCALER_LABELS
 
 PARAMETERS_KEY = "parameters"
 """PNG key under which AUTOMATIC1111's web UI writes its text, and readers of generation data look first."""
@@ -66,7 +68,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     it."""
     unfinished: bool
     """Whether the image ended before its last step, because it was interrupted: the request makes the finished one."""
-    request: dict[str, str | int | float | bool | tuple[int, int]]
+    request: dict[str, str | int | float | bool | tuple[int, int] | dict[str, str | int | float]]
     """Every parameter, resolved, for this image alone: `n` is 1 and `seed` is its own."""
 
 
@@ -163,6 +165,8 @@ def _settings(request: GenerationRequest, seed: int, clip_skip_base: int) -> Ite
         yield "Denoising strength", f"{request.source.strength:g}"
     if isinstance(request.source, FromMaskedImage):
         yield "Mask blur", str(request.source.mask_blur_px)
+    if request.hires is not None:
+        yield from _hires_settings(request, request.hires)
     if request.clip_skip:
         yield "Clip skip", str(request.clip_skip + clip_skip_base)
     if request.guidance_rescale:
@@ -174,6 +178,19 @@ def _settings(request: GenerationRequest, seed: int, clip_skip_base: int) -> Ite
     if request.negative_prompt_2 != request.negative_prompt:
         yield "Negative prompt 2", _quoted(request.negative_prompt_2)
     yield "Version", f"litestar-diffusion {_version()}"
+
+
+def _hires_settings(request: GenerationRequest, hires: SecondPass) -> Iterator[tuple[str, str]]:
+    yield "Denoising strength", f"{hires.strength:g}"
+    if hires.width * request.height == hires.height * request.width:
+        yield "Hires upscale", f"{hires.width / request.width:g}"
+    else:
+        yield "Hires resize", f"{hires.width}x{hires.height}"
+    if hires.sampler != request.sampler:
+        yield "Hires sampler", spec_of(hires.sampler).label
+        yield "Hires schedule type", schedule_label(hires.sampler.sigmas)
+    yield "Hires steps", str(hires.steps)
+    yield "Hires upscaler", _plain(UPSCALER_LABELS.get(hires.upscaler, hires.upscaler))
 
 
 def _quoted(text: str) -> str:

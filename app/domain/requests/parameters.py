@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from ..models.spec import Guidance, TimestepSpacing
 from ..validation import OTHER_NAMES
+from .hires import Hires
 from .pictures import Resize
 from .samplers import SigmaSchedule
 
@@ -138,6 +139,13 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
             "the borders, and paints them if there is a mask, `stretch` distorts."
         ),
     ] = "crop"
+    hires: (
+        Annotated[
+            Hires,
+            Meta(description="A second pass at a larger size: enlarge, then image to image. Only without `image`."),
+        ]
+        | None
+    ) = None
     num_inference_steps: (
         Annotated[int, Meta(ge=1, le=_MAX_COUNT, description="Denoising steps. Default: the model's own.")] | None
     ) = None

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from .early_end import Ending
 from .parameters import OutputFormat
+from .source import Latents
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,7 @@ class RenderResult:
     """Images of one request, one for each seed, in order; if it has ended early, those of its first seeds."""
 
     images: tuple[RawImage, ...]
+    """Empty if the request becomes latents."""
     warnings: tuple[str, ...]
     encode_s: float
     denoise_s: float
@@ -64,6 +66,8 @@ class RenderResult:
     """Timings of its steps, by the rows of the batch."""
     unfinished: frozenset[int] = frozenset()
     """Places of the images that ended before their last step."""
+    latents: tuple[Latents, ...] = ()
+    """Latents of each image in the order of the seeds, if the request becomes latents."""
     dtype: str = ""
     """Dtype that they were computed in, as torch names it; empty if it is not known."""
 

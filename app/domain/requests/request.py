@@ -1,9 +1,11 @@
 """A request in which every choice is made."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from ..models.assets import AssetSet
 from ..models.spec import ModelName, TimestepSpacing
+from .hires import SecondPass
 from .parameters import OutputFormat
 from .samplers import SamplerChoice
 from .source import FromNoise, Source
@@ -55,6 +57,10 @@ class GenerationRequest:
     """Whether brackets weigh words."""
     output_format: OutputFormat
     output_quality: int
+    hires: SecondPass | None = None
+    """The pass that follows this one at a larger size."""
+    becomes: Literal["images", "pictures", "latents"] = "images"
+    """What is made of its latents: images for its client, pictures or latents for a second pass."""
 
     @property
     def model(self) -> ModelName:

@@ -11,6 +11,7 @@ from ..models.assets import AssetSet
 from ..models.spec import ModelSpec, ModelTraits, TimestepSpacing
 from ..shown import cut
 from .from_pictures import picture_errors, picture_warnings, size_for, source_of, too_few_steps
+from .hires import Hires, SecondPass, hires_errors, hires_warnings, second_pass, target_size
 from .parameters import DEFAULT_QUALITY, MAX_SEED, GenerationParameters, Limits
 from .pictures import NO_UPLOADS, Uploads
 from .request import GenerationRequest, Resolved, SizeConditioning
@@ -27,6 +28,7 @@ def resolve(
     *,
     random_seed: int,
     uploads: Uploads = NO_UPLOADS,
+    upscaler: ModelSpec | None = None,
 ) -> Resolved:
     """Fill every parameter from, in this order, the client, the model's defaults, the model's traits.
 
@@ -36,6 +38,7 @@ def resolve(
         limits: bounds on a single request, and how prompts are read by default.
         random_seed: used if the client gives none; passed in so that this function stays pure.
         uploads: the pictures of `parameters`, decoded.
+        upscaler: entry of `hires.upscaler`, if it is a file.
 
     Raises:
         InvalidRequest: with every field that breaks a limit.
@@ -72,6 +75,7 @@ def resolve(
         prompt_weighting=_first(parameters.prompt_weighting, limits.prompt_weighting),
         output_format=parameters.output_format,
         output_quality=_first(parameters.output_quality, DEFAULT_QUALITY[parameters.output_format]),
+        hires=_second_pass(parameters, spec, (width, height), upscaler),
     )
     if too_few := too_few_steps(request):
         raise InvalidRequest([too_few])
@@ -81,6 +85,11 @@ def resolve(
             *spec.doubts,
             *_warnings(parameters, request, spec.traits),
             *picture_warnings(parameters, request, uploads),
+            *(
+                []
+                if request.hires is None or parameters.hires is None
+                else hires_warnings(parameters.hires, request.hires)
+            ),
         ),
     )
 
@@ -155,6 +164,57 @@ def _sampler(parameters: GenerationParameters, spec: ModelSpec) -> SamplerChoice
     return replace(chosen, discard_penultimate=bool(parameters.discard_penultimate_sigma))
 
 
+def _second_pass(
+    parameters: GenerationParameters, spec: ModelSpec, first_size: tuple[int, int], upscaler: ModelSpec | None
+) -> SecondPass | None:
+    if parameters.hires is None:
+        return None
+    return second_pass(
+        parameters.hires,
+        size=_target(parameters.hires, spec, first_size),
+        first_size=first_size,
+        first_steps=_steps(parameters, spec),
+        count=parameters.n,
+        sampler=_sampler(parameters, spec),
+        upscaler=upscaler,
+    )
+
+
+def _target(hires: Hires, spec: ModelSpec, first_size: tuple[int, int]) -> tuple[int, int]:
+    return target_size(hires, *first_size, family_named(spec.traits.family).size_multiple_px)
+
+
+def _hires_errors(
+    parameters: GenerationParameters, spec: ModelSpec, limits: Limits, stated: _Stated
+) -> Iterator[FieldError]:
+    hires, (steps, *first_size) = parameters.hires, stated
+    if hires is None:
+        return
+    if parameters.image is not None:
+        message = "is for images from text alone; send image at the size that you want, with strength"
+        yield FieldError(field="hires", message=message)
+    if not all(stated):
+        return  # the model's defaults are not known yet
+    size = _target(hires, spec, (first_size[0], first_size[1]))
+    yield from hires_errors(
+        hires,
+        size=size,
+        first_size=(first_size[0], first_size[1]),
+        first_steps=steps,
+        max_steps=limits.max_steps,
+    )
+    family = family_named(spec.traits.family)
+    for name, side_px in (("width", size[0]), ("height", size[1])):
+        field = f"hires.{name}" if getattr(hires, name) is not None else "hires.scale"
+        yield from _side_errors(field, side_px, family, limits)
+    if (pixels := size[0] * size[1]) > limits.max_pixels:
+        yield FieldError(
+            field="hires.scale" if hires.width is None else "hires.width",
+            message=f"the second pass may have at most {limits.max_pixels} pixels (limits.max_pixels), got {size[0]} x {size[1]} "
+            f"= {pixels}",
+        )
+
+
 def _size_conditioning(parameters: GenerationParameters, height: int, width: int) -> SizeConditioning:
     return SizeConditioning(
         original_size=_first(parameters.original_size, (height, width)),
@@ -214,6 +274,7 @@ def _limit_errors(
         yield FieldError(
             field="seed", message=f"seed + n must be at most 2**64, because image i uses seed + i; got {seed}"
         )
+    yield from _hires_errors(parameters, spec, limits, (steps, width, height))
     family = family_named(spec.traits.family)
     if width:
         yield from _side_errors("width", width, family, limits)

@@ -4,11 +4,12 @@ from typing import Any
 
 import msgspec
 
+from .hires import ResolvedHires, resolved_hires
 from .parameters import OutputFormat, RequestedSpacing
 from .pictures import Resize
 from .request import GenerationRequest
 from .samplers import SigmaSchedule
-from .source import FromImage, FromNoise, Source
+from .source import FromImage, FromLatents, FromNoise, FromPictures, Source
 
 
 class ResolvedParameters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -42,6 +43,7 @@ class ResolvedParameters(msgspec.Struct, frozen=True, kw_only=True, omit_default
     model_version: str
     output_format: OutputFormat
     output_quality: int
+    hires: ResolvedHires | None = None
     strength: float | None = None
     """This and all that follows: only of a request that begins from a picture."""
     resize: Resize | None = None
@@ -83,12 +85,13 @@ def resolved_parameters(request: GenerationRequest) -> ResolvedParameters:
         model_version=request.model_version,
         output_format=request.output_format,
         output_quality=request.output_quality,
+        hires=None if request.hires is None else resolved_hires(request.hires),
         **_of_pictures(request.source),
     )
 
 
 def _of_pictures(source: Source) -> dict[str, Any]:
-    if isinstance(source, FromNoise):
+    if isinstance(source, (FromNoise, FromPictures, FromLatents)):
         return {}
     facts = {"strength": source.strength, "resize": source.resize, "image_sha256": source.image_sha256}
     if isinstance(source, FromImage):

@@ -69,5 +69,37 @@ class FromMaskedImage:
     """Present once prepared."""
 
 
-Source = FromNoise | FromImage | FromMaskedImage
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latents:
+    """The latents of one image in the denoiser's scale: `numbers` holds channels x height x width float32 numbers."""
+
+    channels: int
+    width: int
+    height: int
+    numbers: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FromPictures:
+    """A picture for each image with noise on it: the second pass after one that was enlarged as a picture."""
+
+    pictures: tuple[Picture, ...]
+    """In the order of the seeds, `width` x `height` of the request; none in a plan."""
+    strength: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FromLatents:
+    """Latents for each image, enlarged, with noise on them: the second pass after one that was not decoded."""
+
+    latents: tuple[Latents, ...]
+    """In the order of the seeds, in the size of the first pass; none in a plan."""
+    size: tuple[int, int]
+    """Width and height of the second pass in pixels."""
+    strength: float
+    upscaler: str
+    """Name of the interpolation."""
+
+
+Source = FromNoise | FromImage | FromMaskedImage | FromPictures | FromLatents
 """A tagged union by class."""

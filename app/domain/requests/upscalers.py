@@ -1,5 +1,7 @@
 """Names of upscalers in requests: those that need no file, and those of files."""
 
+from collections.abc import Mapping
+
 from ..errors import FieldError, InvalidRequest, UnknownModel
 from ..families.upscaler.networks import USUAL, UpscalerNetwork
 from ..models.assets import AssetSet
@@ -19,6 +21,16 @@ LATENT_UPSCALERS = (
     "latent-nearest-exact",
 )
 """Interpolations of latents between two passes, as AUTOMATIC1111's web UI lists them; `latent` is bilinear."""
+UPSCALER_LABELS: Mapping[str, str] = {
+    "latent": "Latent",
+    "latent-antialiased": "Latent (antialiased)",
+    "latent-bicubic": "Latent (bicubic)",
+    "latent-bicubic-antialiased": "Latent (bicubic antialiased)",
+    "latent-nearest": "Latent (nearest)",
+    "latent-nearest-exact": "Latent (nearest-exact)",
+    LANCZOS: "Lanczos",
+}
+"""Upscalers that need no file, as the web UI calls them."""
 MAX_PASSES = 3
 """Times that a picture may go through a network, as in the web UI."""
 

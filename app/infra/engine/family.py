@@ -14,6 +14,7 @@ from ...domain.requests.early_end import Ending
 from ...domain.requests.inspection import Inspection
 from ...domain.requests.rendering import MemorySavings, RawImage
 from ...domain.requests.request import GenerationRequest
+from ...domain.requests.source import Latents
 from ..device.precision import FileWeights, Precision
 from ..diffusion.load_context import Loading
 
@@ -55,6 +56,11 @@ class Run(Protocol):
     @property
     def images(self) -> tuple[RawImage, ...]:
         """In the order of the seeds."""
+        ...
+
+    @property
+    def latents(self) -> tuple[Latents, ...]:
+        """In the order of the seeds, if the request becomes latents and no images."""
         ...
 
     @property

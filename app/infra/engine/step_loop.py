@@ -210,6 +210,7 @@ class Stepper:
         observed = work.peak.nbytes() if work.peak is not None and not work.shared else None
         rendered = RenderResult(
             images=run.images,
+            latents=run.latents,
             warnings=run.warnings,
             unfinished=run.unfinished,
             encode_s=run.encode_s,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from ...domain.requests.early_end import Ending
 from ...domain.requests.rendering import RawImage
 from ...domain.requests.request import GenerationRequest
+from ...domain.requests.source import Latents
 from ..device.out_of_memory import stage
 
 
@@ -16,6 +17,7 @@ class WholeCallRun:
     rows = 1
     warnings: tuple[str, ...] = ()
     unfinished: frozenset[int] = frozenset()
+    latents: tuple[Latents, ...] = ()
 
     def __init__(self, request: GenerationRequest, make: Callable[[GenerationRequest], Sequence[RawImage]]) -> None:
         """Do nothing yet; `make` makes all images of the request, in the order of its seeds."""

@@ -13,10 +13,11 @@ from ...domain.errors import FieldError, InvalidRequest, NotFinite
 from ...domain.families.latents import LATENT_SCALE
 from ...domain.families.sdxl.activations import tile_px
 from ...domain.requests.pictures import Picture
-from ...domain.requests.source import FromMaskedImage, FromNoise, Source
+from ...domain.requests.source import FromLatents, FromMaskedImage, FromNoise, FromPictures, Source
 from ..diffusion.encoded_pictures import LatentDistribution
 from ..diffusion.tiles import encode_in_tiles
 from .components import SdxlModel
+from .enlarged_latents import enlarged_latents
 
 _NO_ENCODER = "this model cannot begin from a picture: its file holds a VAE without encoder. Use a whole checkpoint"
 _MOMENTS = 8
@@ -29,13 +30,20 @@ _MIN_LOG_VARIANCE, _MAX_LOG_VARIANCE = -30.0, 20.0
 class StartingPoint:
     """What an image begins from beside its noise."""
 
-    latents: LatentDistribution
+    latents: LatentDistribution | Tensor
+    """Tensor: in the denoiser's scale, 1 x 4 x h x w, on the device."""
     mask: Tensor | None
     """1 x 1 x h x w, 1 where the picture is painted again, else 0; None for all of it."""
 
 
-def encode_source(model: SdxlModel, source: Source, *, tiled: bool = False) -> StartingPoint | None:
-    """Encode the picture of a prepared source; None for pure noise.
+def encode_source(model: SdxlModel, source: Source, index: int = 0, *, tiled: bool = False) -> StartingPoint | None:
+    """Encode what an image begins from; None for pure noise.
+
+    Args:
+        model: the model with the VAE.
+        source: of a prepared request.
+        index: number of the image in its request.
+        tiled: encode in overlapping tiles.
 
     Raises:
         InvalidRequest: the model's file holds no encoder.
@@ -43,10 +51,24 @@ def encode_source(model: SdxlModel, source: Source, *, tiled: bool = False) -> S
     """
     if isinstance(source, FromNoise):
         return None
-    if model.vae.encoder is None:
-        raise InvalidRequest([FieldError(field="image", message=_NO_ENCODER)])
+    if isinstance(source, FromLatents):
+        return StartingPoint(latents=enlarged_latents(source, index, model.vae.device), mask=None)
+    if isinstance(source, FromPictures):
+        refuse_without_encoder(model, "hires.upscaler")
+        return StartingPoint(latents=_encoded(model, source.pictures[index], tiled), mask=None)
+    refuse_without_encoder(model, "image")
     mask = _latent_mask(source.mask, model.vae.device) if isinstance(source, FromMaskedImage) else None
     return StartingPoint(latents=_encoded(model, source.image, tiled), mask=mask)
+
+
+def refuse_without_encoder(model: SdxlModel, field: str) -> None:
+    """Refuse a request that needs the VAE's encoder, if there is none.
+
+    Raises:
+        InvalidRequest: there is none.
+    """
+    if model.vae.encoder is None:
+        raise InvalidRequest([FieldError(field=field, message=_NO_ENCODER)])
 
 
 def _encoded(model: SdxlModel, picture: Picture, tiled: bool) -> LatentDistribution:

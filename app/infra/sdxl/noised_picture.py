@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..diffusion.encoded_pictures import LatentDistribution
 from .components import SdxlModel
 from .encode_image import StartingPoint
 from .latent_scale import in_denoiser_scale
@@ -14,7 +15,7 @@ class NoisedPicture:
     """The latents of a picture for one seed. Draws from its generator in the order of diffusers' pipelines."""
 
     def __init__(self, model: SdxlModel, start_from: StartingPoint, generator: torch.Generator) -> None:
-        self._latents = in_denoiser_scale(start_from.latents.sample(generator), model.vae.config)
+        self._latents = _drawn(model, start_from.latents, generator)
         self._mask = start_from.mask
         self._generator = generator
         self._noise = self._latents
@@ -51,3 +52,10 @@ class NoisedPicture:
         if timestep is not None:
             picture = sampler.add_noise(picture, self._noise, timestep[None])
         return (1 - self._mask) * picture + self._mask * latents
+
+
+def _drawn(model: SdxlModel, latents: LatentDistribution | Tensor, generator: torch.Generator) -> Tensor:
+    """Draw the latents of a picture; those that were never decoded need no draw."""
+    if isinstance(latents, Tensor):
+        return latents
+    return in_denoiser_scale(latents.sample(generator), model.vae.config)

@@ -8,13 +8,15 @@ import torch
 from ...domain.requests.early_end import Ending
 from ...domain.requests.rendering import NO_SAVINGS, MemorySavings, RawImage
 from ...domain.requests.request import GenerationRequest
+from ...domain.requests.source import FromLatents, FromPictures, Latents
 from ..device.out_of_memory import stage
 from ..diffusion.latent_preview import preview
 from .adapters import SdxlAdapter
 from .components import SdxlModel
 from .decode import decode
 from .denoise import Forward, ImageDenoise, grouped
-from .encode_image import encode_source
+from .encode_image import StartingPoint, encode_source, refuse_without_encoder
+from .enlarged_latents import kept
 from .text import encode
 
 _ONE_COLOUR = (
@@ -53,7 +55,9 @@ class SdxlRun:
         with torch.inference_mode(), stage("encode"):
             self._conditioning = encode(model, request)
         with torch.inference_mode(), stage("encode_image"):
-            self._start_from = encode_source(model, request.source, tiled=memory_savings.tiled_decode)
+            if request.becomes == "pictures":  # told now, and not after the first pass
+                refuse_without_encoder(model, "hires.upscaler")
+            self._start_from = None if self._starts_differ else self._encoded_start(0)
         with torch.inference_mode(), stage("denoise"):
             self.encode_s = time.perf_counter() - begun
             self.decode_s = 0.0
@@ -62,6 +66,7 @@ class SdxlRun:
             self._denoises: dict[int, ImageDenoise] = {}
             self._images: dict[int, RawImage] = {}
             self._unfinished: set[int] = set()
+            self._latents: dict[int, Latents] = {}
             self._evaluations = 0
             self._at_once = 1 if memory_savings.split_guidance else at_once
             self._begin_more()
@@ -79,7 +84,7 @@ class SdxlRun:
     @property
     def done(self) -> int:
         """Evaluations of the UNet so far, of all images."""
-        return len(self._images) * self._evaluations + sum(denoise.done for denoise in self._denoises.values())
+        return self._ended * self._evaluations + sum(denoise.done for denoise in self._denoises.values())
 
     @property
     def total(self) -> int:
@@ -105,6 +110,11 @@ class SdxlRun:
     def unfinished(self) -> frozenset[int]:
         """Places of the images that ended before their last step."""
         return frozenset(self._unfinished)
+
+    @property
+    def latents(self) -> tuple[Latents, ...]:
+        """Latents in the order of the seeds, if the request becomes latents."""
+        return tuple(self._latents[index] for index in sorted(self._latents))
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -135,15 +145,37 @@ class SdxlRun:
                 continue
             begun = time.perf_counter()
             with stage("decode"):
-                latents = denoise.latents.to(self.model.dtype)
-                image, warning = decode(self.model, latents, tiled=self.memory_savings.tiled_decode)
+                self._end(index, denoise)
             del self._denoises[index]
-            self._images[index] = image
-            self._warn(warning)
-            self._warn(_ONE_COLOUR if image.is_of_one_colour else None)
             self.decode_s += time.perf_counter() - begun
         with stage("denoise"):
             self._begin_more()
+
+    @property
+    def _ended(self) -> int:
+        """Number of images that are done."""
+        return len(self._images) + len(self._latents)
+
+    @property
+    def _starts_differ(self) -> bool:
+        """Whether each image begins from a picture or latents of its own."""
+        return isinstance(self.request.source, (FromPictures, FromLatents))
+
+    def _encoded_start(self, index: int) -> StartingPoint | None:
+        with stage("encode_image"):
+            source, tiled = self.request.source, self.memory_savings.tiled_decode
+            return encode_source(self.model, source, index, tiled=tiled)
+
+    def _end(self, index: int, denoise: ImageDenoise) -> None:
+        """Decode the latents of an image, or keep them for the next pass."""
+        if self.request.becomes == "latents":
+            self._latents[index] = kept(denoise.latents)
+            return
+        latents = denoise.latents.to(self.model.dtype)
+        image, warning = decode(self.model, latents, tiled=self.memory_savings.tiled_decode)
+        self._images[index] = image
+        self._warn(warning)
+        self._warn(_ONE_COLOUR if image.is_of_one_colour else None)
 
     def _warn(self, warning: str | None) -> None:
         if warning is not None and warning not in self._warnings:
@@ -152,8 +184,11 @@ class SdxlRun:
     def _begin_more(self) -> None:
         while self._to_begin and len(self._denoises) < self._at_once:
             index, seed = self._to_begin.pop(0)
+            begun = time.perf_counter()
+            start_from = self._encoded_start(index) if self._starts_differ else self._start_from
+            self.encode_s += time.perf_counter() - begun
             self._denoises[index] = denoise = ImageDenoise(
-                self.model, self.request, self._conditioning, seed, self._start_from
+                self.model, self.request, self._conditioning, seed, start_from
             )
             self._evaluations = denoise.total
 

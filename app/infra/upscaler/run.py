@@ -10,6 +10,7 @@ from ...domain.families.upscaler.tiles import OVERLAP_PX, side_of, sizes_of_pass
 from ...domain.requests.early_end import Ending
 from ...domain.requests.pictures import Picture
 from ...domain.requests.rendering import MemorySavings, RawImage
+from ...domain.requests.source import Latents
 from ...domain.requests.upscale_request import UpscaleRequest
 from ..device.out_of_memory import stage
 from ..diffusion.tiles import ramp
@@ -27,6 +28,7 @@ class UpscaleRun:
     rows = 1
     warnings: tuple[str, ...] = ()
     unfinished: frozenset[int] = frozenset()
+    latents: tuple[Latents, ...] = ()
     encode_s = 0.0
     decode_s = 0.0
 

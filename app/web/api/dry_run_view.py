@@ -6,9 +6,10 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from ...domain.dry_run import DryRunResult
+from ...domain.dry_run import DryRunResult, PlannedPass
 from ...domain.memory.eviction_preview import Eviction
 from ...domain.memory.ledger import Tier
+from ...domain.memory.plan import saved
 from ...domain.models.spec import HEAT, Heat, PredictionType, TimestepSpacing
 from ...domain.requests.inspection import PromptFacts
 from ...domain.requests.resolved_parameters import ResolvedParameters, resolved_parameters
@@ -50,6 +51,18 @@ class MemoryPlanView(msgspec.Struct, frozen=True, kw_only=True):
     savings: Annotated[list[str], Meta(description="What it would do from the start because memory is short.")]
 
 
+class PassView(msgspec.Struct, frozen=True, kw_only=True):
+    """One run on the device: a pass of the model, or the work of an upscaler between two passes."""
+
+    model: Annotated[str, Meta(description="Of the pool: the model, or `upscaler:<name>`.")]
+    width: Annotated[int, Meta(description="Of the image, or of the picture that is enlarged.")]
+    height: int
+    steps: Annotated[int, Meta(description="Of all images; tiles of an upscaler.")]
+    activation_nbytes: int
+    savings: list[str]
+    run_s: float | None
+
+
 class EvictionView(msgspec.Struct, frozen=True, kw_only=True):
     """What would make room."""
 
@@ -79,6 +92,9 @@ class DryRunView(msgspec.Struct, frozen=True, kw_only=True):
     sampler: SamplerPlanView
     prompts: Annotated[list[PromptPlanView], Meta(description="Those that act; once where both encoders read one.")]
     memory: MemoryPlanView
+    passes: Annotated[
+        list[PassView], Meta(description="What would run on the device, in order; two or three with `hires`.")
+    ]
     residency: Annotated[Heat, Meta(description="Where the request would find its model: `hot`, `warm` or `cold`.")]
     download: Annotated[bool, Meta(description="Whether the model's files would be downloaded first.")]
     evictions: Annotated[list[EvictionView], Meta(description="In their order.")]
@@ -105,6 +121,7 @@ def dry_run_view(result: DryRunResult) -> DryRunView:
             available_nbytes=result.available_nbytes,
             savings=list(result.savings),
         ),
+        passes=[_pass(each) for each in result.passes],
         residency=HEAT[eviction_preview.residency],
         download=result.download,
         evictions=[_eviction(eviction) for eviction in eviction_preview.evictions],
@@ -132,6 +149,18 @@ def _sampler(result: DryRunResult) -> SamplerPlanView:
         evaluations=len(facts.timesteps),
         timesteps=list(facts.timesteps),
         sigmas=None if facts.sigmas is None else [sigma if math.isfinite(sigma) else None for sigma in facts.sigmas],
+    )
+
+
+def _pass(planned: PlannedPass) -> PassView:
+    return PassView(
+        model=planned.model,
+        width=planned.width,
+        height=planned.height,
+        steps=planned.steps,
+        activation_nbytes=planned.plan.activation_nbytes,
+        savings=list(saved(planned.plan.memory_savings)),
+        run_s=_rounded(planned.run_s),
     )
 
 
