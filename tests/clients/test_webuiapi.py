@@ -11,7 +11,9 @@ from PIL import Image
 
 from tests.conftest import Server
 from tests.pictures import opened
+from training.drawing import draw
 from training.reading import read_picture
+from training.scenes import held_out_scenes
 
 webuiapi = pytest.importorskip("webuiapi", reason="uv run --group clients pytest tests/clients")
 
@@ -63,7 +65,8 @@ def test_every_list_and_every_button_answers(api: Any) -> None:
     assert {"demo", "demo-vpred"} <= set(api.util_get_model_names())
     assert "DPM++ 2M" in api.util_get_sampler_names()
     assert {"automatic", "karras", "align_your_steps"} <= set(api.util_get_scheduler_names())
-    assert api.get_upscalers()[0]["name"] == "None"
+    assert [upscaler["name"] for upscaler in api.get_upscalers()] == ["None", "Lanczos", "demo-x2"]
+    assert "Latent" in [mode["name"] for mode in api.get_latent_upscale_modes()]
     assert api.get_embeddings() == {"loaded": {}, "skipped": {}}
     assert api.get_scripts() == {"txt2img": [], "img2img": []}
     assert set(api.get_memory()) == {"ram", "cuda"}
@@ -73,6 +76,38 @@ def test_every_list_and_every_button_answers(api: Any) -> None:
     assert api.refresh_checkpoints() == api.interrupt() == {}
     assert api.get_cmd_flags()["api"] is True
     api.util_wait_for_ready()
+
+
+def test_a_second_pass_makes_a_larger_picture_of_the_same(api: Any) -> None:
+    fields = small(seed=5, enable_hr=True, hr_scale=2, denoising_strength=0.5, hr_second_pass_steps=8)
+    for upscaler in ("Latent (bicubic antialiased)", "Lanczos", "demo-x2"):
+        made = api.txt2img(**fields, hr_upscaler=upscaler)
+        assert made.image.size == (256, 256)
+        assert read_picture(made.image).background == "blue"
+        assert read_picture(made.image).figures[0].colour == "red"
+        assert made.info["denoising_strength"] == 0.5
+        assert f"Hires upscaler: {upscaler}" in made.info["infotexts"][0]
+    exact = api.txt2img(**{**fields, "hr_resize_x": 192, "hr_resize_y": 256}, hr_upscaler="Lanczos")
+    assert exact.image.size == (192, 256)
+
+
+def test_pictures_are_enlarged(api: Any) -> None:
+    large = draw(held_out_scenes(1, seed=5)[0], 128, 128)
+    picture = large.resize((64, 64), Image.Resampling.BOX)
+    one = api.extra_single_image(image=picture, upscaler_1="demo-x2", upscaling_resize=2).image
+    several = api.extra_batch_images(images=[picture, picture], upscaler_1="Lanczos", upscaling_resize=3).images
+    assert one.size == (128, 128)
+    assert read_picture(one).figures[0].shape == read_picture(large).figures[0].shape
+    assert [each.size for each in several] == [(192, 192)] * 2
+    exact = api.extra_single_image(
+        image=picture, upscaler_1="demo-x2", resize_mode=1, upscaling_resize_w=100, upscaling_resize_h=80
+    )
+    assert exact.image.size == (100, 80)
+    assert api.extra_single_image(image=picture).image.size == (64, 64), "the upscaler None does nothing"
+    with pytest.raises(RuntimeError, match="face restoration does not exist here"):
+        api.extra_single_image(image=picture, upscaler_1="demo-x2", gfpgan_visibility=1)
+    with pytest.raises(RuntimeError, match="there is no upscaler"):
+        api.extra_single_image(image=picture, upscaler_1="R-ESRGAN 4x+")
 
 
 def test_what_does_not_exist_is_refused_in_words(api: Any) -> None:

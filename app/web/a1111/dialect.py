@@ -3,6 +3,7 @@
 from ..dialect import Dialect
 from .checkpoints import CheckpointsController
 from .errors import exception_handlers
+from .extras import extra_batch_images, extra_single_image
 from .lists import ListsController, ping
 from .options_routes import OptionsController
 from .pictures import not_implemented
@@ -16,6 +17,8 @@ A1111 = Dialect(
     route_handlers=(
         txt2img,
         not_implemented,
+        extra_single_image,
+        extra_batch_images,
         png_info,
         ping,
         OptionsController,

@@ -23,6 +23,13 @@ _NAMES = {
     "guidance_scale": "cfg_scale",
     "sampler": "sampler_name",
     "schedule": "scheduler",
+    "hires.scale": "hr_scale",
+    "hires.width": "hr_resize_x",
+    "hires.height": "hr_resize_y",
+    "hires.steps": "hr_second_pass_steps",
+    "hires.strength": "denoising_strength",
+    "hires.upscaler": "hr_upscaler",
+    "hires.sampler": "hr_sampler_name",
 }
 """Fields of this dialect, by those of the server's own API."""
 _UNPROCESSABLE = 422

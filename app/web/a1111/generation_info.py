@@ -51,7 +51,7 @@ def generation_info(
         sd_vae_hash=None,
         seed_resize_from_w=0,
         seed_resize_from_h=0,
-        denoising_strength=None,
+        denoising_strength=None if request.hires is None else request.hires.strength,
         extra_generation_params={"Schedule type": schedule_label(request.sampler.schedule)},
         index_of_first_image=0,
         infotexts=[parameters_text(request, image.seed, clip_skip_base) for image in images],

@@ -8,12 +8,15 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from ...domain.memory.pool import ModelPool
+from ...domain.models.catalogue import Catalogue
+from ...domain.requests.upscalers import LANCZOS, UPSCALER_LABELS, network_of
 from ..api.service import ServiceFacts
 from ..http.documented_errors import FOREIGN
 from ..http.route_groups import in_group
 from .checkpoints import Done
 from .openapi import id_of_path
 from .samplers import SCHEDULERS, Scheduler, all_samplers, automatic, sampler_aliases
+from .upscalers import NONE, latent_modes
 
 
 class SamplerView(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +45,12 @@ class UpscalerView(msgspec.Struct, frozen=True, kw_only=True):
     model_path: str | None = None
     model_url: str | None = None
     scale: float = 1.0
+
+
+class LatentUpscaleModeView(msgspec.Struct, frozen=True, kw_only=True):
+    """An interpolation of latents."""
+
+    name: str
 
 
 class EmbeddingsView(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,15 +130,26 @@ class ListsController(Controller):
         summary="List upscalers",
         operation_id="a1111_upscalers",
         response_description="The upscalers.",
+    )
+    async def upscalers(self, upscalers: NamedDependency[SkipValidation[Catalogue]]) -> list[UpscalerView]:
+        """List `None`, `Lanczos`, and the usable files of `models/upscalers/`."""
+        specs = [spec for spec in await upscalers.refresh() if spec.unusable is None]
+        files = [UpscalerView(name=spec.name, model_name=spec.name, scale=network_of(spec).scale) for spec in specs]
+        return [UpscalerView(name=NONE), UpscalerView(name=UPSCALER_LABELS[LANCZOS], scale=4.0), *files]
+
+    @get(
+        "/latent-upscale-modes",
+        summary="List interpolations of latents",
+        operation_id="a1111_latent_upscale_modes",
+        response_description="The interpolations.",
         sync_to_thread=False,
     )
-    def upscalers(self) -> list[UpscalerView]:
-        """List `None` alone, as the web UI does without models."""
-        return [UpscalerView(name="None")]
+    def latent_upscale_modes(self) -> list[LatentUpscaleModeView]:
+        """List what `hr_upscaler` can be beside upscalers."""
+        return [LatentUpscaleModeView(name=name) for name in latent_modes()]
 
     @get(
         [
-            "/latent-upscale-modes",
             "/sd-vae",
             "/sd-modules",
             "/loras",

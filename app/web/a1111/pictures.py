@@ -1,4 +1,4 @@
-"""The routes of the web UI that take a picture, which this server cannot do yet."""
+"""The route of the web UI that begins from a picture, which this dialect cannot do yet."""
 
 from http import HTTPStatus
 
@@ -19,7 +19,7 @@ _NOT_YET = Problem(
 
 
 @post(
-    ["/sdapi/v1/img2img", "/sdapi/v1/extra-single-image", "/sdapi/v1/extra-batch-images"],
+    "/sdapi/v1/img2img",
     status_code=HTTPStatus.NOT_IMPLEMENTED,
     operation_id=id_of_path,
     summary="Answer that pictures are not taken",

@@ -59,12 +59,12 @@ async def png_info(
     data: JSONBody[PNGInfoRequest], embedded_texts: NamedDependency[SkipValidation[EmbeddedTexts]]
 ) -> PNGInfo:
     """Read files of this server, of the web UI, of ComfyUI and of InvokeAI."""
-    texts = await embedded_texts.read(await asyncio.to_thread(_decoded, data.image))
+    texts = await embedded_texts.read(await asyncio.to_thread(decoded, data.image))
     info, found = read_generation_data(texts)
     return PNGInfo(info=info, items=_others(texts, info), parameters=found.fields if found is not None else {})
 
 
-def _decoded(image: str) -> bytes:
+def decoded(image: str) -> bytes:
     """Decode base64, which may come as a data URL."""
     encoded = image.split(",", 1)[-1] if image.startswith("data:") else image
     try:

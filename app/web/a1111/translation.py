@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ...domain.errors import FieldError, InvalidRequest
 from ...domain.requests.parameters import GenerationParameters
+from .hires import hires_of, wrong_hires
 from .options import Options
 from .samplers import Sampling, sampling
 from .scripts import ignored_scripts, refused_scripts
@@ -44,6 +45,7 @@ def translated(
         width=asked.width,
         height=asked.height,
         seed=asked.seed,
+        hires=hires_of(asked),
         n=asked.batch_size * asked.n_iter,
         sampler=found.sampler,
         schedule=found.schedule,
@@ -64,7 +66,6 @@ def _sampler_name(asked: Txt2ImgRequest) -> str:
 
 def _refused(asked: Txt2ImgRequest) -> Iterator[FieldError]:
     for name, is_on in (
-        ("enable_hr", asked.enable_hr),
         ("tiling", asked.tiling),
         ("restore_faces", asked.restore_faces),
         ("refiner_checkpoint", asked.refiner_checkpoint not in ("", "None")),
@@ -78,6 +79,7 @@ def _refused(asked: Txt2ImgRequest) -> Iterator[FieldError]:
     if styles := [style for style in asked.styles if style not in ("", "None")]:
         message = f"there are no styles here, got {len(styles)}. Write their words into the prompt"
         yield FieldError(field="styles", message=message)
+    yield from wrong_hires(asked)
     yield from refused_scripts(asked.alwayson_scripts)
 
 

@@ -39,7 +39,7 @@ class Txt2ImgRequest(msgspec.Struct, frozen=True, kw_only=True):
     ] = {}
     script_name: Annotated[str, Meta(description="Ignored, with a warning in `info`.")] = ""
     script_args: list[Any] = []
-    enable_hr: Annotated[bool, Meta(description="Refused if true.")] = False
+    enable_hr: Annotated[bool, Meta(description="A second pass at a larger size.")] = False
     tiling: Annotated[bool, Meta(description="Refused if true.")] = False
     restore_faces: Annotated[bool, Meta(description="Refused if true.")] = False
     refiner_checkpoint: Annotated[str, Meta(description="Refused unless empty.")] = ""
@@ -55,19 +55,27 @@ class Txt2ImgRequest(msgspec.Struct, frozen=True, kw_only=True):
     s_tmax: float = 0.0
     s_tmin: float = 0.0
     s_noise: float = 1.0
-    denoising_strength: float = 0.0
+    denoising_strength: Annotated[float, Meta(description="Of the second pass. Default: 0.75.")] | None = None
     firstphase_width: int = 0
     firstphase_height: int = 0
-    hr_scale: float = 2.0
-    hr_upscaler: str = ""
-    hr_second_pass_steps: int = 0
+    hr_scale: Annotated[
+        float, Meta(description="Factor of both sides, unless `hr_resize_x` or `hr_resize_y` is set.")
+    ] = 2.0
+    hr_upscaler: Annotated[
+        str,
+        Meta(
+            description="Of `GET /sdapi/v1/latent-upscale-modes` or `GET /sdapi/v1/upscalers`. Default: `Latent`.",
+            examples=["Latent"],
+        ),
+    ] = ""
+    hr_second_pass_steps: Annotated[int, Meta(description="0: as many as `steps`.")] = 0
     hr_resize_x: int = 0
     hr_resize_y: int = 0
-    hr_checkpoint_name: str = ""
+    hr_checkpoint_name: Annotated[str, Meta(description="Refused unless empty, with `enable_hr`.")] = ""
     hr_sampler_name: str = ""
     hr_scheduler: str = ""
-    hr_prompt: str = ""
-    hr_negative_prompt: str = ""
+    hr_prompt: Annotated[str, Meta(description="Refused unless empty, with `enable_hr`.")] = ""
+    hr_negative_prompt: Annotated[str, Meta(description="Refused unless empty, with `enable_hr`.")] = ""
     do_not_save_samples: bool = True
     do_not_save_grid: bool = True
     disable_extra_networks: bool = False
