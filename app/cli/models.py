@@ -3,14 +3,19 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
+from ..domain.families.upscaler.networks import UpscalerNetwork
 from ..domain.models.spec import Checkpoint, Folder, HubRepository, ModelSpec, ModelTraits
 from ..domain.units import format_bytes
 from .options import settings_option
 from .source import source_of
+
+if TYPE_CHECKING:  # `--help` need not wait for what this imports
+    from ..lifecycle import Services
 
 _HEADINGS = ("MODEL", "SOURCE", "KIND", "PREDICTION", "ON DISK", "STATE", "ALIASES")
 _UNFOLDED_CHARS = 10_000
@@ -20,17 +25,22 @@ _UNFOLDED_CHARS = 10_000
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable, with how each trait was found.")
 @settings_option
 def models(as_json: bool, settings_file: Path | None = None) -> None:
-    """List the models that the server would offer, and why others are unusable."""
+    """List the models and upscalers that the server would offer, and why others are unusable."""
     source = source_of(settings_file)
     if source.standalone:
         from ..infra.telemetry.logging import configure_logging  # here, because `--help` need not wait for it
 
         configure_logging(source.settings.log.format, "warning")  # to standard error: the list is for programs, too
-    specs = asyncio.run(source.build(source.settings).catalogue.refresh())
+    specs = asyncio.run(_listed(source.build(source.settings)))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode([_facts(spec) for spec in specs])))
     else:
         _print_table(specs)
+
+
+async def _listed(services: "Services") -> list[ModelSpec]:
+    """List models, then upscalers."""
+    return [*await services.catalogue.refresh(), *await services.upscalers.refresh()]
 
 
 def _print_table(specs: Sequence[ModelSpec]) -> None:
@@ -51,6 +61,9 @@ def _print_table(specs: Sequence[ModelSpec]) -> None:
 def _row(spec: ModelSpec) -> tuple[str, ...]:
     if spec.unusable is not None:
         return spec.name, _source(spec), "", "", _size(spec.nbytes), f"unusable: {spec.unusable}", _aliases(spec)
+    if isinstance(spec.networks, UpscalerNetwork):
+        kind = f"upscaler x{spec.networks.scale}"
+        return spec.name, _source(spec), kind, "", _size(spec.nbytes), "usable", _aliases(spec)
     prediction = spec.traits.prediction_type + (", zero SNR" if spec.traits.zero_snr else "")
     return spec.name, _source(spec), _kind(spec.traits), prediction, _size(spec.nbytes), "usable", _aliases(spec)
 
