@@ -1,6 +1,8 @@
 """Requests of two passes, on a simulated engine."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +46,14 @@ def services(engine: FakeEngine) -> Services:
     )
 
 
+@asynccontextmanager
+async def working(parts: Services) -> AsyncIterator[None]:
+    """The services without what a lifespan does in the background, which would set the budget of the settings."""
+    yield
+    await parts.end()
+    await parts.pool.close()
+
+
 def asked(upscaler: str = "x2", **fields: object) -> GenerationParameters:
     hires = Hires(scale=2, steps=2, upscaler=upscaler)
     return GenerationParameters(prompt="a", num_inference_steps=3, seed=1, hires=hires, **fields)  # pyright: ignore[reportArgumentType]
@@ -60,7 +70,7 @@ def test_the_passes_follow_each_other_and_their_steps_are_counted_together() -> 
     async def scenario() -> None:
         engine, seen = FakeEngine(), list[Progress]()
         parts = services(engine)
-        async with parts.running():
+        async with working(parts):
             made = await parts.generator.generate("demo", asked(n=2), on_progress=seen.append)
         first, between, second = engine.requests
         assert isinstance(first, GenerationRequest)
@@ -83,7 +93,7 @@ def test_latents_go_from_pass_to_pass_without_an_upscaler() -> None:
     async def scenario() -> None:
         engine = FakeEngine()
         parts = services(engine)
-        async with parts.running():
+        async with working(parts):
             await parts.generator.generate("demo", asked("latent-nearest"))
         first, second = engine.requests
         assert isinstance(first, GenerationRequest)
@@ -98,7 +108,7 @@ def test_a_stopped_request_ends_between_two_passes_and_leaves_nothing_behind() -
     async def scenario() -> None:
         engine = FakeEngine()
         parts = services(engine)
-        async with parts.running():
+        async with working(parts):
             beyond = asyncio.Event()
 
             def note(progress: Progress) -> None:
@@ -124,7 +134,7 @@ def test_requests_of_two_passes_never_block_each_other_for_memory() -> None:
     async def scenario() -> None:
         engine = FakeEngine()
         parts = services(engine)
-        async with parts.running():
+        async with working(parts):
             largest = parts.dispatcher.plan
             specs = {name: parts.catalogue.get(name) for name in ("demo", "other")}
             request = (await parts.dry_runs.run("demo", asked())).request
@@ -144,8 +154,8 @@ def test_what_does_not_fit_into_memory_is_refused_before_the_first_pass() -> Non
     async def scenario() -> None:
         engine = FakeEngine()
         parts = services(engine)
-        async with parts.running():
-            large = msgspec.structs.replace(asked(), hires=Hires(scale=8, upscaler="lanczos"))
+        async with working(parts):
+            large = msgspec.structs.replace(asked(), width=256, height=256, hires=Hires(scale=8, upscaler="lanczos"))
             request = (await parts.dry_runs.run("demo", large)).request
             first = parts.dispatcher.plan(parts.catalogue.get("demo"), replace(request, hires=None))
             parts.pool.set_budget(Budget(device_nbytes=first.activation_nbytes + 150, host_nbytes=10**12))
