@@ -1,7 +1,7 @@
 """An upscaler and a second pass: `uv run python benchmarks/upscale.py`.
 
 Enlarges a picture with this server's services and with spandrel called alone on the whole picture, and makes an image with a
-second pass beside its two passes asked for one by one. Loading and a first run are not counted; the fastest of the repeats counts.
+second pass beside its passes asked for one by one. Loading and a first run are not counted; the fastest of the repeats counts.
 """
 
 import argparse

@@ -238,7 +238,7 @@ def resolved_hires(second: SecondPass) -> ResolvedHires:
         upscaler=second.upscaler,
         upscaler_version=second.upscaler_version,
         sampler=str(second.sampler),
-        schedule=second.sampler.sigmas,
+        schedule=second.sampler.schedule,
     )
 
 

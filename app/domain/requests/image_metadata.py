@@ -188,7 +188,7 @@ def _hires_settings(request: GenerationRequest, hires: SecondPass) -> Iterator[t
         yield "Hires resize", f"{hires.width}x{hires.height}"
     if hires.sampler != request.sampler:
         yield "Hires sampler", spec_of(hires.sampler).label
-        yield "Hires schedule type", schedule_label(hires.sampler.sigmas)
+        yield "Hires schedule type", schedule_label(hires.sampler.schedule)
     yield "Hires steps", str(hires.steps)
     yield "Hires upscaler", _plain(UPSCALER_LABELS.get(hires.upscaler, hires.upscaler))
 

@@ -13,10 +13,10 @@ from msgspec import Meta
 from ...domain.errors import FieldError, InvalidRequest
 from ...domain.requests.upscale_parameters import MAX_SCALE, UpscaleParameters
 from ..generation_service import GenerationService
+from ..http.body import LenientBodyDTO
 from ..http.documented_errors import FOREIGN
 from ..http.refusals import body_too_large
 from ..http.route_groups import in_group
-from .body import LenientBodyDTO
 from .errors import BUSY, FAILED, TOO_MANY, WRONG, documented
 from .openapi import A1111Operation
 from .png_info import decoded
