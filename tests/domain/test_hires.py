@@ -16,6 +16,7 @@ from litestar_diffusion.domain.errors import InsufficientMemory
 from litestar_diffusion.domain.families.upscaler.networks import UpscalerNetwork
 from litestar_diffusion.domain.memory.budget import Budget
 from litestar_diffusion.domain.models.spec import Checkpoint, ModelName, ModelSpec, ModelTraits
+from litestar_diffusion.domain.requests.early_end import EarlyEnd
 from litestar_diffusion.domain.requests.hires import Hires, schedule_steps
 from litestar_diffusion.domain.requests.parameters import GenerationParameters
 from litestar_diffusion.domain.requests.progress import Progress, StepProgress
@@ -162,5 +163,22 @@ def test_what_does_not_fit_into_memory_is_refused_before_the_first_pass() -> Non
             with pytest.raises(InsufficientMemory):
                 await parts.generator.generate("demo", large)
             assert not engine.requests
+
+    asyncio.run(scenario())
+
+
+def test_an_interrupted_first_pass_still_becomes_a_picture_of_the_wanted_size() -> None:
+    async def scenario() -> None:
+        engine, early_end = FakeEngine(), EarlyEnd()
+        parts = services(engine)
+
+        def note(progress: Progress) -> None:
+            if isinstance(progress, StepProgress) and progress.done == 1:
+                early_end.ask("request")
+
+        async with working(parts):
+            made = await parts.generator.generate("demo", asked(), on_progress=note, early_end=early_end)
+        assert [(image.width, image.unfinished) for image in made.images] == [(128, True)]
+        assert any("is unfinished" in warning for warning in made.warnings)
 
     asyncio.run(scenario())
