@@ -95,7 +95,7 @@ class DryRun:
         plan = self._dispatcher.plan(spec, request)
         self._dispatcher.refuse_if_full(client)
         eviction_preview = self._pool.preview_evictions(
-            spec.name, plan.activation_nbytes, together_nbytes=plan.step_nbytes
+            spec.name, plan.activation_nbytes, together_nbytes=plan.step_nbytes, beside=request.assets.beside
         )
         weights = self._engine.loader.weights_nbytes(spec) or None
         inspection = await self._inspector.inspect(spec, request)

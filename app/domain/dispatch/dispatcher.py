@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 
 from ..engine import Engine
 from ..errors import DiffusionError, QueueFull, TooManyRequests, WaitedTooLong
+from ..memory.lease import Lease
 from ..memory.plan import Plan
-from ..memory.pool import Lease, ModelPool
+from ..memory.pool import ModelPool
 from ..models.spec import ModelName, ModelSpec
 from ..requests.early_end import Ending
 from ..requests.request import GenerationRequest, Resolved
@@ -203,7 +204,9 @@ class Dispatcher:
                 await queued.may_lease.wait()
                 asked = self._clock()
                 needed, together = queued.reserved_nbytes
-                async with self._pool.lease(job.model, needed, job.on_load, together_nbytes=together) as lease:
+                async with self._pool.lease(
+                    job.model, needed, job.on_load, together_nbytes=together, beside=resolved.request.assets.beside
+                ) as lease:
                     queued.leased, leased = True, self._clock()
                     self._turns.update()
                     await queued.may_run.wait()

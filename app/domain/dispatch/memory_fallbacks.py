@@ -19,8 +19,10 @@ from ..errors import InsufficientMemory, OutOfMemory
 from ..memory.activation_calibration import ActivationCalibration
 from ..memory.activation_estimate import Demand
 from ..memory.insufficient_memory import available_nbytes, insufficient_memory
+from ..memory.lease import Lease
 from ..memory.plan import Fallback, Plan, saved
-from ..memory.pool import Lease, ModelPool
+from ..memory.pool import ModelPool
+from ..models.assets import AssetKey
 from ..models.spec import ModelSpec
 from ..requests.rendering import NO_SAVINGS, MemorySavings, OnPreview, OnStep, RenderResult
 from ..requests.request import GenerationRequest
@@ -51,8 +53,9 @@ class MemoryFallbacks:
             InsufficientMemory: it does not fit with all savings.
         """
         demand = self._demand(spec, request)
-        weights = self._engine.loader.weights_nbytes(spec)
-        available = available_nbytes(self._pool.report(), self._limit_nbytes(), spec.name)
+        beside = request.assets.beside
+        weights = self._engine.loader.weights_nbytes(spec) + sum(map(self._pool.expected_nbytes, beside))
+        available = available_nbytes(self._pool.report(), self._limit_nbytes(), (AssetKey("model", spec.name), *beside))
         room = available - weights
         memory_savings = NO_SAVINGS
         for memory_savings in demand.savings_levels():
@@ -96,10 +99,20 @@ class MemoryFallbacks:
             DiffusionError: as `Engine.generate` does.
         """
         demand, memory_savings = self._demand(lease.spec, request), begin
-        renderer, model = self._engine.renderer, lease.model
+        renderer = self._engine.renderer
         savings: tuple[Fallback, ...] = saved(begin)
         while True:
-            outcome = await _attempt(renderer.generate(model, request, on_step, memory_savings, at_once, on_preview))
+            attempt = renderer.generate(
+                lease.model,
+                request,
+                on_step,
+                memory_savings,
+                at_once,
+                on_preview,
+                adapters=lease.adapters,
+                vae=lease.vae,
+            )
+            outcome = await _attempt(attempt)
             if isinstance(outcome, RenderResult):
                 self._calibration.succeeded(demand, memory_savings, outcome.activation_nbytes)
                 return FallbackResult(rendered=outcome, savings=savings)
@@ -129,8 +142,8 @@ class MemoryFallbacks:
     def _gave_up(
         self, demand: Demand, lease: Lease, failure: OutOfMemory, savings: tuple[Fallback, ...]
     ) -> InsufficientMemory:
-        weights = sum({part.id: part.nbytes for part in lease.model.components}.values())
-        available = available_nbytes(self._pool.report(), self._limit_nbytes(), lease.spec.name, idle_leave=False)
+        weights = lease.nbytes
+        available = available_nbytes(self._pool.report(), self._limit_nbytes(), lease.keys, idle_leave=False)
         # The device may have less than the budget: other processes use it too.
         if failure.free_nbytes is not None:
             available = min(available, weights + failure.free_nbytes)

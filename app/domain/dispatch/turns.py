@@ -1,9 +1,14 @@
 """Applies the decisions of `batch_policy` to the queue: starts jobs, allows leases, reports positions."""
 
 from ..memory.pool import ModelPool
+from ..models.assets import AssetKey
+from ..models.spec import ModelName
 from .batch_policy import Batch, Candidate, decide
 from .fair_queue import FairQueue, QueuedJob
 from .throughput import ThroughputModel
+
+_Lease = tuple[ModelName, int, int, tuple[AssetKey, ...]]
+"""What a lease takes: model, bytes, and what is added to the model."""
 
 
 class Turns:
@@ -27,22 +32,22 @@ class Turns:
         self._announce([queued for queued in waiting.values() if not queued.accepted.running])
 
     def _announce(self, waiting: list[QueuedJob]) -> None:
-        # Models that waiting jobs need are evicted last; the pool knows the models of jobs that may lease already.
-        self._pool.set_lookahead([queued.request.model for queued in waiting if not queued.may_lease.is_set()])
+        # Assets that waiting jobs need are evicted last; the pool knows those of jobs that may lease already.
+        self._pool.set_lookahead([queued.request.assets for queued in waiting if not queued.may_lease.is_set()])
         for position, queued in enumerate(waiting):
             queued.report_position(position)
 
     def _candidates(self, waiting: dict[str, QueuedJob]) -> list[Candidate]:
-        fits: dict[tuple[str, int, int], bool] = {}
+        fits: dict[_Lease, bool] = {}
         for queued in waiting.values():
-            wanted = (queued.request.model, *queued.reserved_nbytes)
+            wanted = _wanted(queued)
             # The pool is asked once for equal leases, because a long queue often wants the same many times. A lease that is
             # allowed may not be granted yet, so the pool does not count its bytes: the equal ones behind it must wait for it.
             if wanted not in fits:
                 fits[wanted] = not queued.may_lease.is_set() and self._pool.can_admit(*wanted)
         return [self._candidate(key, queued, fits) for key, queued in waiting.items()]
 
-    def _candidate(self, key: str, queued: QueuedJob, fits: dict[tuple[str, int, int], bool]) -> Candidate:
+    def _candidate(self, key: str, queued: QueuedJob, fits: dict[_Lease, bool]) -> Candidate:
         model = queued.request.model
         return Candidate(
             key=key,
@@ -53,7 +58,7 @@ class Turns:
             alone=queued.alone,
             overdue=self._queue.overdue(queued),
             resident=self._pool.status(model).residency == "device",
-            fits=fits[model, *queued.reserved_nbytes],
+            fits=fits[_wanted(queued)],
         )
 
     def _batch(self) -> Batch | None:
@@ -62,3 +67,7 @@ class Turns:
             return None
         rows = sum(queued.rows for queued in running)
         return Batch(lane=running[0].lane, rows=rows, alone=any(queued.alone for queued in running))
+
+
+def _wanted(queued: QueuedJob) -> _Lease:
+    return (queued.request.model, *queued.reserved_nbytes, queued.request.assets.beside)

@@ -9,6 +9,7 @@ from msgspec import Meta
 from ...domain.dry_run import DryRunResult
 from ...domain.memory.eviction_preview import Eviction
 from ...domain.memory.ledger import Tier
+from ...domain.models.assets import AssetKind
 from ...domain.models.spec import HEAT, Heat, PredictionType, TimestepSpacing
 from ...domain.requests.inspection import PromptFacts
 from ...domain.requests.resolved_parameters import ResolvedParameters, resolved_parameters
@@ -53,10 +54,9 @@ class MemoryPlanView(msgspec.Struct, frozen=True, kw_only=True):
 class EvictionView(msgspec.Struct, frozen=True, kw_only=True):
     """What would make room."""
 
-    model: str
-    tier: Annotated[
-        Tier, Meta(description="`host`: the model leaves memory altogether; `device`: copies leave the device.")
-    ]
+    model: Annotated[str, Meta(description="Its name; that of an adapter or a VAE if `kind` says so.")]
+    kind: AssetKind
+    tier: Annotated[Tier, Meta(description="`host`: it leaves memory altogether; `device`: copies leave the device.")]
     components: list[str]
     nbytes: int
 
@@ -141,7 +141,11 @@ def _prompt(facts: PromptFacts) -> PromptPlanView:
 
 def _eviction(eviction: Eviction) -> EvictionView:
     return EvictionView(
-        model=eviction.model, tier=eviction.tier, components=list(eviction.components), nbytes=eviction.nbytes
+        model=eviction.asset.name,
+        kind=eviction.asset.kind,
+        tier=eviction.tier,
+        components=list(eviction.components),
+        nbytes=eviction.nbytes,
     )
 
 

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from ...domain.generator import Generated
-from ...domain.memory.snapshot import ModelStatus
+from ...domain.memory.snapshot import AssetStatus
 from ...domain.models.components import LoadProgress
 from ...domain.models.spec import (
     HEAT,
@@ -178,7 +178,7 @@ def _overrides_view(overrides: ModelOverrides) -> OverridesView:
     return OverridesView(**stated)
 
 
-def model_view(spec: ModelSpec, status: ModelStatus) -> ModelView:
+def model_view(spec: ModelSpec, status: AssetStatus) -> ModelView:
     """Format a catalogue entry and its state for the wire. Shows no path of the server."""
     match spec.source:
         case HubRepository(repo=repo):

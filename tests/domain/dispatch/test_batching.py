@@ -23,7 +23,7 @@ from litestar_diffusion.domain.requests.progress import Progress, QueueProgress
 from litestar_diffusion.domain.requests.rendering import NO_SAVINGS
 from litestar_diffusion.domain.requests.request import Resolved
 from litestar_diffusion.domain.requests.resolution import resolve
-from litestar_diffusion.testing import FakeCatalogue, FakeEngine, model
+from litestar_diffusion.testing import FakeCatalogue, FakeEngine, fake_catalogues, model
 
 MODELS = [model(name) for name in "abc"]
 PLAN = Plan(memory_savings=NO_SAVINGS, activation_nbytes=1, step_nbytes=1)
@@ -43,7 +43,7 @@ class Bench:
     def __init__(self, models: int = 3, **policy: Any) -> None:
         self.engine, self.clock = FakeEngine(), Clock()
         budget = Budget(device_nbytes=models * 100 + 64, host_nbytes=None)
-        self.pool = ModelPool(FakeCatalogue(MODELS), self.engine, budget, clock=self.clock)
+        self.pool = ModelPool(fake_catalogues(FakeCatalogue(MODELS)), self.engine, budget, clock=self.clock)
         policy = {"aging": AGING, **policy}
         self.dispatcher = Dispatcher(
             self.pool, self.engine, DispatchPolicy(**policy), clock=self.clock, plan=lambda *_: PLAN
