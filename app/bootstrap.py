@@ -16,8 +16,9 @@ from .domain.memory.events import OnPoolEvent, PoolEvent
 from .domain.memory.loading import OnLoading
 from .domain.memory.pool import ModelPool
 from .domain.models.aliases import Aliases, wrong_aliases
-from .domain.models.catalogue import Catalogue
+from .domain.models.catalogue import Catalogues
 from .domain.requests.inspection import Inspector
+from .infra.catalogue.additions import Additions
 from .infra.catalogue.catalogue import ModelCatalogue
 from .infra.embedded_texts import PillowEmbeddedTexts
 from .infra.engine.engine import TorchEngine
@@ -42,7 +43,7 @@ def build(
     settings: Settings,
     *,
     engine: Engine | None = None,
-    catalogue: Catalogue | None = None,
+    catalogues: Catalogues | None = None,
     inspector: Inspector | None = None,
     on_loading: OnLoading | None = None,
 ) -> Services:
@@ -51,18 +52,18 @@ def build(
     Args:
         settings: of all parts.
         engine: instead of the torch engine; for tests.
-        catalogue: instead of the models of the settings; for tests.
+        catalogues: instead of the files of the settings' models folders; for tests.
         inspector: instead of the one that reads configs and tokenizers; for tests.
         on_loading: receives the progress of loads and downloads; by default it is logged each few seconds.
     """
     cache = Path(settings.hub.cache) if settings.hub.cache is not None else None
     fetcher = HubFetcher(cache=cache, offline=settings.hub.offline)
-    catalogue = catalogue or _catalogue(settings, cache)
+    catalogues = catalogues or _catalogues(settings, cache)
     engine = engine or _engine(settings, fetcher)
     inspector = inspector or ConfigInspector(lambda source: cached_snapshot(source, cache))
     metrics, history = Metrics(), History()
     pool = ModelPool(
-        catalogue,
+        catalogues,
         engine,
         on_event=_all_of(log_event, metrics.on_event, history.note),
         on_loading=on_loading or LoadingLog(),
@@ -71,18 +72,18 @@ def build(
     dispatcher = Dispatcher(pool, engine, dispatch_policy(settings))
     writer, reader = PillowImageWriter(), PillowImageReader(settings.limits)
     generator = LocalImageGenerator(
-        catalogue, dispatcher, writer, reader, settings.limits, on_generated=metrics.on_generated
+        catalogues, dispatcher, writer, reader, settings.limits, on_generated=metrics.on_generated
     )
     metrics.watch(pool, dispatcher)
     return Services(
         settings=settings,
-        catalogue=catalogue,
+        catalogues=catalogues,
         engine=engine,
         pool=pool,
         dispatcher=dispatcher,
         generator=generator,
         job_store=JobStore(generator, writer, job_policy(settings), on_ended=log_job),
-        dry_runs=DryRun(catalogue, pool, dispatcher, engine, inspector, reader, settings.limits),
+        dry_runs=DryRun(catalogues, pool, dispatcher, engine, inspector, reader, settings.limits),
         embedded_texts=PillowEmbeddedTexts(),
         metrics=metrics,
         history=history,
@@ -91,15 +92,19 @@ def build(
     )
 
 
-def _catalogue(settings: Settings, cache: Path | None) -> ModelCatalogue:
-    return ModelCatalogue(
-        directories=_directories(settings),
+def _catalogues(settings: Settings, cache: Path | None) -> Catalogues:
+    directories = _directories(settings)
+    additions = Additions.of(directories, builtin_models())
+    models = ModelCatalogue(
+        directories=directories,
         builtin=builtin_models(),
         overrides=settings.models.local,
         hub=settings.models.hub if settings.models.hub_enabled else (),
         hub_cache=cache,
         aliases=model_aliases(settings),
+        additions=additions,
     )
+    return Catalogues(models=models, adapters=additions.adapters, vaes=additions.vaes)
 
 
 def model_aliases(settings: Settings) -> Aliases:

@@ -402,7 +402,13 @@ class FakeInspector:
         return Inspection(prompts=(prompt,), sampler=sampler, traits=spec.traits, warnings=())
 
 
-def fake_services(*specs: ModelSpec, settings: Settings | None = None, engine: FakeEngine | None = None) -> Services:
+def fake_services(
+    *specs: ModelSpec,
+    settings: Settings | None = None,
+    engine: FakeEngine | None = None,
+    adapters: Sequence[AdapterSpec] = (),
+    vaes: Sequence[VaeSpec] = (),
+) -> Services:
     """Build services around a fake engine and the given entries; everything else is real. Each lifespan needs its own.
 
     Args:
@@ -410,13 +416,15 @@ def fake_services(*specs: ModelSpec, settings: Settings | None = None, engine: F
         settings: of all parts. If no entry is named as the usual default model, the first entry is the default, so that the
             services become ready.
         engine: to look at, and to let fail; a new one if absent.
+        adapters: entries of the catalogue of adapters.
+        vaes: entries of the catalogue of VAEs.
     """
     specs = specs or (model("demo"),)
     settings = _with_default(settings or Settings(), specs)
     return build(
         settings,
         engine=engine or FakeEngine(),
-        catalogue=FakeCatalogue(specs, model_aliases(settings)),
+        catalogues=fake_catalogues(FakeCatalogue(specs, model_aliases(settings)), adapters, vaes),
         inspector=FakeInspector(),
     )
 

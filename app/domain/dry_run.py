@@ -8,7 +8,7 @@ from .errors import UnusableModel
 from .memory.eviction_preview import EvictionPreview
 from .memory.plan import Fallback, saved, warnings
 from .memory.pool import ModelPool
-from .models.catalogue import Catalogue
+from .models.catalogue import Catalogues
 from .models.spec import ModelSpec
 from .requests.image_reader import ImageReader
 from .requests.inspection import Inspection, Inspector
@@ -62,7 +62,7 @@ class DryRun:
 
     def __init__(
         self,
-        catalogue: Catalogue,
+        catalogues: Catalogues,
         pool: ModelPool,
         dispatcher: Dispatcher,
         engine: Engine,
@@ -70,7 +70,7 @@ class DryRun:
         reader: ImageReader,
         limits: Limits,
     ) -> None:
-        self._catalogue = catalogue
+        self._catalogues = catalogues
         self._pool = pool
         self._dispatcher = dispatcher
         self._engine = engine
@@ -85,7 +85,7 @@ class DryRun:
             DiffusionError: the error with which the request would fail, if that is known before it runs. A full queue is; a
                 device that runs out of memory is not.
         """
-        spec = await self._catalogue.find(model)
+        spec = await self._catalogues.models.find(model)
         if spec.unusable is not None:
             raise UnusableModel(spec.name, spec.unusable)
         uploads = await self._reader.read(parameters.image, parameters.mask)

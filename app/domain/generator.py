@@ -14,7 +14,7 @@ from .dispatch.lanes import rows_an_image
 from .errors import InvalidRequest, UnusableModel
 from .families.registry import family_named
 from .memory.plan import Fallback, warnings
-from .models.catalogue import Catalogue
+from .models.catalogue import Catalogues
 from .models.spec import ModelName, ModelSpec, Residency
 from .requests.early_end import EarlyEnd
 from .requests.image_metadata import Provenance, image_facts
@@ -144,7 +144,7 @@ class LocalImageGenerator:
 
     def __init__(
         self,
-        catalogue: Catalogue,
+        catalogues: Catalogues,
         dispatcher: Dispatcher,
         writer: ImageWriter,
         reader: ImageReader,
@@ -155,7 +155,7 @@ class LocalImageGenerator:
     ) -> None:
         """Make a generator; `on_generated` receives every finished request and must return at once."""
         self._on_generated = on_generated
-        self._catalogue = catalogue
+        self._catalogues = catalogues
         self._dispatcher = dispatcher
         self._writer = writer
         self._reader = reader
@@ -232,7 +232,7 @@ class LocalImageGenerator:
         return spec.name
 
     async def _checked(self, model: str, parameters: GenerationParameters) -> tuple[ModelSpec, Uploads]:
-        spec = await self._catalogue.find(model)
+        spec = await self._catalogues.models.find(model)
         if spec.unusable is not None:
             raise UnusableModel(spec.name, spec.unusable)
         uploads = await self._reader.read(parameters.image, parameters.mask)

@@ -25,6 +25,8 @@ class VaeSpec:
     path: Path
     nbytes: int
     """Size of its file."""
+    numbers: int = 0
+    """Numbers in its tensors; 0 if they are not known."""
     version: str
     """Text that changes with its file."""
     reading: VaeReading | None

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from ...domain.errors import DiffusionError
 from ...domain.models.adapters import AdapterSpec
+from ...domain.models.assets import AssetSpec
 from ...domain.models.components import ComponentId, LoadedModel, OnLoad
 from ...domain.models.spec import DtypeName, ModelSpec
+from ...domain.models.vaes import VaeSpec
 from ...domain.requests.rendering import NO_SAVINGS, MemorySavings, OnPreview, OnStep, RenderResult
 from ...domain.requests.request import GenerationRequest
 from .engine_threads import EngineThreads
@@ -79,8 +81,8 @@ class TorchLoader:
     def __init__(self, threads: EngineThreads) -> None:
         self._threads = threads
 
-    def weights_nbytes(self, spec: ModelSpec) -> int:
-        """Estimate the host memory in bytes that the model will take, from headers alone."""
+    def weights_nbytes(self, spec: AssetSpec) -> int:
+        """Estimate the host memory in bytes that an asset will take, from headers alone."""
         return self._threads.runtime.weights_nbytes(spec)
 
     async def fetch(self, spec: ModelSpec, on_load: OnLoad) -> None:
@@ -97,6 +99,11 @@ class TorchLoader:
         """Read an adapter into host memory in the loader's thread."""
         await self._threads.start()
         return await self._threads.run(self._threads.loader, self._threads.runtime.load_adapter, spec, on_load)
+
+    async def load_vae(self, spec: VaeSpec, on_load: OnLoad) -> LoadedModel:
+        """Read a VAE into host memory in the loader's thread."""
+        await self._threads.start()
+        return await self._threads.run(self._threads.loader, self._threads.runtime.load_vae, spec, on_load)
 
     async def unload(self, model: LoadedModel, *, reuse: bool = False) -> None:
         """Free the weights that no other model has, in the loader's thread: no running request uses them."""
@@ -153,8 +160,9 @@ class TorchRenderer:
         at_once: int = 1,
         on_preview: OnPreview | None = None,
         adapters: Sequence[LoadedModel] = (),
+        vae: LoadedModel | None = None,
     ) -> RenderResult:
         """Make the images of a request; it joins those that run at their next step."""
-        result = self._threads.runtime.join(model, request, on_step, memory_savings, at_once, on_preview, adapters)
+        result = self._threads.runtime.join(model, request, on_step, memory_savings, at_once, on_preview, adapters, vae)
         self._threads.wake()
         return await asyncio.wrap_future(result)

@@ -10,6 +10,7 @@ from ...domain.families.registry import families, family_named, imported
 from ...domain.models.adapters import AdapterSpec
 from ...domain.models.components import OnLoad
 from ...domain.models.spec import ModelSpec
+from ...domain.models.vaes import VaeSpec
 from ...domain.requests.early_end import Ending
 from ...domain.requests.inspection import Inspection
 from ...domain.requests.rendering import MemorySavings, RawImage
@@ -106,9 +107,11 @@ class FamilyRuntime:
     """Sums up the weights that `load` would read, from headers alone."""
     load_adapter: Callable[[AdapterSpec, OnLoad, Loading], Any]
     """Loads an adapter from its entry; the object that it returns lists its `components`."""
-    begin: Callable[[Any, GenerationRequest, MemorySavings, int, Sequence[Any]], Run]
-    """Begins a request on a model, with the savings of memory, the number of images that are denoised together, and the adapters
-    of its assets in their order."""
+    load_vae: Callable[[VaeSpec, Precision, OnLoad, Loading], Any]
+    """Loads a VAE from its entry; the object that it returns lists its `components`."""
+    begin: Callable[[Any, GenerationRequest, MemorySavings, int, Sequence[Any], Any], Run]
+    """Begins a request on a model, with the savings of memory, the number of images that are denoised together, the adapters
+    of its assets in their order, and the VAE among them, or None."""
     batched_forward: Callable[[], BatchedForward]
     cell_px: int
     """Side in pixels of the square that one cell of the denoiser's input stands for."""

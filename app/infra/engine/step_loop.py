@@ -36,6 +36,8 @@ class Work:
     on_preview: OnPreview | None = None
     adapters: Sequence[Any] = ()
     """Networks of its adapters, in the order of the request's assets."""
+    vae: Any = None
+    """Network of the VAE that replaces the model's own."""
     result: "Future[RenderResult]" = field(default_factory=lambda: Future[RenderResult]())
     outcome: RenderResult | DiffusionError | None = None
     """Its end, until it is reported at the end of the turn."""
@@ -143,7 +145,7 @@ class Stepper:
     @staticmethod
     def _encode(work: Work) -> None:
         work.run = run = work.family.begin(
-            work.networks, work.request, work.memory_savings, work.at_once, work.adapters
+            work.networks, work.request, work.memory_savings, work.at_once, work.adapters, work.vae
         )
         work.on_step(0, run.total)
 

@@ -16,6 +16,7 @@ from .decode import decode
 from .denoise import Forward, ImageDenoise, grouped
 from .encode_image import encode_source
 from .text import encode
+from .vae import SdxlVae
 
 _ONE_COLOUR = (
     "An image came out in one colour. If every image of this model does, its VAE is damaged: download the file again."
@@ -35,6 +36,7 @@ class SdxlRun:
         memory_savings: MemorySavings = NO_SAVINGS,
         at_once: int = 1,
         adapters: Sequence[SdxlAdapter] = (),
+        vae: SdxlVae | None = None,
     ) -> None:
         """Encode the prompts and draw the first noise.
 
@@ -44,16 +46,19 @@ class SdxlRun:
             memory_savings: means of saving memory to apply.
             at_once: number of images that are denoised together.
             adapters: loaded adapters, in the order of the request's assets.
+            vae: VAE that replaces the model's own.
         """
         assert len(adapters) == len(request.assets.adapters)
         self.model = model
+        # Apart from `model`, which tells the lane: requests that differ in their VAE share steps.
+        self._with_vae = model if vae is None else vae.in_place_of(model)
         self.request = request
         self.memory_savings = memory_savings
         begun = time.perf_counter()
         with torch.inference_mode(), stage("encode"):
             self._conditioning = encode(model, request)
         with torch.inference_mode(), stage("encode_image"):
-            self._start_from = encode_source(model, request.source, tiled=memory_savings.tiled_decode)
+            self._start_from = encode_source(self._with_vae, request.source, tiled=memory_savings.tiled_decode)
         with torch.inference_mode(), stage("denoise"):
             self.encode_s = time.perf_counter() - begun
             self.decode_s = 0.0
@@ -135,8 +140,8 @@ class SdxlRun:
                 continue
             begun = time.perf_counter()
             with stage("decode"):
-                latents = denoise.latents.to(self.model.dtype)
-                image, warning = decode(self.model, latents, tiled=self.memory_savings.tiled_decode)
+                latents = denoise.latents.to(self._with_vae.dtype)
+                image, warning = decode(self._with_vae, latents, tiled=self.memory_savings.tiled_decode)
             del self._denoises[index]
             self._images[index] = image
             self._warn(warning)

@@ -108,6 +108,8 @@ _PHRASES: Mapping[str, Callable[[Facts], str]] = {
     "request": _request,
     "job_ended": _job_ended,
     "models": _usable,
+    "adapters": lambda f: f"Adapters: {', '.join(f['usable']) or 'none that can be used'}",
+    "vaes": lambda f: f"VAEs: {', '.join(f['usable']) or 'none that can be used'}",
     "engine_started": lambda f: (
         f"Engine started in {f['seconds']:.1f} s: {f['device']}, {f['computed_in']}, {_count(f['threads'], 'thread')}"
     ),
