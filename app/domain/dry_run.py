@@ -10,6 +10,7 @@ from .memory.plan import Fallback, saved, warnings
 from .memory.pool import ModelPool
 from .models.catalogue import Catalogues
 from .models.spec import ModelSpec
+from .requests.additions import find_additions
 from .requests.image_reader import ImageReader
 from .requests.inspection import Inspection, Inspector
 from .requests.parameters import GenerationParameters, Limits
@@ -89,7 +90,10 @@ class DryRun:
         if spec.unusable is not None:
             raise UnusableModel(spec.name, spec.unusable)
         uploads = await self._reader.read(parameters.image, parameters.mask)
-        resolved = resolve(parameters, spec, self._limits, random_seed=random_seed(), uploads=uploads)
+        additions = await find_additions(parameters, spec, self._limits, self._catalogues)
+        resolved = resolve(
+            parameters, spec, self._limits, random_seed=random_seed(), uploads=uploads, additions=additions
+        )
         request = resolved.request
         await self._engine.start()
         plan = self._dispatcher.plan(spec, request)
@@ -97,7 +101,7 @@ class DryRun:
         eviction_preview = self._pool.preview_evictions(
             spec.name, plan.activation_nbytes, together_nbytes=plan.step_nbytes, beside=request.assets.beside
         )
-        weights = self._engine.loader.weights_nbytes(spec) or None
+        weights = self._weights_nbytes(spec, request)
         inspection = await self._inspector.inspect(spec, request)
         savings = saved(plan.memory_savings)
         return DryRunResult(
@@ -114,6 +118,10 @@ class DryRun:
             estimate=self._estimate(spec, request, eviction_preview),
             warnings=_not_on_disk(spec) + resolved.warnings + inspection.warnings + warnings(savings),
         )
+
+    def _weights_nbytes(self, spec: ModelSpec, request: GenerationRequest) -> int | None:
+        own = self._engine.loader.weights_nbytes(spec)
+        return own + sum(map(self._pool.expected_nbytes, request.assets.beside)) if own else None
 
     def _estimate(self, spec: ModelSpec, request: GenerationRequest, eviction_preview: EvictionPreview) -> Estimate:
         """Estimate the times; a model that must be loaded takes as long as its last load."""

@@ -16,6 +16,7 @@ from .families.registry import family_named
 from .memory.plan import Fallback, warnings
 from .models.catalogue import Catalogues
 from .models.spec import ModelName, ModelSpec, Residency
+from .requests.additions import find_additions
 from .requests.early_end import EarlyEnd
 from .requests.image_metadata import Provenance, image_facts
 from .requests.image_reader import ImageReader
@@ -126,6 +127,7 @@ class ImageGenerator(Protocol):
         Raises:
             UnknownModel: no such entry.
             UnusableModel: the files of the entry cannot be used.
+            UnknownAdapter, UnusableAdapter, UnknownVae, UnusableVae: as for the model.
             InvalidRequest: with every field that breaks a limit.
         """
         ...
@@ -180,7 +182,10 @@ class LocalImageGenerator:
         chosen_seed = random_seed()
 
         async def resolved(fetched: ModelSpec) -> Resolved:
-            found = resolve(parameters, fetched, self._limits, random_seed=chosen_seed, uploads=uploads)
+            additions = await find_additions(parameters, fetched, self._limits, self._catalogues)
+            found = resolve(
+                parameters, fetched, self._limits, random_seed=chosen_seed, uploads=uploads, additions=additions
+            )
             return replace(found, request=await self._reader.prepare(found.request))
 
         job = Job(
@@ -224,7 +229,7 @@ class LocalImageGenerator:
 
     async def model_of(self, model: str) -> ModelName:
         """Return the name of an entry; see `ImageGenerator.model_of`."""
-        return (await self._catalogue.find(model)).name
+        return (await self._catalogues.models.find(model)).name
 
     async def check(self, model: str, parameters: GenerationParameters) -> ModelName:
         """Check a request without files; see `ImageGenerator.check`."""
@@ -238,6 +243,7 @@ class LocalImageGenerator:
         uploads = await self._reader.read(parameters.image, parameters.mask)
         if errors := broken_limits(parameters, spec, self._limits, uploads):
             raise InvalidRequest(errors)
+        await find_additions(parameters, spec, self._limits, self._catalogues)
         return spec, uploads
 
     async def _write(

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from ..engine import Engine
 from ..errors import DiffusionError, QueueFull, TooManyRequests, WaitedTooLong
@@ -208,6 +209,7 @@ class Dispatcher:
                     job.model, needed, job.on_load, together_nbytes=together, beside=resolved.request.assets.beside
                 ) as lease:
                     queued.leased, leased = True, self._clock()
+                    queued.request = replace(queued.request, assets=lease.leased(queued.request.assets))
                     self._turns.update()
                     await queued.may_run.wait()
                     started = self._clock()
@@ -215,7 +217,7 @@ class Dispatcher:
         finally:
             self._queue.leave(queued)
         return JobResult(
-            resolved=resolved,
+            resolved=replace(resolved, request=queued.request),
             rendered=attempt.rendered,
             savings=attempt.savings,
             spec=lease.spec,

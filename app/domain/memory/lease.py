@@ -1,8 +1,8 @@
 """Leases: the right to use assets that are in memory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ..models.assets import AssetKey, AssetKind, AssetSpec, key_of
+from ..models.assets import AssetKey, AssetKind, AssetSet, AssetSpec, key_of
 from ..models.components import LoadedModel
 from ..models.spec import ModelSpec, Residency
 from .ledger import PooledAsset
@@ -31,6 +31,15 @@ class Lease:
     def keys(self) -> tuple[AssetKey, ...]:
         """Keys of all its assets, the model first."""
         return tuple(key_of(spec) for spec in (self.spec, *self.beside))
+
+    def leased(self, assets: AssetSet) -> AssetSet:
+        """Return a set with the versions of this lease: a file may have changed while the request waited."""
+        versions = {key_of(spec): spec.version for spec in self.beside}
+        adapters = tuple(replace(use, version=versions[AssetKey("adapter", use.name)]) for use in assets.adapters)
+        vae = assets.vae
+        if vae is not None:
+            vae = replace(vae, version=versions[AssetKey("vae", vae.name)])
+        return replace(assets, adapters=adapters, vae=vae)
 
     @property
     def nbytes(self) -> int:

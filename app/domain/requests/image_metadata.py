@@ -8,6 +8,8 @@ from importlib import metadata
 
 import msgspec
 
+from ..models.adapters import AdapterChoice
+from .adapter_tags import tag_of
 from .request import GenerationRequest
 from .resolved_parameters import resolved_parameters
 from .samplers import SigmaSchedule, spec_of
@@ -16,6 +18,8 @@ from .source import FromMaskedImage, FromNoise
 PARAMETERS_KEY = "parameters"
 """PNG key under which AUTOMATIC1111's web UI writes its text, and readers of generation data look first."""
 RECEIPT_KEY = "litestar-diffusion"
+_HASH_CHARS = 12
+"""Letters of a hash as the web UI writes it. These are of the file's version, not of its content."""
 
 _SCHEDULE_LABELS: dict[SigmaSchedule, str] = {  # as the web UI spells them
     "model": "Automatic",
@@ -63,7 +67,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     it."""
     unfinished: bool
     """Whether the image ended before its last step, because it was interrupted: the request makes the finished one."""
-    request: dict[str, str | int | float | bool | tuple[int, int]]
+    request: dict[str, str | int | float | bool | list[int | dict[str, str | float]]]
     """Every parameter, resolved, for this image alone: `n` is 1 and `seed` is its own."""
 
 
@@ -106,11 +110,20 @@ def receipt(request: GenerationRequest, *, seed: int, provenance: Provenance) ->
 
 def parameters_text(request: GenerationRequest, seed: int, clip_skip_base: int) -> str:
     """Write the prompt, the negative prompt and a line of settings as AUTOMATIC1111's web UI does."""
-    lines = [request.prompt]
+    lines = [tagged_prompt(request)]
     if request.negative_prompt:
         lines.append(f"Negative prompt: {request.negative_prompt}")
     lines.append(", ".join(f"{name}: {value}" for name, value in _settings(request, seed, clip_skip_base)))
     return "\n".join(lines)
+
+
+def tagged_prompt(request: GenerationRequest) -> str:
+    """Write the prompt with a tag for each adapter, wherever it was named, as the web UI has them in its prompts."""
+    tags = [
+        tag_of(AdapterChoice(name=use.name, weight=use.weight, text_weight=use.text_weight))
+        for use in request.assets.adapters
+    ]
+    return " ".join(filter(None, (request.prompt, *tags)))
 
 
 def schedule_label(schedule: SigmaSchedule) -> str:
@@ -133,6 +146,12 @@ def _settings(request: GenerationRequest, seed: int, clip_skip_base: int) -> Ite
         yield "Denoising strength", f"{request.source.strength:g}"
     if isinstance(request.source, FromMaskedImage):
         yield "Mask blur", str(request.source.mask_blur_px)
+    if request.assets.vae is not None:
+        yield "VAE", request.assets.vae.name
+        yield "VAE hash", request.assets.vae.version[:_HASH_CHARS]
+    if request.assets.adapters:
+        hashes = ", ".join(f"{use.name}: {use.version[:_HASH_CHARS]}" for use in request.assets.adapters)
+        yield "Lora hashes", _quoted(hashes)
     if request.clip_skip:
         yield "Clip skip", str(request.clip_skip + clip_skip_base)
     if request.guidance_rescale:

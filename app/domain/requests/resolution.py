@@ -10,6 +10,8 @@ from ..families.registry import family_named
 from ..models.assets import AssetSet
 from ..models.spec import ModelSpec, ModelTraits, TimestepSpacing
 from ..shown import cut
+from .adapter_tags import read_tags
+from .additions import NO_ADDITIONS, Additions, added_to, addition_errors
 from .from_pictures import picture_errors, picture_warnings, size_for, source_of, too_few_steps
 from .parameters import DEFAULT_QUALITY, MAX_SEED, GenerationParameters, Limits
 from .pictures import NO_UPLOADS, Uploads
@@ -27,6 +29,7 @@ def resolve(
     *,
     random_seed: int,
     uploads: Uploads = NO_UPLOADS,
+    additions: Additions = NO_ADDITIONS,
 ) -> Resolved:
     """Fill every parameter from, in this order, the client, the model's defaults, the model's traits.
 
@@ -36,6 +39,7 @@ def resolve(
         limits: bounds on a single request, and how prompts are read by default.
         random_seed: used if the client gives none; passed in so that this function stays pure.
         uploads: the pictures of `parameters`, decoded.
+        additions: catalogue entries of the adapters and the VAE that `parameters` and `spec` name.
 
     Raises:
         InvalidRequest: with every field that breaks a limit.
@@ -47,12 +51,15 @@ def resolve(
     sizes = _size_conditioning(parameters, height, width)
     base_seed = random_seed if parameters.seed in (None, -1) else parameters.seed
     assert base_seed is not None
+    added = added_to(parameters, spec, additions)
+    prompt, prompt_2 = (read_tags(_first(text, parameters.prompt)).text for text in (None, parameters.prompt_2))
     negative_prompt = _first(parameters.negative_prompt, stated.negative_prompt, "")
     request = GenerationRequest(
-        assets=AssetSet(spec.name),
+        assets=AssetSet(spec.name, added.adapters, added.vae),
+        unused_adapters=added.unused,
         source=source_of(parameters, uploads),
-        prompt=parameters.prompt,
-        prompt_2=_first(parameters.prompt_2, parameters.prompt),
+        prompt=prompt,
+        prompt_2=prompt_2,
         negative_prompt=negative_prompt,
         negative_prompt_2=_first(parameters.negative_prompt_2, negative_prompt),
         num_inference_steps=_steps(parameters, spec),
@@ -79,6 +86,7 @@ def resolve(
         request=request,
         warnings=(
             *spec.doubts,
+            *added.warnings,
             *_warnings(parameters, request, spec.traits),
             *picture_warnings(parameters, request, uploads),
         ),
@@ -93,7 +101,11 @@ def broken_limits(
     Before the files of the model are on disk, its defaults are a guess: then only what the client and the settings state is
     checked.
     """
-    return [*_limit_errors(parameters, spec, limits, uploads), *_sampler_errors(parameters, spec)]
+    return [
+        *_limit_errors(parameters, spec, limits, uploads),
+        *_sampler_errors(parameters, spec),
+        *addition_errors(parameters, spec, limits),
+    ]
 
 
 _Stated = tuple[int, int, int]
@@ -267,5 +279,8 @@ def _warnings(parameters: GenerationParameters, request: GenerationRequest, trai
         )
     if traits.prediction_type == "v_prediction" and not sampler.v_prediction:
         yield f"Sampler {sampler.name!r} is inexact for models that predict v, as this one does; expect faded images."
-    for name in ("prompt", "prompt_2", "negative_prompt", "negative_prompt_2"):
+    for name in ("prompt", "prompt_2"):
+        text = read_tags(getattr(parameters, name) or "").text
+        yield from (f"{name} {sentence}" for sentence in unread_syntax(text))
+    for name in ("negative_prompt", "negative_prompt_2"):
         yield from (f"{name} {sentence}" for sentence in unread_syntax(getattr(parameters, name) or ""))
