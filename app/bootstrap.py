@@ -135,6 +135,7 @@ def dispatch_policy(settings: Settings) -> DispatchPolicy:
     return DispatchPolicy(
         max_waiting=limits.max_waiting,
         max_waiting_per_client=limits.max_waiting_per_client or None,
+        slice_s=settings.dispatch.slice_s,
         max_wait_s=limits.max_wait_s or None,
         aging=AgingPolicy(max_overtaken=dispatch.max_passes, max_wait_s=dispatch.patience_s),
         max_rows=dispatch.max_rows,

@@ -39,7 +39,17 @@ from .domain.models.components import Component, ComponentId, LoadedModel, LoadP
 from .domain.models.spec import Checkpoint, ModelName, ModelSpec, ModelTraits
 from .domain.models.vaes import VaeName, VaeReading, VaeSpec
 from .domain.requests.inspection import Inspection, PromptFacts, SamplerFacts
-from .domain.requests.rendering import NO_SAVINGS, MemorySavings, OnPreview, OnStep, RawImage, RenderResult
+from .domain.requests.rendering import (
+    NO_SAVINGS,
+    GiveWay,
+    MemorySavings,
+    OnPreview,
+    OnStep,
+    ParkedRun,
+    RawImage,
+    RenderResult,
+    stay,
+)
 from .domain.requests.request import GenerationRequest
 from .lifecycle import Services
 from .plugin import DiffusionPlugin
@@ -188,6 +198,10 @@ class FakeEngine:
     """Components of each model by its name; a model without an entry has one of its own size."""
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     """Generation waits while it is clear."""
+    step_s: Callable[[GenerationRequest], float] = lambda _request: 0.0
+    """Seconds of each step of a request."""
+    load_s: float = 0.0
+    """Seconds of each load."""
     failures: dict[str, Exception] = field(default_factory=dict[str, Exception])
     """The next call of a method (`fetch`, `load`, `load_adapter`, `load_vae`, `place`, `generate`) raises this, once."""
     out_of_memory: Callable[[GenerationRequest, MemorySavings], OutOfMemory | None] = _never
@@ -276,7 +290,7 @@ class FakeEngine:
         """Take note of the load."""
         self.loads.append(spec.name)
         on_load(LoadProgress(phase="read", done_nbytes=0, total_nbytes=spec.nbytes or 0))
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.load_s)
         self._fail("load")
         model = FakeModel(spec, self._parts(spec))
         self.models.append(model)
@@ -334,7 +348,9 @@ class FakeEngine:
         on_preview: OnPreview | None = None,
         adapters: Sequence[LoadedModel] = (),
         vae: LoadedModel | None = None,
-    ) -> RenderResult:
+        give_way: GiveWay = stay,
+        parked: ParkedRun | None = None,
+    ) -> RenderResult | ParkedRun:
         """Make pictures of one colour each, all of a request together, one step for each turn of the event loop."""
         for used in (model, *adapters, *([vae] if vae is not None else [])):
             assert self.is_on_device(used), "an asset was used that is not on the device"
@@ -346,9 +362,11 @@ class FakeEngine:
         assert len(self.running) == 1 or not any(mate.reproducible for mate in self.running), "one had to run alone"
         self.most_together = max(self.most_together, len(self.running))
         try:
-            on_step(0, request.num_inference_steps)
+            first = 0 if parked is None else parked.state
+            assert isinstance(first, int)
+            on_step(first, request.num_inference_steps)
             unfinished = frozenset[int]()
-            for done in range(1, request.num_inference_steps + 1):
+            for done in range(first + 1, request.num_inference_steps + 1):
                 await self.gate.wait()
                 ending = on_step(done, request.num_inference_steps)
                 if on_preview is not None:
@@ -356,7 +374,9 @@ class FakeEngine:
                 if ending is not None and done < request.num_inference_steps:
                     unfinished = frozenset(range(len(request.seeds)))
                     break
-                await asyncio.sleep(0)
+                await asyncio.sleep(self.step_s(request))
+                if give_way() and done < request.num_inference_steps:
+                    return ParkedRun(state=done)
             self._fail("generate")
         finally:
             self.running.remove(request)

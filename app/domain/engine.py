@@ -9,7 +9,16 @@ from .models.assets import AssetSpec
 from .models.components import ComponentId, LoadedModel, OnLoad
 from .models.spec import ModelSpec
 from .models.vaes import VaeSpec
-from .requests.rendering import NO_SAVINGS, MemorySavings, OnPreview, OnStep, RenderResult
+from .requests.rendering import (
+    NO_SAVINGS,
+    GiveWay,
+    MemorySavings,
+    OnPreview,
+    OnStep,
+    ParkedRun,
+    RenderResult,
+    stay,
+)
 from .requests.request import GenerationRequest
 
 
@@ -115,7 +124,9 @@ class Renderer(Protocol):
         on_preview: OnPreview | None = None,
         adapters: Sequence[LoadedModel] = (),
         vae: LoadedModel | None = None,
-    ) -> RenderResult:
+        give_way: GiveWay = stay,
+        parked: ParkedRun | None = None,
+    ) -> RenderResult | ParkedRun:
         """Make the images of a request with a model that is on the device. Leaves the model as it was, also after a failure.
 
         Requests that are here at the same time, of the same model and size, share each step; a request that must not share
@@ -130,6 +141,11 @@ class Renderer(Protocol):
             on_preview: receives the unfinished image a few times a second.
             adapters: what `load_adapter` returned for each adapter of the request's assets, in their order.
             vae: what `load_vae` returned for the VAE of the request's assets; None: the model's own.
+            give_way: tells whether to leave the device after the step.
+            parked: what the request returned when it gave way; it goes on from there. The model may have been loaded anew.
+
+        Returns:
+            The images, or what is needed to go on if the request gave way.
 
         Raises:
             Cancelled: `on_step` said so.

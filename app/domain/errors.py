@@ -240,10 +240,21 @@ class TooManyRequests(DiffusionError):
     code = "too_many_requests"
     title = "You have too many requests waiting"
 
-    def __init__(self, waiting: int, retry_after_s: int) -> None:
+    def __init__(self, waiting: int, retry_after_s: int, *, free: int | None = None) -> None:
+        """Say which limit was reached.
+
+        Args:
+            waiting: requests of the client that wait.
+            retry_after_s: seconds after which it should try again.
+            free: places left in the queue, if the client has as many; None if it has its limit in the settings.
+        """
+        limit = (
+            "the limit per client (limits.max_waiting_per_client)"
+            if free is None
+            else f"as many as there are free places in the queue ({free}, limits.max_waiting), which are kept for other clients"
+        )
         super().__init__(
-            f"You have {_requests(waiting, 'waiting')}, the limit per client (limits.max_waiting_per_client). "
-            f"Try again in about {retry_after_s} seconds."
+            f"You have {_requests(waiting, 'waiting')}, {limit}. Try again in about {retry_after_s} seconds."
         )
         self.retry_after_s = retry_after_s
 

@@ -38,6 +38,8 @@ class AcceptedJob:
     job: Job
     running: bool = False
     """Whether the engine works on it; true until the work has ended, also if its client was answered before."""
+    begun: bool = False
+    """Whether the engine has worked on it; stays true while it gives way to others."""
     work: "asyncio.Task[JobResult] | None" = None
     outcome: "asyncio.Future[JobResult]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     """Separate from `work`, so that the client gets an answer even if an unresponsive engine never ends the work."""
@@ -67,7 +69,7 @@ class AcceptedJob:
             return
 
         def expire() -> None:
-            if not self.running:
+            if not self.begun:
                 self.stop(reason())
 
         timer = asyncio.get_running_loop().call_later(limit_s, expire)

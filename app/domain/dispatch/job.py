@@ -35,6 +35,8 @@ class Job:
     previews: bool = False
     """Whether `on_progress` receives unfinished images too."""
     early_end: EarlyEnd = field(default_factory=EarlyEnd)
+    give_way: threading.Event = field(default_factory=threading.Event)
+    """Asks it to leave the device after its step, and to wait for its next turn."""
     _stop: threading.Event = field(default_factory=threading.Event)
     _reason: DiffusionError | None = None
 

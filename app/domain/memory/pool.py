@@ -89,6 +89,7 @@ class ModelPool:
         *,
         together_nbytes: int = 0,
         beside: Sequence[AssetKey] = (),
+        on_claimed: Callable[[], None] = lambda: None,
     ) -> AsyncGenerator[Lease]:
         """Lend a model and what is added to it, on the device, loading them and evicting idle ones as needed.
 
@@ -99,6 +100,7 @@ class ModelPool:
             on_load: receives the progress of the loads, if this lease has to wait for some.
             together_nbytes: part of them that adds up with those of other leases of the model, which run at the same time.
             beside: adapters and VAEs.
+            on_claimed: called when the memory is reserved; from then on it waits for its model alone.
 
         Raises:
             UnknownAsset: no such entry.
@@ -107,7 +109,7 @@ class ModelPool:
             InsufficientMemory: it would not fit even if these assets were alone.
         """
         keys = (AssetKey("model", name), *beside)
-        async with self._held(keys, "device", on_load, activation_nbytes, together_nbytes) as held:
+        async with self._held(keys, "device", on_load, activation_nbytes, together_nbytes, on_claimed) as held:
             lease = held.lease()
             overdue = asyncio.get_running_loop().call_later(
                 self._overdue_s, self._on_event, LeaseOverdue(model=lease.spec.name, seconds=self._overdue_s)
@@ -313,6 +315,7 @@ class ModelPool:
         on_load: OnLoad | None,
         activation_nbytes: int = 0,
         together_nbytes: int = 0,
+        on_claimed: Callable[[], None] = lambda: None,
     ) -> AsyncGenerator[Held]:
         await self._engine.start()
         self._ledger.use_device(self._engine.device)
@@ -326,6 +329,7 @@ class ModelPool:
             try:
                 await self._loading.fetch(reservation.lead)
                 wait_s = await self._claiming.claim(reservation)
+                on_claimed()
             finally:
                 self._ledger.queue.remove(reservation)
             for pooled in reservation.assets:

@@ -25,7 +25,7 @@ from ...domain.models.assets import AssetSpec
 from ...domain.models.components import Component, ComponentId, LoadedModel, OnLoad
 from ...domain.models.spec import DtypeName, HubRepository, ModelSpec
 from ...domain.models.vaes import VaeSpec
-from ...domain.requests.rendering import MemorySavings, OnPreview, OnStep, RenderResult
+from ...domain.requests.rendering import GiveWay, MemorySavings, OnPreview, OnStep, ParkedRun, RenderResult, stay
 from ...domain.requests.request import GenerationRequest
 from ..device.cpu_threads import multiplications, threads_for, usable_cpus
 from ..device.device import choose_device, device_nbytes
@@ -190,7 +190,9 @@ class Runtime:
         on_preview: OnPreview | None,
         adapters: Sequence[LoadedModel] = (),
         vae: LoadedModel | None = None,
-    ) -> "Future[RenderResult]":
+        give_way: GiveWay = stay,
+        parked: ParkedRun | None = None,
+    ) -> "Future[RenderResult | ParkedRun]":
         """Let a request join the running ones at the next step. Any thread; `step` does the work."""
         own = _own(model)
         weights = sum(component.nbytes for component in own.components) // self._element_nbytes(own)
@@ -206,7 +208,10 @@ class Runtime:
             on_preview=on_preview,
             adapters=[_own(adapter).networks for adapter in adapters],
             vae=None if vae is None else _own(vae).networks,
+            give_way=give_way,
         )
+        if parked is not None:
+            work.go_on_from(parked)
         self._stepper.add(work)
         return work.result
 

@@ -10,7 +10,16 @@ from ...domain.models.assets import AssetSpec
 from ...domain.models.components import ComponentId, LoadedModel, OnLoad
 from ...domain.models.spec import DtypeName, ModelSpec
 from ...domain.models.vaes import VaeSpec
-from ...domain.requests.rendering import NO_SAVINGS, MemorySavings, OnPreview, OnStep, RenderResult
+from ...domain.requests.rendering import (
+    NO_SAVINGS,
+    GiveWay,
+    MemorySavings,
+    OnPreview,
+    OnStep,
+    ParkedRun,
+    RenderResult,
+    stay,
+)
 from ...domain.requests.request import GenerationRequest
 from .engine_threads import EngineThreads
 
@@ -161,8 +170,12 @@ class TorchRenderer:
         on_preview: OnPreview | None = None,
         adapters: Sequence[LoadedModel] = (),
         vae: LoadedModel | None = None,
-    ) -> RenderResult:
-        """Make the images of a request; it joins those that run at their next step."""
-        result = self._threads.runtime.join(model, request, on_step, memory_savings, at_once, on_preview, adapters, vae)
+        give_way: GiveWay = stay,
+        parked: ParkedRun | None = None,
+    ) -> RenderResult | ParkedRun:
+        """Make the images of a request, or go on making them; it joins those that run at their next step."""
+        result = self._threads.runtime.join(
+            model, request, on_step, memory_savings, at_once, on_preview, adapters, vae, give_way, parked
+        )
         self._threads.wake()
         return await asyncio.wrap_future(result)

@@ -63,6 +63,16 @@ class Run(Protocol):
         """What the sender should know."""
         ...
 
+    def resume(self, networks: Any, adapters: Sequence[Any], vae: Any) -> None:
+        """Go on after a time in which the device worked for others.
+
+        Args:
+            networks: the model, which may have been loaded anew.
+            adapters: as for `FamilyRuntime.begin`.
+            vae: as for `FamilyRuntime.begin`.
+        """
+        ...
+
     def preview(self) -> RawImage:
         """Draw a small, rough picture of the first unfinished image."""
         ...

@@ -116,6 +116,11 @@ class SdxlRun:
         """Warnings for the client."""
         return tuple(self._warnings)
 
+    def resume(self, networks: SdxlModel, adapters: Sequence[SdxlAdapter], vae: SdxlVae | None) -> None:  # noqa: ARG002
+        """Go on with a model that may have been loaded anew; its weights are equal, so the images are too."""
+        self.model = networks
+        self._with_vae = networks if vae is None else vae.in_place_of(networks)
+
     @torch.inference_mode()
     def preview(self) -> RawImage:
         """Draw the first unfinished image, small and rough, as of the last step."""

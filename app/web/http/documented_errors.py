@@ -67,7 +67,7 @@ BUSY = documented(
     errors.QueueFull(64, retry_after_s=90),
 )
 TOO_MANY = documented(
-    "The client has as many waiting requests as `limits.max_waiting_per_client` allows.",
+    "The client has as many waiting requests as it may have (`limits.max_waiting_per_client`, `limits.max_waiting`).",
     errors.TooManyRequests(4, retry_after_s=20),
 )
 CONFLICT = documented(
