@@ -1,4 +1,4 @@
-"""The command line: `litestar-diffusion serve | generate | models | inspect`.
+"""The command line: `litestar-diffusion serve | generate | models | adapters | inspect`.
 
 Nothing here imports torch, Litestar or uvicorn until a command needs it, so that `--help` answers at once.
 """
@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from .adapters import adapters
 from .failures import told
 from .generate import generate
 from .inspect import inspect
@@ -19,6 +20,7 @@ _HELP = """Make images with SDXL models, on your own machine.
 litestar-diffusion serve                                   an HTTP server on port 8000
 litestar-diffusion generate "a red circle" -o out.png      one picture, without a server
 litestar-diffusion models                                  the models and their state
+litestar-diffusion adapters                                the LoRAs in models/loras
 litestar-diffusion inspect models/demo.safetensors         what a file is, and why
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 130 interrupted.
@@ -31,7 +33,7 @@ def cli() -> None:
     """Run one of the commands."""
 
 
-for command in (serve, generate, models, inspect):
+for command in (serve, generate, models, adapters, inspect):
     cli.add_command(command)
 
 

@@ -102,7 +102,7 @@ def added_to(parameters: GenerationParameters, spec: ModelSpec, additions: Addit
     stated, own = _by_name(_requested(parameters), additions), _by_name(_own(spec), additions)
     summed = {name: _sum(choices) for name, choices in stated.items()}
     every = {**{name: _sum(choices) for name, choices in own.items()}, **summed}
-    specs: dict[str, AdapterSpec] = {entry.name: entry for entry in additions.adapters.values()}
+    specs = {str(entry.name): entry for entry in additions.adapters.values()}
     uses = [_use(specs[name], choice) for name, choice in every.items()]
     return Added(
         adapters=tuple(use for use in uses if use.weight or use.text_weight),
@@ -170,7 +170,7 @@ def _warnings(
 ) -> Iterator[str]:
     for name in ("prompt", "prompt_2"):
         yield from (f"{name} {sentence}" for sentence in read_tags(getattr(parameters, name) or "").ignored)
-    specs: dict[str, AdapterSpec] = {entry.name: entry for entry in additions.adapters.values()}
+    specs = {str(entry.name): entry for entry in additions.adapters.values()}
     for name, choices in stated.items():
         if len(choices) > 1:
             yield f"Adapter {name!r} is named {len(choices)} times: its weights were added up."

@@ -126,6 +126,12 @@ def tagged_prompt(request: GenerationRequest) -> str:
     return " ".join(filter(None, (request.prompt, *tags)))
 
 
+def lora_hashes(request: GenerationRequest) -> dict[str, str]:
+    """Return the web UI's setting that names the adapters of a request; nothing without adapters."""
+    uses = request.assets.adapters
+    return {"Lora hashes": ", ".join(f"{use.name}: {use.version[:_HASH_CHARS]}" for use in uses)} if uses else {}
+
+
 def schedule_label(schedule: SigmaSchedule) -> str:
     """Return the name of a schedule as the web UI spells it."""
     return _SCHEDULE_LABELS[schedule]
@@ -149,9 +155,7 @@ def _settings(request: GenerationRequest, seed: int, clip_skip_base: int) -> Ite
     if request.assets.vae is not None:
         yield "VAE", request.assets.vae.name
         yield "VAE hash", request.assets.vae.version[:_HASH_CHARS]
-    if request.assets.adapters:
-        hashes = ", ".join(f"{use.name}: {use.version[:_HASH_CHARS]}" for use in request.assets.adapters)
-        yield "Lora hashes", _quoted(hashes)
+    yield from ((name, _quoted(value)) for name, value in lora_hashes(request).items())
     if request.clip_skip:
         yield "Clip skip", str(request.clip_skip + clip_skip_base)
     if request.guidance_rescale:

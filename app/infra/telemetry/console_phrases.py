@@ -36,7 +36,16 @@ def _request(facts: Facts) -> str:
         return f"job {job}" if job is not None else ""
     model = str(facts["model"])
     named = () if str(facts.get("path", "")).endswith(f"/{model}") else (model,)
-    parts = (*named, str(size), _count(facts["steps"], "step"), *_images(facts), *_delays(facts), *_notes(facts))
+    added = [f"with {', '.join(facts['adapters'])}"] if facts.get("adapters") else []
+    parts = (
+        *named,
+        *added,
+        str(size),
+        _count(facts["steps"], "step"),
+        *_images(facts),
+        *_delays(facts),
+        *_notes(facts),
+    )
     return ", ".join(parts)
 
 

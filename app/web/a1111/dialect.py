@@ -4,6 +4,7 @@ from ..dialect import Dialect
 from .checkpoints import CheckpointsController
 from .errors import exception_handlers
 from .lists import ListsController, ping
+from .loras import LorasController
 from .options_routes import OptionsController
 from .pictures import not_implemented
 from .png_info import png_info
@@ -22,6 +23,7 @@ A1111 = Dialect(
         CheckpointsController,
         ProgressController,
         ListsController,
+        LorasController,
     ),
     exception_handlers=exception_handlers,
     state=Sessions,

@@ -130,9 +130,7 @@ class ListsController(Controller):
     @get(
         [
             "/latent-upscale-modes",
-            "/sd-vae",
             "/sd-modules",
-            "/loras",
             "/hypernetworks",
             "/prompt-styles",
             "/face-restorers",
@@ -202,15 +200,15 @@ class ListsController(Controller):
         return MemoryView(ram=_tier(budget.host_nbytes, stats.host_nbytes), cuda=device if is_cuda else {})
 
     @post(
-        ["/refresh-loras", "/refresh-vae", "/refresh-embeddings"],
+        "/refresh-embeddings",
         status_code=200,
-        summary="Scan for what does not exist here",
-        response_description="There is nothing to be found.",
-        operation_id=id_of_path,
+        summary="Scan for textual inversions",
+        response_description="There are none to be found.",
+        operation_id="a1111_refresh_embeddings",
         responses={403: FOREIGN},
         sync_to_thread=False,
     )
-    def refresh_nothing(self) -> Done:
+    def refresh_embeddings(self) -> Done:
         """Do nothing."""
         return Done()
 

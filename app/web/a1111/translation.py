@@ -45,6 +45,7 @@ def translated(
         height=asked.height,
         seed=asked.seed,
         n=asked.batch_size * asked.n_iter,
+        vae=options.vae,
         sampler=found.sampler,
         schedule=found.schedule,
         discard_penultimate_sigma=found.discard_penultimate or None,

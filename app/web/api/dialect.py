@@ -2,6 +2,7 @@
 
 from ..dialect import Dialect
 from ..http.exception_handlers import complete_exception_handlers
+from .additions import AdapterResidencyController, AdditionsController
 from .generate import generate
 from .jobs import JobsController, send_job
 from .models import ModelsController, ResidencyController
@@ -16,6 +17,8 @@ NATIVE = Dialect(
         JobsController,
         ModelsController,
         ResidencyController,
+        AdditionsController,
+        AdapterResidencyController,
         PoolController,
         ServiceController,
         HealthController,

@@ -43,7 +43,9 @@ class PromptPlanView(msgspec.Struct, frozen=True, kw_only=True):
 class MemoryPlanView(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes that the request would need, and that there are."""
 
-    weights_nbytes: Annotated[int, Meta(description="Shared ones included; null before the files are on disk.")] | None
+    weights_nbytes: (
+        Annotated[int, Meta(description="Shared ones and adapters included; null before the download.")] | None
+    )
     activation_nbytes: Annotated[
         int, Meta(description="Beside the weights, for images made one at a time: predicted, corrected by experience.")
     ]
@@ -80,6 +82,9 @@ class DryRunView(msgspec.Struct, frozen=True, kw_only=True):
     prompts: Annotated[list[PromptPlanView], Meta(description="Those that act; once where both encoders read one.")]
     memory: MemoryPlanView
     residency: Annotated[Heat, Meta(description="Where the request would find its model: `hot`, `warm` or `cold`.")]
+    additions_to_load: Annotated[
+        list[str], Meta(description="Adapters and VAEs that would be read from disk, in the order of the request.")
+    ]
     download: Annotated[bool, Meta(description="Whether the model's files would be downloaded first.")]
     evictions: Annotated[list[EvictionView], Meta(description="In their order.")]
     waits_for_memory: Annotated[
@@ -106,6 +111,7 @@ def dry_run_view(result: DryRunResult) -> DryRunView:
             savings=list(result.savings),
         ),
         residency=HEAT[eviction_preview.residency],
+        additions_to_load=[key.name for key in eviction_preview.cold if key.kind != "model"],
         download=result.download,
         evictions=[_eviction(eviction) for eviction in eviction_preview.evictions],
         waits_for_memory=eviction_preview.waits,

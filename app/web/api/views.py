@@ -123,6 +123,8 @@ class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
     default_model: str | None
     models: Annotated[list[str], Meta(description="Usable models.")]
     aliases: Annotated[dict[str, str], Meta(description="Other names, with the models that they stand for.")]
+    adapters: Annotated[list[str], Meta(description="Usable adapters; `GET /adapters` tells more.")]
+    vaes: Annotated[list[str], Meta(description="Usable VAEs; `GET /vaes` tells more.")]
     loaded: list[str]
     unusable: list[str]
     waiting: int
