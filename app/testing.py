@@ -148,7 +148,8 @@ class FakeAdditions(Generic[_Addition]):
         """Return the entry of this name; raises UnknownAsset if there is none."""
         known = matching_name(name, self._specs)
         if known is None:
-            raise self._unknown(name, sorted(self._specs))
+            usable = sorted(name for name, spec in self._specs.items() if spec.unusable is None)
+            raise self._unknown(name, usable)
         return self._specs[known]
 
     def mark_unusable(self, name: str, version: str, reason: str) -> None:

@@ -23,7 +23,8 @@ def explain_addition(path: Path) -> str | None:
     if path.is_dir():
         return None
     parents = {parent.name.lower() for parent in path.absolute().parents}
-    adapter, vae = (describe(candidate_of(path.absolute())).spec for describe in (describe_adapter, describe_vae))
+    candidate = candidate_of(path.absolute())
+    adapter, vae = describe_adapter(candidate).spec, describe_vae(candidate).spec
     if adapter.unusable is None:
         return "\n".join(_adapter(adapter, path))
     if vae.unusable is None:
