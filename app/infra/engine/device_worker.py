@@ -126,11 +126,12 @@ class Runtime:
         return TorchModel(family=family, networks=networks, components=networks.components, dtype=dtype)
 
     def load_adapter(self, spec: AdapterSpec, on_load: OnLoad) -> TorchModel:
-        """Read an adapter into host memory."""
+        """Read an adapter into host memory, in the dtype that most models here compute in: then no use of it converts it."""
         assert spec.reading is not None
         family = runtime_named(spec.reading.family)
+        dtype = computed_in(self._dtype, self.device)
         try:
-            networks = family.load_adapter(spec, on_load, self._loading)
+            networks = family.load_adapter(spec, dtype, on_load, self._loading)
         except (BrokenFile, NotServable) as error:
             raise UnusableAdapter(spec.name, str(error)) from error
         except OSError as error:

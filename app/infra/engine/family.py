@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
+
 from ...domain.families.registry import families, family_named, imported
 from ...domain.models.adapters import AdapterSpec
 from ...domain.models.components import OnLoad
@@ -115,8 +117,8 @@ class FamilyRuntime:
     """Loads a model from its entry and its files."""
     weight_summary: Callable[[ModelSpec, Path], FileWeights]
     """Sums up the weights that `load` would read, from headers alone."""
-    load_adapter: Callable[[AdapterSpec, OnLoad, Loading], Any]
-    """Loads an adapter from its entry; the object that it returns lists its `components`."""
+    load_adapter: Callable[[AdapterSpec, torch.dtype, OnLoad, Loading], Any]
+    """Loads an adapter from its entry, in a dtype; the object that it returns lists its `components`."""
     load_vae: Callable[[VaeSpec, Precision, OnLoad, Loading], Any]
     """Loads a VAE from its entry; the object that it returns lists its `components`."""
     begin: Callable[[Any, GenerationRequest, MemorySavings, int, Sequence[Any], Any], Run]

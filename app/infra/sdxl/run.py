@@ -10,6 +10,7 @@ from ...domain.requests.rendering import NO_SAVINGS, MemorySavings, RawImage
 from ...domain.requests.request import GenerationRequest
 from ..device.out_of_memory import stage
 from ..diffusion.latent_preview import preview
+from .adapted import adapt
 from .adapters import SdxlAdapter
 from .components import SdxlModel
 from .decode import decode
@@ -56,13 +57,14 @@ class SdxlRun:
         self.memory_savings = memory_savings
         begun = time.perf_counter()
         with torch.inference_mode(), stage("encode"):
-            self._conditioning = encode(model, request)
+            self._adapted = adapt(model, request.assets.adapters, adapters)
+            self._conditioning = encode(model, request, adapters, self._adapted)
         with torch.inference_mode(), stage("encode_image"):
             self._start_from = encode_source(self._with_vae, request.source, tiled=memory_savings.tiled_decode)
         with torch.inference_mode(), stage("denoise"):
             self.encode_s = time.perf_counter() - begun
             self.decode_s = 0.0
-            self._warnings = list(self._conditioning.warnings)
+            self._warnings = [*(self._adapted.warnings if self._adapted else ()), *self._conditioning.warnings]
             self._to_begin = list(enumerate(request.seeds))
             self._denoises: dict[int, ImageDenoise] = {}
             self._images: dict[int, RawImage] = {}
@@ -163,7 +165,7 @@ class SdxlRun:
         while self._to_begin and len(self._denoises) < self._at_once:
             index, seed = self._to_begin.pop(0)
             self._denoises[index] = denoise = ImageDenoise(
-                self.model, self.request, self._conditioning, seed, self._start_from
+                self.model, self.request, self._conditioning, seed, self._start_from, self._adapted
             )
             self._evaluations = denoise.total
 
