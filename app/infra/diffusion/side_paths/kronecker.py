@@ -53,4 +53,4 @@ class KroneckerConvolution:
 
     def weight(self) -> Tensor:
         """Compute outputs x inputs x height x width of the kernel."""
-        return self._scale * torch.kron(self._w1.float()[:, :, None, None], self._w2.float())
+        return self._scale * torch.kron(self._w1.float()[:, :, None, None], self._w2.float().contiguous())
