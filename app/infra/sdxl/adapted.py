@@ -71,7 +71,7 @@ def _adapted(model: SdxlModel, uses: Sequence[AdapterUse], adapters: Sequence[Sd
     for use, adapter in zip(uses, adapters, strict=True):
         _add(building, model, use, adapter, kept)
     changes: dict[ComponentName, Changes] = {
-        component: _joined(layers) for component, layers in building.changes.items()
+        component: _joined(layers, kept) for component, layers in building.changes.items()
     }
     return Adapted(changes=changes, warnings=tuple(building.warnings))
 
@@ -151,12 +151,13 @@ def _converted(factors: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, T
     return {role: tensor if role in MAGNITUDES else tensor.to(dtype) for role, tensor in factors.items()}
 
 
-def _joined(layers: Mapping[nn.Module, Sequence[Change]]) -> dict[nn.Module, Sequence[Change]]:
-    """Make one change of all plain LoRAs of a layer."""
-    return {layer: _joined_of(changes) for layer, changes in layers.items()}
+def _joined(layers: Mapping[nn.Module, Sequence[Change]], kept: Kept) -> dict[nn.Module, Sequence[Change]]:
+    """Make one change of all plain LoRAs of a layer while there is room for copies of their factors."""
+    return {layer: _joined_of(changes, kept) for layer, changes in layers.items()}
 
 
-def _joined_of(changes: Sequence[Change]) -> Sequence[Change]:
+def _joined_of(changes: Sequence[Change], kept: Kept) -> Sequence[Change]:
     plain = [change for change in changes if isinstance(change, LowRankLinear)]
-    others = [change for change in changes if not isinstance(change, LowRankLinear)]
-    return [joined(plain), *others] if plain else others
+    if len(plain) < 2 or not kept.reserve(sum(change.nbytes for change in plain)):
+        return changes
+    return [joined(plain), *(change for change in changes if not isinstance(change, LowRankLinear))]

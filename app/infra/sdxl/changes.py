@@ -16,21 +16,27 @@ from ..diffusion.side_paths.magnitude import InputMagnitude, OutputMagnitude
 from .adapters import LoadedLayer
 
 Factors = Mapping[str, Tensor]
-_MOST_KEPT_NBYTES = 256 * 1024**2
-"""Bytes of computed differences that one request keeps. LoHas of SDXL's whole UNet would take as much as the UNet."""
+_MOST_KEPT_NBYTES = 32 * 1024**2
+"""Bytes that the changes of one set of adapters keep beside its factors: a tenth of a step of 1024 x 1024 with guidance, by which
+the prediction of a request's memory is off in any case. LoHas of SDXL's whole UNet would take as much as the UNet."""
 
 
 class Kept:
-    """Keeps computed differences for a request while there is room; computes the others at every call."""
+    """Keeps what is computed from factors while there is room; the rest is computed at every call."""
 
     def __init__(self, most_nbytes: int = _MOST_KEPT_NBYTES) -> None:
         self._left = most_nbytes
 
+    def reserve(self, nbytes: int) -> bool:
+        """Take a number of bytes of the room; tell whether they were left."""
+        fits = nbytes <= self._left
+        self._left -= nbytes if fits else 0
+        return fits
+
     def kept(self, compute: Callable[[], Tensor], nbytes: int) -> Callable[[], Tensor]:
         """Return a function with the same result, computed once if it may be kept."""
-        if nbytes > self._left:
+        if not self.reserve(nbytes):
             return compute
-        self._left -= nbytes
         found: list[Tensor] = []
 
         def once() -> Tensor:

@@ -20,6 +20,11 @@ class LowRankLinear:
         self.up = up
         self.scale = scale
 
+    @property
+    def nbytes(self) -> int:
+        """Size of its factors."""
+        return self.down.nbytes + self.up.nbytes
+
     def add(self, inputs: Tensor, outputs: Tensor, unchanged: Tensor) -> None:  # noqa: ARG002
         """Add it; see `Change`."""
         reduced = linear(inputs, self.down)
@@ -63,8 +68,6 @@ class LowRankConvolution:
 
 def joined(changes: Sequence[LowRankLinear]) -> LowRankLinear:
     """Return one change that does what several do, with two products instead of two for each: ranks add up."""
-    if len(changes) == 1:
-        return changes[0]
     down = torch.cat([change.down for change in changes])
     # Scaled in float32: the copy is made in any case, and one scale for all is no longer possible.
     up = torch.cat([(change.up.float() * change.scale).to(change.up.dtype) for change in changes], dim=1)
