@@ -52,14 +52,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     model = load_ours(_FILE, _CONFIG, "float32", torch.device("cpu"))
-    with tempfile.TemporaryDirectory() as folder, Console(stderr=True).status("measuring"):
-        tables = [
-            _beside_diffusers(model, Path(folder), options.repeats),
-            _eight_requests(model, Path(folder), options.repeats),
-            _full_width(options.repeats),
-        ]
-    for table in tables:
-        Console().print(table)
+    with tempfile.TemporaryDirectory() as folder:
+        Console().print(_beside_diffusers(model, Path(folder), options.repeats))
+        Console().print(_eight_requests(model, Path(folder), options.repeats))
+        Console().print(_full_width(options.repeats))
 
 
 def _beside_diffusers(model: SdxlModel, folder: Path, repeats: int) -> Table:
