@@ -4,7 +4,8 @@
 2. Eight requests with different adapters in one batch against one after the other, by the kind of adapter.
 3. The same for transformer blocks of SDXL's real width with random weights.
 
-The demo model in float32 on the CPU, adapters with random factors.
+The demo model in float32 on the CPU, adapters with random factors. What is measured is CPU time of one thread, so that other programs
+disturb it little.
 """
 
 import argparse
@@ -48,9 +49,8 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=count, default=5, help="of each figure; the median counts (default: 5)")
-    parser.add_argument("--threads", type=count, default=1, help="torch's (default: 1)")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(1)
     model = load_ours(_FILE, _CONFIG, "float32", torch.device("cpu"))
     with tempfile.TemporaryDirectory() as folder:
         Console().print(_beside_diffusers(model, Path(folder), options.repeats))
@@ -89,7 +89,7 @@ def _eight_requests(model: SdxlModel, folder: Path, repeats: int) -> Table:
         "one after the other",
         "in one batch",
         "batch / alone",
-        title="demo model, seconds of 8 images",
+        title=f"demo model, seconds of {_EIGHT} images",
     )
     for kind, (ends, make) in _KINDS.items():
         layers = layers_of(model, ends, ["unet"])
@@ -208,13 +208,13 @@ def _their_image(pipeline: Any) -> None:
 
 
 def _medians(timed: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Run all in turns, once in vain, and return the median seconds of each."""
+    """Run all in turns, once in vain, and return the median CPU seconds of each."""
     seconds: dict[str, list[float]] = {name: [] for name in timed}
     for _ in range(repeats + 1):
         for name, act in timed.items():
-            begun = time.perf_counter()
+            begun = time.process_time()
             act()
-            seconds[name].append(time.perf_counter() - begun)
+            seconds[name].append(time.process_time() - begun)
     return {name: statistics.median(each[1:]) for name, each in seconds.items()}
 
 
