@@ -43,7 +43,7 @@ class ImageDenoise:
         device = model.unet.device
         self.request = request
         self.conditioning = conditioning
-        self.changes = None if adapted is None else adapted.of("unet")
+        self.use(adapted)
         self.done = 0
         self._ended_early = False
         generator = torch.Generator("cpu").manual_seed(seed)
@@ -60,6 +60,10 @@ class ImageDenoise:
         self._rows_of_time = self._timesteps.to(torch.float32)
         self._times: list[float] = self._timesteps.tolist()
         self._input = self._prediction = noise
+
+    def use(self, adapted: Adapted | None) -> None:
+        """Have these adapters change the UNet for its rows."""
+        self.changes = None if adapted is None else adapted.of("unet")
 
     @property
     def total(self) -> int:

@@ -118,10 +118,13 @@ class SdxlRun:
         """Warnings for the client."""
         return tuple(self._warnings)
 
-    def resume(self, networks: SdxlModel, adapters: Sequence[SdxlAdapter], vae: SdxlVae | None) -> None:  # noqa: ARG002
-        """Go on with a model that may have been loaded anew; its weights are equal, so the images are too."""
+    def resume(self, networks: SdxlModel, adapters: Sequence[SdxlAdapter], vae: SdxlVae | None) -> None:
+        """Go on with a model and adapters that may have been loaded anew; their weights are equal, so the images are too."""
         self.model = networks
         self._with_vae = networks if vae is None else vae.in_place_of(networks)
+        self._adapted = adapt(networks, self.request.assets.adapters, adapters)
+        for denoise in self._denoises.values():
+            denoise.use(self._adapted)
 
     @torch.inference_mode()
     def preview(self) -> RawImage:
