@@ -4,7 +4,7 @@
 2. Eight requests with different adapters in one batch against one after the other, by the kind of adapter.
 3. The same for transformer blocks of SDXL's real width with random weights.
 
-The demo model in float32 on the CPU, adapters with random factors. What is measured is CPU time of one thread, so that other
+The demo model in float32 on the CPU, adapters with random factors. CPU time of one thread is measured, so that other
 programs disturb it little.
 """
 
