@@ -65,6 +65,10 @@ class Run(Protocol):
         """What the sender should know."""
         ...
 
+    def park(self) -> None:
+        """Let go of all that lies in the memory of the weights: while the device works for others, they may leave it."""
+        ...
+
     def resume(self, networks: Any, adapters: Sequence[Any], vae: Any) -> None:
         """Go on after a time in which the device worked for others.
 

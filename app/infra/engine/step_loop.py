@@ -254,6 +254,8 @@ class Stepper:
         """Take a request off the device; it keeps its latents and its samplers."""
         for batched_forward in self._batched_forwards.values():
             batched_forward.forget()
+        if work.run is not None:
+            work.run.park()
         work.outcome = ParkedRun(state=work)
         self._over.append(work)
 

@@ -10,7 +10,7 @@ from ...domain.requests.rendering import NO_SAVINGS, MemorySavings, RawImage
 from ...domain.requests.request import GenerationRequest
 from ..device.out_of_memory import stage
 from ..diffusion.latent_preview import preview
-from .adapted import adapt
+from .adapted import Adapted, adapt
 from .adapters import SdxlAdapter
 from .components import SdxlModel
 from .decode import decode
@@ -118,13 +118,20 @@ class SdxlRun:
         """Warnings for the client."""
         return tuple(self._warnings)
 
+    def park(self) -> None:
+        """Let go of the adapters: the changes of layers are views of their factors, and would keep a copy that was dropped."""
+        self._use(None)
+
     def resume(self, networks: SdxlModel, adapters: Sequence[SdxlAdapter], vae: SdxlVae | None) -> None:
         """Go on with a model and adapters that may have been loaded anew; their weights are equal, so the images are too."""
         self.model = networks
         self._with_vae = networks if vae is None else vae.in_place_of(networks)
-        self._adapted = adapt(networks, self.request.assets.adapters, adapters)
+        self._use(adapt(networks, self.request.assets.adapters, adapters))
+
+    def _use(self, adapted: Adapted | None) -> None:
+        self._adapted = adapted
         for denoise in self._denoises.values():
-            denoise.use(self._adapted)
+            denoise.use(adapted)
 
     @torch.inference_mode()
     def preview(self) -> RawImage:

@@ -191,3 +191,24 @@ def test_offloading_and_placing_an_adapter_moves_its_factors(file: Any) -> None:
     before = adapter.factors(layer)["down"].clone()
     adapter.network.point_to(adapter.network.arena.buffer.clone())
     assert torch.equal(adapter.factors(layer)["down"], before)
+
+
+def test_a_request_that_gives_way_lets_go_of_its_adapters_and_goes_on_with_their_new_copy(
+    model: SdxlModel, file: Any
+) -> None:
+    """A device copy that was dropped must not stay alive, and the picture is the same to the last bit."""
+    path = file("style", components=("unet", "text_encoder"))
+    whole = images(begun(model, path))[0]
+    adapter = loaded(path)
+    run = SdxlRun(model, asked(use_of(path)), adapters=[adapter])
+    forward = SdxlBatchedForward()
+    forward.step([run])
+    copy = adapter.network.arena.buffer.clone()
+    adapter.network.point_to(copy)
+    run.park()
+    forward.forget()
+    assert len(model.adapted) == 0
+    run.resume(model, [adapter], None)
+    factors = adapter.factors(adapter.layers[0])["down"]
+    assert factors.untyped_storage().data_ptr() == copy.untyped_storage().data_ptr()
+    assert np.array_equal(images(run)[0], whole)
