@@ -17,12 +17,12 @@ from .domain.memory.events import OnPoolEvent, PoolEvent
 from .domain.memory.loading import OnLoading
 from .domain.memory.pool import ModelPool
 from .domain.models.aliases import Aliases, wrong_aliases
-from .domain.models.catalogue import Catalogue
-from .domain.models.upscalers import PooledCatalogue
+from .domain.models.catalogue import Catalogues
 from .domain.requests.inspection import Inspector
 from .domain.upscaling import LocalImageUpscaler
+from .infra.catalogue.additions import Additions
 from .infra.catalogue.catalogue import ModelCatalogue
-from .infra.catalogue.upscaler_files import describe_upscaler, upscaler_folders
+from .infra.catalogue.upscaler_files import upscaler_files
 from .infra.embedded_texts import PillowEmbeddedTexts
 from .infra.engine.engine import TorchEngine
 from .infra.engine.inspector import ConfigInspector
@@ -46,8 +46,7 @@ def build(
     settings: Settings,
     *,
     engine: Engine | None = None,
-    catalogue: Catalogue | None = None,
-    upscalers: Catalogue | None = None,
+    catalogues: Catalogues | None = None,
     inspector: Inspector | None = None,
     on_loading: OnLoading | None = None,
 ) -> Services:
@@ -56,20 +55,18 @@ def build(
     Args:
         settings: of all parts.
         engine: instead of the torch engine; for tests.
-        catalogue: instead of the models of the settings; for tests.
-        upscalers: instead of those of the settings; for tests.
+        catalogues: instead of the files of the settings' models folders; for tests.
         inspector: instead of the one that reads configs and tokenizers; for tests.
         on_loading: receives the progress of loads and downloads; by default it is logged each few seconds.
     """
     cache = Path(settings.hub.cache) if settings.hub.cache is not None else None
     fetcher = HubFetcher(cache=cache, offline=settings.hub.offline)
-    catalogue = catalogue or _catalogue(settings, cache)
-    upscalers = upscalers or _upscalers(settings)
+    catalogues = catalogues or _catalogues(settings, cache)
     engine = engine or _engine(settings, fetcher)
     inspector = inspector or ConfigInspector(lambda source: cached_snapshot(source, cache))
     metrics, history = Metrics(), History()
     pool = ModelPool(
-        PooledCatalogue(catalogue, upscalers),
+        catalogues,
         engine,
         on_event=_all_of(log_event, metrics.on_event, history.note),
         on_loading=on_loading or LoadingLog(),
@@ -78,16 +75,15 @@ def build(
     dispatcher = Dispatcher(pool, engine, dispatch_policy(settings))
     writer, reader = PillowImageWriter(), PillowImageReader(settings.limits)
     generator = LocalImageGenerator(
-        catalogue, upscalers, dispatcher, writer, reader, settings.limits, on_generated=metrics.on_generated
+        catalogues, dispatcher, writer, reader, settings.limits, on_generated=metrics.on_generated
     )
     upscaler = LocalImageUpscaler(
-        upscalers, dispatcher, writer, reader, settings.limits, on_upscaled=metrics.on_upscaled
+        catalogues.upscalers, dispatcher, writer, reader, settings.limits, on_upscaled=metrics.on_upscaled
     )
     metrics.watch(pool, dispatcher)
     return Services(
         settings=settings,
-        catalogue=catalogue,
-        upscalers=upscalers,
+        catalogues=catalogues,
         engine=engine,
         pool=pool,
         dispatcher=dispatcher,
@@ -95,7 +91,7 @@ def build(
         upscaler=upscaler,
         upscale_calls=SharedCalls(keep_s=settings.jobs.keep_s, max_kept=settings.jobs.max_finished),
         job_store=JobStore(generator, writer, job_policy(settings), on_ended=log_job),
-        dry_runs=DryRun(catalogue, pool, dispatcher, engine, inspector, reader, upscalers, settings.limits),
+        dry_runs=DryRun(catalogues, pool, dispatcher, engine, inspector, reader, settings.limits),
         embedded_texts=PillowEmbeddedTexts(),
         metrics=metrics,
         history=history,
@@ -104,24 +100,23 @@ def build(
     )
 
 
-def _catalogue(settings: Settings, cache: Path | None) -> ModelCatalogue:
-    return ModelCatalogue(
-        directories=_directories(settings),
+def _catalogues(settings: Settings, cache: Path | None) -> Catalogues:
+    directories = _directories(settings)
+    additions = Additions.of(directories, builtin_models())
+    models = ModelCatalogue(
+        directories=directories,
         builtin=builtin_models(),
         overrides=settings.models.local,
         hub=settings.models.hub if settings.models.hub_enabled else (),
         hub_cache=cache,
         aliases=model_aliases(settings),
+        additions=additions,
     )
-
-
-def _upscalers(settings: Settings) -> ModelCatalogue:
-    return ModelCatalogue(
-        directories=upscaler_folders(_directories(settings)),
-        builtin=upscaler_folders([builtin_models()])[0],
-        overrides={},
-        hub=(),
-        describe_file=describe_upscaler,
+    return Catalogues(
+        models=models,
+        adapters=additions.adapters,
+        vaes=additions.vaes,
+        upscalers=upscaler_files(directories, builtin_models()),
     )
 
 
@@ -153,6 +148,7 @@ def dispatch_policy(settings: Settings) -> DispatchPolicy:
     return DispatchPolicy(
         max_waiting=limits.max_waiting,
         max_waiting_per_client=limits.max_waiting_per_client or None,
+        slice_s=settings.dispatch.slice_s,
         max_wait_s=limits.max_wait_s or None,
         aging=AgingPolicy(max_overtaken=dispatch.max_passes, max_wait_s=dispatch.patience_s),
         max_rows=dispatch.max_rows,

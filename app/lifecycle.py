@@ -17,7 +17,7 @@ from .domain.memory.budget import Budget
 from .domain.memory.budget_shares import BudgetShares, Claim, Grants, Memory, Share
 from .domain.memory.event_history import History
 from .domain.memory.pool import ModelPool
-from .domain.models.catalogue import Catalogue
+from .domain.models.catalogue import Catalogue, Catalogues
 from .domain.requests.generation_data import EmbeddedTexts
 from .domain.upscaling import ImageUpscaler, Upscaled
 from .infra.device.host_memory import host_nbytes
@@ -38,8 +38,7 @@ class Services:
     """Everything that an application needs, wired. Made for one lifespan: `running` can be entered once."""
 
     settings: Settings
-    catalogue: Catalogue
-    upscalers: Catalogue
+    catalogues: Catalogues
     engine: Engine
     pool: ModelPool
     dispatcher: Dispatcher
@@ -61,6 +60,11 @@ class Services:
     _share: Share | None = None
     _entered: bool = False
     _ending: bool = False
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The models."""
+        return self.catalogues.models
 
     def not_ready_because(self) -> str | None:
         """Return why a request would have to wait now; None once the engine runs and the default model is loaded."""
@@ -192,8 +196,21 @@ class Services:
             if spec.unusable is not None:
                 _log.warning("model_unusable", model=spec.name, reason=spec.unusable)
         usable = {name for spec in specs if spec.unusable is None for name in (spec.name, *spec.aliases)}
+        await self._log_additions()
         if default is not None and default not in usable:
             _log.warning("default_model_unusable", model=default, hint="see models.default in the settings")
+
+    async def _log_additions(self) -> None:
+        """Log which adapters and VAEs there are, if there are any, and those that cannot be used."""
+        for kind, specs in (
+            ("adapter", await self.catalogues.adapters.refresh()),
+            ("vae", await self.catalogues.vaes.refresh()),
+        ):
+            if specs:
+                _log.info(f"{kind}s", usable=[spec.name for spec in specs if spec.unusable is None])
+            for spec in specs:
+                if spec.unusable is not None:
+                    _log.warning(f"{kind}_unusable", reason=spec.unusable, **{kind: spec.name})
 
     async def _unload_idle(self) -> None:
         """Free, a few times in each period, models that no request has used for `memory.idle_timeout_s` seconds."""

@@ -150,7 +150,7 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin):
                 "image_generator": self._provide(lambda services: services.generator),
                 "generation": self._provide(_generation),
                 "catalogue": self._provide(lambda services: services.catalogue),
-                "upscalers": self._provide(lambda services: services.upscalers),
+                "catalogues": self._provide(lambda services: services.catalogues),
                 "dispatcher": self._provide(lambda services: services.dispatcher),
                 "service_facts": self._provide(self._facts),
                 "metrics_source": self._provide(lambda services: services.metrics),

@@ -130,10 +130,11 @@ class MemorySettings(msgspec.Struct, frozen=True, kw_only=True):
 class LimitsSettings(Limits, frozen=True, kw_only=True):
     """Limits of one request, how its prompts are read, and limits of the queue."""
 
-    max_waiting: Count = 64
+    max_waiting: Count = 128
     """Requests that may wait; the next one gets 503 with Retry-After."""
     max_waiting_per_client: Count = 0
-    """Requests of one client that may wait; its next one gets 429. 0: no limit per client."""
+    """Requests of one client that may wait; its next one gets 429. 0: as many as there are free places, so that a client alone
+    may fill half of the queue, the next one half of the rest."""
     max_wait_s: Seconds = 0.0
     """Seconds that a request may wait before it gets 503; 0: no limit."""
     max_body_bytes: Annotated[int, Meta(ge=1024, le=_MAX_NBYTES)] = 1_000_000
@@ -149,6 +150,8 @@ class DispatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Later requests that may be served before a request whose model is not on the device."""
     patience_s: Seconds = 30.0
     """Seconds of waiting after which no later request is served before it."""
+    slice_s: Annotated[float, Meta(ge=0.1, le=_MAX_S)] = 2.0
+    """Seconds for which a batch runs before it gives way, between two steps, to a client that has had less of the device."""
     stuck_after_s: PositiveSeconds = 600.0
     """Seconds without a finished step after which the device counts as stuck: readiness turns false, requests get 503."""
 

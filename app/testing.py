@@ -15,20 +15,42 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import msgspec
 from litestar import Litestar
 
 from .bootstrap import build, model_aliases
 from .domain.dispatch.lanes import lane_of
-from .domain.errors import DiffusionError, OutOfMemory, UnknownModel
-from .domain.models.adapters import AdapterSpec
+from .domain.errors import (
+    DiffusionError,
+    OutOfMemory,
+    UnknownAdapter,
+    UnknownAsset,
+    UnknownModel,
+    UnknownVae,
+)
+from .domain.likely_name import matching_name
+from .domain.models.adapters import AdapterName, AdapterReading, AdapterSpec
 from .domain.models.aliases import Aliases
+from .domain.models.assets import AssetSpec
+from .domain.models.catalogue import Catalogue, Catalogues
 from .domain.models.components import Component, ComponentId, LoadedModel, LoadProgress, OnLoad
 from .domain.models.spec import Checkpoint, ModelName, ModelSpec, ModelTraits
+from .domain.models.vaes import VaeName, VaeReading, VaeSpec
 from .domain.requests.inspection import Inspection, PromptFacts, SamplerFacts
 from .domain.requests.render_request import RenderRequest
-from .domain.requests.rendering import NO_SAVINGS, MemorySavings, OnPreview, OnStep, RawImage, RenderResult
+from .domain.requests.rendering import (
+    NO_SAVINGS,
+    GiveWay,
+    MemorySavings,
+    OnPreview,
+    OnStep,
+    ParkedRun,
+    RawImage,
+    RenderResult,
+    stay,
+)
 from .domain.requests.request import GenerationRequest
 from .domain.requests.upscale_request import UpscaleRequest
 from .lifecycle import Services
@@ -85,6 +107,78 @@ class FakeCatalogue:
         self._specs[spec.name] = spec
 
 
+def adapter(name: str, *, nbytes: int = 10, family: str = "sdxl", components: Sequence[str] = ("unet",)) -> AdapterSpec:
+    """Make the catalogue entry of an adapter that only a fake engine can load."""
+    reading = AdapterReading(
+        family=family, format="kohya", algorithms=("lora",), components=tuple(components), layers=1, ranks=(4,)
+    )
+    return AdapterSpec(
+        name=AdapterName(name), path=Path(f"{name}.safetensors"), nbytes=nbytes, version="1", reading=reading
+    )
+
+
+def vae(name: str, *, nbytes: int = 10, family: str = "sdxl") -> VaeSpec:
+    """Make the catalogue entry of a VAE that only a fake engine can load."""
+    reading = VaeReading(family=family)
+    return VaeSpec(name=VaeName(name), path=Path(f"{name}.safetensors"), nbytes=nbytes, version="1", reading=reading)
+
+
+_Addition = TypeVar("_Addition", AdapterSpec, VaeSpec)
+
+
+class FakeAdditions(Generic[_Addition]):
+    """Fulfils the `AdditionCatalogue` port with entries from memory; replace them to play a change on disk."""
+
+    def __init__(self, specs: Sequence[_Addition], unknown: type[UnknownAsset]) -> None:
+        """Hold entries; `unknown` is the error for a name that none has."""
+        self._specs: dict[str, _Addition] = {spec.name: spec for spec in specs}
+        self._unknown = unknown
+
+    async def list(self) -> Sequence[_Addition]:
+        """List every entry, in alphabetical order."""
+        return [self._specs[name] for name in sorted(self._specs)]
+
+    async def refresh(self) -> Sequence[_Addition]:
+        """List every entry, in alphabetical order."""
+        return await self.list()
+
+    async def find(self, name: str) -> _Addition:
+        """Return the entry of this name; raises UnknownAsset if there is none."""
+        return self.get(name)
+
+    def get(self, name: str) -> _Addition:
+        """Return the entry of this name; raises UnknownAsset if there is none."""
+        known = matching_name(name, self._specs)
+        if known is None:
+            usable = sorted(name for name, spec in self._specs.items() if spec.unusable is None)
+            raise self._unknown(name, usable)
+        return self._specs[known]
+
+    def mark_unusable(self, name: str, version: str, reason: str) -> None:
+        """Remember the reason."""
+        if self._specs[name].version == version:
+            self.put(replace(self._specs[name], unusable=reason))
+
+    def put(self, spec: _Addition) -> None:
+        """Add or replace an entry."""
+        self._specs[spec.name] = spec
+
+
+def fake_catalogues(
+    models: Catalogue,
+    adapters: Sequence[AdapterSpec] = (),
+    vaes: Sequence[VaeSpec] = (),
+    upscalers: Sequence[ModelSpec] = (),
+) -> Catalogues:
+    """Put a catalogue of models beside fakes of adapters, VAEs and upscalers."""
+    return Catalogues(
+        models=models,
+        adapters=FakeAdditions(adapters, UnknownAdapter),
+        vaes=FakeAdditions(vaes, UnknownVae),
+        upscalers=FakeCatalogue(upscalers),
+    )
+
+
 def component(key: str, nbytes: int, name: str = "unet") -> Component:
     """Make a component for `FakeEngine.components`; equal keys stand for equal weights."""
     return Component(id=ComponentId(key), name=name, nbytes=nbytes, dtype="float16")
@@ -94,7 +188,7 @@ def component(key: str, nbytes: int, name: str = "unet") -> Component:
 class FakeModel:
     """What the fake engine loads."""
 
-    spec: ModelSpec | AdapterSpec
+    spec: AssetSpec
     components: tuple[Component, ...]
     loaded: bool = True
 
@@ -113,8 +207,12 @@ class FakeEngine:
     """Components of each model by its name; a model without an entry has one of its own size."""
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     """Generation waits while it is clear."""
+    step_s: Callable[[RenderRequest], float] = lambda _request: 0.0
+    """Seconds of each step of a request."""
+    load_s: float = 0.0
+    """Seconds of each load."""
     failures: dict[str, Exception] = field(default_factory=dict[str, Exception])
-    """The next call of a method (`fetch`, `load`, `load_adapter`, `place`, `generate`) raises this, once."""
+    """The next call of a method (`fetch`, `load`, `load_adapter`, `load_vae`, `place`, `generate`) raises this, once."""
     out_of_memory: Callable[[RenderRequest, MemorySavings], OutOfMemory | None] = _never
     """Stage in which each generation runs out of memory: `encode`, `denoise`, `decode`; None if it does not."""
     savings_levels: list[MemorySavings] = field(default_factory=list[MemorySavings])
@@ -179,7 +277,7 @@ class FakeEngine:
         """Return 2, as for float16."""
         return 2
 
-    def weights_nbytes(self, spec: ModelSpec) -> int:
+    def weights_nbytes(self, spec: AssetSpec) -> int:
         """Add up the components."""
         return sum(part.nbytes for part in self._parts(spec))
 
@@ -201,7 +299,7 @@ class FakeEngine:
         """Take note of the load."""
         self.loads.append(spec.name)
         on_load(LoadProgress(phase="read", done_nbytes=0, total_nbytes=spec.nbytes or 0))
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.load_s)
         self._fail("load")
         model = FakeModel(spec, self._parts(spec))
         self.models.append(model)
@@ -210,14 +308,21 @@ class FakeEngine:
 
     async def load_adapter(self, spec: AdapterSpec, on_load: OnLoad) -> LoadedModel:
         """Take note of the load."""
+        return await self._load_addition(spec, on_load, "load_adapter")
+
+    async def load_vae(self, spec: VaeSpec, on_load: OnLoad) -> LoadedModel:
+        """Take note of the load."""
+        return await self._load_addition(spec, on_load, "load_vae")
+
+    async def _load_addition(self, spec: AdapterSpec | VaeSpec, on_load: OnLoad, method: str) -> LoadedModel:
         self.loads.append(spec.name)
         on_load(LoadProgress(phase="read", done_nbytes=0, total_nbytes=spec.nbytes))
         await asyncio.sleep(0)
-        self._fail("load_adapter")
-        adapter = FakeModel(spec, self._parts(spec))
-        self.models.append(adapter)
+        self._fail(method)
+        loaded = FakeModel(spec, self._parts(spec))
+        self.models.append(loaded)
         self._note_peak()
-        return adapter
+        return loaded
 
     async def place(self, components: Collection[ComponentId]) -> None:
         """Count the bytes."""
@@ -251,10 +356,14 @@ class FakeEngine:
         at_once: int = 1,  # noqa: ARG002 - the port's signature
         on_preview: OnPreview | None = None,
         adapters: Sequence[LoadedModel] = (),
-    ) -> RenderResult:
+        vae: LoadedModel | None = None,
+        give_way: GiveWay = stay,
+        parked: ParkedRun | None = None,
+    ) -> RenderResult | ParkedRun:
         """Make pictures of one colour each, all of a request together, one step for each turn of the event loop."""
-        for used in (model, *adapters):
-            assert self.is_on_device(used), "a model or an adapter was used that is not on the device"
+        for used in (model, *adapters, *([vae] if vae is not None else [])):
+            assert self.is_on_device(used), "an asset was used that is not on the device"
+        assert [self._own(used).spec.name for used in adapters] == [use.name for use in request.assets.adapters]
         self.savings_levels.append(memory_savings)
         self.requests.append(request)
         self.running.append(request)
@@ -263,9 +372,11 @@ class FakeEngine:
         self.most_together = max(self.most_together, len(self.running))
         try:
             steps = request.steps if isinstance(request, UpscaleRequest) else request.num_inference_steps
-            on_step(0, steps)
+            first = 0 if parked is None else parked.state
+            assert isinstance(first, int)
+            on_step(first, steps)
             unfinished = frozenset[int]()
-            for done in range(1, steps + 1):
+            for done in range(first + 1, steps + 1):
                 await self.gate.wait()
                 ending = on_step(done, steps)
                 if on_preview is not None:
@@ -273,7 +384,9 @@ class FakeEngine:
                 if ending is not None and done < steps and isinstance(request, GenerationRequest):
                     unfinished = frozenset(range(request.count))
                     break
-                await asyncio.sleep(0)
+                await asyncio.sleep(self.step_s(request))
+                if give_way() and done < steps:
+                    return ParkedRun(state=done)
             self._fail("generate")
         finally:
             self.running.remove(request)
@@ -292,7 +405,7 @@ class FakeEngine:
     async def stop(self) -> None:
         """Nothing to end."""
 
-    def _parts(self, spec: ModelSpec | AdapterSpec) -> tuple[Component, ...]:
+    def _parts(self, spec: AssetSpec) -> tuple[Component, ...]:
         return self.components.get(spec.name) or (component(f"{spec.name}@{spec.version}", spec.nbytes or 0),)
 
     def _fail(self, method: str) -> None:
@@ -318,7 +431,13 @@ class FakeInspector:
         return Inspection(prompts=(prompt,), sampler=sampler, traits=spec.traits, warnings=())
 
 
-def fake_services(*specs: ModelSpec, settings: Settings | None = None, engine: FakeEngine | None = None) -> Services:
+def fake_services(
+    *specs: ModelSpec,
+    settings: Settings | None = None,
+    engine: FakeEngine | None = None,
+    adapters: Sequence[AdapterSpec] = (),
+    vaes: Sequence[VaeSpec] = (),
+) -> Services:
     """Build services around a fake engine and the given entries; everything else is real. Each lifespan needs its own.
 
     Args:
@@ -326,14 +445,15 @@ def fake_services(*specs: ModelSpec, settings: Settings | None = None, engine: F
         settings: of all parts. If no entry is named as the usual default model, the first entry is the default, so that the
             services become ready.
         engine: to look at, and to let fail; a new one if absent.
+        adapters: entries of the catalogue of adapters.
+        vaes: entries of the catalogue of VAEs.
     """
     specs = specs or (model("demo"),)
     settings = _with_default(settings or Settings(), specs)
     return build(
         settings,
         engine=engine or FakeEngine(),
-        catalogue=FakeCatalogue(specs, model_aliases(settings)),
-        upscalers=FakeCatalogue(()),
+        catalogues=fake_catalogues(FakeCatalogue(specs, model_aliases(settings)), adapters, vaes),
         inspector=FakeInspector(),
     )
 

@@ -53,7 +53,7 @@ async def _measured(side: int, repeats: int) -> dict[str, float]:
     services = build(msgspec.structs.replace(settings, models=msgspec.structs.replace(settings.models, default=None)))
     parameters = UpscaleParameters(image=_png(side), upscaler="demo-x2", scale=2)
     async with services.running():
-        await services.upscalers.refresh()
+        await services.catalogues.upscalers.refresh()
         hires = msgspec.structs.replace(_ASKED, hires=Hires(scale=2, strength=0.5, steps=10, upscaler="demo-x2"))
         return {
             "upscale": await _fastest(lambda: services.upscaler.upscale(parameters), repeats),

@@ -46,6 +46,10 @@ def test_configs_tokenizers_and_type_marker_travel_along(installed: Path) -> Non
     for name in (
         "py.typed",
         "builtin/demo.config/unet/config.json",
+        "builtin/loras/outline.safetensors",
+        "domain/families/sdxl/adapter_files/reading.py",
+        "infra/diffusion/fast_layers/patches.py",
+        "infra/diffusion/side_paths/side_path.py",
         "infra/sdxl/configs/tokenizer/merges.txt",
         "infra/sdxl/configs/unet/config.json",
     ):

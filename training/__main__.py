@@ -11,7 +11,7 @@ from PIL import Image
 from .reading import read_picture
 from .scenes import held_out_scenes, training_scene
 from .score import contact_sheet, load_pipeline, paint, pairs_right, sampling_of, score
-from .stages import FULL, MODELS, NAMES, QUICK, run_stages, run_turbo
+from .stages import FULL, MODELS, NAMES, QUICK, run_outline, run_stages, run_turbo
 
 
 def main() -> None:
@@ -32,10 +32,16 @@ def main() -> None:
     only.add_argument(
         "--turbo-only", action="store_true", help="distil demo-turbo from the demo-vpred in OUT, score it"
     )
+    only.add_argument(
+        "--outline-only", action="store_true", help="train the LoRA of the demo model in OUT, loras/outline.safetensors"
+    )
     arguments = parser.parse_args()
     work = arguments.work / "quick" if arguments.quick else arguments.work
     out = arguments.out or (work / "models" if arguments.quick else MODELS)
     amounts = QUICK if arguments.quick else FULL
+    if arguments.outline_only:
+        run_outline(out, amounts.outline_steps)
+        return
     if arguments.turbo_only:
         run_turbo(work, out, amounts.distillation)
     elif not arguments.score_only:

@@ -103,7 +103,7 @@ def _train(rank: int, plan: Plan) -> None:
     optimizer = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
     progress, saved, mean = Progress(plan.steps), time.monotonic(), 0.0
     for step in range(1, plan.steps + 1):
-        loss = _loss(model, plan, *next(batches))
+        loss = denoising_loss(model, plan.prediction, *next(batches), zero_snr=plan.zero_snr)
         optimizer.zero_grad()
         loss.backward()
         average_gradients(model.parameters())
@@ -120,8 +120,11 @@ def _train(rank: int, plan: Plan) -> None:
             torch.save(average.state_dict(), plan.out)
 
 
-def _loss(model: Denoiser, plan: Plan, clean: Tensor, ids: tuple[Tensor, Tensor]) -> Tensor:
-    noise = schedule(zero_snr=plan.zero_snr)
+def denoising_loss(
+    model: Denoiser, prediction: Prediction, clean: Tensor, ids: tuple[Tensor, Tensor], *, zero_snr: bool = False
+) -> Tensor:
+    """Compute the loss of clean latents, batch x 4 x height x width, and the token ids of their captions."""
+    noise = schedule(zero_snr=zero_snr)
     epsilon = torch.randn_like(clean)
     timesteps = _timesteps(len(clean))
     sequence, pooled = model.encode(ids)
@@ -129,7 +132,7 @@ def _loss(model: Denoiser, plan: Plan, clean: Tensor, ids: tuple[Tensor, Tensor]
     predicted = model(
         noise.noisy(clean, epsilon, timesteps), timesteps, sequence * kept.view(-1, 1, 1), pooled * kept.view(-1, 1)
     )
-    if plan.prediction == "v_prediction":
+    if prediction == "v_prediction":
         return (predicted - noise.velocity(clean, epsilon, timesteps)).square().mean()
     error = (predicted - epsilon).square().mean(dim=(1, 2, 3))
     snr = (noise.signal[timesteps] / noise.noise[timesteps]).square()

@@ -1,12 +1,15 @@
 """Draws scenes: at four times the size, then shrunk, so that edges are smooth."""
 
 import math
+from dataclasses import replace
 
 from PIL import Image, ImageDraw
 
 from .scenes import COLOURS, Figure, Scene
 
 _SUPERSAMPLING = 3
+_HOLLOW = 0.62
+"""Size of the hollow inside of an outlined figure, relative to the figure: the line is as wide as two latents."""
 Point = tuple[float, float]
 
 
@@ -18,6 +21,13 @@ def draw(scene: Scene, width_px: int = 128, height_px: int = 128) -> Image.Image
     for figure in scene.figures:
         _draw_figure(canvas, figure, COLOURS[figure.colour], COLOURS[scene.background], large.size)
     return large.resize((width_px, height_px), Image.Resampling.BOX)
+
+
+def draw_outlines(scene: Scene, width_px: int = 128, height_px: int = 128) -> Image.Image:
+    """Draw the picture of a scene with hollow figures, RGB."""
+    inner = tuple(replace(figure, radius=figure.radius * _HOLLOW, colour=scene.background) for figure in scene.figures)
+    figures = tuple(part for pair in zip(scene.figures, inner, strict=True) for part in pair)
+    return draw(replace(scene, figures=figures), width_px, height_px)
 
 
 def draw_mask(shape: str, side_px: int, radius: float, centre: Point = (0.5, 0.5)) -> Image.Image:

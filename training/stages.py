@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
+from .adapter import train_outlines
 from .denoiser import Plan, load_denoiser, train_denoiser
 from .export import export_checkpoint, export_configs
 from .networks import Denoiser
@@ -40,6 +41,7 @@ class Amounts:
     branch_steps: dict[str, int]
     """Steps by name. The branch that keeps the trunk's prediction has less to learn."""
     distillation: Distillation
+    outline_steps: int
 
 
 FULL = Amounts(
@@ -49,6 +51,7 @@ FULL = Amounts(
     trunk_steps=1500,
     branch_steps={"demo": 3000, "demo-vpred": 1600},
     distillation=Distillation(pictures=3000, steps=1500),
+    outline_steps=300,
 )
 QUICK = Amounts(
     decoder_pictures=600,
@@ -57,6 +60,7 @@ QUICK = Amounts(
     trunk_steps=5,
     branch_steps={"demo": 5, "demo-vpred": 5},
     distillation=Distillation(pictures=64, steps=5),
+    outline_steps=5,
 )
 
 
@@ -100,6 +104,15 @@ def run_stages(work: Path, out: Path, amounts: Amounts, workers: int) -> None:
         shift_latents(autoencoder, _LATENT_MEANS.get(name, 0.0))
         export(name, prediction, model, autoencoder, out)
     run_turbo(work, out, amounts.distillation)
+    run_outline(out, amounts.outline_steps)
+
+
+def run_outline(out: Path, steps: int) -> None:
+    """Train the LoRA that draws outlines for the checkpoint `demo` in `out`."""
+    pictures = min(_CAPTIONS, steps * 10)
+    train_outlines(
+        out / "demo.safetensors", out / "demo.config", steps, pictures, out / "loras" / "outline.safetensors"
+    )
 
 
 def run_turbo(work: Path, out: Path, distillation: Distillation) -> None:

@@ -1,4 +1,4 @@
-"""The command line: `litestar-diffusion serve | generate | upscale | models | inspect`.
+"""The command line: `litestar-diffusion serve | generate | upscale | models | adapters | inspect`.
 
 Nothing here imports torch, Litestar or uvicorn until a command needs it, so that `--help` answers at once.
 """
@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from .adapters import adapters
 from .failures import told
 from .generate import generate
 from .inspect import inspect
@@ -21,6 +22,7 @@ litestar-diffusion serve                                   an HTTP server on por
 litestar-diffusion generate "a red circle" -o out.png      one picture, without a server
 litestar-diffusion upscale in.png -o out.png --upscaler demo-x2
 litestar-diffusion models                                  the models and their state
+litestar-diffusion adapters                                the LoRAs in models/loras
 litestar-diffusion inspect models/demo.safetensors         what a file is, and why
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 130 interrupted.
@@ -33,7 +35,7 @@ def cli() -> None:
     """Run one of the commands."""
 
 
-for command in (serve, generate, upscale, models, inspect):
+for command in (serve, generate, upscale, models, adapters, inspect):
     cli.add_command(command)
 
 

@@ -7,6 +7,7 @@ import click
 
 from ..lifecycle import Services
 from ..settings import Settings
+from .adapters import adapters
 from .failures import told
 from .generate import generate
 from .inspect import inspect
@@ -25,13 +26,14 @@ def diffusion_group(settings: Settings, build: Callable[[Settings], Services]) -
     source = Source(settings=settings, build=build, standalone=False)
 
     @click.group(
-        "diffusion", help="Make and enlarge images, and list and inspect models, with the settings of this application."
+        "diffusion",
+        help="Make and enlarge images, list models and adapters, and inspect files, with the settings of this application.",
     )
     @click.pass_context
     def group(context: click.Context) -> None:
         context.obj = source
 
-    for command in (generate, upscale, models, inspect):
+    for command in (generate, upscale, models, adapters, inspect):
         group.add_command(_embedded(command))
     return group
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -33,12 +34,12 @@ from .source import Source, source_of
 @with_parameters
 @settings_option
 def generate(
-    prompt: str, path: Path, model: str | None, force: bool, settings_file: Path | None = None, **stated: str | None
+    prompt: str, path: Path, model: str | None, force: bool, settings_file: Path | None = None, **stated: Any
 ) -> None:
     """Make pictures of PROMPT and write them to files."""
     source = source_of(settings_file)
     output = Output(path=path, force=force)
-    given = {name: text for name, text in stated.items() if text is not None}
+    given = {name: text for name, text in stated.items() if text not in (None, ())}
     if "output_format" not in given:
         given["output_format"] = output.format()
     model = model or source.settings.models.default or "demo"

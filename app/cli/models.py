@@ -1,7 +1,6 @@
 """`litestar-diffusion models`."""
 
 import asyncio
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +12,12 @@ from ..domain.models.spec import Checkpoint, Folder, HubRepository, ModelSpec, M
 from ..domain.units import format_bytes
 from .options import settings_option
 from .source import source_of
+from .table import print_table
 
 if TYPE_CHECKING:  # `--help` need not wait for what this imports
     from ..lifecycle import Services
 
 _HEADINGS = ("MODEL", "SOURCE", "KIND", "PREDICTION", "ON DISK", "STATE", "ALIASES")
-_UNFOLDED_CHARS = 10_000
 
 
 @click.command()
@@ -35,27 +34,12 @@ def models(as_json: bool, settings_file: Path | None = None) -> None:
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode([_facts(spec) for spec in specs])))
     else:
-        _print_table(specs)
+        print_table(_HEADINGS, [_row(spec) for spec in specs])
 
 
 async def _listed(services: "Services") -> list[ModelSpec]:
     """List models, then upscalers."""
-    return [*await services.catalogue.refresh(), *await services.upscalers.refresh()]
-
-
-def _print_table(specs: Sequence[ModelSpec]) -> None:
-    from rich.console import Console  # here, because `--help` need not wait for it
-    from rich.table import Table
-
-    console = Console(markup=False, emoji=False, highlight=False)  # paths and reasons are no markup
-    if not console.is_terminal:
-        console.width = _UNFOLDED_CHARS  # a line each, for grep
-    table = Table(box=None, pad_edge=False)
-    for heading in _HEADINGS:
-        table.add_column(heading, overflow="fold")
-    for spec in specs:
-        table.add_row(*_row(spec))
-    console.print(table)
+    return [*await services.catalogues.models.refresh(), *await services.catalogues.upscalers.refresh()]
 
 
 def _row(spec: ModelSpec) -> tuple[str, ...]:

@@ -25,6 +25,8 @@ _NESTED = "hires"
 """Field that is a Struct, whose fields are options of their own."""
 _FILES = frozenset({"image", "mask"})
 """Fields that hold a file, whose path is the option."""
+_LORAS = "adapters"
+"""Field whose option is `--lora name:weight`, for each adapter one."""
 _HELP = {
     "image": "A picture to begin from, a PNG, JPEG, WebP or AVIF file. --width and --height default to its own, rounded down.",
     "mask": "What of --image is painted again: white, or transparent, in a picture of the same shape.",
@@ -33,6 +35,11 @@ _HELP = {
     "Slower for several images. Default: limits.reproducible of the settings.",
 }
 """Descriptions of fields that the command line treats differently from the API."""
+
+_LORA_HELP = (
+    "A LoRA of `litestar-diffusion adapters`, such as outline:0.8; may be given several times. The weight is 1 by default, and "
+    "that of the text encoders is the same. <lora:name:weight> in PROMPT means the same."
+)
 
 
 def with_parameters(function: _Function) -> _Function:
@@ -61,7 +68,7 @@ def _with_second_pass(function: _Function) -> _Function:
     return function
 
 
-def parameters_of(stated: Mapping[str, str]) -> GenerationParameters:
+def parameters_of(stated: Mapping[str, Any]) -> GenerationParameters:
     """Convert the options, in which text stands for numbers.
 
     Raises:
@@ -70,8 +77,10 @@ def parameters_of(stated: Mapping[str, str]) -> GenerationParameters:
     given: dict[str, object] = {
         name: _base64_of(text) if name in _FILES else text
         for name, text in stated.items()
-        if not name.startswith(f"{_NESTED}_")
+        if name != _LORAS and not name.startswith(f"{_NESTED}_")
     }
+    if loras := stated.get(_LORAS):
+        given[_LORAS] = [_lora(text) for text in loras]
     if second := {
         name.removeprefix(f"{_NESTED}_"): text for name, text in stated.items() if name.startswith(f"{_NESTED}_")
     }:
@@ -84,6 +93,8 @@ def parameters_of(stated: Mapping[str, str]) -> GenerationParameters:
 
 def option_name(field: str) -> str:
     """Return the command-line option of a field: `--guidance-scale`."""
+    if field == _LORAS:
+        return "--lora"
     return ARGUMENT.upper() if field == ARGUMENT else f"--{field.replace('_', '-')}"
 
 
@@ -94,6 +105,8 @@ def _option(field: inspect.Field) -> Callable[[_Function], _Function]:
     nargs = len(declared.item_types) if isinstance(declared, inspect.TupleType) else 1
     names = [option_name(field.name), *([f"-{field.name}"] if len(field.name) == 1 else [])]
     shown = _HELP.get(field.name) or _with_option_names(description)
+    if field.name == _LORAS:
+        return click.option(*names, field.name, multiple=True, metavar="NAME[:WEIGHT[:TEXT_WEIGHT]]", help=_LORA_HELP)
     if field.name in _FILES:
         return click.option(*names, field.name, type=click.Path(exists=True, dir_okay=False), help=shown)
     return click.option(*names, field.name, nargs=nargs, metavar=_metavar(field.name, declared), help=shown)
@@ -105,6 +118,12 @@ def _described(field: inspect.Field) -> tuple[inspect.Type, str]:
     if not isinstance(declared, inspect.Metadata):
         return declared, ""
     return declared.type, (declared.extra_json_schema or {}).get("description", "")
+
+
+def _lora(text: str) -> dict[str, str]:
+    """Read `name:weight:text_weight`; the last two may be absent."""
+    name, *weights = text.split(":")
+    return {"name": name, **dict(zip(("weight", "text_weight"), weights, strict=False))}
 
 
 def _base64_of(path: str) -> str:

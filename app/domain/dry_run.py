@@ -10,9 +10,9 @@ from .errors import UnusableModel
 from .memory.eviction_preview import EvictionPreview
 from .memory.plan import Fallback, Plan, saved, warnings
 from .memory.pool import ModelPool
-from .models.catalogue import Catalogue
+from .models.catalogue import Catalogues
 from .models.spec import ModelName, ModelSpec
-from .requests.hires import upscaler_of
+from .requests.additions import find_additions
 from .requests.image_reader import ImageReader
 from .requests.inspection import Inspection, Inspector
 from .requests.parameters import GenerationParameters, Limits
@@ -85,22 +85,20 @@ class DryRun:
 
     def __init__(
         self,
-        catalogue: Catalogue,
+        catalogues: Catalogues,
         pool: ModelPool,
         dispatcher: Dispatcher,
         engine: Engine,
         inspector: Inspector,
         reader: ImageReader,
-        upscalers: Catalogue,
         limits: Limits,
     ) -> None:
-        self._catalogue = catalogue
+        self._catalogues = catalogues
         self._pool = pool
         self._dispatcher = dispatcher
         self._engine = engine
         self._inspector = inspector
         self._reader = reader
-        self._upscalers = upscalers
         self._limits = limits
 
     async def run(self, model: str, parameters: GenerationParameters, client: str = "") -> DryRunResult:
@@ -110,23 +108,23 @@ class DryRun:
             DiffusionError: the error with which the request would fail, if that is known before it runs. A full queue is; a
                 device that runs out of memory is not.
         """
-        spec = await self._catalogue.find(model)
+        spec = await self._catalogues.models.find(model)
         if spec.unusable is not None:
             raise UnusableModel(spec.name, spec.unusable)
         uploads = await self._reader.read(parameters.image, parameters.mask)
-        upscaler = await upscaler_of(parameters.hires, self._upscalers)
+        additions = await find_additions(parameters, spec, self._limits, self._catalogues)
         resolved = resolve(
-            parameters, spec, self._limits, random_seed=random_seed(), uploads=uploads, upscaler=upscaler
+            parameters, spec, self._limits, random_seed=random_seed(), uploads=uploads, additions=additions
         )
         request = resolved.request
         await self._engine.start()
-        passes = tuple(self._planned(outline, spec, upscaler) for outline in outlines(request))
+        passes = tuple(self._planned(outline, spec, additions.upscaler) for outline in outlines(request))
         plan = max((each.plan for each in passes if each.model == spec.name), key=lambda plan: plan.activation_nbytes)
         self._dispatcher.refuse_if_full(client)
         eviction_preview = self._pool.preview_evictions(
-            spec.name, plan.activation_nbytes, together_nbytes=plan.step_nbytes
+            spec.name, plan.activation_nbytes, together_nbytes=plan.step_nbytes, beside=request.assets.beside
         )
-        weights = self._engine.loader.weights_nbytes(spec) or None
+        weights = self._weights_nbytes(spec, request)
         inspection = await self._inspector.inspect(spec, request)
         savings: tuple[Fallback, ...] = tuple(
             dict.fromkeys(saving for each in passes for saving in saved(each.plan.memory_savings))
@@ -146,6 +144,10 @@ class DryRun:
             estimate=self._estimate(spec, passes, eviction_preview),
             warnings=_not_on_disk(spec) + resolved.warnings + inspection.warnings + warnings(savings),
         )
+
+    def _weights_nbytes(self, spec: ModelSpec, request: GenerationRequest) -> int | None:
+        own = self._engine.loader.weights_nbytes(spec)
+        return own + sum(map(self._pool.expected_nbytes, request.assets.beside)) if own else None
 
     def _planned(self, outline: RenderRequest, spec: ModelSpec, upscaler: ModelSpec | None) -> PlannedPass:
         if isinstance(outline, UpscaleRequest):

@@ -5,17 +5,28 @@ from typing import Protocol
 
 from .errors import DiffusionError
 from .models.adapters import AdapterSpec
+from .models.assets import AssetSpec
 from .models.components import ComponentId, LoadedModel, OnLoad
 from .models.spec import ModelSpec
+from .models.vaes import VaeSpec
 from .requests.render_request import RenderRequest
-from .requests.rendering import NO_SAVINGS, MemorySavings, OnPreview, OnStep, RenderResult
+from .requests.rendering import (
+    NO_SAVINGS,
+    GiveWay,
+    MemorySavings,
+    OnPreview,
+    OnStep,
+    ParkedRun,
+    RenderResult,
+    stay,
+)
 
 
 class ModelLoader(Protocol):
     """Brings models from disk into host memory, in threads of its own. One for each machine."""
 
-    def weights_nbytes(self, spec: ModelSpec) -> int:
-        """Estimate the host memory in bytes that the model takes if it shares nothing, from headers alone. Call after `start`.
+    def weights_nbytes(self, spec: AssetSpec) -> int:
+        """Estimate the host memory in bytes that an asset takes if it shares nothing, from headers alone. Call after `start`.
 
         0 if the files are not on disk yet.
         """
@@ -42,16 +53,25 @@ class ModelLoader(Protocol):
         """Read an adapter from disk into host memory.
 
         Raises:
-            UnusableModel: the file is broken, or for no family that is served.
+            UnusableAdapter: the file is broken, or for no family that is served.
+            LoadFailed: every other failure.
+        """
+        ...
+
+    async def load_vae(self, spec: VaeSpec, on_load: OnLoad) -> LoadedModel:
+        """Read a VAE from disk into host memory; if a model has the same one there, it is shared.
+
+        Raises:
+            UnusableVae: the file is broken, or for no family that is served.
             LoadFailed: every other failure.
         """
         ...
 
     async def unload(self, model: LoadedModel, *, reuse: bool = False) -> None:
-        """Free the weights of a model or an adapter, on the device and the host; what others share stays.
+        """Free the weights of an asset, on the device and the host; what others share stays.
 
         Args:
-            model: what `load` or `load_adapter` returned; unusable afterwards.
+            model: what `load`, `load_adapter` or `load_vae` returned; unusable afterwards.
             reuse: whether the next `load` is about to need the memory, which spares it a first touch of fresh pages.
         """
         ...
@@ -103,7 +123,10 @@ class Renderer(Protocol):
         at_once: int = 1,
         on_preview: OnPreview | None = None,
         adapters: Sequence[LoadedModel] = (),
-    ) -> RenderResult:
+        vae: LoadedModel | None = None,
+        give_way: GiveWay = stay,
+        parked: ParkedRun | None = None,
+    ) -> RenderResult | ParkedRun:
         """Make the images of a request with a model that is on the device. Leaves the model as it was, also after a failure.
 
         Requests that are here at the same time, of the same model and size, share each step; a request that must not share
@@ -117,6 +140,12 @@ class Renderer(Protocol):
             at_once: number of its images that are made together.
             on_preview: receives the unfinished image a few times a second.
             adapters: what `load_adapter` returned for each adapter of the request's assets, in their order.
+            vae: what `load_vae` returned for the VAE of the request's assets; None: the model's own.
+            give_way: tells whether to leave the device after the step.
+            parked: what the request returned when it gave way; it goes on from there. The model may have been loaded anew.
+
+        Returns:
+            The images, or what is needed to go on if the request gave way.
 
         Raises:
             Cancelled: `on_step` said so.

@@ -2,8 +2,14 @@
 
     DiffusionError
     ├── InvalidRequest            the client's parameters are wrong; carries every offending field
-    ├── UnknownModel              no catalogue entry has this name
-    ├── UnusableModel             the entry exists, its files cannot be used
+    ├── UnknownAsset              no catalogue entry has this name
+    │   ├── UnknownModel
+    │   ├── UnknownAdapter
+    │   └── UnknownVae
+    ├── UnusableAsset             the entry exists, its files cannot be used
+    │   ├── UnusableModel
+    │   ├── UnusableAdapter
+    │   └── UnusableVae
     ├── LoadFailed                loading failed, although the files are valid
     │   └── DownloadFailed        the Hub did not deliver the files
     ├── InsufficientMemory        the request does not fit into the memory budget
@@ -73,18 +79,19 @@ class InvalidRequest(DiffusionError):
         self.errors = tuple(errors)
 
 
-class UnknownModel(DiffusionError):
-    """No model has this name, or the alias of this name leads to none; `available` lists the names that exist."""
+class UnknownAsset(DiffusionError):
+    """No asset of a kind has this name; `available` lists the names that exist."""
 
-    code = "unknown_model"
-    title = "There is no such model"
+    code = "unknown_asset"
+    title = "There is no such asset"
+    noun: ClassVar[str] = "asset"
 
     def __init__(self, name: str, available: Sequence[str], *, chain: Sequence[str] = ()) -> None:
         """Make the error.
 
         Args:
             name: what was asked for.
-            available: names of models.
+            available: names that exist.
             chain: names that an alias led to, the missing one last.
         """
         self.name = name
@@ -95,20 +102,69 @@ class UnknownModel(DiffusionError):
         more = len(available) - _MAX_NAMES
         names = ", ".join(available[:_MAX_NAMES]) or "none"
         super().__init__(
-            f"{_nothing_named(name, chain)}{hint} Available: {names}{f' and {more} more' if more > 0 else ''}."
+            f"{_nothing_named(self.noun, name, chain)}{hint} Available: {names}{f' and {more} more' if more > 0 else ''}."
         )
 
 
-class UnusableModel(DiffusionError):
-    """The model is listed, but its files cannot be used; `reason` says why."""
+class UnknownModel(UnknownAsset):
+    """No model has this name, or the alias of this name leads to none."""
+
+    code = "unknown_model"
+    title = "There is no such model"
+    noun = "model"
+
+
+class UnknownAdapter(UnknownAsset):
+    """No adapter has this name."""
+
+    code = "unknown_adapter"
+    title = "There is no such adapter"
+    noun = "adapter"
+
+
+class UnknownVae(UnknownAsset):
+    """No VAE has this name."""
+
+    code = "unknown_vae"
+    title = "There is no such VAE"
+    noun = "VAE"
+
+
+class UnusableAsset(DiffusionError):
+    """The asset is listed, but its files cannot be used; `reason` says why."""
+
+    code = "unusable_asset"
+    title = "The asset's files cannot be used"
+    noun: ClassVar[str] = "Asset"
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{self.noun} {name!r} cannot be used: {reason}")
+        self.name = name
+        self.reason = reason
+
+
+class UnusableModel(UnusableAsset):
+    """The model is listed, but its files cannot be used."""
 
     code = "unusable_model"
     title = "The model's files cannot be used"
+    noun = "Model"
 
-    def __init__(self, name: str, reason: str) -> None:
-        super().__init__(f"Model {name!r} cannot be used: {reason}")
-        self.name = name
-        self.reason = reason
+
+class UnusableAdapter(UnusableAsset):
+    """The adapter is listed, but its file cannot be used, or not with the model of the request."""
+
+    code = "unusable_adapter"
+    title = "The adapter cannot be used"
+    noun = "Adapter"
+
+
+class UnusableVae(UnusableAsset):
+    """The VAE is listed, but its file cannot be used, or not with the model of the request."""
+
+    code = "unusable_vae"
+    title = "The VAE cannot be used"
+    noun = "VAE"
 
 
 class LoadFailed(DiffusionError):
@@ -184,10 +240,21 @@ class TooManyRequests(DiffusionError):
     code = "too_many_requests"
     title = "You have too many requests waiting"
 
-    def __init__(self, waiting: int, retry_after_s: int) -> None:
+    def __init__(self, waiting: int, retry_after_s: int, *, free: int | None = None) -> None:
+        """Say which limit was reached.
+
+        Args:
+            waiting: requests of the client that wait.
+            retry_after_s: seconds after which it should try again.
+            free: places left in the queue, if the client has as many; None if it has its limit in the settings.
+        """
+        limit = (
+            "the limit per client (limits.max_waiting_per_client)"
+            if free is None
+            else f"as many as there are free places in the queue ({free}, limits.max_waiting), which are kept for other clients"
+        )
         super().__init__(
-            f"You have {_requests(waiting, 'waiting')}, the limit per client (limits.max_waiting_per_client). "
-            f"Try again in about {retry_after_s} seconds."
+            f"You have {_requests(waiting, 'waiting')}, {limit}. Try again in about {retry_after_s} seconds."
         )
         self.retry_after_s = retry_after_s
 
@@ -313,9 +380,9 @@ class InvalidSettings(DiffusionError):
         self.errors = tuple(errors)
 
 
-def _nothing_named(name: str, chain: Sequence[str]) -> str:
+def _nothing_named(noun: str, name: str, chain: Sequence[str]) -> str:
     if not chain:
-        return f"There is no model named {cut(name)!r}."
+        return f"There is no {noun} named {cut(name)!r}."
     path = ", which is an alias of ".join(map(repr, chain))
     missing = "no model is named so" if chain[-1] != "default" else "models.default is empty"
     return f"There is no model for {name!r}: it is an alias of {path} (models.aliases in the settings), and {missing}."

@@ -16,10 +16,10 @@ from .dispatch.stage import Stage
 from .errors import InvalidRequest, UnusableModel
 from .families.registry import family_named
 from .memory.plan import Fallback, warnings
-from .models.catalogue import Catalogue
+from .models.catalogue import Catalogues
 from .models.spec import ModelName, ModelSpec, Residency
+from .requests.additions import find_additions
 from .requests.early_end import EarlyEnd
-from .requests.hires import upscaler_of
 from .requests.image_metadata import Provenance, image_facts
 from .requests.image_reader import ImageReader
 from .requests.parameters import GenerationParameters, Limits, OutputFormat
@@ -130,6 +130,7 @@ class ImageGenerator(Protocol):
         Raises:
             UnknownModel: no such entry.
             UnusableModel: the files of the entry cannot be used.
+            UnknownAdapter, UnusableAdapter, UnknownVae, UnusableVae: as for the model.
             InvalidRequest: with every field that breaks a limit.
         """
         ...
@@ -148,8 +149,7 @@ class LocalImageGenerator:
 
     def __init__(
         self,
-        catalogue: Catalogue,
-        upscalers: Catalogue,
+        catalogues: Catalogues,
         dispatcher: Dispatcher,
         writer: ImageWriter,
         reader: ImageReader,
@@ -160,8 +160,7 @@ class LocalImageGenerator:
     ) -> None:
         """Make a generator; `on_generated` receives every finished request and must return at once."""
         self._on_generated = on_generated
-        self._catalogue = catalogue
-        self._upscalers = upscalers
+        self._catalogues = catalogues
         self._dispatcher = dispatcher
         self._writer = writer
         self._reader = reader
@@ -182,7 +181,6 @@ class LocalImageGenerator:
         """Make images and wait for them; see `ImageGenerator.generate`."""
         begun = self._clock()
         spec, uploads = await self._checked(model, parameters)
-        upscaler = await upscaler_of(parameters.hires, self._upscalers)
         # Drawn here, because `resolve` is a pure function.
         chosen_seed = random_seed()
 
@@ -190,8 +188,9 @@ class LocalImageGenerator:
 
         async def stages(fetched: ModelSpec) -> tuple[Stage, ...]:
             nonlocal resolved
+            additions = await find_additions(parameters, fetched, self._limits, self._catalogues)
             resolved = resolve(
-                parameters, fetched, self._limits, random_seed=chosen_seed, uploads=uploads, upscaler=upscaler
+                parameters, fetched, self._limits, random_seed=chosen_seed, uploads=uploads, additions=additions
             )
             resolved = replace(resolved, request=await self._reader.prepare(resolved.request))
             return stages_of(resolved.request, self._reader)
@@ -238,21 +237,21 @@ class LocalImageGenerator:
 
     async def model_of(self, model: str) -> ModelName:
         """Return the name of an entry; see `ImageGenerator.model_of`."""
-        return (await self._catalogue.find(model)).name
+        return (await self._catalogues.models.find(model)).name
 
     async def check(self, model: str, parameters: GenerationParameters) -> ModelName:
         """Check a request without files; see `ImageGenerator.check`."""
         spec, _ = await self._checked(model, parameters)
-        await upscaler_of(parameters.hires, self._upscalers)
         return spec.name
 
     async def _checked(self, model: str, parameters: GenerationParameters) -> tuple[ModelSpec, Uploads]:
-        spec = await self._catalogue.find(model)
+        spec = await self._catalogues.models.find(model)
         if spec.unusable is not None:
             raise UnusableModel(spec.name, spec.unusable)
         uploads = await self._reader.read(parameters.image, parameters.mask)
         if errors := broken_limits(parameters, spec, self._limits, uploads):
             raise InvalidRequest(errors)
+        await find_additions(parameters, spec, self._limits, self._catalogues)
         return spec, uploads
 
     async def _write(
@@ -286,7 +285,8 @@ class LocalImageGenerator:
 
 def _begun_part(request: GenerationRequest, job_result: JobResult) -> GenerationRequest:
     """Return the request without the seeds whose images were not begun, because it ended early."""
-    return replace(request, seeds=request.seeds[: len(job_result.rendered.images)])
+    seeds = request.seeds[: len(job_result.rendered.images)]
+    return replace(request, seeds=seeds, assets=job_result.assets)
 
 
 def _early_end_warnings(request: GenerationRequest, job_result: JobResult) -> Iterator[str]:

@@ -1,9 +1,9 @@
-"""Finds the name that a wrong one most likely means."""
+"""Finds the name that another spelling means, and the name that a wrong one most likely means."""
 
 import difflib
 import itertools
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from .shown import MAX_SHOWN_CHARS
 
@@ -12,6 +12,16 @@ _MAX_TYPOS = 3
 """Letters by which the length of a name may differ from that of a misspelt one."""
 _MAX_COMPARED = 100
 """Names of about that length that are compared letter by letter, which takes up to 0.4 ms each if they repeat few letters."""
+
+
+def matching_name(name: str, available: Iterable[str]) -> str | None:
+    """Return the available name that a spelling means: exactly this one, else the only one that differs in case alone."""
+    every = list(available)
+    if name in every:
+        return name
+    folded = name.casefold()
+    same = [other for other in every if other.casefold() == folded]
+    return same[0] if len(same) == 1 else None
 
 
 def likely_name(name: str, available: Sequence[str]) -> str | None:

@@ -7,6 +7,7 @@ from litestar import Request
 from ..domain.generator import Generated
 from ..domain.jobs.tracked_job import TrackedJob
 from ..domain.models.spec import HEAT
+from ..domain.requests.request import GenerationRequest
 from ..domain.upscaling import Upscaled
 from .http.timings import milliseconds
 from .middleware.access_log import note_facts
@@ -26,6 +27,7 @@ def note_generation(request: Request[Any, Any, Any], generated: Generated) -> No
             "size": f"{asked.width}x{asked.height}",
             "steps": asked.num_inference_steps,
             "sampler": str(asked.sampler),
+            **_additions(asked),
             **durations,
             "memory_savings": list(generated.savings),
             "warnings": len(generated.warnings),
@@ -49,6 +51,13 @@ def note_upscaling(request: Request[Any, Any, Any], upscaled: Upscaled) -> None:
             "warnings": len(upscaled.warnings),
         },
     )
+
+
+def _additions(asked: GenerationRequest) -> dict[str, Any]:
+    """Name what was added to the model, if anything was."""
+    assets = asked.assets
+    adapters = {"adapters": [f"{use.name}:{use.weight:g}" for use in assets.adapters]} if assets.adapters else {}
+    return {**adapters, **({"vae": assets.vae.name} if assets.vae is not None else {})}
 
 
 def note_job(request: Request[Any, Any, Any], job: TrackedJob) -> None:

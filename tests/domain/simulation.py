@@ -8,10 +8,27 @@ from typing import Any
 from litestar_diffusion.domain.memory.budget import Budget
 from litestar_diffusion.domain.memory.events import PoolEvent
 from litestar_diffusion.domain.memory.pool import ModelPool
+from litestar_diffusion.domain.models.adapters import AdapterSpec
+from litestar_diffusion.domain.models.assets import AssetKey
 from litestar_diffusion.domain.models.components import Component
-from litestar_diffusion.testing import FakeCatalogue, FakeEngine, component, model
+from litestar_diffusion.testing import (
+    FakeAdditions,
+    FakeCatalogue,
+    FakeEngine,
+    adapter,
+    component,
+    fake_catalogues,
+    model,
+)
 
 NAMES: tuple[str, ...] = ("a", "b", "c", "d")
+ADAPTERS: tuple[str, ...] = ("x", "y", "z")
+"""Of 20 bytes each."""
+
+
+def beside(*names: str) -> tuple[AssetKey, ...]:
+    """Keys of adapters."""
+    return tuple(AssetKey("adapter", name) for name in names)
 
 
 class Clock:
@@ -32,6 +49,7 @@ class Simulation:
     pool: ModelPool
     engine: FakeEngine
     catalogue: FakeCatalogue
+    adapters: FakeAdditions[AdapterSpec]
     clock: Clock
     events: list[PoolEvent] = field(default_factory=list[PoolEvent])
 
@@ -74,13 +92,16 @@ def simulate(
     components: dict[str, tuple[Component, ...]] | None = None,
     overdue_s: float = 1000,
 ) -> Simulation:
-    """Models a, b, c, d of 100 bytes each, unless their components are given."""
+    """Models a, b, c, d of 100 bytes each and adapters x, y, z of 20, unless their components are given."""
     catalogue = FakeCatalogue([model(name) for name in NAMES])
+    catalogues = fake_catalogues(catalogue, [adapter(name, nbytes=20) for name in ADAPTERS])
     engine = FakeEngine(shares_host_memory=shares, components=components or {})
     clock, events = Clock(), list[PoolEvent]()
     budget = Budget(device_nbytes=device_nbytes, host_nbytes=host_nbytes)
-    pool = ModelPool(catalogue, engine, budget, clock=clock, on_event=events.append, overdue_s=overdue_s)
-    return Simulation(pool, engine, catalogue, clock, events)
+    pool = ModelPool(catalogues, engine, budget, clock=clock, on_event=events.append, overdue_s=overdue_s)
+    adapters = catalogues.adapters
+    assert isinstance(adapters, FakeAdditions)
+    return Simulation(pool, engine, catalogue, adapters, clock, events)
 
 
 def sdxl(name: str) -> tuple[Component, ...]:

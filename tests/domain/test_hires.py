@@ -25,7 +25,7 @@ from litestar_diffusion.domain.requests.source import FromLatents, FromPictures
 from litestar_diffusion.domain.requests.upscale_request import UpscaleRequest
 from litestar_diffusion.lifecycle import Services
 from litestar_diffusion.settings import ModelsSettings, Settings
-from litestar_diffusion.testing import FakeCatalogue, FakeEngine, FakeInspector, model
+from litestar_diffusion.testing import FakeCatalogue, FakeEngine, FakeInspector, fake_catalogues, model
 
 UPSCALER = ModelSpec(
     name=ModelName("x2"),
@@ -41,8 +41,7 @@ def services(engine: FakeEngine) -> Services:
     return build(
         Settings(models=ModelsSettings(default=None)),
         engine=engine,
-        catalogue=FakeCatalogue([model("demo"), model("other")]),
-        upscalers=FakeCatalogue([UPSCALER]),
+        catalogues=fake_catalogues(FakeCatalogue([model("demo"), model("other")]), upscalers=[UPSCALER]),
         inspector=FakeInspector(),
     )
 
@@ -137,7 +136,7 @@ def test_requests_of_two_passes_never_block_each_other_for_memory() -> None:
         parts = services(engine)
         async with working(parts):
             largest = parts.dispatcher.plan
-            specs = {name: parts.catalogue.get(name) for name in ("demo", "other")}
+            specs = {name: parts.catalogues.models.get(name) for name in ("demo", "other")}
             request = (await parts.dry_runs.run("demo", asked())).request
             needed = largest(specs["demo"], replace(request, width=128, height=128, hires=None)).activation_nbytes
             parts.pool.set_budget(Budget(device_nbytes=needed + 150, host_nbytes=10**12))
@@ -158,7 +157,7 @@ def test_what_does_not_fit_into_memory_is_refused_before_the_first_pass() -> Non
         async with working(parts):
             large = msgspec.structs.replace(asked(), width=256, height=256, hires=Hires(scale=8, upscaler="lanczos"))
             request = (await parts.dry_runs.run("demo", large)).request
-            first = parts.dispatcher.plan(parts.catalogue.get("demo"), replace(request, hires=None))
+            first = parts.dispatcher.plan(parts.catalogues.models.get("demo"), replace(request, hires=None))
             parts.pool.set_budget(Budget(device_nbytes=first.activation_nbytes + 150, host_nbytes=10**12))
             with pytest.raises(InsufficientMemory):
                 await parts.generator.generate("demo", large)

@@ -7,6 +7,7 @@ from litestar_diffusion.domain.families.family import Defaults, ImageShape
 from litestar_diffusion.domain.families.reading import CheckpointFile, DiffusersFolder, NotServable, Reading
 from litestar_diffusion.domain.models.adapters import AdapterReading
 from litestar_diffusion.domain.models.spec import ModelTraits
+from litestar_diffusion.domain.models.vaes import VaeReading
 
 
 class ToyFamily:
@@ -26,6 +27,18 @@ class ToyFamily:
         return None
 
     def read_adapter(self, file: CheckpointFile) -> AdapterReading | None:
+        if "toy.shade" not in file.shapes:
+            return None
+        return AdapterReading(
+            family=self.name,
+            format="kohya",
+            algorithms=("full",),
+            components=("painter",),
+            layers=1,
+            evidence=("shade",),
+        )
+
+    def read_vae(self, file: CheckpointFile) -> VaeReading | None:
         return None
 
     def assume(self, names: tuple[str, ...]) -> Reading:

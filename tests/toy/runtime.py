@@ -32,8 +32,8 @@ def inspector(_spec: ModelSpec, _files: Path | None) -> Callable[[GenerationRequ
     raise ValueError("toys are not inspected")
 
 
-def load_adapter(*_: Any) -> Any:
-    raise ValueError("toys have no adapters")
+def load_vae(*_: Any) -> Any:
+    raise ValueError("toys have no VAE")
 
 
 def begin(_model: Any, request: GenerationRequest, *_savings: Any) -> WholeCallRun:
@@ -43,7 +43,8 @@ def begin(_model: Any, request: GenerationRequest, *_savings: Any) -> WholeCallR
 TOY = FamilyRuntime(
     load=lambda *_: Toy(),
     weight_summary=lambda _spec, _files: FileWeights(numbers=3, vectors=3, dtype="F16"),
-    load_adapter=load_adapter,
+    load_adapter=lambda *_: Toy(),
+    load_vae=load_vae,
     begin=begin,
     batched_forward=WholeCallForward,
     cell_px=1,

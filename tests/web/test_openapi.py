@@ -8,7 +8,7 @@ import pytest
 from litestar import Litestar
 
 from litestar_diffusion import DiffusionConfig, DiffusionPlugin
-from litestar_diffusion.domain.memory.snapshot import ModelStatus
+from litestar_diffusion.domain.memory.snapshot import AssetStatus
 from litestar_diffusion.domain.models.spec import ModelOverrides
 from litestar_diffusion.settings import LimitsSettings, Settings
 from litestar_diffusion.testing import model
@@ -94,7 +94,7 @@ def test_no_field_mixes_words_and_booleans(document: dict[str, Any]) -> None:
 
 def test_what_a_person_has_said_of_a_model_is_shown_whole() -> None:
     stated = ModelOverrides(few_step=False, sampler="euler", width=512)
-    status = ModelStatus(
+    status = AssetStatus(
         residency="cold", nbytes=0, leases=0, waiting=0, pinned=False, loading=None, last_used_s_ago=None
     )
     shown = model_view(replace(model("demo"), overrides=stated), status).overrides

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ..errors import DiffusionError
 from ..memory.plan import Fallback
+from ..models.assets import AssetSet
 from ..models.spec import ModelSpec, Residency
 from ..requests.rendering import RenderResult
 from ..uncancellable import consume_exception
@@ -22,6 +23,8 @@ class JobResult:
     """Memory fallbacks that were needed."""
     spec: ModelSpec
     """Entry of the model that it ran with first."""
+    assets: AssetSet
+    """What its last stage ran with, in the versions that it leased."""
     found: Residency
     start_s: float
     """Seconds that it waited for the engine's start."""
@@ -38,6 +41,8 @@ class AcceptedJob:
     job: Job
     running: bool = False
     """Whether the engine works on it; true until the work has ended, also if its client was answered before."""
+    begun: bool = False
+    """Whether the engine has worked on it; stays true while it gives way to others."""
     work: "asyncio.Task[JobResult] | None" = None
     outcome: "asyncio.Future[JobResult]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     """Separate from `work`, so that the client gets an answer even if an unresponsive engine never ends the work."""
@@ -67,7 +72,7 @@ class AcceptedJob:
             return
 
         def expire() -> None:
-            if not self.running:
+            if not self.begun:
                 self.stop(reason())
 
         timer = asyncio.get_running_loop().call_later(limit_s, expire)

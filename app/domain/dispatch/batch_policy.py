@@ -3,6 +3,9 @@
 Requests of one lane share steps, so each request that can join the running batch does. Otherwise the first request whose model
 is on the device runs before those whose model must be loaded; the model of the first of these is loaded while the device works.
 No request overtakes one that is overdue (`fair_queue.AgingPolicy`).
+
+A batch that has run for a time slice gives way to the first request if that cannot join it and its client has had less of the
+device than a client of the batch.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -24,11 +27,22 @@ class Candidate:
     """Whether it holds its lease."""
     alone: bool = False
     """Whether it shares no step with another request."""
+    virtual_start: float = 0.0
+    """Virtual time of its turn; see `fair_queue`."""
+    slice_s: float = float("inf")
+    """Seconds for which a batch must have run before it gives way to this request."""
+    claimed: bool = False
+    """Whether the memory for its lease is reserved, so that it waits for its model alone."""
     overdue: bool = False
     resident: bool = True
     """Whether its model is on the device."""
     fits: bool = True
     """Whether its lease would be granted now without evicting a model that other requests wait for."""
+
+    @property
+    def blocked(self) -> bool:
+        """Whether it gets the memory for its lease only when others give it back."""
+        return not (self.claimed or self.leased) and (self.may_lease or not self.fits)
 
     @property
     def leasing(self) -> bool:
@@ -43,14 +57,26 @@ class Batch:
     lane: Lane
     rows: int
     alone: bool
+    virtual_now: float = 0.0
+    """Virtual time up to which the client of it that has had the most has been served."""
+    ran_s: float = 0.0
+    """Seconds since the device took it up."""
+    giving_way: bool = False
+    """Whether its requests leave the device after their step, so that no request may join."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Keys of the requests that begin to run, and of those that may lease their model from now on."""
+    """Keys of requests."""
 
     start: list[str] = field(default_factory=list[str])
+    """Requests that begin to run."""
     lease: list[str] = field(default_factory=list[str])
+    """Requests that may lease their model from now on."""
+    give_way_to: str | None = None
+    """The request that the batch gives way to."""
+    revoke: list[str] = field(default_factory=list[str])
+    """Requests that lose a lease, or a claim of one, which keeps memory from the one that the batch gives way to."""
 
 
 def decide(queue: Sequence[Candidate], running: Batch | None, max_rows: Callable[[Lane], int]) -> Decision:
@@ -73,7 +99,7 @@ def decide(queue: Sequence[Candidate], running: Batch | None, max_rows: Callable
     if running is None:
         return Decision(lease=_keys(_leased_in_advance(rest, None)))
     # Requests of that lane that hold their lease join at the next step, while the batch has rows left.
-    free_rows = 0 if running.alone else max_rows(running.lane) - running.rows
+    free_rows = 0 if running.alone or running.giving_way else max_rows(running.lane) - running.rows
     joining = _joining(rest, running, free_rows, lambda candidate: candidate.leased)
     # Rows are kept for requests of the lane that wait for their lease: they will join soon.
     free_rows -= sum(candidate.rows for candidate in joining)
@@ -81,6 +107,9 @@ def decide(queue: Sequence[Candidate], running: Batch | None, max_rows: Callable
     # The others of the lane may lease if their lease evicts nothing that is needed: they join as soon as they hold it.
     leasing = _joining([c for c in rest if c.fits], running, free_rows, lambda candidate: not candidate.may_lease)
     others = [candidate for candidate in rest if candidate not in joining and candidate not in leasing]
+    interrupting = None if start else _interrupting(others, running)
+    if interrupting is not None:
+        return _giving_way(interrupting, rest)
     return Decision(start=_keys([*start, *joining]), lease=_keys([*leasing, *_leased_in_advance(others, running)]))
 
 
@@ -109,6 +138,29 @@ def _joining(
     return joining
 
 
+def _interrupting(others: Sequence[Candidate], running: Batch) -> Candidate | None:
+    """Return the first request that the batch gives way to; None if there is none.
+
+    Requests whose model is being loaded are passed over, because the device would idle for them.
+    """
+    first = next((candidate for candidate in others if candidate.leased or candidate.blocked), None)
+    if first is None or running.giving_way or running.ran_s < first.slice_s:
+        return None
+    return first if first.virtual_start <= running.virtual_now else None
+
+
+def _giving_way(first: Candidate, rest: Sequence[Candidate]) -> Decision:
+    """Let the batch give way to a request; if that needs memory, later requests give up what they have reserved or wait for."""
+    if not first.blocked:
+        return Decision(give_way_to=first.key)
+    later = rest[rest.index(first) + 1 :]
+    return Decision(
+        give_way_to=first.key,
+        lease=[] if first.may_lease else [first.key],
+        revoke=_keys(candidate for candidate in later if candidate.may_lease),
+    )
+
+
 def _leased_in_advance(rest: Sequence[Candidate], running: Batch | None) -> list[Candidate]:
     """Return the requests that may lease their model although they cannot run yet.
 
@@ -121,6 +173,12 @@ def _leased_in_advance(rest: Sequence[Candidate], running: Batch | None) -> list
     # Requests behind the first overdue one may not lease, because they would overtake it.
     stop = next((index + 1 for index, candidate in enumerate(queued) if candidate.overdue), len(queued))
     eligible = queued[:stop]
+    # Nor requests behind an overdue one that waits for memory: they would take it.
+    starving = next(
+        (candidate for candidate in rest if candidate.overdue and candidate.blocked and candidate.may_lease), None
+    )
+    if starving is not None:
+        eligible = [candidate for candidate in eligible if rest.index(candidate) < rest.index(starving)]
     hot = next((candidate for candidate in eligible if candidate.resident), None)
     # One lease in advance is enough, unless a later request was put before the one that holds it, because of its priority or
     # its client.

@@ -4,11 +4,13 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 
 from ..engine import Engine
 from ..errors import DiffusionError, QueueFull, TooManyRequests, WaitedTooLong
+from ..memory.lease import Lease
 from ..memory.plan import Plan
-from ..memory.pool import Lease, ModelPool
+from ..memory.pool import ModelPool
 from ..models.spec import ModelName, ModelSpec
 from ..requests.early_end import Ending
 from ..requests.render_request import RenderRequest
@@ -16,7 +18,7 @@ from .accepted_job import AcceptedJob, JobResult
 from .fair_queue import FairQueue, QueuedJob
 from .job import Job, going_down, gone_away
 from .lanes import steps_of
-from .memory_fallbacks import FallbackResult, MemoryFallbacks
+from .memory_fallbacks import Attempt, FallbackResult, MemoryFallbacks
 from .policy import DispatchPolicy
 from .stage import Stage, StageResult, joined_rendering, upscaling_s
 from .throughput import ThroughputModel
@@ -31,6 +33,22 @@ Resolve = Callable[[ModelSpec], Awaitable[Sequence[Stage]]]
 InvalidRequest."""
 PlanMemory = Callable[[ModelSpec, RenderRequest], Plan]
 """Plans the memory of a request; raises InsufficientMemory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Turn:
+    """A time of a job on the device, and the wait before it."""
+
+    lease: Lease
+    outcome: FallbackResult | Attempt
+    wait_s: float
+    """Seconds spent waiting for its turn and for memory, here and in the turns before."""
+    load_s: float
+
+    def and_then(self, later: "_Turn") -> "_Turn":
+        """Add a later turn; the model counts as found where the first turn found it."""
+        lease = replace(later.lease, found=self.lease.found)
+        return replace(later, lease=lease, wait_s=self.wait_s + later.wait_s, load_s=self.load_s + later.load_s)
 
 
 class Dispatcher:
@@ -58,8 +76,8 @@ class Dispatcher:
         self._clock = clock
         self._accepted: list[AcceptedJob] = []
         self._queue = FairQueue(policy.aging, clock)
-        self._throughput = ThroughputModel(policy.max_rows)
-        self._turns = Turns(self._queue, pool, self._throughput)
+        self._throughput = ThroughputModel(policy.max_rows, policy.slice_s)
+        self._turns = Turns(self._queue, pool, self._throughput, slice_s=policy.slice_s, clock=clock)
         self._idle = asyncio.Event()
         self._idle.set()
         self._closing = False
@@ -147,11 +165,11 @@ class Dispatcher:
         """Refuse new jobs from now on, and end those that still wait."""
         self._closing = True
         for accepted in tuple(self._accepted):
-            if not accepted.running:
+            if not accepted.begun:
                 accepted.stop(going_down())
 
     async def drain(self, grace_s: float) -> None:
-        """Wait for running jobs; stop those that are not done after `grace_s` seconds. Call `close` first."""
+        """Wait for jobs that have begun; stop those that are not done after `grace_s` seconds. Call `close` first."""
         try:
             await asyncio.wait_for(self._idle.wait(), grace_s)
         except TimeoutError:
@@ -181,13 +199,19 @@ class Dispatcher:
         if (failure := self._engine.failure) is not None:
             raise failure.with_traceback(None)
         policy = self._policy
+        clients = [accepted.job.client for accepted in self._accepted if not accepted.begun]
         # The device always works for one job, so the first of several does not wait, even before it runs.
-        waiting = len(self._accepted) - max(1, len(self._queue.running()))
-        if waiting >= policy.max_waiting:
+        clients = clients[1:] if len(clients) == len(self._accepted) else clients
+        waiting, own = len(clients), clients.count(client)
+        if self._accepted and waiting >= policy.max_waiting:
             raise QueueFull(waiting, retry_after_s=self._retry_after_s())
-        own = sum(accepted.job.client == client for accepted in self._accepted if not accepted.running)
-        if policy.max_waiting_per_client is not None and own >= policy.max_waiting_per_client:
-            raise TooManyRequests(own, retry_after_s=self._retry_after_s())
+        if policy.max_waiting_per_client is not None:
+            if own >= policy.max_waiting_per_client:
+                raise TooManyRequests(own, retry_after_s=self._retry_after_s())
+        elif own and own >= (free := policy.max_waiting - waiting):
+            # Dynamic thresholds (Choudhury and Hahne 1998, "Dynamic queue length thresholds for shared-memory packet switches"):
+            # one client gets half of the queue, the next half of the rest, so that there is always a place for another one.
+            raise TooManyRequests(own, retry_after_s=self._retry_after_s(), free=free)
 
     async def _serve(self, accepted: AcceptedJob, resolve: Resolve) -> JobResult:
         """Wait for the engine, fetch, resolve, plan all stages, run one after the other."""
@@ -205,6 +229,7 @@ class Dispatcher:
             rendered=joined_rendering(results),
             savings=tuple(dict.fromkeys(saving for result in results for saving in result.savings)),
             spec=results[0].spec,
+            assets=results[-1].request.assets,
             found=results[0].found,
             start_s=begun - arrived,
             queue_s=sum(result.queue_s for result in results),
@@ -231,47 +256,71 @@ class Dispatcher:
         return results
 
     async def _served(self, queued: QueuedJob) -> StageResult:
-        """Queue, lease, run."""
-        job, entered = queued.job, self._clock()
-        max_wait_s = None if queued.continues else self._policy.max_wait_s
+        """Wait for turns until a stage has run to its end."""
         try:
-            with queued.accepted.must_begin_within(max_wait_s, self._waited_too_long):
-                self._turns.update()
-                await queued.may_lease.wait()
-                asked = self._clock()
-                needed, together = queued.reserved_nbytes
-                model = queued.request.model
-                async with self._pool.lease(model, needed, job.on_load, together_nbytes=together) as lease:
-                    queued.leased, leased = True, self._clock()
-                    self._turns.update()
-                    await queued.may_run.wait()
-                    started = self._clock()
-                    attempt = await self._run(queued, lease)
+            with queued.accepted.must_begin_within(self._policy.max_wait_s, self._waited_too_long):
+                turn = await self._turn(queued)
+                while isinstance(turn.outcome, Attempt):
+                    queued.attempt = turn.outcome
+                    self._queue.gave_way(queued)
+                    turn = turn.and_then(await self._turn(queued))
         finally:
             self._queue.leave(queued)
         return StageResult(
             request=queued.request,
-            rendered=attempt.rendered,
-            savings=attempt.savings,
-            spec=lease.spec,
-            found=lease.found,
-            queue_s=asked - entered + lease.wait_s + started - leased,
-            load_s=lease.load_s,
+            rendered=turn.outcome.rendered,
+            savings=turn.outcome.savings,
+            spec=turn.lease.spec,
+            found=turn.lease.found,
+            queue_s=turn.wait_s,
+            load_s=turn.load_s,
         )
+
+    async def _turn(self, queued: QueuedJob) -> _Turn:
+        """Wait for a job's turn, and run it to its end or until it gives way to others."""
+        begun = self._clock()
+        while True:
+            self._turns.update()
+            await queued.may_lease.wait()
+            queued.turn = asyncio.create_task(self._lease_and_run(queued, begun))
+            try:
+                return await queued.turn
+            except asyncio.CancelledError:
+                # Either this job is stopped, or only its claim was revoked, and it waits again.
+                if not queued.revoked or _is_cancelled():
+                    raise
+                queued.wait_again()
+
+    async def _lease_and_run(self, queued: QueuedJob, begun: float) -> _Turn:
+        asked = self._clock()
+        needed, together = queued.reserved_nbytes
+        async with self._pool.lease(
+            queued.request.model,
+            needed,
+            queued.job.on_load,
+            together_nbytes=together,
+            beside=queued.request.assets.beside,
+            on_claimed=queued.note_claimed,
+        ) as lease:
+            queued.leased, leased = True, self._clock()
+            queued.request = replace(queued.request, assets=lease.leased(queued.request.assets))
+            self._turns.update()
+            await queued.may_run.wait()
+            waited = asked - begun + lease.wait_s + self._clock() - leased
+            outcome = await self._run(queued, lease)
+        return _Turn(lease=lease, outcome=outcome, wait_s=waited, load_s=lease.load_s)
 
     def _enter(
         self, accepted: AcceptedJob, request: RenderRequest, plan: Plan, *, after: QueuedJob | None
     ) -> QueuedJob:
-        queued = QueuedJob(accepted=accepted, request=request, plan=plan, arrived_s=self._clock())
-        queued.at_once = self._throughput.images_at_once(request, plan)
+        queued = QueuedJob(accepted=accepted, request=request, plan=plan, waiting_since_s=self._clock())
+        queued.attempt = Attempt.of(plan, self._throughput.images_at_once(request, plan))
         if after is None:
             accepted.job.state = "queued"
-            self._queue.enter(queued)
-        else:
-            self._queue.enter_after(queued, after)
+        self._queue.enter(queued, after=after)
         return queued
 
-    async def _run(self, queued: QueuedJob, lease: Lease) -> FallbackResult:
+    async def _run(self, queued: QueuedJob, lease: Lease) -> FallbackResult | Attempt:
         job = queued.job
         job.check()
         self._watchdog.heartbeat()
@@ -280,18 +329,18 @@ class Dispatcher:
             self._watchdog.heartbeat()
             return job.on_step(done, total)
 
-        attempt = await self._fallbacks.run(
+        outcome = await self._fallbacks.run(
             lease,
             queued.request,
             on_step,
-            begin=queued.plan.memory_savings,
-            at_once=queued.at_once,
+            attempt=queued.attempt,
             check=job.check,
             on_preview=job.on_preview if job.previews else None,
+            give_way=job.give_way.is_set,
         )
-        if not attempt.rendered.unfinished:
-            self._throughput.note(queued.request, attempt.rendered)
-        return attempt
+        if isinstance(outcome, FallbackResult) and not outcome.rendered.unfinished:
+            self._throughput.note(queued.request, outcome.rendered)
+        return outcome
 
     def _ended(self, accepted: AcceptedJob) -> None:
         self._accepted.remove(accepted)
@@ -309,3 +358,9 @@ class Dispatcher:
     def _retry_after_s(self) -> int:
         """Estimate the seconds after which a refused client should try again."""
         return max(1, round(self.wait_s()))
+
+
+def _is_cancelled() -> bool:
+    """Tell whether the present task itself is being cancelled."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -1,17 +1,21 @@
-"""The queue before a device: by priority, then fairly between clients, then by arrival.
+"""The queue before a device: fairly between clients, then by priority, then by arrival.
 
-Between clients it is start-time fair queueing (Goyal, Vin and Cheng 1996, "Start-time fair queuing"): each request gets a virtual
-start, the virtual time at which its client's earlier work would be done, and the smallest virtual start is served first. Virtual
-time is the virtual start of the request that was started last. A single client is served in order of arrival; several clients
-get equal shares of the device, however many requests one of them sends.
+Between clients it is fair queueing by virtual time (start-time fair queueing: Goyal, Vin and Cheng 1996): the virtual time of a
+client is the work that the device has done for it, and the client with the least is served first. Work counts when a request
+starts; what it leaves undone, because it gave way or was stopped, is taken off again. A client that had no work begins with the
+virtual time of the client that has had the least, so idle time gives it no right to more than its share. So several clients get
+equal shares of the device, however many requests one of them sends. A priority orders the requests of one client alone.
 
-A request that was overtaken too often, or has waited too long, is served before all others, so no request starves.
+A request that was overtaken too often, or has waited too long, goes before the others of its client, and `batch_policy` lets no
+later one run before it, so no request starves.
 """
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import count
+from heapq import heapify, heappop, heappush
+from itertools import count, takewhile
+from typing import Any
 
 from ..memory.plan import Plan
 from ..requests.parameters import Priority
@@ -20,6 +24,7 @@ from ..requests.render_request import RenderRequest
 from .accepted_job import AcceptedJob
 from .job import Job
 from .lanes import Lane, lane_of, rows_an_image, work_of
+from .memory_fallbacks import Attempt
 
 _RANKS: dict[Priority, int] = {"high": 1, "normal": 2, "low": 3}
 _OVERDUE_RANK = 0
@@ -27,12 +32,12 @@ _OVERDUE_RANK = 0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgingPolicy:
-    """How long a request can be delayed by those that arrived after it."""
+    """How long a request can be delayed by those that are served after it."""
 
     max_overtaken: int = 8
     """Later requests that may be served before one."""
     max_wait_s: float = 30.0
-    """Seconds of waiting after which no later request is served before one; priorities no longer count."""
+    """Seconds of waiting after which no later request is served before one; its client's priorities no longer count."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -42,17 +47,24 @@ class QueuedJob:
     accepted: AcceptedJob
     request: RenderRequest
     plan: Plan
-    arrived_s: float
-    at_once: int = 1
-    """Images that are made together."""
+    waiting_since_s: float
+    attempt: Attempt = field(default_factory=Attempt)
+    """How it begins, or goes on after it gave way."""
     virtual_start: float = 0.0
+    """Virtual time of its turn, while it waits."""
     number: int = 0
-    continues: bool = False
-    """Whether it is a later stage of a job, which keeps the place of the first one."""
     overtaken: int = 0
-    """Later requests that were served before it."""
+    """Requests that are served later, but ran before it."""
+    due: bool = False
+    """Whether the running jobs give way to it."""
+    claimed: bool = False
+    """Whether the memory for its lease is reserved."""
     leased: bool = False
     """Whether it holds the lease of its model."""
+    turn: "asyncio.Task[Any] | None" = None
+    """Its claim of a lease, and its work with it."""
+    revoked: bool = False
+    """Whether its claim or its lease was taken from it before it ran."""
     may_lease: asyncio.Event = field(default_factory=asyncio.Event)
     may_run: asyncio.Event = field(default_factory=asyncio.Event)
     reported_position: int | None = None
@@ -75,25 +87,44 @@ class QueuedJob:
     @property
     def rows(self) -> int:
         """Rows of the denoiser's batch that it takes."""
-        return rows_an_image(self.request) * self.at_once
+        return rows_an_image(self.request) * self.attempt.at_once
+
+    @property
+    def work_left(self) -> float:
+        """Work that it has still to do, in the unit of `work_of`."""
+        return work_of(self.request) * (1 - self.job.fraction)
 
     @property
     def reserved_nbytes(self) -> tuple[int, int]:
         """Bytes that its lease reserves beside the weights, and the part that adds up over requests in one batch."""
-        together = self.plan.step_nbytes * self.at_once
+        together = self.plan.step_nbytes * self.attempt.at_once
         return max(self.plan.activation_nbytes, together), together
 
     def allow_lease(self) -> None:
         """Let it lease its model."""
-        if not self.continues:
+        if not self.accepted.begun:
             self.job.state = "loading"
         self.may_lease.set()
 
+    def note_claimed(self) -> None:
+        """Note that the memory for its lease is reserved."""
+        self.claimed = True
+
+    def revoke(self) -> None:
+        """Take its claim or its lease from it; it has not run yet."""
+        if self.turn is not None and not self.revoked:
+            self.revoked = True
+            self.turn.cancel()
+
+    def wait_again(self) -> None:
+        """Become a waiting job again, which has no lease."""
+        self.accepted.running = self.claimed = self.leased = self.revoked = False
+        self.job.give_way.clear()
+        self.may_lease, self.may_run = asyncio.Event(), asyncio.Event()
+
     def report_position(self, position: int) -> None:
         """Report the number of requests before it to its client, if that has changed."""
-        if self.continues:
-            return  # the client knows that its job runs
-        if position != self.reported_position and self.job.on_progress is not None:
+        if position != self.reported_position and not self.accepted.begun and self.job.on_progress is not None:
             self.reported_position = position
             self.job.on_progress(QueueProgress(position=position))
 
@@ -105,31 +136,28 @@ class FairQueue:
         self._aging = aging
         self._clock = clock
         self._jobs: list[QueuedJob] = []
-        self._virtual_s = 0.0
-        self._finish: dict[str, float] = {}
+        self._virtual_time = 0.0
+        """Virtual time of the client that has had the least, of those that have work."""
+        self._served: dict[str, float] = {}
+        """Virtual time of each client at the end of the work that it has started."""
         self._numbers = count()
 
-    def enter(self, queued: QueuedJob) -> None:
-        """Add a job, behind the earlier work of its client."""
+    def enter(self, queued: QueuedJob, *, after: QueuedJob | None = None) -> None:
+        """Add a job, or the stage of a job that follows another stage and keeps its place among those of its client."""
+        queued.number = next(self._numbers) if after is None else after.number
         client = queued.job.client
-        queued.number = next(self._numbers)
-        queued.virtual_start = max(self._virtual_s, self._finish.get(client, 0.0))
-        self._finish[client] = queued.virtual_start + work_of(queued.request)
-        self._jobs.append(queued)
-
-    def enter_after(self, queued: QueuedJob, before: QueuedJob) -> None:
-        """Add the next stage of a job, in the place of the stage before; its work is counted for its client all the same."""
-        client = queued.job.client
-        queued.continues = True
-        queued.number, queued.virtual_start, queued.arrived_s = before.number, before.virtual_start, before.arrived_s
-        self._finish[client] = max(self._virtual_s, self._finish.get(client, 0.0)) + work_of(queued.request)
+        if client not in self._clients():
+            self._served[client] = max(self.virtual_time(), self._served.get(client, 0.0))
         self._jobs.append(queued)
 
     def leave(self, queued: QueuedJob) -> None:
         """Remove a job that has ended."""
+        if queued.accepted.running:
+            self._take_back(queued)
         self._jobs.remove(queued)
-        # A finish time in the past no longer delays its client, so it can be forgotten; this keeps the dict small.
-        self._finish = {client: finish for client, finish in self._finish.items() if finish > self._virtual_s}
+        # A virtual time in the past no longer delays its client, so it can be forgotten; this keeps the dict small.
+        now, here = self.virtual_time(), self._clients()
+        self._served = {client: served for client, served in self._served.items() if served > now or client in here}
 
     def all(self) -> list[QueuedJob]:
         """Return every job, in order of arrival."""
@@ -140,24 +168,59 @@ class FairQueue:
         return [queued for queued in self._jobs if queued.accepted.running]
 
     def waiting(self) -> list[QueuedJob]:
-        """Return the jobs that do not run yet, the next one first."""
-        return sorted((queued for queued in self._jobs if not queued.accepted.running), key=self._order)
+        """Return the jobs that do not run, the next one first; sets their virtual starts."""
+        by_client: dict[str, list[QueuedJob]] = {}
+        for queued in sorted((each for each in self._jobs if not each.accepted.running), key=self._order_in_client):
+            by_client.setdefault(queued.job.client, []).append(queued)
+        heads = [(self._served[client], jobs[0].number, client) for client, jobs in by_client.items()]
+        heapify(heads)
+        ordered: list[QueuedJob] = []
+        while heads:
+            virtual_start, _, client = heappop(heads)
+            queued = by_client[client].pop(0)
+            queued.virtual_start = virtual_start
+            ordered.append(queued)
+            if by_client[client]:
+                heappush(heads, (virtual_start + queued.work_left, by_client[client][0].number, client))
+        return ordered
 
     def overdue(self, queued: QueuedJob) -> bool:
-        """Return whether no later request may be served before a job."""
-        waited_s = self._clock() - queued.arrived_s
-        return queued.overtaken >= self._aging.max_overtaken or waited_s >= self._aging.max_wait_s
+        """Return whether no request that is served later may run before a job."""
+        waited_s = self._clock() - queued.waiting_since_s
+        return queued.due or queued.overtaken >= self._aging.max_overtaken or waited_s >= self._aging.max_wait_s
 
     def started(self, queued: QueuedJob) -> None:
         """Note that a job runs from now on, and that the waiting jobs before it were overtaken."""
-        place = self._order(queued)
-        for other in self._jobs:
-            if not other.accepted.running and self._order(other) < place:
-                other.overtaken += 1
-        queued.accepted.running = True
+        for other in takewhile(lambda other: other is not queued, self.waiting()):
+            other.overtaken += 1
+        queued.accepted.running = queued.accepted.begun = True
         queued.job.state = "running"
-        self._virtual_s = max(self._virtual_s, queued.virtual_start)
+        queued.due = False
+        self._served[queued.job.client] += queued.work_left
 
-    def _order(self, queued: QueuedJob) -> tuple[int, float, int]:
-        rank = _OVERDUE_RANK if self.overdue(queued) else _RANKS[queued.job.priority]
-        return rank, queued.virtual_start, queued.number
+    def gave_way(self, queued: QueuedJob) -> None:
+        """Let a job that has left the device wait for its next turn."""
+        self._take_back(queued)
+        queued.wait_again()
+        queued.overtaken, queued.waiting_since_s = 0, self._clock()
+
+    def virtual_time(self) -> float:
+        """Return the virtual time of the client that has had the least of the device; it never goes back."""
+        least = min(map(self.virtual_time_of, self._clients()), default=self._virtual_time)
+        self._virtual_time = max(self._virtual_time, least)
+        return self._virtual_time
+
+    def virtual_time_of(self, client: str) -> float:
+        """Return the virtual time of a client that has work: what the device has done for it up to now."""
+        undone = sum(queued.work_left for queued in self.running() if queued.job.client == client)
+        return self._served[client] - undone
+
+    def _clients(self) -> set[str]:
+        return {queued.job.client for queued in self._jobs}
+
+    def _take_back(self, queued: QueuedJob) -> None:
+        """Take the work that a running job leaves undone off its client's."""
+        self._served[queued.job.client] -= queued.work_left
+
+    def _order_in_client(self, queued: QueuedJob) -> tuple[int, int]:
+        return _OVERDUE_RANK if self.overdue(queued) else _RANKS[queued.job.priority], queued.number

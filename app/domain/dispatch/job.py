@@ -35,17 +35,22 @@ class Job:
     previews: bool = False
     """Whether `on_progress` receives unfinished images too."""
     early_end: EarlyEnd = field(default_factory=EarlyEnd)
+    give_way: threading.Event = field(default_factory=threading.Event)
+    """Asks it to leave the device after its step, and to wait for its next turn."""
     _steps_before: int = 0
     """Steps of the stages that have ended."""
     _steps_after: int = 0
     """Steps that are expected of the stages after this one."""
+    _stage: tuple[int, int] = (0, 0)
+    """Steps of the present stage that are done, and all of them."""
     _stop: threading.Event = field(default_factory=threading.Event)
     _reason: DiffusionError | None = None
 
     @property
     def fraction(self) -> float:
-        """Part of its steps that is done, 0 to 1."""
-        return self.steps_done / self.steps_total if self.steps_total else 0.0
+        """Part of the steps of its present stage that is done, 0 to 1."""
+        done, total = self._stage
+        return done / total if total else 0.0
 
     @property
     def reason(self) -> DiffusionError:
@@ -58,7 +63,7 @@ class Job:
         Args:
             steps_after: expected steps of the stages after the one that begins.
         """
-        self._steps_before, self._steps_after = self.steps_done, steps_after
+        self._steps_before, self._steps_after, self._stage = self.steps_done, steps_after, (0, 0)
 
     def stop(self, reason: DiffusionError) -> None:
         """Ask the job to end before its next step. Any thread; the first reason counts."""
@@ -84,7 +89,7 @@ class Job:
 
     def on_step(self, done: int, total: int) -> Ending | None:
         """Note a finished step; return what is to end early, raise if the job was stopped. Called from the engine thread."""
-        begun = done > 0
+        self._stage = begun, _ = done, total
         done, total = self._counted(done, total)
         self.steps_done, self.steps_total = done, total
         if self.on_progress is not None:

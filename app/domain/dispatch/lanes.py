@@ -2,23 +2,26 @@
 
 from dataclasses import dataclass
 
-from ..models.assets import AssetSet
+from ..models.spec import ModelName
 from ..requests.render_request import RenderRequest
 from ..requests.upscale_request import UpscaleRequest
 
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """Requests with the same assets and latent size; their steps, guidance, samplers and seeds may differ."""
+    """Requests with the same model and latent size; their steps, guidance, samplers, seeds and adapters may differ.
 
-    assets: AssetSet
+    Adapters act beside the model's weights on the rows of their own request, and a VAE before the first and after the last step.
+    """
+
+    model: ModelName
     width: int
     height: int
 
 
 def lane_of(request: RenderRequest) -> Lane:
     """Return the lane of a request."""
-    return Lane(request.assets, request.width, request.height)
+    return Lane(request.model, request.width, request.height)
 
 
 def rows_an_image(request: RenderRequest) -> int:

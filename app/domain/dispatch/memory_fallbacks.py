@@ -20,11 +20,22 @@ from ..errors import InsufficientMemory, OutOfMemory
 from ..memory.activation_calibration import ActivationCalibration
 from ..memory.activation_estimate import Demand
 from ..memory.insufficient_memory import available_nbytes, insufficient_memory
+from ..memory.lease import Lease
 from ..memory.plan import Fallback, Plan, saved
-from ..memory.pool import Lease, ModelPool
+from ..memory.pool import ModelPool
+from ..models.assets import AssetKey
 from ..models.spec import ModelSpec
 from ..requests.render_request import RenderRequest
-from ..requests.rendering import NO_SAVINGS, MemorySavings, OnPreview, OnStep, RenderResult
+from ..requests.rendering import (
+    NO_SAVINGS,
+    GiveWay,
+    MemorySavings,
+    OnPreview,
+    OnStep,
+    ParkedRun,
+    RenderResult,
+    stay,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +44,34 @@ class FallbackResult:
 
     rendered: RenderResult
     savings: tuple[Fallback, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """How a request runs: the savings that it begins with or has come to, and what it has done if it gave way."""
+
+    memory_savings: MemorySavings = NO_SAVINGS
+    at_once: int = 1
+    """Images that are made together."""
+    savings: tuple[Fallback, ...] = ()
+    """Fallbacks that were needed so far."""
+    parked: ParkedRun | None = None
+
+    @classmethod
+    def of(cls, plan: Plan, at_once: int = 1) -> "Attempt":
+        """Begin as a plan says."""
+        return cls(memory_savings=plan.memory_savings, at_once=at_once, savings=saved(plan.memory_savings))
+
+    def after(self, fallback: Fallback) -> "Attempt":
+        """Begin again from the seeds with one more fallback."""
+        return Attempt(
+            memory_savings=_with(self.memory_savings, fallback),
+            at_once=1 if fallback == "one_by_one" else self.at_once,
+            savings=(*self.savings, fallback),
+        )
+
+
+_FIRST = Attempt()
 
 
 class MemoryFallbacks:
@@ -52,8 +91,9 @@ class MemoryFallbacks:
             InsufficientMemory: it does not fit with all savings.
         """
         demand = self._demand(spec, request)
-        weights = self._engine.loader.weights_nbytes(spec)
-        available = available_nbytes(self._pool.report(), self._limit_nbytes(), spec.name)
+        beside = request.assets.beside
+        weights = self._engine.loader.weights_nbytes(spec) + sum(map(self._pool.expected_nbytes, beside))
+        available = available_nbytes(self._pool.report(), self._limit_nbytes(), (AssetKey("model", spec.name), *beside))
         room = available - weights
         memory_savings = NO_SAVINGS
         for memory_savings in demand.savings_levels():
@@ -76,50 +116,63 @@ class MemoryFallbacks:
         request: RenderRequest,
         on_step: OnStep,
         *,
-        begin: MemorySavings = NO_SAVINGS,
-        at_once: int = 1,
+        attempt: Attempt = _FIRST,
         check: Callable[[], None] = lambda: None,
         on_preview: OnPreview | None = None,
-    ) -> FallbackResult:
+        give_way: GiveWay = stay,
+    ) -> FallbackResult | Attempt:
         """Make the images of a request, with as many fallbacks as it needs.
 
         Args:
             lease: lease of the model.
             request: what to make.
-            on_step: as for `Engine.generate`; counts from 0 again after each fallback.
-            begin: memory savings from the start.
-            at_once: images that are made together.
+            on_step: as for `Renderer.generate`; counts from 0 again after each fallback.
+            attempt: how to begin, or what an earlier call returned when the request gave way.
             check: raises if the job was stopped; called before each fallback.
-            on_preview: as for `Engine.generate`.
+            on_preview: as for `Renderer.generate`.
+            give_way: as for `Renderer.generate`.
+
+        Returns:
+            The images; the attempt to go on with if the request gave way.
 
         Raises:
             InsufficientMemory: all fallbacks that can help were tried.
-            DiffusionError: as `Engine.generate` does.
+            DiffusionError: as `Renderer.generate` does.
         """
-        demand, memory_savings = self._demand(lease.spec, request), begin
-        renderer, model = self._engine.renderer, lease.model
-        savings: tuple[Fallback, ...] = saved(begin)
+        demand = self._demand(lease.spec, request)
         while True:
-            outcome = await _attempt(renderer.generate(model, request, on_step, memory_savings, at_once, on_preview))
+            outcome = await _tried(
+                self._engine.renderer.generate(
+                    lease.model,
+                    request,
+                    on_step,
+                    attempt.memory_savings,
+                    attempt.at_once,
+                    on_preview,
+                    adapters=lease.adapters,
+                    vae=lease.vae,
+                    give_way=give_way,
+                    parked=attempt.parked,
+                )
+            )
             if isinstance(outcome, RenderResult):
-                self._calibration.succeeded(demand, memory_savings, outcome.activation_nbytes)
-                return FallbackResult(rendered=outcome, savings=savings)
+                self._calibration.succeeded(demand, attempt.memory_savings, outcome.activation_nbytes)
+                return FallbackResult(rendered=outcome, savings=attempt.savings)
+            if isinstance(outcome, ParkedRun):
+                return replace(attempt, parked=outcome)
             self._calibration.failed(demand)
             check()
-            fallback = await self._next(outcome.stage, request, savings, at_once)
+            fallback = await self._next(outcome.stage, request, attempt)
             if fallback is None:
-                raise self._gave_up(demand, lease, outcome, savings)
-            savings += (fallback,)
-            memory_savings = _with(memory_savings, fallback)
-            at_once = 1 if fallback == "one_by_one" else at_once
+                raise self._gave_up(demand, lease, outcome, attempt.savings)
+            attempt = attempt.after(fallback)
 
-    async def _next(
-        self, stage: str, request: RenderRequest, taken: tuple[Fallback, ...], at_once: int
-    ) -> Fallback | None:
+    async def _next(self, stage: str, request: RenderRequest, attempt: Attempt) -> Fallback | None:
         """Return the first fallback that was not taken yet and can help the stage that failed; None if there is none."""
+        taken = attempt.savings
         if "drop_idle" not in taken and await self._pool.drop_idle():
             return "drop_idle"
-        if stage == "denoise" and at_once > 1:
+        if stage == "denoise" and attempt.at_once > 1:
             return "one_by_one"
         if stage in ("encode_image", "decode") and "tiled_decode" not in taken:
             return "tiled_decode"
@@ -132,8 +185,8 @@ class MemoryFallbacks:
     def _gave_up(
         self, demand: Demand, lease: Lease, failure: OutOfMemory, savings: tuple[Fallback, ...]
     ) -> InsufficientMemory:
-        weights = sum({part.id: part.nbytes for part in lease.model.components}.values())
-        available = available_nbytes(self._pool.report(), self._limit_nbytes(), lease.spec.name, idle_leave=False)
+        weights = lease.nbytes
+        available = available_nbytes(self._pool.report(), self._limit_nbytes(), lease.keys, idle_leave=False)
         # The device may have less than the budget: other processes use it too.
         if failure.free_nbytes is not None:
             available = min(available, weights + failure.free_nbytes)
@@ -162,8 +215,8 @@ class MemoryFallbacks:
         return min((limit for limit in limits if limit is not None), default=self._engine.device.memory_nbytes())
 
 
-async def _attempt(work: Coroutine[Any, Any, RenderResult]) -> RenderResult | OutOfMemory:
-    """Return the images or the failure.
+async def _tried(work: Coroutine[Any, Any, RenderResult | ParkedRun]) -> RenderResult | ParkedRun | OutOfMemory:
+    """Return the outcome or the failure.
 
     The failure is returned, not raised, because its traceback would keep the tensors of the attempt alive in the handler.
     """

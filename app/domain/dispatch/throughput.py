@@ -46,9 +46,15 @@ class _LaneStatistics:
 class ThroughputModel:
     """Seconds a step by lane and batch size, and seconds a unit of work by model; learned from requests that ran."""
 
-    def __init__(self, max_rows: int) -> None:
-        """Begin without measurements; batches never grow beyond `max_rows` rows."""
+    def __init__(self, max_rows: int, slice_s: float = float("inf")) -> None:
+        """Begin without measurements.
+
+        Args:
+            max_rows: rows of the largest batch.
+            slice_s: seconds beyond which a step of several images is not worth its throughput: it keeps others waiting.
+        """
         self._max_rows = max_rows
+        self._slice_s = slice_s
         self._lanes: dict[Lane, _LaneStatistics] = {}
         self._seconds_a_unit: dict[ModelName, float] = {}
 
@@ -70,7 +76,11 @@ class ThroughputModel:
         """Return the rows of the largest batch of a lane that is worth running.
 
         It is twice the best measured size if no larger one was measured, so it grows until a larger batch is not worth running.
+        A step of it takes a time slice at most.
         """
+        return min(self._worthwhile_rows(lane), self._rows_in_a_slice(lane))
+
+    def _worthwhile_rows(self, lane: Lane) -> int:
         lane_statistics = self._lanes.get(lane)
         if lane_statistics is None or not lane_statistics.by_rows:
             return min(FIRST_ROWS, self._max_rows)
@@ -83,6 +93,16 @@ class ThroughputModel:
                 best = rows
         grown = best * 2 if best == tried[-1] else best
         return min(max(grown, FIRST_ROWS if len(tried) == 1 else 1), self._max_rows)
+
+    def _rows_in_a_slice(self, lane: Lane) -> int:
+        """Return the rows of which a step takes a time slice, at least 1, by the step that was measured last for this lane."""
+        lane_statistics = self._lanes.get(lane)
+        if lane_statistics is None or not lane_statistics.by_rows:
+            unit = self._seconds_a_unit.get(lane.model)
+            row_s = 0.0 if unit is None else unit * lane.width * lane.height
+        else:
+            row_s = min(measured.seconds / rows for rows, measured in lane_statistics.by_rows.items())
+        return max(1, int(self._slice_s / row_s)) if row_s > 0 else self._max_rows
 
     def images_at_once(self, request: RenderRequest, plan: Plan) -> int:
         """Return the number of images of a request that are made together: limited by throughput and by memory."""

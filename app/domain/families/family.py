@@ -6,6 +6,7 @@ from typing import Protocol
 
 from ..models.adapters import AdapterReading
 from ..models.spec import ModelTraits, TimestepSpacing
+from ..models.vaes import VaeReading
 from .reading import CheckpointFile, DiffusersFolder, Reading
 
 
@@ -75,6 +76,14 @@ class Family(Protocol):
 
     def read_adapter(self, file: CheckpointFile) -> AdapterReading | None:
         """Recognise the file of an adapter; None if it is for none of the family's models.
+
+        Raises:
+            NotServable: it is for the family's models, but cannot be used; the message says why.
+        """
+        ...
+
+    def read_vae(self, file: CheckpointFile) -> VaeReading | None:
+        """Recognise the file of a VAE; None if it is for none of the family's models.
 
         Raises:
             NotServable: it is for the family's models, but cannot be used; the message says why.

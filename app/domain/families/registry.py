@@ -3,12 +3,15 @@
 import importlib
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
+from ..models.adapters import AdapterReading
+from ..models.vaes import VaeReading
 from .family import Family
 from .reading import CheckpointFile, DiffusersFolder, NotServable, Reading
-from .unrecognised import describe_checkpoint, describe_folder
+from .unrecognised import describe_addition, describe_checkpoint, describe_folder
 
+_Read = TypeVar("_Read")
 FAMILIES: list[str] = ["litestar_diffusion.domain.families.sdxl.family:SDXL"]
 UPSCALERS = "litestar_diffusion.domain.families.upscaler.family:UPSCALER"
 """The family of files that no model is: they lie in a folder of their own, and are recognised there alone."""
@@ -54,7 +57,43 @@ def read_folder(folder: DiffusersFolder) -> Reading:
     return reading
 
 
-def _recognised(read: Callable[[Family], Reading | None]) -> Reading | None:
+def read_adapter(file: CheckpointFile) -> AdapterReading:
+    """Ask the families, in their order, whether a file is an adapter of their models.
+
+    Raises:
+        NotServable: a family recognises the file as unfit, or none recognises it.
+    """
+    reading = _recognised(lambda family: family.read_adapter(file))
+    if reading is None:
+        raise NotServable(_no_addition(file, "adapter"))
+    return reading
+
+
+def read_vae(file: CheckpointFile) -> VaeReading:
+    """Ask the families, in their order, whether a file is a VAE of their models.
+
+    Raises:
+        NotServable: a family recognises the file as unfit, or none recognises it.
+    """
+    reading = _recognised(lambda family: family.read_vae(file))
+    if reading is None:
+        raise NotServable(_no_addition(file, "VAE"))
+    return reading
+
+
+def _no_addition(file: CheckpointFile, wanted: str) -> str:
+    """Say what a file is that lies in the folder of adapters or VAEs and is none."""
+    try:
+        model = _recognised(lambda family: family.read_checkpoint(file))
+    except NotServable as refusal:
+        return f"this is no {wanted}, but a checkpoint: {refusal}"
+    if model is None:
+        return describe_addition(file.shapes, _titles(), wanted)
+    title = family_named(model.traits.family).title
+    return f"this is no {wanted}, but a whole {title} checkpoint. Move it up into the models folder."
+
+
+def _recognised(read: Callable[[Family], _Read | None]) -> _Read | None:
     """Return the first reading; a family that finds the model unfit leaves it to the others."""
     refusals: list[NotServable] = []
     for family in families():

@@ -6,51 +6,52 @@ from typing import Any
 
 import msgspec
 
+from ..models.assets import AssetKey
 from ..models.spec import HEAT, ModelName, Residency
 from .eviction_reason import EvictionReason
 
 
-class ModelLoaded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class AssetLoaded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Weights came from disk into memory."""
 
-    model: ModelName
+    asset: AssetKey
     nbytes: int
     seconds: float
 
 
-class ModelLoadFailed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class AssetLoadFailed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """A load ended in an error; after a few seconds the next request tries again, unless the files are to blame."""
 
-    model: ModelName
+    asset: AssetKey
     code: str
     reason: str
     stack: str | None = None
     """Stack of an unforeseen failure."""
 
 
-class ModelPlaced(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class AssetPlaced(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Components came from the host to the device; `nbytes` counts what moved."""
 
-    model: ModelName
+    asset: AssetKey
     components: tuple[str, ...]
     nbytes: int
     seconds: float
 
 
-class ModelOffloaded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class AssetOffloaded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Device copies were dropped; the host keeps the weights and nothing moved."""
 
-    model: ModelName
+    asset: AssetKey
     components: tuple[str, ...]
     nbytes: int
     seconds: float
     reason: EvictionReason
 
 
-class ModelUnloaded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The weights left memory altogether; `nbytes` leaves out what other models share."""
+class AssetUnloaded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The weights left memory altogether; `nbytes` leaves out what other assets share."""
 
-    model: ModelName
+    asset: AssetKey
     nbytes: int
     seconds: float
     reason: EvictionReason
@@ -73,14 +74,18 @@ class LeaseOverdue(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     seconds: float
 
 
-PoolEvent = ModelLoaded | ModelLoadFailed | ModelPlaced | ModelOffloaded | ModelUnloaded | LeaseGranted | LeaseOverdue
+AssetEvent = AssetLoaded | AssetLoadFailed | AssetPlaced | AssetOffloaded | AssetUnloaded
+PoolEvent = AssetEvent | LeaseGranted | LeaseOverdue
 OnPoolEvent = Callable[[PoolEvent], None]
 
 
 def event_facts(event: PoolEvent) -> dict[str, Any]:
-    """Give the fields of an event as logs and answers show them, in their words."""
+    """Give the fields of an event as logs and answers show them, in their words: an asset by its kind, `model` or `adapter`."""
     facts = msgspec.structs.asdict(event)
-    if isinstance(event, ModelOffloaded | ModelUnloaded):
+    if isinstance(event, AssetEvent):
+        del facts["asset"]
+        facts = {event.asset.kind: event.asset.name, **facts}
+    if isinstance(event, AssetOffloaded | AssetUnloaded):
         facts["reason"] = str(event.reason)
     if isinstance(event, LeaseGranted):
         facts["found"] = HEAT[event.found]
@@ -88,8 +93,9 @@ def event_facts(event: PoolEvent) -> dict[str, Any]:
 
 
 def event_name(event: PoolEvent) -> str:
-    """Name an event as in logs and answers: `ModelLoaded` is `model_loaded`."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
+    """Name an event as in logs and answers: `AssetLoaded` is `model_loaded` for a model, `adapter_loaded` for an adapter."""
+    name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
+    return name.replace("asset", event.asset.kind) if isinstance(event, AssetEvent) else name
 
 
 def ignore(_event: PoolEvent) -> None:

@@ -1,16 +1,17 @@
 """Chooses what is evicted for a request: two pure functions, one for each tier.
 
 On the device the unit is the component: no byte moves if one is dropped, and only dropped ones have to come back. In host memory
-the unit is the model, because it has to be read from disk again. Both follow one order: first what no request waits for, the
-least recently used first; then, as a last resort, what the requests furthest back in the queue wait for.
-That is Belady's rule (Belady 1966, "A study of replacement algorithms") as
-far as the queue shows the future, and least recently used beyond it.
+the unit is the asset, a model or an adapter, because it has to be read from disk again. Both follow one order: first what no
+request waits for, the least recently used first; then, as a last resort, what the requests furthest back in the queue wait for.
+That is Belady's rule (Belady 1966, "A study of replacement algorithms") as far as the queue shows the future, and least recently
+used beyond it.
 """
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
+from ..models.assets import AssetKey
 from ..models.components import ComponentId
 
 _EXHAUSTIVE = 6
@@ -30,10 +31,10 @@ class Idle:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IdleModel:
-    """A model in host memory that no lease holds."""
+class IdleAsset:
+    """A model or another asset in host memory that no lease holds."""
 
-    key: str
+    key: AssetKey
     components: Collection[ComponentId]
     last_used: float
     wanted: int | None = None
@@ -41,11 +42,11 @@ class IdleModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shares:
-    """Which models have which component in host memory, idle or not: a component is freed with the last of its models."""
+    """Which assets have which component in host memory, idle or not: a component is freed with the last of its owners."""
 
     nbytes: dict[ComponentId, int] = field(default_factory=dict[ComponentId, int])
-    models: dict[ComponentId, int] = field(default_factory=dict[ComponentId, int])
-    """Number of models that have the component."""
+    owners: dict[ComponentId, int] = field(default_factory=dict[ComponentId, int])
+    """Number of assets that have the component."""
 
 
 def plan_eviction(idle: Sequence[Idle], need_nbytes: int) -> tuple[Idle, ...] | None:
@@ -72,8 +73,8 @@ def plan_eviction(idle: Sequence[Idle], need_nbytes: int) -> tuple[Idle, ...] | 
     return _without_needless(victims, -missing)
 
 
-def plan_unloading(idle: Sequence[IdleModel], shares: Shares, need_nbytes: int) -> tuple[IdleModel, ...] | None:
-    """Choose the models that leave host memory so that at least `need_nbytes` are freed; shared components free nothing.
+def plan_unloading(idle: Sequence[IdleAsset], shares: Shares, need_nbytes: int) -> tuple[IdleAsset, ...] | None:
+    """Choose the assets that leave host memory so that at least `need_nbytes` are freed; shared components free nothing.
 
     Returns:
         The victims in order, empty if nothing needs to be freed; None if evicting all of `idle` is not enough.
@@ -82,28 +83,28 @@ def plan_unloading(idle: Sequence[IdleModel], shares: Shares, need_nbytes: int) 
         return ()
     if freed_nbytes(idle, shares) < need_nbytes:
         return None
-    victims: list[IdleModel] = []
-    for model in sorted(idle, key=_order):
-        victims.append(model)
+    victims: list[IdleAsset] = []
+    for asset in sorted(idle, key=_order):
+        victims.append(asset)
         if freed_nbytes(victims, shares) >= need_nbytes:
             break
-    for model in reversed(victims[:-1]):
-        others = [victim for victim in victims if victim is not model]
+    for asset in reversed(victims[:-1]):
+        others = [victim for victim in victims if victim is not asset]
         if freed_nbytes(others, shares) >= need_nbytes:
             victims = others
     return tuple(victims)
 
 
-def freed_nbytes(victims: Sequence[IdleModel], shares: Shares) -> int:
+def freed_nbytes(victims: Sequence[IdleAsset], shares: Shares) -> int:
     """Sum the bytes that become free if all of `victims` leave together."""
     going: dict[ComponentId, int] = {}
     for victim in victims:
         for component in victim.components:
             going[component] = going.get(component, 0) + 1
-    return sum(shares.nbytes[component] for component, count in going.items() if count == shares.models[component])
+    return sum(shares.nbytes[component] for component, count in going.items() if count == shares.owners[component])
 
 
-def _order(candidate: Idle | IdleModel) -> tuple[bool, float, float]:
+def _order(candidate: Idle | IdleAsset) -> tuple[bool, float, float]:
     if candidate.wanted is None:
         return False, 0, candidate.last_used
     return True, -candidate.wanted, candidate.last_used

@@ -1,9 +1,9 @@
 """Words the error that memory does not suffice: the bytes needed and available, and the size that would fit."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from ..errors import InsufficientMemory
-from ..models.spec import ModelName
+from ..models.assets import AssetKey
 from ..requests.render_request import RenderRequest
 from ..requests.request import GenerationRequest
 from ..units import format_bytes
@@ -52,20 +52,22 @@ def insufficient_memory(
     )
 
 
-def available_nbytes(report: PoolReport, limit_nbytes: int, name: ModelName, *, idle_leave: bool = True) -> int:
-    """Compute the bytes that a budget leaves to one model, its weights included.
+def available_nbytes(
+    report: PoolReport, limit_nbytes: int, own: Collection[AssetKey], *, idle_leave: bool = True
+) -> int:
+    """Compute the bytes that a budget leaves to one set of assets, its weights included.
 
     Args:
         report: snapshot of the pool.
         limit_nbytes: the device's budget.
-        name: of the model; components that it shares count as its own.
-        idle_leave: whether models in use are expected to leave once they are idle; otherwise they count like pinned ones.
+        own: the assets; components that they share count as their own.
+        idle_leave: whether assets in use are expected to leave once they are idle; otherwise they count like pinned ones.
     """
-    keep = {other for other, status in report.models if status.pinned or (status.leases and not idle_leave)} - {name}
+    keep = {key for key, status in report.assets if status.pinned or (status.leases and not idle_leave)} - set(own)
     kept = [
         part
         for part in report.components
-        if part.residency == "device" and name not in part.models and keep.intersection(part.models)
+        if part.residency == "device" and not set(own).intersection(part.owners) and keep.intersection(part.owners)
     ]
     return limit_nbytes - sum(part.nbytes for part in kept)
 

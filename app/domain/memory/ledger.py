@@ -1,34 +1,45 @@
-"""The ledger of the pool: which requests hold which model, and which bytes are where.
+"""The ledger of the pool: which requests hold which assets, and which bytes are where.
 
-Every sum is derived anew from a few facts, so that no counter can drift. A pool has tens of models with a handful of components
-each: adding them up takes microseconds.
+Every sum is derived anew from a few facts, so that no counter can drift. A pool has tens of models and perhaps hundreds of
+adapters with a handful of components each: adding them up takes microseconds, at most a millisecond.
 """
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..engine import Device
 from ..errors import DiffusionError
+from ..models.assets import AssetKey, AssetSpec, key_of
 from ..models.components import Component, ComponentId, LoadedModel, LoadProgress, OnLoad
-from ..models.spec import ModelName, ModelSpec, Residency
+from ..models.spec import Residency
 from .budget import Budget
-from .eviction import Idle, IdleModel, Shares
+from .eviction import Idle, IdleAsset, Shares
 
 Tier = Literal["host", "device"]
 
 
 @dataclass(slots=True, eq=False)
 class Reservation:
-    """Memory granted to a request: the model stays on its tier, and the bytes of activations stay free, until it is returned."""
+    """Memory granted to a request, until it is returned: its assets stay on their tier, the bytes of its activations stay free.
 
-    pooled: "PooledModel"
+    All assets of a request are reserved at once. If one were reserved after the other, two requests that hold one each could wait
+    for each other's for ever.
+    """
+
+    assets: "tuple[PooledAsset, ...]"
+    """The model first, and what is added to it."""
     tier: Tier
     activation_nbytes: int = 0
     together_nbytes: int = 0
     """Part of them that adds up with those of other reservations of the model, because they run at the same time."""
+
+    @property
+    def lead(self) -> "PooledAsset":
+        """The model; another asset if that is moved alone."""
+        return self.assets[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +52,7 @@ class Failure:
 
 @dataclass(slots=True, kw_only=True)
 class Record:
-    """History of a model since the server started; survives its unloading."""
+    """History of an asset since the server started; survives its unloading."""
 
     loads: int = 0
     found: dict[Residency, int] = field(default_factory=dict[Residency, int])
@@ -53,12 +64,13 @@ class Record:
 
 
 @dataclass(slots=True, eq=False)
-class PooledModel:
-    """One version of one model in the pool."""
+class PooledAsset:
+    """One version of one model, adapter or VAE in the pool."""
 
-    spec: ModelSpec
+    spec: AssetSpec
     record: Record
-    model: LoadedModel | None = None
+    loaded: LoadedModel | None = None
+    """What the loader returned; None while it is cold."""
     expected: tuple[Component, ...] = ()
     """Components that loading will bring: those of the last load, before that a guess; counted from the reservation on."""
     reservations: list[Reservation] = field(default_factory=list[Reservation])
@@ -71,9 +83,14 @@ class PooledModel:
     """Whether its memory is being freed."""
 
     @property
+    def key(self) -> AssetKey:
+        """Its kind and name."""
+        return key_of(self.spec)
+
+    @property
     def components(self) -> tuple[Component, ...]:
         """Its components in memory; none while it is cold."""
-        return tuple(self.model.components) if self.model is not None else ()
+        return tuple(self.loaded.components) if self.loaded is not None else ()
 
     @property
     def busy(self) -> bool:
@@ -83,7 +100,7 @@ class PooledModel:
     @property
     def promised(self) -> bool:
         """Whether it is cold, but on its way into memory for a request."""
-        return self.model is None and bool(self.reservations or "load" in self.work)
+        return self.loaded is None and bool(self.reservations or "load" in self.work)
 
     @property
     def for_device(self) -> bool:
@@ -109,20 +126,21 @@ class DeviceCopies:
 
 
 class Ledger:
-    """All models in the pool, and the copies of their components on each device. One device is used today."""
+    """All assets in the pool, and the copies of their components on each device. One device is used today."""
 
     def __init__(self) -> None:
-        self.pooled_models: dict[ModelName, PooledModel] = {}
-        self.outdated_versions: list[PooledModel] = []
+        self.current: dict[AssetKey, PooledAsset] = {}
+        """Current version of each asset that a request has named."""
+        self.outdated_versions: list[PooledAsset] = []
         """Old versions that are still in use or being freed."""
         self.device = ""
         """Name of the device that models run on; known once the engine has started."""
         self.copies: defaultdict[str, DeviceCopies] = defaultdict(DeviceCopies)
         """Books by the name of the device."""
-        self.queue: list[PooledModel] = []
-        """Models of the requests that wait for memory, first come first."""
-        self.lookahead: list[ModelName] = []
-        """Models of the requests that will ask for memory later, the next one first."""
+        self.queue: list[Reservation] = []
+        """What the requests ask for that wait for memory, first come first."""
+        self.lookahead: dict[AssetKey, int] = {}
+        """Assets of the requests that will ask for memory later: the place of the first such request among them."""
         self.budget = Budget()
         self.shared = False
         """Whether the device's memory is the host's."""
@@ -138,13 +156,13 @@ class Ledger:
         return self.copies[self.device].dropping
 
     def copy(self) -> "Ledger":
-        """Copy the ledger, so that evictions can be played on it. Models are shared: replace one, never change it."""
+        """Copy the ledger, so that evictions can be played on it. Assets are shared: replace one, never change it."""
         twin = Ledger()
-        twin.pooled_models, twin.outdated_versions = dict(self.pooled_models), list(self.outdated_versions)
+        twin.current, twin.outdated_versions = dict(self.current), list(self.outdated_versions)
         twin.device = self.device
         for device, copies in self.copies.items():
             twin.copies[device] = DeviceCopies(set(copies.placed), set(copies.dropping))
-        twin.queue, twin.lookahead = list(self.queue), list(self.lookahead)
+        twin.queue, twin.lookahead = list(self.queue), self.lookahead
         twin.budget, twin.shared = self.budget, self.shared
         return twin
 
@@ -152,37 +170,40 @@ class Ledger:
         """Count for this device from now on. Call after the engine has started."""
         self.device, self.shared = device.name, device.shares_host_memory
 
-    def all(self) -> list[PooledModel]:
-        """List every model that may have bytes in memory."""
-        return [*self.pooled_models.values(), *self.outdated_versions]
+    def all(self) -> list[PooledAsset]:
+        """List every asset that may have bytes in memory."""
+        return [*self.current.values(), *self.outdated_versions]
+
+    def reservations(self) -> list[Reservation]:
+        """List the reservations that are granted, each once."""
+        return _granted(self.all())
 
     def components(self) -> dict[ComponentId, Component]:
         """List every component in host memory, shared ones once."""
         return _unique(self.all())
 
     def usage(
-        self, also: Reservation | None = None, of: Iterable[PooledModel] | None = None, *, alone: bool = False
+        self, also: Reservation | None = None, of: Iterable[PooledAsset] | None = None, *, alone: bool = False
     ) -> Usage:
-        """Sum the bytes taken and promised, of all models or of those given.
+        """Sum the bytes taken and promised, of all assets or of those given.
 
         Args:
-            also: a reservation that counts as granted.
-            of: models to count; all by default.
+            also: a reservation that counts as granted; its assets need not be in the pool.
+            of: assets to count; all by default.
             alone: whether other reservations are left out.
         """
-        pooled_models = self.all() if of is None else list(of)
-        extra = None if also is None else also.pooled
-        parts = {pooled: pooled.expected if pooled.promised or pooled is extra else () for pooled in pooled_models}
-        parts |= {pooled: pooled.components for pooled in pooled_models if pooled.model is not None}
+        extra = () if also is None else also.assets
+        assets = list(dict.fromkeys((*(self.all() if of is None else of), *extra)))
+        parts = {pooled: pooled.expected if pooled.promised or pooled in extra else () for pooled in assets}
+        parts |= {pooled: pooled.components for pooled in assets if pooled.loaded is not None}
         host = {part.id: part.nbytes for own in parts.values() for part in own}
-        held = [] if alone else [reservation for pooled in pooled_models for reservation in pooled.reservations]
-        reservations = held + ([] if also is None else [also])
+        reservations = ([] if alone else _granted(assets)) + ([] if also is None else [also])
         activations = _activations(reservations)
         if self.shared:
             both = sum(host.values()) + activations
             return Usage(host_nbytes=both, device_nbytes=both)
-        for_device = {pooled for pooled in pooled_models if pooled.for_device} | {
-            reservation.pooled for reservation in reservations if reservation.tier == "device"
+        for_device = {pooled for pooled in assets if pooled.for_device} | {
+            pooled for reservation in reservations if reservation.tier == "device" for pooled in reservation.assets
         }
         device = {part.id: part.nbytes for pooled in for_device for part in parts.get(pooled, ())}
         device |= {key: nbytes for key, nbytes in host.items() if key in self.placed | self.dropping}
@@ -190,7 +211,7 @@ class Ledger:
 
     def reserved_nbytes(self) -> int:
         """Return the bytes for activations: the largest need of any model's leases; a device works for one model at a time."""
-        return _activations([reservation for pooled in self.all() for reservation in pooled.reservations])
+        return _activations(self.reservations())
 
     def limits(self) -> Usage:
         """Return the budget in bytes, a very large number if there is no limit."""
@@ -201,90 +222,104 @@ class Ledger:
             host = device = min(host, device)
         return Usage(host_nbytes=host, device_nbytes=device)
 
-    def idle_on_device(self, besides: PooledModel | None) -> list[Idle]:
-        """List the device copies that may be dropped."""
-        kept = [pooled for pooled in self.all() if pooled.for_device or pooled.record.pinned or pooled is besides]
-        held = _unique(kept)
+    def idle_on_device(self, besides: Collection[PooledAsset] = ()) -> list[Idle]:
+        """List the device copies that may be dropped, except those of the assets given."""
+        kept = [pooled for pooled in self.all() if pooled.for_device or pooled.record.pinned or pooled in besides]
+        held, owners = _unique(kept), self.owners()
         return [
             Idle(
                 key=component.id,
                 nbytes=component.nbytes,
-                last_used=max(pooled.record.last_used or 0.0 for pooled in owners),
-                wanted=_first(self._wanted(pooled) for pooled in owners),
+                last_used=max(pooled.record.last_used or 0.0 for pooled in owners[component.id]),
+                wanted=_first(self._wanted(pooled) for pooled in owners[component.id]),
             )
             for component in self.components().values()
             if component.id in self.placed and component.id not in held
-            for owners in [self.owners(component.id)]
         ]
 
-    def idle_on_host(self, besides: PooledModel | None) -> list[tuple[IdleModel, PooledModel]]:
-        """List the models that may leave memory altogether."""
+    def idle_on_host(self, besides: Collection[PooledAsset] = ()) -> list[tuple[IdleAsset, PooledAsset]]:
+        """List the assets that may leave memory altogether, except those given."""
         return [
             (
-                IdleModel(
-                    key=pooled.spec.name,
+                IdleAsset(
+                    key=pooled.key,
                     components=tuple({component.id for component in pooled.components}),
                     last_used=pooled.record.last_used or 0.0,
                     wanted=self._wanted(pooled),
                 ),
                 pooled,
             )
-            for pooled in self.pooled_models.values()
-            if pooled.model is not None and not pooled.busy and not pooled.record.pinned and pooled is not besides
+            for pooled in self.current.values()
+            if pooled.loaded is not None and not pooled.busy and not pooled.record.pinned and pooled not in besides
         ]
 
     def shares(self) -> Shares:
-        """Count the models that have each component."""
-        unique = self.components()
+        """Count the assets that have each component."""
+        unique, owners = self.components(), self.owners()
         return Shares(
             nbytes={key: component.nbytes for key, component in unique.items()},
-            models={key: len(self.owners(key)) for key in unique},
+            owners={key: len(owners[key]) for key in unique},
         )
 
-    def owners(self, component: ComponentId) -> list[PooledModel]:
-        """List the models that have a component in memory."""
-        return [pooled for pooled in self.all() if any(own.id == component for own in pooled.components)]
+    def owners(self) -> dict[ComponentId, list[PooledAsset]]:
+        """List the assets that have each component in memory."""
+        owners: dict[ComponentId, list[PooledAsset]] = {}
+        for pooled in self.all():
+            for key in dict.fromkeys(component.id for component in pooled.components):
+                owners.setdefault(key, []).append(pooled)
+        return owners
 
-    def missing_on_device(self, pooled: PooledModel) -> list[Component]:
-        """List the components of a loaded model that have no copy on the device."""
+    def waiting(self, pooled: PooledAsset) -> int:
+        """Count the requests that wait for memory and want an asset."""
+        return sum(pooled in reservation.assets for reservation in self.queue)
+
+    def missing_on_device(self, pooled: PooledAsset) -> list[Component]:
+        """List the components of a loaded asset that have no copy on the device."""
         if self.shared:
             return []
         return [component for component in _unique([pooled]).values() if component.id not in self.placed]
 
-    def residency(self, pooled: PooledModel) -> Residency:
-        """Return where a model is; `device` only if all of its components are there."""
-        if pooled.model is None:
+    def residency(self, pooled: PooledAsset) -> Residency:
+        """Return where an asset is; `device` only if all of its components are there."""
+        if pooled.loaded is None:
             return "cold"
         return "host" if self.missing_on_device(pooled) else "device"
 
-    def outdated(self, pooled: PooledModel) -> bool:
+    def outdated(self, pooled: PooledAsset) -> bool:
         """Tell whether this is an old version that no request uses or waits for; such versions are unloaded."""
-        return pooled in self.outdated_versions and not pooled.busy and pooled not in self.queue
+        return pooled in self.outdated_versions and not pooled.busy and not self.waiting(pooled)
 
     def forget_freed(self) -> None:
-        """Remove the device copies that went with the last model that had them."""
+        """Remove the device copies that went with the last asset that had them."""
         self.copies[self.device].placed &= self.components().keys()
 
-    def _wanted(self, pooled: PooledModel) -> int | None:
+    def _wanted(self, pooled: PooledAsset) -> int | None:
         """Position of the first request that waits for it, in the pool's queue or behind it."""
-        if pooled in self.queue:
-            return self.queue.index(pooled)
-        name = pooled.spec.name
-        return len(self.queue) + self.lookahead.index(name) if name in self.lookahead else None
+        for position, reservation in enumerate(self.queue):
+            if pooled in reservation.assets:
+                return position
+        position = self.lookahead.get(pooled.key)
+        return None if position is None else len(self.queue) + position
+
+
+def _granted(assets: Iterable[PooledAsset]) -> list[Reservation]:
+    """List the reservations that hold one of the assets, each once: it may hold several of them."""
+    return list(dict.fromkeys(reservation for pooled in assets for reservation in pooled.reservations))
 
 
 def _activations(reservations: Iterable[Reservation]) -> int:
     """Sum activations: a device works for one model at a time, and for all reservations of it that run together."""
-    most: dict[PooledModel, int] = {}
-    sums: dict[PooledModel, int] = {}
+    most: dict[PooledAsset, int] = {}
+    sums: dict[PooledAsset, int] = {}
     for reservation in reservations:
-        most[reservation.pooled] = max(most.get(reservation.pooled, 0), reservation.activation_nbytes)
-        sums[reservation.pooled] = sums.get(reservation.pooled, 0) + reservation.together_nbytes
+        lead = reservation.lead
+        most[lead] = max(most.get(lead, 0), reservation.activation_nbytes)
+        sums[lead] = sums.get(lead, 0) + reservation.together_nbytes
     return max((max(most[pooled], sums[pooled]) for pooled in most), default=0)
 
 
-def _unique(pooled_models: Iterable[PooledModel]) -> dict[ComponentId, Component]:
-    return {component.id: component for pooled in pooled_models for component in pooled.components}
+def _unique(assets: Iterable[PooledAsset]) -> dict[ComponentId, Component]:
+    return {component.id: component for pooled in assets for component in pooled.components}
 
 
 def _first(positions: Iterable[int | None]) -> int | None:

@@ -1,11 +1,13 @@
 """Snapshots of the ledger, for people and programs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..models.components import ComponentId, LoadProgress
+from ..models.assets import AssetKey
+from ..models.components import Component, ComponentId, LoadProgress
 from ..models.spec import ModelName, Residency
 from .budget import Budget
-from .ledger import Ledger, PooledModel
+from .ledger import Ledger, PooledAsset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +26,8 @@ class PoolStats:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelStatus:
-    """Where a model is now, which requests use it, and its history."""
+class AssetStatus:
+    """Where an asset is now, which requests use it, and its history."""
 
     residency: Residency
     nbytes: int
@@ -54,8 +56,8 @@ class ComponentStatus:
     nbytes: int
     dtype: str
     residency: Residency
-    models: tuple[ModelName, ...]
-    """Models that share it."""
+    owners: tuple[AssetKey, ...]
+    """Assets that share it."""
     leases: int
     last_used_s_ago: float | None
 
@@ -67,8 +69,13 @@ class PoolReport:
     budget: Budget
     stats: PoolStats
     components: tuple[ComponentStatus, ...]
-    models: tuple[tuple[ModelName, ModelStatus], ...]
-    """Every model that a request has named since the start."""
+    assets: tuple[tuple[AssetKey, AssetStatus], ...]
+    """Every asset that a request has named since the start."""
+
+    @property
+    def models(self) -> tuple[tuple[ModelName, AssetStatus], ...]:
+        """The models among the assets."""
+        return tuple((ModelName(key.name), status) for key, status in self.assets if key.kind == "model")
 
 
 def pool_stats(ledger: Ledger) -> PoolStats:
@@ -79,16 +86,16 @@ def pool_stats(ledger: Ledger) -> PoolStats:
         host_nbytes=host,
         device_nbytes=used.device_nbytes - reserved,
         reserved_nbytes=reserved,
-        leases=sum(len(pooled.reservations) for pooled in ledger.all()),
+        leases=len(ledger.reservations()),
         waiting=len(ledger.queue),
     )
 
 
-def model_status(ledger: Ledger, name: ModelName, now: float) -> ModelStatus:
-    """Describe one model, whether it is in the pool or not."""
-    pooled = ledger.pooled_models.get(name)
+def asset_status(ledger: Ledger, key: AssetKey, now: float) -> AssetStatus:
+    """Describe one asset, whether it is in the pool or not."""
+    pooled = ledger.current.get(key)
     if pooled is None:
-        return ModelStatus(
+        return AssetStatus(
             residency="cold", nbytes=0, leases=0, waiting=0, pinned=False, loading=None, last_used_s_ago=None
         )
     return _status(ledger, pooled, now)
@@ -96,17 +103,18 @@ def model_status(ledger: Ledger, name: ModelName, now: float) -> ModelStatus:
 
 def pool_report(ledger: Ledger, now: float) -> PoolReport:
     """Describe the whole ledger."""
+    owners = ledger.owners()
     return PoolReport(
         budget=ledger.budget,
         stats=pool_stats(ledger),
-        components=tuple(_component(ledger, key, now) for key in ledger.components()),
-        models=tuple((name, _status(ledger, pooled, now)) for name, pooled in ledger.pooled_models.items()),
+        components=tuple(_component(ledger, part, owners[key], now) for key, part in ledger.components().items()),
+        assets=tuple((key, _status(ledger, pooled, now)) for key, pooled in ledger.current.items()),
     )
 
 
-def _status(ledger: Ledger, pooled: PooledModel, now: float) -> ModelStatus:
-    record, waiting = pooled.record, ledger.queue.count(pooled)
-    return ModelStatus(
+def _status(ledger: Ledger, pooled: PooledAsset, now: float) -> AssetStatus:
+    record, waiting = pooled.record, ledger.waiting(pooled)
+    return AssetStatus(
         residency=ledger.residency(pooled),
         nbytes=sum({component.id: component.nbytes for component in pooled.components}.values()),
         leases=len(pooled.reservations) + waiting,
@@ -121,18 +129,17 @@ def _status(ledger: Ledger, pooled: PooledModel, now: float) -> ModelStatus:
     )
 
 
-def _component(ledger: Ledger, key: ComponentId, now: float) -> ComponentStatus:
-    component, owners = ledger.components()[key], ledger.owners(key)
+def _component(ledger: Ledger, component: Component, owners: Sequence[PooledAsset], now: float) -> ComponentStatus:
     used = [pooled.record.last_used for pooled in owners if pooled.record.last_used is not None]
-    on_device = ledger.shared or key in ledger.placed
+    on_device = ledger.shared or component.id in ledger.placed
     return ComponentStatus(
-        id=key,
+        id=component.id,
         name=component.name,
         nbytes=component.nbytes,
         dtype=component.dtype,
         residency="device" if on_device else "host",
-        models=tuple(pooled.spec.name for pooled in owners),
-        leases=sum(len(pooled.reservations) for pooled in owners),
+        owners=tuple(pooled.key for pooled in owners),
+        leases=len({reservation for pooled in owners for reservation in pooled.reservations}),
         last_used_s_ago=_ago(max(used, default=None), now),
     )
 

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NewType
+from typing import Annotated, Literal, NewType
+
+import msgspec
+from msgspec import Meta
 
 AdapterName = NewType("AdapterName", str)
 """A name in the catalogue's list of adapters. Only the catalogue makes them."""
@@ -44,6 +47,8 @@ class AdapterSpec:
     path: Path
     nbytes: int
     """Size of its file."""
+    numbers: int = 0
+    """Numbers in its tensors; 0 if they are not known."""
     version: str
     """Text that changes with its file."""
     reading: AdapterReading | None
@@ -64,3 +69,38 @@ class AdapterUse:
     """Factor of its change of the denoiser."""
     text_weight: float
     """Factor of its change of the text encoders."""
+
+
+MAX_WEIGHT = 10.0
+"""Largest weight of an adapter, in both directions: beyond it pictures are noise, and sums leave the range of 16-bit numbers."""
+AdapterWeight = Annotated[float, Meta(ge=-MAX_WEIGHT, le=MAX_WEIGHT)]
+
+
+class AdapterChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """An adapter that a request or a sidecar names."""
+
+    name: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=256,
+            description="Name in `GET /adapters`, or of its file, in any case.",
+            examples=["outline"],
+        ),
+    ]
+    weight: Annotated[AdapterWeight, Meta(description="How strongly it changes the denoiser; 0 is not at all.")] = 1.0
+    text_weight: (
+        Annotated[AdapterWeight, Meta(description="How strongly it changes the text encoders. Default: `weight`.")]
+        | None
+    ) = None
+    version: (
+        Annotated[
+            str,
+            Meta(
+                max_length=128,
+                description="Its version when an earlier image was made, from a receipt. If its file has changed since, a "
+                "warning says so.",
+            ),
+        ]
+        | None
+    ) = None

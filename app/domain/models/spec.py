@@ -8,6 +8,8 @@ from typing import Annotated, Literal, NewType
 import msgspec
 from msgspec import Meta
 
+from .adapters import AdapterChoice
+
 ModelName = NewType("ModelName", str)
 """A name in the catalogue. Only the catalogue makes them: no text of a client becomes one without a look-up."""
 
@@ -123,6 +125,12 @@ class ModelOverrides(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     width: SizePx | None = None
     height: SizePx | None = None
     clip_skip: Annotated[int, Meta(ge=0, le=10)] | None = None
+    adapters: Annotated[Sequence[AdapterChoice], Meta(max_length=64)] | None = None
+    """Adapters of every request, before those that a request names itself."""
+    vae: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    """Name of a VAE of `models/vae/` that replaces the model's own."""
+    base: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    """Model whose files a preset has: a sidecar without weights beside it. The other overrides are its own, then the base's."""
     preview: PreviewFactors | None = None
     """Map from latents to preview colours, for a model with a VAE of its own. The family's if absent."""
 
@@ -155,6 +163,8 @@ class ModelSpec:
     """Size of the weights on disk in bytes; None until it is known (a repository not downloaded yet)."""
     version: str = ""
     """Text that changes with the files, the sidecar or the settings of the model."""
+    files_version: str = ""
+    """Version of the model that a preset has its files of; empty for a model of its own."""
     unusable: str | None = None
     """Reason for which the files cannot be used; None for a usable model."""
     builtin: bool = False
@@ -163,6 +173,11 @@ class ModelSpec:
     """Other names that the catalogue finds it by."""
     networks: object = None
     """Sizes of its networks, as its family's memory estimate needs them; None: the family's usual ones."""
+
+    @property
+    def weights(self) -> tuple[ModelSource, DtypeName, str]:
+        """Equal for entries with the same weights in memory: a model and its presets."""
+        return self.source, self.dtype, self.files_version or self.version
 
     @property
     def on_disk(self) -> bool:

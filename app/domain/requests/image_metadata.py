@@ -8,6 +8,8 @@ from importlib import metadata
 
 import msgspec
 
+from ..models.adapters import AdapterChoice
+from .adapter_tags import tag_of
 from .hires import SecondPass
 from .request import GenerationRequest
 from .resolved_parameters import resolved_parameters
@@ -19,6 +21,8 @@ from .upscalers import UPSCALER_LABELS
 PARAMETERS_KEY = "parameters"
 """PNG key under which AUTOMATIC1111's web UI writes its text, and readers of generation data look first."""
 RECEIPT_KEY = "litestar-diffusion"
+_HASH_CHARS = 12
+"""Letters of a hash as the web UI writes it. These are of the file's version, not of its content."""
 
 UPSCALING_KEY = "litestar-diffusion-upscaling"
 
@@ -68,7 +72,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     it."""
     unfinished: bool
     """Whether the image ended before its last step, because it was interrupted: the request makes the finished one."""
-    request: dict[str, str | int | float | bool | tuple[int, int] | dict[str, str | int | float]]
+    request: dict[str, str | int | float | bool | list[int | dict[str, str | float]] | dict[str, str | int | float]]
     """Every parameter, resolved, for this image alone: `n` is 1 and `seed` is its own."""
 
 
@@ -138,11 +142,26 @@ def _plain(value: str) -> str:
 
 def parameters_text(request: GenerationRequest, seed: int, clip_skip_base: int) -> str:
     """Write the prompt, the negative prompt and a line of settings as AUTOMATIC1111's web UI does."""
-    lines = [request.prompt]
+    lines = [tagged_prompt(request)]
     if request.negative_prompt:
         lines.append(f"Negative prompt: {request.negative_prompt}")
     lines.append(", ".join(f"{name}: {value}" for name, value in _settings(request, seed, clip_skip_base)))
     return "\n".join(lines)
+
+
+def tagged_prompt(request: GenerationRequest) -> str:
+    """Write the prompt with a tag for each adapter, wherever it was named, as the web UI has them in its prompts."""
+    tags = [
+        tag_of(AdapterChoice(name=use.name, weight=use.weight, text_weight=use.text_weight))
+        for use in request.assets.adapters
+    ]
+    return " ".join(filter(None, (request.prompt, *tags)))
+
+
+def lora_hashes(request: GenerationRequest) -> dict[str, str]:
+    """Return the web UI's setting that names the adapters of a request; nothing without adapters."""
+    uses = request.assets.adapters
+    return {"Lora hashes": ", ".join(f"{use.name}: {use.version[:_HASH_CHARS]}" for use in uses)} if uses else {}
 
 
 def schedule_label(schedule: SigmaSchedule) -> str:
@@ -167,6 +186,10 @@ def _settings(request: GenerationRequest, seed: int, clip_skip_base: int) -> Ite
         yield "Mask blur", str(request.source.mask_blur_px)
     if request.hires is not None:
         yield from _hires_settings(request, request.hires)
+    if request.assets.vae is not None:
+        yield "VAE", request.assets.vae.name
+        yield "VAE hash", request.assets.vae.version[:_HASH_CHARS]
+    yield from ((name, _quoted(value)) for name, value in lora_hashes(request).items())
     if request.clip_skip:
         yield "Clip skip", str(request.clip_skip + clip_skip_base)
     if request.guidance_rescale:

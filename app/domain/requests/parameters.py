@@ -1,10 +1,12 @@
 """The parameters of a generation, and the limits on them."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from ..models.adapters import AdapterChoice
 from ..models.spec import Guidance, TimestepSpacing
 from ..validation import OTHER_NAMES
 from .hires import Hires
@@ -42,6 +44,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Size of an uploaded file, `image` or `mask`."""
     max_image_pixels: Annotated[int, Meta(ge=64 * 64, le=89_000_000)] = 40_000_000
     """Width times height of an uploaded picture. Pillow warns of larger ones than 89 million."""
+    max_adapters: Annotated[int, Meta(ge=0, le=64)] = 8
+    """Adapters of one request, those of its prompt and of the model's sidecar included."""
     max_prompt_chars: Annotated[int, Meta(ge=1, le=_MAX_COUNT)] = 4000
     reproducible: bool = False
     """Whether requests share no step with others by default."""
@@ -66,6 +70,31 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     )
     negative_prompt_2: (
         Annotated[str, Meta(description="Negative prompt for the second text encoder; `negative_prompt` when absent.")]
+        | None
+    ) = None
+    adapters: (
+        Annotated[
+            Sequence[AdapterChoice],
+            Meta(
+                max_length=64,
+                description="LoRAs and their relatives of `GET /adapters` that change the model for this request. "
+                "`<lora:name:weight>` in `prompt` means the same. One that the model's sidecar names too has the weights "
+                "stated here.",
+                examples=[[{"name": "outline", "weight": 0.8}]],
+            ),
+        ]
+        | None
+    ) = None
+    vae: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=256,
+                description="A VAE of `GET /vaes` in place of the model's own; `model`: its own, although its sidecar names "
+                "another one.",
+            ),
+        ]
         | None
     ) = None
     image: (
@@ -279,6 +308,9 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
             ),
         ]
         | None
+    ) = None
+    vae_version: (
+        Annotated[str, Meta(max_length=128, description="`model_version` for `vae`, from a receipt.")] | None
     ) = None
     dtype: (
         Annotated[

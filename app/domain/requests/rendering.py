@@ -72,9 +72,25 @@ class RenderResult:
     """Dtype that they were computed in, as torch names it; empty if it is not known."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ParkedRun:
+    """A request that left the device between two steps, to be continued there by the engine that made it."""
+
+    state: object
+
+
 OnStep = Callable[[int, int], Ending | None]
 """Called with (steps done, steps in all) from the engine thread; raises `Cancelled` to stop before the next step, or returns
 what is to end now with what is denoised so far."""
+
+
+GiveWay = Callable[[], bool]
+"""Tells between two steps whether a request should leave the device; called from the engine thread, must return at once."""
+
+
+def stay() -> bool:
+    """Never give way."""
+    return False
 
 
 OnPreview = Callable[[RawImage, int, int], None]

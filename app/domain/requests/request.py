@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from ..models.adapters import AdapterChoice
 from ..models.assets import AssetSet
 from ..models.spec import ModelName, TimestepSpacing
 from .hires import SecondPass
@@ -31,7 +32,10 @@ class GenerationRequest:
     """Model and what is added to it."""
     source: Source
     """Source of its first latents."""
+    unused_adapters: tuple[AdapterChoice, ...]
+    """Adapters of the model's sidecar that the request turns off; a replay must turn them off too."""
     prompt: str
+    """Without the tags of adapters."""
     prompt_2: str
     negative_prompt: str
     negative_prompt_2: str

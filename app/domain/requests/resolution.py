@@ -10,6 +10,8 @@ from ..families.registry import family_named
 from ..models.assets import AssetSet
 from ..models.spec import ModelSpec, ModelTraits, TimestepSpacing
 from ..shown import cut
+from .adapter_tags import read_tags
+from .additions import NO_ADDITIONS, Additions, added_to, addition_errors
 from .from_pictures import picture_errors, picture_warnings, size_for, source_of, too_few_steps
 from .hires import Hires, SecondPass, hires_errors, hires_warnings, second_pass, target_size
 from .parameters import DEFAULT_QUALITY, MAX_SEED, GenerationParameters, Limits
@@ -28,7 +30,7 @@ def resolve(
     *,
     random_seed: int,
     uploads: Uploads = NO_UPLOADS,
-    upscaler: ModelSpec | None = None,
+    additions: Additions = NO_ADDITIONS,
 ) -> Resolved:
     """Fill every parameter from, in this order, the client, the model's defaults, the model's traits.
 
@@ -38,7 +40,7 @@ def resolve(
         limits: bounds on a single request, and how prompts are read by default.
         random_seed: used if the client gives none; passed in so that this function stays pure.
         uploads: the pictures of `parameters`, decoded.
-        upscaler: entry of `hires.upscaler`, if it is a file.
+        additions: catalogue entries of the adapters and the VAE that `parameters` and `spec` name.
 
     Raises:
         InvalidRequest: with every field that breaks a limit.
@@ -50,12 +52,15 @@ def resolve(
     sizes = _size_conditioning(parameters, height, width)
     base_seed = random_seed if parameters.seed in (None, -1) else parameters.seed
     assert base_seed is not None
+    added = added_to(parameters, spec, additions)
+    prompt, prompt_2 = (read_tags(_first(text, parameters.prompt)).text for text in (None, parameters.prompt_2))
     negative_prompt = _first(parameters.negative_prompt, stated.negative_prompt, "")
     request = GenerationRequest(
-        assets=AssetSet(spec.name),
+        assets=AssetSet(spec.name, added.adapters, added.vae),
+        unused_adapters=added.unused,
         source=source_of(parameters, uploads),
-        prompt=parameters.prompt,
-        prompt_2=_first(parameters.prompt_2, parameters.prompt),
+        prompt=prompt,
+        prompt_2=prompt_2,
         negative_prompt=negative_prompt,
         negative_prompt_2=_first(parameters.negative_prompt_2, negative_prompt),
         num_inference_steps=_steps(parameters, spec),
@@ -75,7 +80,7 @@ def resolve(
         prompt_weighting=_first(parameters.prompt_weighting, limits.prompt_weighting),
         output_format=parameters.output_format,
         output_quality=_first(parameters.output_quality, DEFAULT_QUALITY[parameters.output_format]),
-        hires=_second_pass(parameters, spec, (width, height), upscaler),
+        hires=_second_pass(parameters, spec, (width, height), additions.upscaler),
     )
     if too_few := too_few_steps(request):
         raise InvalidRequest([too_few])
@@ -83,6 +88,7 @@ def resolve(
         request=request,
         warnings=(
             *spec.doubts,
+            *added.warnings,
             *_warnings(parameters, request, spec.traits),
             *picture_warnings(parameters, request, uploads),
             *(
@@ -102,7 +108,11 @@ def broken_limits(
     Before the files of the model are on disk, its defaults are a guess: then only what the client and the settings state is
     checked.
     """
-    return [*_limit_errors(parameters, spec, limits, uploads), *_sampler_errors(parameters, spec)]
+    return [
+        *_limit_errors(parameters, spec, limits, uploads),
+        *_sampler_errors(parameters, spec),
+        *addition_errors(parameters, spec, limits),
+    ]
 
 
 _Stated = tuple[int, int, int]
@@ -328,5 +338,8 @@ def _warnings(parameters: GenerationParameters, request: GenerationRequest, trai
         )
     if traits.prediction_type == "v_prediction" and not sampler.v_prediction:
         yield f"Sampler {sampler.name!r} is inexact for models that predict v, as this one does; expect faded images."
-    for name in ("prompt", "prompt_2", "negative_prompt", "negative_prompt_2"):
+    for name in ("prompt", "prompt_2"):
+        text = read_tags(getattr(parameters, name) or "").text
+        yield from (f"{name} {sentence}" for sentence in unread_syntax(text))
+    for name in ("negative_prompt", "negative_prompt_2"):
         yield from (f"{name} {sentence}" for sentence in unread_syntax(getattr(parameters, name) or ""))

@@ -1,9 +1,11 @@
 """The parameters of a request as they were used: in answers, and in the receipts that image files carry."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
+from ..models.adapters import AdapterChoice
 from .hires import ResolvedHires, resolved_hires
 from .parameters import OutputFormat, RequestedSpacing
 from .pictures import Resize
@@ -44,6 +46,10 @@ class ResolvedParameters(msgspec.Struct, frozen=True, kw_only=True, omit_default
     output_format: OutputFormat
     output_quality: int
     hires: ResolvedHires | None = None
+    adapters: Sequence[AdapterChoice] | None = None
+    """Adapters of the prompt and of the model's sidecar too, which the prompt here does not name any more."""
+    vae: str | None = None
+    vae_version: str | None = None
     strength: float | None = None
     """This and all that follows: only of a request that begins from a picture."""
     resize: Resize | None = None
@@ -86,8 +92,32 @@ def resolved_parameters(request: GenerationRequest) -> ResolvedParameters:
         output_format=request.output_format,
         output_quality=request.output_quality,
         hires=None if request.hires is None else resolved_hires(request.hires),
+        adapters=adapter_choices(request) or None,
+        **_of_vae(request),
         **_of_pictures(request.source),
     )
+
+
+def adapter_choices(request: GenerationRequest) -> tuple[AdapterChoice, ...]:
+    """Express the adapters of a request as a client would name them, those that it turns off included."""
+    uses = request.assets.adapters
+    return (
+        *(
+            AdapterChoice(
+                name=use.name,
+                weight=use.weight,
+                text_weight=None if use.text_weight == use.weight else use.text_weight,
+                version=use.version,
+            )
+            for use in uses
+        ),
+        *request.unused_adapters,
+    )
+
+
+def _of_vae(request: GenerationRequest) -> dict[str, str]:
+    vae = request.assets.vae
+    return {} if vae is None else {"vae": vae.name, "vae_version": vae.version}
 
 
 def _of_pictures(source: Source) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from ..shown import cut
 
 _UNREAD = (
-    (r"<(?:lora|lyco|hypernet):[^<>]{1,200}>", "networks are not loaded from a prompt"),
+    (r"<(?:lora|lyco):[^<>]{1,200}>", "adapters are named in the prompt, not in the negative prompt"),
+    (r"<hypernet:[^<>]{1,200}>", "hypernetworks are not loaded"),
     (r"\bembedding:[\w./-]{1,200}", "textual inversion embeddings are not loaded"),
     (r"(?<!\w)__[\w/*-]{1,100}__(?!\w)", "wildcards are not replaced"),
     (r"(?<!\\)\{[^{}]{0,500}\|[^{}]{0,500}\}", "none of the variants is chosen"),

@@ -5,17 +5,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import Generic, TypeVar
 
+from ...domain.models.adapters import AdapterSpec
 from ...domain.models.spec import ModelSpec
+from ...domain.models.vaes import VaeSpec
 
 _SETTLED_S = 2.0
+Spec = TypeVar("Spec", ModelSpec, AdapterSpec, VaeSpec)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CatalogueEntry:
-    """A model as its files described it."""
+class CatalogueEntry(Generic[Spec]):
+    """An asset as its files described it."""
 
-    spec: ModelSpec
+    spec: Spec
     watched: Sequence[Path]
     """Files and folders whose change may change the entry, those that do not exist included."""
     stamp: str

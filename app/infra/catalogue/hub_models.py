@@ -8,16 +8,16 @@ import msgspec
 from ...domain.errors import InvalidSettings
 from ...domain.families.overrides import apply_overrides
 from ...domain.families.reading import NotServable, Reading
+from ...domain.models.overrides import merged
 from ...domain.models.spec import HubModel, HubRepository, ModelName, ModelOverrides, ModelSpec, ModelTraits
 from ..hub.snapshots import assumed_family, cached_snapshot, repository_folder
 from ..weights.safetensors_header import BrokenFile
 from .diffusers_folder import read_folder, watched_files
 from .fingerprint import CatalogueEntry, digest, stamps
-from .local_models import merged
 from .sidecar import check_sampler
 
 
-def describe_repository(model: HubModel, cache: Path | None) -> CatalogueEntry:
+def describe_repository(model: HubModel, cache: Path | None) -> CatalogueEntry[ModelSpec]:
     """Describe the repository of a `[[models.hub]]` table. Makes no request.
 
     Its version does not change when it is downloaded: what has just been loaded need not be loaded again.

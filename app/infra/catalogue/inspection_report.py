@@ -16,7 +16,7 @@ from ..weights.safetensors_header import TensorEntry, read_header
 from .diffusers_folder import read_folder
 from .local_models import describe
 from .scan import candidate_of
-from .upscaler_files import FOLDER, describe_upscaler
+from .upscaler_files import UPSCALERS, describe_upscaler
 
 _MAX_VALUE_CHARS = 100
 _PICTURES = "data:image"
@@ -29,17 +29,21 @@ def explain(path: Path) -> str:
         UnusableModel: it cannot be served; the message says why and what to do.
     """
     candidate = candidate_of(path.absolute())
-    upscaler = describe_upscaler(candidate, ModelOverrides()).spec
+    upscaler = describe_upscaler(candidate).spec
     if upscaler.unusable is None:
         return "\n".join(_upscaler_lines(upscaler, path))
-    spec = upscaler if path.absolute().parent.name == FOLDER else describe(candidate, ModelOverrides()).spec
+    spec = (
+        upscaler
+        if path.absolute().parent.name.lower() in UPSCALERS.names
+        else describe(candidate, ModelOverrides()).spec
+    )
     if spec.unusable is not None:
         raise UnusableModel(path.name, spec.unusable)
     return "\n".join(_lines(spec, path))
 
 
 def _upscaler_lines(spec: ModelSpec, path: Path) -> Iterator[str]:
-    yield f"{path}: usable in the folder {FOLDER}, as upscaler {spec.name}"
+    yield f"{path}: usable in the folder {UPSCALERS.names[0]}, as upscaler {spec.name}"
     yield ""
     yield "What it is, and how that was found:"
     for line in spec.evidence:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
@@ -11,6 +10,7 @@ from ...domain.errors import InvalidSettings
 from ...domain.families.overrides import apply_overrides, refuse_doubtful
 from ...domain.families.reading import CheckpointFile, NotServable, Reading
 from ...domain.families.registry import read_checkpoint
+from ...domain.models.overrides import merged, unfit_for_preset
 from ...domain.models.spec import Checkpoint, Folder, ModelOverrides, ModelSource, ModelSpec, ModelTraits
 from ..weights.safetensors_header import BrokenFile, read_header
 from .component_configs import config_files, config_reader
@@ -19,7 +19,7 @@ from .fingerprint import CatalogueEntry, digest, stamps
 from .scan import Candidate, unfinished_marks
 from .sidecar import check_sampler, config_path, read_sidecar
 
-_PICKLE_REASON = (
+PICKLE_REASON = (
     "it is a pickle. Pickles can run code when they are loaded and are never opened here: convert it to .safetensors "
     "with a tool that you trust, or look for a safetensors version of the model."
 )
@@ -46,15 +46,7 @@ class _Stated:
         return merged(self.settings, self.sidecar)
 
 
-class Describe(Protocol):
-    """Describes a file or folder of one kind, as `describe` does for models."""
-
-    def __call__(self, candidate: Candidate, settings: ModelOverrides, *, builtin: bool = False) -> CatalogueEntry:
-        """Describe a candidate; the entry of a broken one says why. Never raises for the content of files."""
-        ...
-
-
-def describe(candidate: Candidate, settings: ModelOverrides, *, builtin: bool = False) -> CatalogueEntry:
+def describe(candidate: Candidate, settings: ModelOverrides, *, builtin: bool = False) -> CatalogueEntry[ModelSpec]:
     """Describe a candidate; the entry of a broken one says why. Never raises for the content of files.
 
     Args:
@@ -79,29 +71,22 @@ def describe(candidate: Candidate, settings: ModelOverrides, *, builtin: bool = 
     return CatalogueEntry(spec=_described(candidate, spec, stated), watched=(*first, *related), stamp=digest(*lines))
 
 
-def refuse_unsafe(candidate: Candidate) -> None:
-    """Refuse a pickle, and a file that is still being downloaded.
+def refuse_unfinished(file: Path) -> None:
+    """Refuse a file that a downloader still writes to.
 
     Raises:
-        NotServable: with the reason.
+        NotServable: naming what lies beside it.
     """
-    if (mark := next((mark for mark in unfinished_marks(candidate.path) if mark.exists()), None)) is not None:
+    if (mark := next((mark for mark in unfinished_marks(file) if mark.exists()), None)) is not None:
         raise NotServable(_UNFINISHED.format(mark.name))
-    if candidate.is_pickle:
-        raise NotServable(_PICKLE_REASON)
-
-
-def merged(above: ModelOverrides, below: ModelOverrides) -> ModelOverrides:
-    """Merge two sets of overrides; `above` wins."""
-    pairs = {name: (getattr(above, name), getattr(below, name)) for name in ModelOverrides.__struct_fields__}
-    return ModelOverrides(**{name: low if high is None else high for name, (high, low) in pairs.items()})
 
 
 def _stated(candidate: Candidate, settings: ModelOverrides) -> _Stated:
     try:
         check_sampler(settings, f"models.local.{candidate.name} in the settings")
         sidecar = read_sidecar(candidate.sidecar)
-        config = None if candidate.is_folder else config_path(candidate.path, merged(settings, sidecar).config)
+        has_config = not candidate.is_folder and not candidate.is_preset
+        config = config_path(candidate.path, merged(settings, sidecar).config) if has_config else None
         return _Stated(settings=settings, sidecar=sidecar, config=config)
     except InvalidSettings as error:
         return _Stated(settings=settings, wrong=error.message)
@@ -110,6 +95,8 @@ def _stated(candidate: Candidate, settings: ModelOverrides) -> _Stated:
 def _related_files(candidate: Candidate, stated: _Stated) -> tuple[Path, ...]:
     if candidate.is_folder:
         return watched_files(candidate.path)
+    if candidate.is_preset:
+        return ()
     usual = candidate.path.with_suffix(".config")
     return (usual, *config_files(stated.config or usual), *unfinished_marks(candidate.path))
 
@@ -122,9 +109,14 @@ def _source(candidate: Candidate, stated: _Stated) -> ModelSource:
 
 def _described(candidate: Candidate, spec: ModelSpec, stated: _Stated) -> ModelSpec:
     try:
-        refuse_unsafe(candidate)
+        refuse_unfinished(candidate.path)
+        if candidate.is_pickle:
+            raise NotServable(PICKLE_REASON)
         if stated.wrong is not None:
             raise NotServable(stated.wrong)
+        if candidate.is_preset:
+            return _preset(spec)
+        _refuse_base(candidate, stated)
         reading, nbytes = _read(candidate, stated.config)
         reading = apply_overrides(reading, stated.sidecar, f"its sidecar {candidate.sidecar.name!r}")
         reading = apply_overrides(reading, stated.settings, "the settings file")
@@ -136,6 +128,24 @@ def _described(candidate: Candidate, spec: ModelSpec, stated: _Stated) -> ModelS
     return replace(
         spec, traits=reading.traits, evidence=evidence, doubts=doubts, networks=reading.networks, nbytes=nbytes
     )
+
+
+def _preset(spec: ModelSpec) -> ModelSpec:
+    """Check what a preset states; the catalogue adds what it takes from its base."""
+    if unfit := unfit_for_preset(spec.overrides):
+        raise NotServable(
+            f"it is a preset, and {' and '.join(unfit)} can only be stated of files: state it in the sidecar of "
+            f"{spec.overrides.base!r}"
+        )
+    return spec
+
+
+def _refuse_base(candidate: Candidate, stated: _Stated) -> None:
+    if stated.overrides.base is not None:
+        raise NotServable(
+            f"its sidecar states base = {stated.overrides.base!r}, but {candidate.path.name!r} has weights of its own: give "
+            "the preset another name, or take base away"
+        )
 
 
 def _read(candidate: Candidate, config: Path | None) -> tuple[Reading, int]:

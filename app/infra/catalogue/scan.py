@@ -1,9 +1,9 @@
-"""Finds what may be a model in a models folder and its subfolders, by names alone."""
+"""Finds what may be a model, an adapter or a VAE in a folder and its subfolders, by names alone."""
 
 import hashlib
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,12 +11,11 @@ from ...domain.models.spec import ModelName
 from ..weights.weight_files import PICKLES
 
 _SAFETENSORS = ".safetensors"
+_SIDECAR = ".toml"
 _UNFINISHED = (".aria2", ".part", ".crdownload", ".partial", ".incomplete", ".download", ".opdownload", ".!ut")
 """What aria2, Firefox, Chromium, wget wrappers, huggingface_hub, Safari, Opera and torrent clients append to names."""
 _MAX_NAME_CHARS = 128
 _BETWEEN_FOLDERS = "--"
-_MAX_DEPTH = 4
-"""Deepest subfolder that is searched, so that a folder of something else costs little."""
 NO_CHECKPOINTS = frozenset({
     "clip", "clip_vision", "configs", "controlnet", "diffusion_models", "embeddings", "esrgan", "gligen", "hypernetworks",
     "ipadapter", "lora", "loras", "lycoris", "style_models", "text_encoders", "textual_inversion", "unet", "upscale_models",
@@ -26,8 +25,24 @@ NO_CHECKPOINTS = frozenset({
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScanRule:
+    """What is looked for."""
+
+    folders: bool
+    """Whether folders can be models, and subfolders that other programs keep parts of models in are left out."""
+    max_depth: int
+    """Deepest subfolder that is searched."""
+
+
+MODELS = ScanRule(folders=True, max_depth=4)
+"""Not deep, so that a folder of something else costs little."""
+FILES_ALONE = ScanRule(folders=False, max_depth=32)
+"""Adapters and VAEs: their folder holds nothing else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A file or folder that may be a model."""
+    """A file or folder that may be a model, an adapter or a VAE."""
 
     path: Path
     is_folder: bool
@@ -64,6 +79,11 @@ class Candidate:
         return self.path.with_name(f"{self.stem}.toml")
 
     @property
+    def is_preset(self) -> bool:
+        """Whether it is a sidecar alone, which names the model that it is a preset of."""
+        return not self.is_folder and self.path.suffix.lower() == _SIDECAR
+
+    @property
     def is_pickle(self) -> bool:
         """By its suffix; what is a pickle under another name shows when its header is read."""
         return not self.is_folder and self.path.suffix.lower() in PICKLES
@@ -77,7 +97,7 @@ class SearchedFolder:
     subfolders: tuple[str, ...] = ()
 
 
-def searched_folders(directory: Path) -> Iterator[SearchedFolder]:
+def searched_folders(directory: Path, rule: ScanRule = MODELS) -> Iterator[SearchedFolder]:
     """Yield a folder and its subfolders, each once even if links lead in a circle; those that are models are left out.
 
     Each is yielded before its entries are read, and one that cannot be read has no subfolders.
@@ -95,33 +115,59 @@ def searched_folders(directory: Path) -> Iterator[SearchedFolder]:
         yield folder
         if stat is not None:
             seen.add((stat.st_dev, stat.st_ino))
-            waiting += reversed(_subfolders(folder))
+            waiting += reversed(_subfolders(folder, rule))
 
 
-def find_candidates(folder: SearchedFolder) -> list[Candidate]:
-    """Find everything in a folder that looks like a model, in alphabetical order, safetensors files before their namesakes.
+def find_candidates(folder: SearchedFolder, rule: ScanRule = MODELS) -> list[Candidate]:
+    """Find everything in a folder that looks right, in alphabetical order, safetensors files before their namesakes.
 
     Raises:
         OSError: the folder cannot be read.
     """
     with os.scandir(folder.path) as entries:
-        paths = [Path(entry.path) for entry in entries if _looks_like_a_model(entry)]
+        paths = [Path(entry.path) for entry in entries if _looks_right(entry, rule)]
     found = [replace(candidate_of(path), subfolders=folder.subfolders) for path in paths]
     return sorted(found, key=lambda candidate: (candidate.stem, _rank(candidate), candidate.path.name))
 
 
-def _subfolders(folder: SearchedFolder) -> list[SearchedFolder]:
-    if len(folder.subfolders) == _MAX_DEPTH:
+def find_lone_sidecars(folder: SearchedFolder, candidates: Iterable[Candidate]) -> list[Path]:
+    """List the sidecars in a folder that lie beside no candidate: presets, or files of something else.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    taken = {candidate.sidecar for candidate in candidates}
+    with os.scandir(folder.path) as entries:
+        named = [Path(entry.path) for entry in entries if _is_plain(entry, _SIDECAR)]
+    return sorted(path for path in named if path not in taken)
+
+
+def told_apart(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
+    """Mark candidates whose names were made equal although their files are called differently."""
+    names: dict[str, tuple[str, ...]] = {}
+    for candidate in candidates:
+        is_taken = names.setdefault(candidate.name, candidate.identity) != candidate.identity
+        yield candidate.marked() if is_taken else candidate
+
+
+def _is_plain(entry: os.DirEntry[str], suffix: str) -> bool:
+    return entry.name.lower().endswith(suffix) and not entry.name.startswith(".") and entry.is_file()
+
+
+def _subfolders(folder: SearchedFolder, rule: ScanRule) -> list[SearchedFolder]:
+    if len(folder.subfolders) == rule.max_depth:
         return []
     try:
         with os.scandir(folder.path) as entries:
-            names = sorted(entry.name for entry in entries if _may_hold_models(entry))
+            names = sorted(entry.name for entry in entries if _may_hold(entry, rule))
     except OSError:
         return []
     return [SearchedFolder(path=folder.path / name, subfolders=(*folder.subfolders, name)) for name in names]
 
 
-def _may_hold_models(entry: os.DirEntry[str]) -> bool:
+def _may_hold(entry: os.DirEntry[str], rule: ScanRule) -> bool:
+    if not rule.folders:
+        return not entry.name.startswith(".") and entry.is_dir()
     name = entry.name.lower()
     if name.startswith(".") or name.endswith((".config", _SAFETENSORS)) or name in NO_CHECKPOINTS:
         return False
@@ -136,6 +182,13 @@ def candidate_of(path: Path) -> Candidate:
 def unfinished_marks(path: Path) -> tuple[Path, ...]:
     """List the files that downloaders keep beside a file until it is whole, whether they exist or not."""
     return tuple(path.with_name(f"{path.name}{suffix}") for suffix in _UNFINISHED)
+
+
+def _looks_right(entry: os.DirEntry[str], rule: ScanRule) -> bool:
+    if rule.folders:
+        return _looks_like_a_model(entry)
+    suffix = Path(entry.name).suffix.lower()
+    return (suffix == _SAFETENSORS or suffix in PICKLES) and not entry.name.startswith(".") and not entry.is_dir()
 
 
 def _looks_like_a_model(entry: os.DirEntry[str]) -> bool:

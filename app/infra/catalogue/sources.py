@@ -1,55 +1,45 @@
 """The folders and repositories that models come from, and which of their models gets which name. Worker threads only."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ...domain.models.aliases import Aliases
-from ...domain.models.spec import HubModel, ModelOverrides
+from ...domain.models.spec import HubModel, ModelOverrides, ModelSpec
 from ...logs import get_logger
-from .fingerprint import CatalogueEntry, settled_stamp
+from .fingerprint import settled_stamp
 from .hub_models import describe_repository
-from .local_models import Describe, describe
+from .local_models import describe
 from .local_overrides import LocalOverrides, nearest
-from .scan import Candidate, SearchedFolder, find_candidates, searched_folders
+from .names import Claim, Names
+from .presets import lone_sidecars, presets
+from .scan import Candidate, SearchedFolder, find_candidates, searched_folders, told_apart
 
 _log = get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """A file, a folder or a repository that is to be listed under a name."""
+@dataclass(slots=True)
+class _Place:
+    """One searched folder of a models folder, and what lies in it."""
 
-    name: str
-    origin: str
-    """Path, or `hub:<name>`; unique."""
-    title: str
-    """Description for clients, without the server's paths."""
-    describe: Callable[[], CatalogueEntry]
-    """Reads the files."""
-    hides: tuple[str, ...] = ()
-    """Titles of the weaker claims to the same name."""
+    folder: SearchedFolder
+    directory: Path
+    stamp: str | None
+    """Taken before the folder was read, so that a change during the read shows later."""
+    candidates: list[Candidate] = field(default_factory=list[Candidate])
+    sidecars: list[tuple[Path, str | None]] = field(default_factory=list[tuple[Path, str | None]])
+    """Sidecars without weights beside them, each with its stamp: whether one is a preset is in its text."""
 
+    @property
+    def named(self) -> Sequence[Candidate]:
+        """The candidates and presets; one of that very name before those whose names were made safe."""
+        every = (*self.candidates, *presets(self.folder, (path for path, _ in self.sidecars)))
+        return sorted(every, key=lambda candidate: candidate.name != candidate.stem)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Names:
-    """Winners of the names at one moment."""
-
-    claims: Mapping[str, Claim]
-    folders: tuple[Path, ...] = ()
-    """The folders that were searched."""
-    stamps: tuple[str | None, ...]
-    """Stamps of the folders, taken before they were read, so that a change during the read shows later."""
-    aliases: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Names of claims by alias."""
-
-    def claim(self, name: str) -> Claim | None:
-        """Return the claim of a name or an alias."""
-        return self.claims.get(self.aliases.get(name, name))
-
-    def aliases_of(self, name: str) -> tuple[str, ...]:
-        """Return the aliases of a claim."""
-        return tuple(alias for alias, model in self.aliases.items() if model == name)
+    @property
+    def watched(self) -> Sequence[tuple[Path, str | None]]:
+        """The paths whose change may change a name."""
+        return ((self.folder.path, self.stamp), *self.sidecars)
 
 
 class ModelSources:
@@ -68,9 +58,7 @@ class ModelSources:
         hub: Sequence[HubModel],
         hub_cache: Path | None,
         aliases: Aliases,
-        describe_file: Describe = describe,
     ) -> None:
-        self._describe_file = describe_file
         self._directories = tuple(directories)
         self._builtin = builtin
         self._overrides = overrides
@@ -79,15 +67,18 @@ class ModelSources:
         self._aliases = aliases
         self._logged: set[tuple[str, ...]] = set()
 
-    def names(self) -> Names:
+    def names(self) -> Names[ModelSpec]:
         """Read the folders and decide which model gets which name."""
-        folders = tuple(
-            (folder, settled_stamp(folder.path), directory)
+        places = [
+            _Place(folder, directory, settled_stamp(folder.path))
             for directory in self._directories
             for folder in searched_folders(directory)
-        )
-        winners: dict[str, Claim] = {}
-        for claim in self._claims([(folder, directory) for folder, _, directory in folders]):
+        ]
+        for place in places:
+            place.candidates = list(self._candidates(place.folder))
+            place.sidecars = [(path, settled_stamp(path)) for path in lone_sidecars(place.folder, place.candidates)]
+        winners: dict[str, Claim[ModelSpec]] = {}
+        for claim in self._claims(places):
             winner = winners.setdefault(claim.name, claim)
             if winner is not claim:
                 winners[claim.name] = replace(winner, hides=(*winner.hides, claim.title))
@@ -95,29 +86,25 @@ class ModelSources:
         self._warn_about_aliases(winners)
         return Names(
             claims=winners,
-            folders=tuple(folder.path for folder, _, _ in folders),
-            stamps=tuple(stamp for _, stamp, _ in folders),
+            folders=tuple(path for place in places for path, _ in place.watched),
+            stamps=tuple(stamp for place in places for _, stamp in place.watched),
             aliases=self._aliases.resolved(winners),
         )
 
-    def may_have_changed(self, names: Names) -> bool:
-        """Tell whether the folders may hold other names than these; costs one stat a folder."""
+    def may_have_changed(self, names: Names[ModelSpec]) -> bool:
+        """Tell whether the folders may hold other names than these; costs one stat a folder or lone sidecar."""
         return None in names.stamps or names.stamps != tuple(map(settled_stamp, names.folders))
 
-    def _claims(self, folders: Sequence[tuple[SearchedFolder, Path]]) -> Iterator[Claim]:
+    def _claims(self, places: Sequence["_Place"]) -> Iterator[Claim[ModelSpec]]:
         """Yield the strongest claims first."""
-        found = [(candidate, directory) for folder, directory in folders for candidate in self._named(folder)]
-        candidates = list(_told_apart([candidate for candidate, _ in found]))
+        found = [(candidate, place.directory) for place in places for candidate in place.named]
+        candidates = list(told_apart([candidate for candidate, _ in found]))
         stated = LocalOverrides(self._overrides, candidates)
         self._warn_of_tables_without_model(stated, [candidate.name for candidate in candidates])
         for candidate, (_, directory) in zip(candidates, found, strict=True):
             yield self._local_claim(candidate, stated.of(candidate), builtin=directory == self._builtin)
         for model in self._hub:
             yield self._hub_claim(model)
-
-    def _named(self, folder: SearchedFolder) -> Sequence[Candidate]:
-        """List a folder's candidates; one of that very name before those whose names were made safe."""
-        return sorted(self._candidates(folder), key=lambda candidate: candidate.name != candidate.stem)
 
     def _candidates(self, folder: SearchedFolder) -> Sequence[Candidate]:
         try:
@@ -132,15 +119,15 @@ class ModelSources:
             )
             return ()
 
-    def _local_claim(self, candidate: Candidate, stated: ModelOverrides, *, builtin: bool) -> Claim:
+    def _local_claim(self, candidate: Candidate, stated: ModelOverrides, *, builtin: bool) -> Claim[ModelSpec]:
         return Claim(
             name=candidate.name,
             origin=str(candidate.path),
             title=f"{candidate.path.name!r} in the folder {candidate.path.parent.name!r}",
-            describe=lambda: self._describe_file(candidate, stated, builtin=builtin),
+            describe=lambda: describe(candidate, stated, builtin=builtin),
         )
 
-    def _hub_claim(self, model: HubModel) -> Claim:
+    def _hub_claim(self, model: HubModel) -> Claim[ModelSpec]:
         return Claim(
             name=model.name,
             origin=f"hub:{model.name}",
@@ -160,7 +147,7 @@ class ModelSources:
             f"Did you mean {' or '.join(map(repr, near))}?" if near else f"Local models: {', '.join(known) or 'none'}."
         )
 
-    def _warn_about_aliases(self, claims: Mapping[str, Claim]) -> None:
+    def _warn_about_aliases(self, claims: Mapping[str, Claim[ModelSpec]]) -> None:
         hint = "see models.aliases in the settings"
         for alias in self._aliases.shadowed(claims):
             self._log_once(_log.warning, "alias_hidden", alias=alias, by=claims[alias].origin, hint=hint)
@@ -172,11 +159,3 @@ class ModelSources:
         if key not in self._logged:
             self._logged.add(key)
             log(event, **facts)
-
-
-def _told_apart(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
-    """Mark candidates whose names were made equal although their files are called differently."""
-    names: dict[str, tuple[str, ...]] = {}
-    for candidate in candidates:
-        is_taken = names.setdefault(candidate.name, candidate.identity) != candidate.identity
-        yield candidate.marked() if is_taken else candidate

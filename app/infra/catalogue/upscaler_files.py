@@ -1,64 +1,69 @@
-"""Describes upscalers, files in the subfolder `upscalers` of a models folder, as entries of a catalogue of their own."""
+"""The catalogue of upscalers: files in the subfolder `upscalers` of each models folder."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ...domain.families.reading import CheckpointFile, NotServable
+from ...domain.errors import UnknownModel
+from ...domain.families.reading import CheckpointFile, NotServable, Reading
 from ...domain.families.registry import upscalers
-from ...domain.models.spec import Checkpoint, ModelOverrides, ModelSpec, ModelTraits
-from ..weights.safetensors_header import BrokenFile, read_header
-from .fingerprint import CatalogueEntry, digest, stamps
-from .local_models import printable, refuse_unsafe
-from .scan import Candidate, unfinished_marks
+from ...domain.models.spec import Checkpoint, ModelSpec, ModelTraits
+from .addition_sources import AdditionFolder, AdditionSources
+from .asset_catalogue import AssetCatalogue
+from .fingerprint import CatalogueEntry
+from .local_additions import read_addition
+from .names import Names
+from .scan import Candidate
 
-FOLDER = "upscalers"
-
-
-def upscaler_folders(models: Iterable[Path]) -> list[Path]:
-    """Return the folders of upscalers inside the folders of models."""
-    return [directory / FOLDER for directory in models]
+UPSCALERS = AdditionFolder(kind="upscaler", names=("upscalers", "upscale_models", "esrgan"))
 
 
-def describe_upscaler(candidate: Candidate, settings: ModelOverrides, *, builtin: bool = False) -> CatalogueEntry:  # noqa: ARG001
-    """Describe a candidate; the entry of one that is no upscaler says so. Never raises for the content of files.
+def upscaler_files(directories: Sequence[Path], builtin: Path | None = None) -> AssetCatalogue[ModelSpec]:
+    """Make the catalogue of some models folders without reading a file.
 
     Args:
-        candidate: the file or folder.
-        settings: nothing; the settings say nothing of upscalers.
+        directories: the models folders; the earlier one wins a name.
+        builtin: the one of the folders that ships with the package.
+    """
+    sources = AdditionSources(UPSCALERS, directories, builtin, describe_upscaler)
+    return AssetCatalogue(sources, unknown=_unknown, annotate=_annotated)
+
+
+def describe_upscaler(candidate: Candidate, builtin: bool = False) -> CatalogueEntry[ModelSpec]:
+    """Describe a file; the entry of one that is no upscaler says so. Never raises for the content of files.
+
+    Args:
+        candidate: the file.
         builtin: whether it ships with the package.
     """
-    watched = (candidate.path, *unfinished_marks(candidate.path))
-    lines = stamps(watched)  # before reading, so that a change during the reading is noticed the next time
+    found = read_addition(candidate, _read)
+    reading = found.reading
     spec = ModelSpec(
         name=candidate.name,
         source=Checkpoint(path=candidate.path),
-        traits=ModelTraits(),
+        traits=ModelTraits() if reading is None else reading.traits,
+        evidence=() if reading is None else reading.evidence,
         # In 16 bits the steps of smooth skies would show; the networks are small.
         dtype="float32",
-        version=digest(*lines),
+        nbytes=found.nbytes,
+        version=found.version,
+        unusable=found.unusable,
         builtin=builtin,
+        networks=None if reading is None else reading.networks,
     )
-    return CatalogueEntry(spec=_described(candidate, spec), watched=watched, stamp=digest(*lines))
+    return CatalogueEntry(spec=spec, watched=found.watched, stamp=found.version)
 
 
-def _described(candidate: Candidate, spec: ModelSpec) -> ModelSpec:
-    try:
-        refuse_unsafe(candidate)
-        if candidate.is_folder:
-            raise NotServable("it is a folder; upscalers are single .safetensors files")
-        header = read_header(candidate.path)
-        file = CheckpointFile(
-            shapes=header.shapes,
-            metadata=header.metadata,
-            name=candidate.stem,
-            read_config=lambda _name: None,
-            odd=header.odd,
-        )
-        reading = upscalers().read_checkpoint(file)
-    except (NotServable, BrokenFile) as error:
-        return replace(spec, unusable=printable(str(error)))
-    assert reading is not None
-    return replace(
-        spec, traits=reading.traits, evidence=reading.evidence, networks=reading.networks, nbytes=header.nbytes
-    )
+def _read(file: CheckpointFile) -> Reading:
+    reading = upscalers().read_checkpoint(file)
+    if reading is None:
+        raise NotServable("this is no upscaler")
+    return reading
+
+
+def _unknown(name: str, usable: Sequence[str], _names: Names[ModelSpec]) -> UnknownModel:
+    return UnknownModel(name, usable)
+
+
+def _annotated(spec: ModelSpec, hidden: tuple[str, ...], _: tuple[str, ...]) -> ModelSpec:
+    return replace(spec, evidence=(*spec.evidence, *hidden))

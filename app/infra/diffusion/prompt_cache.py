@@ -25,6 +25,8 @@ class PromptKey:
     """Layer whose hidden states are taken, counted from the end."""
     weighting: bool
     long: bool
+    adapters: tuple[tuple[str, str, float], ...] = ()
+    """Name, version and weight of each adapter that changes the encoder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,13 +10,23 @@ from typing import Any
 
 import torch
 
-from ...domain.errors import DiffusionError, GenerationFailed, LoadFailed, OutOfMemory, UnusableModel
+from ...domain.errors import (
+    DiffusionError,
+    GenerationFailed,
+    LoadFailed,
+    OutOfMemory,
+    UnusableAdapter,
+    UnusableModel,
+    UnusableVae,
+)
 from ...domain.families.reading import NotServable
 from ...domain.models.adapters import AdapterSpec
+from ...domain.models.assets import AssetSpec
 from ...domain.models.components import Component, ComponentId, LoadedModel, OnLoad
 from ...domain.models.spec import DtypeName, HubRepository, ModelSpec
+from ...domain.models.vaes import VaeSpec
 from ...domain.requests.render_request import RenderRequest
-from ...domain.requests.rendering import MemorySavings, OnPreview, OnStep, RenderResult
+from ...domain.requests.rendering import GiveWay, MemorySavings, OnPreview, OnStep, ParkedRun, RenderResult, stay
 from ..device.cpu_threads import multiplications, threads_for, usable_cpus
 from ..device.device import choose_device, device_nbytes
 from ..device.malloc import give_back_freed_memory
@@ -87,8 +97,10 @@ class Runtime:
         """Return the dtype that a model computes in here; without a model, that of models whose entry names none."""
         return computed_in(self._dtype_name(spec), self.device)
 
-    def weights_nbytes(self, spec: ModelSpec) -> int:
+    def weights_nbytes(self, spec: AssetSpec) -> int:
         """Estimate the bytes that loading takes; 0 if they are unknown before a load."""
+        if not isinstance(spec, ModelSpec):
+            return spec.numbers * self.computed_in().itemsize
         try:
             return self._precision_and_nbytes(spec)[1]
         except (BrokenFile, NotServable, LoadFailed):
@@ -114,15 +126,31 @@ class Runtime:
         return TorchModel(family=family, networks=networks, components=networks.components, dtype=dtype)
 
     def load_adapter(self, spec: AdapterSpec, on_load: OnLoad) -> TorchModel:
-        """Read an adapter into host memory."""
+        """Read an adapter into host memory, in the dtype that most models here compute in: then no use of it converts it."""
         assert spec.reading is not None
         family = runtime_named(spec.reading.family)
+        dtype = computed_in(self._dtype, self.device)
         try:
-            networks = family.load_adapter(spec, on_load, self._loading)
+            networks = family.load_adapter(spec, dtype, on_load, self._loading)
         except (BrokenFile, NotServable) as error:
-            raise UnusableModel(spec.name, str(error)) from error
+            raise UnusableAdapter(spec.name, str(error)) from error
         except OSError as error:
             raise LoadFailed(f"The file of adapter {spec.name!r} could not be read: {error}.") from error
+        return TorchModel(family=family, networks=networks, components=networks.components, dtype="")
+
+    def load_vae(self, spec: VaeSpec, on_load: OnLoad) -> TorchModel:
+        """Read a VAE into host memory, in the dtype of models whose entry names none."""
+        assert spec.reading is not None
+        family = runtime_named(spec.reading.family)
+        precision = Precision.of(computed_in(self._dtype, self.device))
+        try:
+            networks = family.load_vae(spec, precision, on_load, self._loading)
+        except UnusableModel as error:
+            raise UnusableVae(spec.name, error.reason) from error
+        except (BrokenFile, NotServable) as error:
+            raise UnusableVae(spec.name, str(error)) from error
+        except OSError as error:
+            raise LoadFailed(f"The file of VAE {spec.name!r} could not be read: {error}.") from error
         return TorchModel(family=family, networks=networks, components=networks.components, dtype="")
 
     def place(self, components: Collection[ComponentId]) -> None:
@@ -162,7 +190,10 @@ class Runtime:
         at_once: int,
         on_preview: OnPreview | None,
         adapters: Sequence[LoadedModel] = (),
-    ) -> "Future[RenderResult]":
+        vae: LoadedModel | None = None,
+        give_way: GiveWay = stay,
+        parked: ParkedRun | None = None,
+    ) -> "Future[RenderResult | ParkedRun]":
         """Let a request join the running ones at the next step. Any thread; `step` does the work."""
         own = _own(model)
         weights = sum(component.nbytes for component in own.components) // self._element_nbytes(own)
@@ -177,7 +208,11 @@ class Runtime:
             dtype=own.dtype,
             on_preview=on_preview,
             adapters=[_own(adapter).networks for adapter in adapters],
+            vae=None if vae is None else _own(vae).networks,
+            give_way=give_way,
         )
+        if parked is not None:
+            work.go_on_from(parked)
         self._stepper.add(work)
         return work.result
 

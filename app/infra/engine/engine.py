@@ -6,10 +6,21 @@ from typing import TYPE_CHECKING
 
 from ...domain.errors import DiffusionError
 from ...domain.models.adapters import AdapterSpec
+from ...domain.models.assets import AssetSpec
 from ...domain.models.components import ComponentId, LoadedModel, OnLoad
 from ...domain.models.spec import DtypeName, ModelSpec
+from ...domain.models.vaes import VaeSpec
 from ...domain.requests.render_request import RenderRequest
-from ...domain.requests.rendering import NO_SAVINGS, MemorySavings, OnPreview, OnStep, RenderResult
+from ...domain.requests.rendering import (
+    NO_SAVINGS,
+    GiveWay,
+    MemorySavings,
+    OnPreview,
+    OnStep,
+    ParkedRun,
+    RenderResult,
+    stay,
+)
 from .engine_threads import EngineThreads
 
 if TYPE_CHECKING:
@@ -79,8 +90,8 @@ class TorchLoader:
     def __init__(self, threads: EngineThreads) -> None:
         self._threads = threads
 
-    def weights_nbytes(self, spec: ModelSpec) -> int:
-        """Estimate the host memory in bytes that the model will take, from headers alone."""
+    def weights_nbytes(self, spec: AssetSpec) -> int:
+        """Estimate the host memory in bytes that an asset will take, from headers alone."""
         return self._threads.runtime.weights_nbytes(spec)
 
     async def fetch(self, spec: ModelSpec, on_load: OnLoad) -> None:
@@ -97,6 +108,11 @@ class TorchLoader:
         """Read an adapter into host memory in the loader's thread."""
         await self._threads.start()
         return await self._threads.run(self._threads.loader, self._threads.runtime.load_adapter, spec, on_load)
+
+    async def load_vae(self, spec: VaeSpec, on_load: OnLoad) -> LoadedModel:
+        """Read a VAE into host memory in the loader's thread."""
+        await self._threads.start()
+        return await self._threads.run(self._threads.loader, self._threads.runtime.load_vae, spec, on_load)
 
     async def unload(self, model: LoadedModel, *, reuse: bool = False) -> None:
         """Free the weights that no other model has, in the loader's thread: no running request uses them."""
@@ -153,8 +169,13 @@ class TorchRenderer:
         at_once: int = 1,
         on_preview: OnPreview | None = None,
         adapters: Sequence[LoadedModel] = (),
-    ) -> RenderResult:
-        """Make the images of a request; it joins those that run at their next step."""
-        result = self._threads.runtime.join(model, request, on_step, memory_savings, at_once, on_preview, adapters)
+        vae: LoadedModel | None = None,
+        give_way: GiveWay = stay,
+        parked: ParkedRun | None = None,
+    ) -> RenderResult | ParkedRun:
+        """Make the images of a request, or go on making them; it joins those that run at their next step."""
+        result = self._threads.runtime.join(
+            model, request, on_step, memory_savings, at_once, on_preview, adapters, vae, give_way, parked
+        )
         self._threads.wake()
         return await asyncio.wrap_future(result)

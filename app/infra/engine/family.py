@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
+
 from ...domain.families.registry import families, family_named, imported, upscalers
 from ...domain.models.adapters import AdapterSpec
 from ...domain.models.components import OnLoad
 from ...domain.models.spec import ModelSpec
+from ...domain.models.vaes import VaeSpec
 from ...domain.requests.early_end import Ending
 from ...domain.requests.inspection import Inspection
 from ...domain.requests.rendering import MemorySavings, RawImage
@@ -68,6 +71,20 @@ class Run(Protocol):
         """What the sender should know."""
         ...
 
+    def park(self) -> None:
+        """Let go of all that lies in the memory of the weights: while the device works for others, they may leave it."""
+        ...
+
+    def resume(self, networks: Any, adapters: Sequence[Any], vae: Any) -> None:
+        """Go on after a time in which the device worked for others.
+
+        Args:
+            networks: the model, which may have been loaded anew.
+            adapters: as for `FamilyRuntime.begin`.
+            vae: as for `FamilyRuntime.begin`.
+        """
+        ...
+
     def preview(self) -> RawImage:
         """Draw a small, rough picture of the first unfinished image."""
         ...
@@ -110,11 +127,13 @@ class FamilyRuntime:
     """Loads a model from its entry and its files."""
     weight_summary: Callable[[ModelSpec, Path], FileWeights]
     """Sums up the weights that `load` would read, from headers alone."""
-    load_adapter: Callable[[AdapterSpec, OnLoad, Loading], Any]
-    """Loads an adapter from its entry; the object that it returns lists its `components`."""
-    begin: Callable[[Any, Any, MemorySavings, int, Sequence[Any]], Run]
+    load_adapter: Callable[[AdapterSpec, torch.dtype, OnLoad, Loading], Any]
+    """Loads an adapter from its entry, in a dtype; the object that it returns lists its `components`."""
+    load_vae: Callable[[VaeSpec, Precision, OnLoad, Loading], Any]
+    """Loads a VAE from its entry; the object that it returns lists its `components`."""
+    begin: Callable[[Any, Any, MemorySavings, int, Sequence[Any], Any], Run]
     """Begins a request of the kind that the family serves on a model, with the savings of memory, the number of images that are
-    denoised together, and the adapters of its assets in their order."""
+    denoised together, the adapters of its assets in their order, and the VAE among them, or None."""
     batched_forward: Callable[[], BatchedForward]
     cell_px: int
     """Side in pixels of the square that one cell of the denoiser's input stands for."""

@@ -9,7 +9,16 @@ from typing import Any
 
 from ...domain.errors import DiffusionError
 from ...domain.requests.render_request import RenderRequest
-from ...domain.requests.rendering import MemorySavings, OnPreview, OnStep, RenderResult, StepTiming
+from ...domain.requests.rendering import (
+    GiveWay,
+    MemorySavings,
+    OnPreview,
+    OnStep,
+    ParkedRun,
+    RenderResult,
+    StepTiming,
+    stay,
+)
 from ..device.out_of_memory import without_frames
 from ..device.peak_memory import Peak
 from ..device.timer import Lap, Stopwatch
@@ -36,8 +45,11 @@ class Work:
     on_preview: OnPreview | None = None
     adapters: Sequence[Any] = ()
     """Networks of its adapters, in the order of the request's assets."""
-    result: "Future[RenderResult]" = field(default_factory=lambda: Future[RenderResult]())
-    outcome: RenderResult | DiffusionError | None = None
+    vae: Any = None
+    """Network of the VAE that replaces the model's own."""
+    give_way: GiveWay = stay
+    result: "Future[RenderResult | ParkedRun]" = field(default_factory=lambda: Future[RenderResult | ParkedRun]())
+    outcome: RenderResult | ParkedRun | DiffusionError | None = None
     """Its end, until it is reported at the end of the turn."""
     run: Run | None = None
     peak: Peak | None = None
@@ -46,6 +58,12 @@ class Work:
     previewed_s: float = 0.0
     laps: list[tuple[int, Lap]] = field(default_factory=list[tuple[int, Lap]])
     """Rows of the batch, and the duration of the step."""
+
+    def go_on_from(self, parked: ParkedRun) -> None:
+        """Take over what an earlier work of the request has done."""
+        earlier = parked.state
+        assert isinstance(earlier, Work)
+        self.run, self.laps, self.shared = earlier.run, earlier.laps, True
 
 
 class Stepper:
@@ -104,7 +122,7 @@ class Stepper:
         """
         over, self._over = self._over, []
         for work in over:
-            if isinstance(work.outcome, RenderResult):
+            if isinstance(work.outcome, (RenderResult, ParkedRun)):
                 work.result.set_result(work.outcome)
             elif work.outcome is not None:
                 work.result.set_exception(work.outcome)
@@ -142,10 +160,13 @@ class Stepper:
 
     @staticmethod
     def _encode(work: Work) -> None:
-        work.run = run = work.family.begin(
-            work.networks, work.request, work.memory_savings, work.at_once, work.adapters
-        )
-        work.on_step(0, run.total)
+        if work.run is None:
+            work.run = work.family.begin(
+                work.networks, work.request, work.memory_savings, work.at_once, work.adapters, work.vae
+            )
+        else:
+            work.run.resume(work.networks, work.adapters, work.vae)
+        work.on_step(work.run.done, work.run.total)
 
     def _step(self, mates: list[Work]) -> None:
         """Take one step with requests of one lane; one by one if all at once fail, so that a failure stays with its request."""
@@ -160,6 +181,8 @@ class Stepper:
         for work in mates:
             if work.outcome is None and self._attempt(work, lambda work=work: self._finish_images(work)):
                 self._complete(work)
+            if work.outcome is None and work.give_way():
+                self._park(work)
 
     def _forward(self, mates: list[Work]) -> DiffusionError | None:
         """Take the step; returns the failure of the whole batch, if it failed."""
@@ -227,6 +250,15 @@ class Stepper:
         for batched_forward in self._batched_forwards.values():
             batched_forward.forget()
         self._end(work, without_frames(failure))
+
+    def _park(self, work: Work) -> None:
+        """Take a request off the device; it keeps its latents and its samplers."""
+        for batched_forward in self._batched_forwards.values():
+            batched_forward.forget()
+        if work.run is not None:
+            work.run.park()
+        work.outcome = ParkedRun(state=work)
+        self._over.append(work)
 
     def _end(self, work: Work, outcome: RenderResult | DiffusionError) -> None:
         work.run = None

@@ -42,6 +42,12 @@ class WholeCallRun:
         """Whether the images are made."""
         return self._made
 
+    def park(self) -> None:
+        """Do nothing: a whole call never gives way before its end."""
+
+    def resume(self, networks: object, adapters: Sequence[object], vae: object) -> None:
+        """Do nothing: a whole call never gives way before its end."""
+
     def preview(self) -> RawImage:
         """Show the first image: before it is made there is nothing to show."""
         return self.images[0]

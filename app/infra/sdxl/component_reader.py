@@ -1,7 +1,7 @@
 """Reads the components of one model into memory: networks are built one after the other, weights are read in parallel."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +65,24 @@ class ComponentReader:
         precision: Precision,
         loading: Loading,
         on_load: OnLoad,
+        *,
+        rename: Callable[[str], str] = str,
+        variants: Mapping[ComponentName, Mapping[str, Any]] | None = None,
     ) -> None:
+        """Open nothing yet.
+
+        Args:
+            spec: the catalogue entry.
+            files: the checkpoint file, or the diffusers folder.
+            configs: folder of the component configs.
+            precision: dtypes of the weights in memory and of the computation.
+            loading: parts that the models of one engine share.
+            on_load: called with the bytes that have been read.
+            rename: returns the name in a checkpoint of a tensor in a file of another layout.
+            variants: fields that replace those of a component's config.
+        """
+        self._rename = rename
+        self._variants = variants or {}
         self._spec = spec
         self._files = files
         self._configs = configs
@@ -132,7 +149,8 @@ class ComponentReader:
             raise UnusableModel(self._spec.name, str(error)) from error
 
     def _key(self, component: ComponentName) -> tuple[str, ...]:
-        return (str(self._files), self._spec.version, component, self._dtype_name)
+        version = self._spec.files_version or self._spec.version  # a preset has the files of another model
+        return (str(self._files), version, component, self._dtype_name)
 
     def _remembered(self, component: ComponentName) -> bool:
         """Take the component from the store if it is there; tell whether it was."""
@@ -163,7 +181,8 @@ class ComponentReader:
     def _tensors(self, component: ComponentName, opened: list[SafetensorsFile]) -> dict[str, Tensor]:
         """Select the tensors of the files that may belong to a component."""
         prefix = PREFIXES[component] if isinstance(self._spec.source, Checkpoint) else ("",)
-        return {name: tensor for file in opened for name, tensor in file.tensors().items() if name.startswith(prefix)}
+        named = ((self._rename(name), tensor) for file in opened for name, tensor in file.tensors().items())
+        return {name: tensor for name, tensor in named if name.startswith(prefix)}
 
     def _told_nbytes(self, tensors: Iterable[Tensor]) -> int:
         """Estimate the size of tensors in memory before the network is built, which says it exactly."""
@@ -200,7 +219,9 @@ class ComponentReader:
         return _Started(found.key, network, copies)
 
     def _variant(self, component: ComponentName, tensors: dict[str, Tensor]) -> dict[str, Any]:
-        """Return what the keys of a file without configs say of its UNet."""
+        """Return what replaces fields of a component's config: what the keys of a file without configs say of its UNet."""
+        if component in self._variants:
+            return dict(self._variants[component])
         source = self._spec.source
         if component != "unet" or not isinstance(source, Checkpoint) or source.config is not None:
             return {}

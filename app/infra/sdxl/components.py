@@ -1,9 +1,10 @@
 """The four networks of an SDXL model, built from configs without allocating a weight."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 import torch
@@ -58,6 +59,8 @@ class SdxlModel:
     """Cache of encoded prompts."""
     pictures: EncodedPictures = field(default_factory=EncodedPictures)
     """Pictures that requests began from, encoded."""
+    adapted: WeakValueDictionary[Hashable, Any] = field(default_factory=WeakValueDictionary[Hashable, Any])
+    """Changes by the adapters of the requests that run."""
     preview: PreviewFactors = SDXL_PREVIEW
     """Map from latents to preview colours."""
 
@@ -95,7 +98,6 @@ def build_network(
     # `torch.device("meta")` is thread-local; accelerate's `init_empty_weights` patches `nn.Module` for all threads.
     with torch.device("meta"), Skipping(INITIALIZERS):
         network = _NETWORKS[component]({**_network_config(configs, component), **variant})
-    # Adapters that put layers of their own into a network belong here, before its layers are patched.
     patch_layers(network, upcaster)
     return network
 

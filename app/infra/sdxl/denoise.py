@@ -12,6 +12,8 @@ from ...domain.requests.request import GenerationRequest
 from ..diffusion.fast_layers.attention import PromptKeyValues
 from ..diffusion.latent_preview import denoised, signal_at
 from ..diffusion.samplers import build_sampler, start, step_arguments
+from ..diffusion.side_paths.side_path import SidePaths, lay_side_paths, standing_in
+from .adapted import Adapted
 from .components import SdxlModel
 from .encode_image import StartingPoint
 from .noised_picture import NoisedPicture
@@ -35,11 +37,13 @@ class ImageDenoise:
         conditioning: Conditioning,
         seed: int,
         start_from: StartingPoint | None = None,
+        adapted: Adapted | None = None,
     ) -> None:
         """Draw the noise of a seed, on a picture if there is one."""
         device = model.unet.device
         self.request = request
         self.conditioning = conditioning
+        self.use(adapted)
         self.done = 0
         self._ended_early = False
         generator = torch.Generator("cpu").manual_seed(seed)
@@ -56,6 +60,10 @@ class ImageDenoise:
         self._rows_of_time = self._timesteps.to(torch.float32)
         self._times: list[float] = self._timesteps.tolist()
         self._input = self._prediction = noise
+
+    def use(self, adapted: Adapted | None) -> None:
+        """Have these adapters change the UNet for its rows."""
+        self.changes = None if adapted is None else adapted.of("unet")
 
     @property
     def total(self) -> int:
@@ -142,10 +150,19 @@ class Forward:
         time_ids = torch.tensor(sizes, dtype=model.dtype, device=model.unet.device)
         sequence = _joined([denoise.conditioning.sequence for denoise in denoises])
         pooled = _joined([denoise.conditioning.pooled for denoise in denoises])
+        changes = [denoise.changes for denoise in denoises for _ in range(denoise.rows)]
+        side_paths = [lay_side_paths(changes[begin : begin + at_once]) for begin in range(0, rows, at_once)]
         # Kept for all steps, which takes memory: not if memory is short.
         key_values = [None, None] if split_guidance else [PromptKeyValues()]
         self._parts = list(
-            zip(sequence.split(at_once), pooled.split(at_once), time_ids.split(at_once), key_values, strict=False)
+            zip(
+                sequence.split(at_once),
+                pooled.split(at_once),
+                time_ids.split(at_once),
+                side_paths,
+                key_values,
+                strict=False,
+            )
         )
 
     def predictions(self) -> Sequence[Tensor]:
@@ -166,24 +183,27 @@ class Forward:
         sequence: Tensor,
         pooled: Tensor,
         time_ids: Tensor,
+        side_paths: SidePaths,
         key_values: PromptKeyValues | None,
     ) -> Tensor:
-        return self._model.unet(
-            latents,
-            timesteps,
-            encoder_hidden_states=sequence,
-            added_cond_kwargs={"text_embeds": pooled, "time_ids": time_ids},
-            cross_attention_kwargs={"prompt_key_values": key_values},
-            return_dict=False,
-        )[0]
+        with standing_in(side_paths):
+            return self._model.unet(
+                latents,
+                timesteps,
+                encoder_hidden_states=sequence,
+                added_cond_kwargs={"text_embeds": pooled, "time_ids": time_ids},
+                cross_attention_kwargs={"prompt_key_values": key_values},
+                return_dict=False,
+            )[0]
 
 
 def grouped(denoises: Iterable[ImageDenoise]) -> list[list[ImageDenoise]]:
-    """Group images for common forwards by the number of tokens of their prompts, in their order."""
-    groups: dict[int, list[ImageDenoise]] = {}
+    """Group images for common forwards by the number of tokens of their prompts, images of equal adapters side by side."""
+    groups: dict[int, dict[int, list[ImageDenoise]]] = {}
     for denoise in denoises:
-        groups.setdefault(denoise.conditioning.sequence.shape[1], []).append(denoise)
-    return list(groups.values())
+        group = groups.setdefault(denoise.conditioning.sequence.shape[1], {})
+        group.setdefault(id(denoise.changes), []).append(denoise)
+    return [[denoise for alike in group.values() for denoise in alike] for group in groups.values()]
 
 
 def _sizes(request: GenerationRequest) -> list[tuple[int, ...]]:

@@ -23,7 +23,7 @@ def component_weights(tensors: StateDict, component: ComponentName, network: nn.
         network: the network that they are for.
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    sources = checkpoint_sources(component, shapes, _configs(component, network))
+    sources = checkpoint_sources(component, shapes, configs_of_network(component, network))
     level = "text_model." if any(name.startswith("text_model.") for name in network.state_dict()) else ""
     return {
         name if name.startswith("text_projection.") else f"{level}{name}": _view(tensors[source.key], source)
@@ -39,7 +39,7 @@ def _view(tensor: Tensor, source: Source) -> Tensor:
     return tensor if tensor.shape == source.wanted else tensor.view(source.wanted)
 
 
-def _configs(component: ComponentName, network: nn.Module) -> ComponentConfigs:
+def configs_of_network(component: ComponentName, network: nn.Module) -> ComponentConfigs:
     """Return the configs of which one is the network's own."""
     config: Any = network.config
     stated = config.to_dict() if hasattr(config, "to_dict") else dict(config)

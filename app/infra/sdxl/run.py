@@ -11,6 +11,7 @@ from ...domain.requests.request import GenerationRequest
 from ...domain.requests.source import FromLatents, FromPictures, Latents
 from ..device.out_of_memory import stage
 from ..diffusion.latent_preview import preview
+from .adapted import Adapted, adapt
 from .adapters import SdxlAdapter
 from .components import SdxlModel
 from .decode import decode
@@ -18,6 +19,7 @@ from .denoise import Forward, ImageDenoise, grouped
 from .encode_image import StartingPoint, encode_source, refuse_without_encoder
 from .enlarged_latents import kept
 from .text import encode
+from .vae import SdxlVae
 
 _ONE_COLOUR = (
     "An image came out in one colour. If every image of this model does, its VAE is damaged: download the file again."
@@ -37,6 +39,7 @@ class SdxlRun:
         memory_savings: MemorySavings = NO_SAVINGS,
         at_once: int = 1,
         adapters: Sequence[SdxlAdapter] = (),
+        vae: SdxlVae | None = None,
     ) -> None:
         """Encode the prompts and draw the first noise.
 
@@ -46,22 +49,26 @@ class SdxlRun:
             memory_savings: means of saving memory to apply.
             at_once: number of images that are denoised together.
             adapters: loaded adapters, in the order of the request's assets.
+            vae: VAE that replaces the model's own.
         """
         assert len(adapters) == len(request.assets.adapters)
         self.model = model
+        # Apart from `model`, which tells the lane: requests that differ in their VAE share steps.
+        self._with_vae = model if vae is None else vae.in_place_of(model)
         self.request = request
         self.memory_savings = memory_savings
         begun = time.perf_counter()
         with torch.inference_mode(), stage("encode"):
-            self._conditioning = encode(model, request)
+            self._adapted = adapt(model, request.assets.adapters, adapters)
+            self._conditioning = encode(model, request, adapters, self._adapted)
         with torch.inference_mode(), stage("encode_image"):
             if request.becomes == "pictures":  # told now, and not after the first pass
-                refuse_without_encoder(model, "hires.upscaler")
+                refuse_without_encoder(self._with_vae, "hires.upscaler")
             self._start_from = None if self._starts_differ else self._encoded_start(0)
         with torch.inference_mode(), stage("denoise"):
             self.encode_s = time.perf_counter() - begun
             self.decode_s = 0.0
-            self._warnings = list(self._conditioning.warnings)
+            self._warnings = [*(self._adapted.warnings if self._adapted else ()), *self._conditioning.warnings]
             self._to_begin = list(enumerate(request.seeds))
             self._denoises: dict[int, ImageDenoise] = {}
             self._images: dict[int, RawImage] = {}
@@ -121,6 +128,21 @@ class SdxlRun:
         """Warnings for the client."""
         return tuple(self._warnings)
 
+    def park(self) -> None:
+        """Let go of the adapters: the changes of layers are views of their factors, and would keep a copy that was dropped."""
+        self._use(None)
+
+    def resume(self, networks: SdxlModel, adapters: Sequence[SdxlAdapter], vae: SdxlVae | None) -> None:
+        """Go on with a model and adapters that may have been loaded anew; their weights are equal, so the images are too."""
+        self.model = networks
+        self._with_vae = networks if vae is None else vae.in_place_of(networks)
+        self._use(adapt(networks, self.request.assets.adapters, adapters))
+
+    def _use(self, adapted: Adapted | None) -> None:
+        self._adapted = adapted
+        for denoise in self._denoises.values():
+            denoise.use(adapted)
+
     @torch.inference_mode()
     def preview(self) -> RawImage:
         """Draw the first unfinished image, small and rough, as of the last step."""
@@ -164,15 +186,15 @@ class SdxlRun:
     def _encoded_start(self, index: int) -> StartingPoint | None:
         with stage("encode_image"):
             source, tiled = self.request.source, self.memory_savings.tiled_decode
-            return encode_source(self.model, source, index, tiled=tiled)
+            return encode_source(self._with_vae, source, index, tiled=tiled)
 
     def _end(self, index: int, denoise: ImageDenoise) -> None:
         """Decode the latents of an image, or keep them for the next pass."""
         if self.request.becomes == "latents":
             self._latents[index] = kept(denoise.latents)
             return
-        latents = denoise.latents.to(self.model.dtype)
-        image, warning = decode(self.model, latents, tiled=self.memory_savings.tiled_decode)
+        latents = denoise.latents.to(self._with_vae.dtype)
+        image, warning = decode(self._with_vae, latents, tiled=self.memory_savings.tiled_decode)
         self._images[index] = image
         self._warn(warning)
         self._warn(_ONE_COLOUR if image.is_of_one_colour else None)
@@ -188,7 +210,7 @@ class SdxlRun:
             start_from = self._encoded_start(index) if self._starts_differ else self._start_from
             self.encode_s += time.perf_counter() - begun
             self._denoises[index] = denoise = ImageDenoise(
-                self.model, self.request, self._conditioning, seed, start_from
+                self.model, self.request, self._conditioning, seed, start_from, self._adapted
             )
             self._evaluations = denoise.total
 

@@ -12,10 +12,14 @@ import torch
 from torch import Tensor
 from transformers import CLIPTokenizer
 
+from ...domain.families.sdxl.tensors.key_tensors import ComponentName
 from ...domain.models.components import ComponentId
 from ...domain.requests.request import GenerationRequest
 from ..diffusion.prompt_cache import EncodedPrompt, PromptCache, PromptKey
+from ..diffusion.side_paths.side_path import SidePaths, lay_side_paths, standing_in
 from ..diffusion.tokenization import tokens_of
+from .adapted import Adapted, acting
+from .adapters import SdxlAdapter
 from .components import TEXT_ENCODERS, SdxlModel
 
 
@@ -33,13 +37,24 @@ class Conditioning:
     warnings: tuple[str, ...]
 
 
-def encode(model: SdxlModel, request: GenerationRequest) -> Conditioning:
+def encode(
+    model: SdxlModel,
+    request: GenerationRequest,
+    adapters: Sequence[SdxlAdapter] = (),
+    adapted: Adapted | None = None,
+) -> Conditioning:
     """Encode the prompts of a request; the negative ones only with guidance. Engine thread only.
 
     Each chunk is encoded alone, so that its embedding does not depend on the others.
+
+    Args:
+        model: the model.
+        request: the resolved request.
+        adapters: loaded adapters, in the order of the request's assets.
+        adapted: what they change.
     """
     skip, warnings = _skip(model, request.clip_skip)
-    readers = _readers(model, request, skip)
+    readers = _readers(model, request, skip, adapters, adapted)
     positive = _read(readers, (request.prompt, request.prompt_2))
     warnings += _ignored(positive, (request.prompt, request.prompt_2), ("prompt", "prompt_2"))
     if not request.guided:
@@ -68,9 +83,19 @@ class _Reader:
     weighting: bool
     long: bool
     cache: PromptCache
+    adapters: tuple[tuple[str, str, float], ...]
+    """Name, version and weight of each adapter that changes the encoder."""
+    side_paths: SidePaths
 
     def __call__(self, text: str) -> EncodedPrompt:
-        key = PromptKey(encoder=self.identity, text=text, layer=self.layer, weighting=self.weighting, long=self.long)
+        key = PromptKey(
+            encoder=self.identity,
+            text=text,
+            layer=self.layer,
+            weighting=self.weighting,
+            long=self.long,
+            adapters=self.adapters,
+        )
         if (kept := self.cache.get(key)) is not None:
             return kept.on(self.encoder.device)
         encoded = self._encode(text)
@@ -83,16 +108,24 @@ class _Reader:
         pooled: list[Tensor | None] = []
         for chunk in tokens.chunks:
             ids = torch.tensor([chunk.ids], device=self.encoder.device)
-            read = self.encoder(ids, output_hidden_states=True)
+            with standing_in(self.side_paths):
+                read = self.encoder(ids, output_hidden_states=True)
             hidden.append(_weighted(read.hidden_states[self.layer], chunk.weights))
             pooled.append(getattr(read, "text_embeds", None))
         return EncodedPrompt(hidden=torch.cat(hidden, dim=1), pooled=pooled[0], ignored=tokens.ignored)
 
 
-def _readers(model: SdxlModel, request: GenerationRequest, skip: int) -> tuple[_Reader, _Reader]:
+def _readers(
+    model: SdxlModel,
+    request: GenerationRequest,
+    skip: int,
+    adapters: Sequence[SdxlAdapter],
+    adapted: Adapted | None,
+) -> tuple[_Reader, _Reader]:
     ids = {component.name: component.id for component in model.components}
+    uses = request.assets.adapters
 
-    def reader(tokenizer: CLIPTokenizer, encoder: Any, name: str) -> _Reader:
+    def reader(tokenizer: CLIPTokenizer, encoder: Any, name: ComponentName) -> _Reader:
         return _Reader(
             tokenizer=tokenizer,
             encoder=encoder,
@@ -101,6 +134,8 @@ def _readers(model: SdxlModel, request: GenerationRequest, skip: int) -> tuple[_
             weighting=request.prompt_weighting,
             long=request.long_prompts,
             cache=model.prompts,
+            adapters=tuple((use.name, use.version, use.text_weight) for use in acting(uses, adapters, name)),
+            side_paths=() if adapted is None else lay_side_paths([adapted.of(name)]),
         )
 
     return (

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ...domain.models.assets import KIND_TITLES, AssetKind
 from ...domain.units import format_bytes
 
 Facts = Mapping[str, Any]
@@ -35,7 +36,16 @@ def _request(facts: Facts) -> str:
         return f"job {job}" if job is not None else ""
     model = str(facts["model"])
     named = () if str(facts.get("path", "")).endswith(f"/{model}") else (model,)
-    parts = (*named, str(size), _count(facts["steps"], "step"), *_images(facts), *_delays(facts), *_notes(facts))
+    added = [f"with {', '.join(facts['adapters'])}"] if facts.get("adapters") else []
+    parts = (
+        *named,
+        *added,
+        str(size),
+        _count(facts["steps"], "step"),
+        *_images(facts),
+        *_delays(facts),
+        *_notes(facts),
+    )
     return ", ".join(parts)
 
 
@@ -69,7 +79,7 @@ def _seconds(facts: Facts) -> str:
 def _progress(facts: Facts) -> str:
     verb = {"download": "Downloading", "read": "Loading"}.get(facts["phase"], "Moving to the device")
     done, total = format_bytes(facts["nbytes"]), format_bytes(facts["total"])
-    return f"{verb} {facts['model']}: {facts['percent']} %, {done} of {total}, {facts['mb_per_s']:.1f} MB/s"
+    return f"{verb} {_asset(facts)}: {facts['percent']} %, {done} of {total}, {facts['mb_per_s']:.1f} MB/s"
 
 
 def _usable(facts: Facts) -> str:
@@ -85,10 +95,30 @@ def _job_ended(facts: Facts) -> str:
     return f"Job {facts['job']} {facts['state']}{code}: {facts['model']}, {_count(facts['steps'], 'step')}, {facts['s']:.2f} s"
 
 
+def _asset(facts: Facts) -> str:
+    """Return the name of the asset that an event is about."""
+    return str(next(facts[kind] for kind in KIND_TITLES if kind in facts))
+
+
+def _of_assets(kind: AssetKind) -> dict[str, Callable[[Facts], str]]:
+    """Make the phrases of the pool's and the catalogue's events about one kind of asset."""
+    return {
+        f"{kind}_loaded": lambda f: f"Loaded {f[kind]}: {format_bytes(f['nbytes'])} in {_seconds(f)}",
+        f"{kind}_placed": lambda f: f"Moved {f[kind]} to the device: {format_bytes(f['nbytes'])} in {_seconds(f)}",
+        f"{kind}_offloaded": lambda f: f"Took {f[kind]} off the device: {format_bytes(f['nbytes'])}; {f['reason']}",
+        f"{kind}_unloaded": lambda f: f"Unloaded {f[kind]}: {format_bytes(f['nbytes'])}; {f['reason']}",
+        f"{kind}_load_failed": lambda f: f"{f[kind]} was not loaded: {f['reason']}",
+        f"{kind}_unusable": lambda f: f"{f[kind]} cannot be used: {f['reason']}",
+        f"{kind}_hidden": lambda f: f"{f['hidden']} is hidden by {f['by']}, which has the same name {f[kind]!r}",
+    }
+
+
 _PHRASES: Mapping[str, Callable[[Facts], str]] = {
     "request": _request,
     "job_ended": _job_ended,
     "models": _usable,
+    "adapters": lambda f: f"Adapters: {', '.join(f['usable']) or 'none that can be used'}",
+    "vaes": lambda f: f"VAEs: {', '.join(f['usable']) or 'none that can be used'}",
     "engine_started": lambda f: (
         f"Engine started in {f['seconds']:.1f} s: {f['device']}, {f['computed_in']}, {_count(f['threads'], 'thread')}"
     ),
@@ -96,13 +126,9 @@ _PHRASES: Mapping[str, Callable[[Facts], str]] = {
         f"Ready on {f['device']}; "
         + (f"{f['default_model']} is loaded" if f["default_model"] else "no model is loaded")
     ),
-    "model_loaded": lambda f: f"Loaded {f['model']}: {format_bytes(f['nbytes'])} in {_seconds(f)}",
-    "model_placed": lambda f: f"Moved {f['model']} to the device: {format_bytes(f['nbytes'])} in {_seconds(f)}",
-    "model_offloaded": lambda f: f"Took {f['model']} off the device: {format_bytes(f['nbytes'])}; {f['reason']}",
-    "model_unloaded": lambda f: f"Unloaded {f['model']}: {format_bytes(f['nbytes'])}; {f['reason']}",
-    "model_load_failed": lambda f: f"{f['model']} was not loaded: {f['reason']}",
-    "model_unusable": lambda f: f"{f['model']} cannot be used: {f['reason']}",
-    "model_hidden": lambda f: f"{f['hidden']} is hidden by {f['by']}, which has the same name {f['model']!r}",
+    **_of_assets("model"),
+    **_of_assets("adapter"),
+    **_of_assets("vae"),
     "load_progress": _progress,
     "default_model_failed": lambda f: f"The default model is not loaded: {f['reason']}",
     "preload_failed": lambda f: f"{f['model']} was not loaded: {f['reason']}",

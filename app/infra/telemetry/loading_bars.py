@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ...domain.models.assets import AssetKey
 from ...domain.models.components import LoadProgress
-from ...domain.models.spec import ModelName
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,43 +18,43 @@ _PATIENCE_S = 0.5
 
 
 class LoadingBars:
-    """Shows a bar for each model that is being loaded or downloaded. May be called from any thread."""
+    """Shows a bar for each asset that is being loaded or downloaded. May be called from any thread."""
 
     def __init__(self, console: "Console | None" = None, *, clock: Callable[[], float] = time.monotonic) -> None:
         """Show bars on a console; standard error if absent."""
         self._console = console
         self._clock = clock
-        self._begun: dict[ModelName, float] = {}
-        self._tasks: dict[ModelName, TaskID] = {}
+        self._begun: dict[AssetKey, float] = {}
+        self._tasks: dict[AssetKey, TaskID] = {}
         self._bars: Progress | None = None
         self._lock = threading.Lock()
 
-    def __call__(self, model: ModelName, progress: LoadProgress | None) -> None:
-        """Show the progress of a model; None takes its bar away."""
+    def __call__(self, asset: AssetKey, progress: LoadProgress | None) -> None:
+        """Show the progress of an asset; None takes its bar away."""
         with self._lock:
             if progress is None:
-                self._end(model)
-            elif progress.phase == "download" or self._waited_s(model) >= _PATIENCE_S:
-                self._show(model, progress)
+                self._end(asset)
+            elif progress.phase == "download" or self._waited_s(asset) >= _PATIENCE_S:
+                self._show(asset, progress)
 
-    def _waited_s(self, model: ModelName) -> float:
+    def _waited_s(self, asset: AssetKey) -> float:
         now = self._clock()
-        return now - self._begun.setdefault(model, now)
+        return now - self._begun.setdefault(asset, now)
 
-    def _show(self, model: ModelName, progress: LoadProgress) -> None:
+    def _show(self, asset: AssetKey, progress: LoadProgress) -> None:
         if self._bars is None:
             self._bars = _bars(self._console)
             self._bars.start()
-        title = f"{_VERBS.get(progress.phase, progress.phase)} {model}"
-        if model not in self._tasks:
-            self._tasks[model] = self._bars.add_task(title, total=progress.total_nbytes)
+        title = f"{_VERBS.get(progress.phase, progress.phase)} {asset.name}"
+        if asset not in self._tasks:
+            self._tasks[asset] = self._bars.add_task(title, total=progress.total_nbytes)
         self._bars.update(
-            self._tasks[model], description=title, completed=progress.done_nbytes, total=progress.total_nbytes
+            self._tasks[asset], description=title, completed=progress.done_nbytes, total=progress.total_nbytes
         )
 
-    def _end(self, model: ModelName) -> None:
-        self._begun.pop(model, None)
-        task = self._tasks.pop(model, None)
+    def _end(self, asset: AssetKey) -> None:
+        self._begun.pop(asset, None)
+        task = self._tasks.pop(asset, None)
         if self._bars is None or task is None:
             return
         self._bars.remove_task(task)

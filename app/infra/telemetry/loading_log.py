@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ...domain.models.assets import AssetKey
 from ...domain.models.components import LoadProgress
-from ...domain.models.spec import ModelName
 from ...logs import get_logger
 
 _log = get_logger(__name__)
@@ -29,27 +29,27 @@ class LoadingLog:
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._phases: dict[ModelName, _Phase] = {}
+        self._phases: dict[AssetKey, _Phase] = {}
         self._lock = threading.Lock()  # two downloads report from threads of their own
 
-    def __call__(self, model: ModelName, progress: LoadProgress | None) -> None:
-        """Note the progress of a model; None ends it."""
+    def __call__(self, asset: AssetKey, progress: LoadProgress | None) -> None:
+        """Note the progress of an asset; None ends it."""
         with self._lock:
             if progress is None:
-                self._phases.pop(model, None)
+                self._phases.pop(asset, None)
             else:
-                self._note(model, progress, self._clock())
+                self._note(asset, progress, self._clock())
 
-    def _note(self, model: ModelName, progress: LoadProgress, now: float) -> None:
-        phase = self._phases.get(model)
+    def _note(self, asset: AssetKey, progress: LoadProgress, now: float) -> None:
+        phase = self._phases.get(asset)
         if phase is None or phase.name != progress.phase:
             begun = _Phase(name=progress.phase, begun=now, begun_nbytes=progress.done_nbytes, logged=now)
-            self._phases[model] = begun
+            self._phases[asset] = begun
         elif now - phase.logged >= LOG_EVERY_S:
             phase.logged = now
             _log.info(
                 "load_progress",
-                model=model,
+                **{asset.kind: asset.name},
                 phase=progress.phase,
                 percent=100 * progress.done_nbytes // max(progress.total_nbytes, 1),
                 nbytes=progress.done_nbytes,

@@ -9,15 +9,16 @@ from prometheus_client.exposition import choose_encoder
 from ...domain.dispatch.dispatcher import Dispatcher
 from ...domain.generator import Generated
 from ...domain.memory.events import (
+    AssetLoaded,
+    AssetLoadFailed,
+    AssetOffloaded,
+    AssetPlaced,
+    AssetUnloaded,
     LeaseGranted,
-    ModelLoaded,
-    ModelLoadFailed,
-    ModelOffloaded,
-    ModelPlaced,
-    ModelUnloaded,
     PoolEvent,
 )
 from ...domain.memory.pool import ModelPool
+from ...domain.models.assets import AssetKey
 from ...domain.models.spec import HEAT
 from ...domain.models.upscalers import pooled_name
 from ...domain.upscaling import Upscaled
@@ -41,6 +42,9 @@ class Metrics:
             f"{PREFIX}_errors", "Requests that ended in a problem document, by its code.", ("code",), registry=registry
         )
         self._images = Counter(f"{PREFIX}_images", "Images that were made.", ("model",), registry=registry)
+        self._adapter_images = Counter(
+            f"{PREFIX}_adapter_images", "Images that were made with an adapter.", ("adapter",), registry=registry
+        )
         self._steps = Counter(
             f"{PREFIX}_steps",
             "Denoising steps of requests, by the rows of the batch that they shared; an image takes one or two.",
@@ -63,6 +67,18 @@ class Metrics:
         self._loads = Counter(f"{PREFIX}_loads", "Loads from disk.", ("model",), registry=registry)
         self._load_failures = Counter(
             f"{PREFIX}_load_failures", "Loads and downloads that failed.", ("model", "code"), registry=registry
+        )
+        self._addition_loads = Counter(
+            f"{PREFIX}_addition_loads",
+            "Loads from disk of what is added to models: adapters and VAEs.",
+            ("kind", "name"),
+            registry=registry,
+        )
+        self._addition_load_failures = Counter(
+            f"{PREFIX}_addition_load_failures",
+            "Loads of adapters and VAEs that failed.",
+            ("kind", "name", "code"),
+            registry=registry,
         )
         self._load_seconds = Histogram(
             f"{PREFIX}_load_seconds",
@@ -91,24 +107,34 @@ class Metrics:
         match event:
             case LeaseGranted(model=model, found=found):
                 self._leases.labels(model, HEAT[found]).inc()
-            case ModelLoaded(model=model, nbytes=nbytes, seconds=seconds):
-                self._loads.labels(model).inc()
-                self._load_seconds.labels(model).observe(seconds)
+            case AssetLoaded(asset=asset, nbytes=nbytes, seconds=seconds):
+                self._count_load(asset, seconds)
                 self._moved.labels("disk_to_host").inc(nbytes)
-            case ModelLoadFailed(model=model, code=code):
-                self._load_failures.labels(model, code).inc()
-            case ModelPlaced(nbytes=nbytes):
+            case AssetLoadFailed(asset=AssetKey("model", name), code=code):
+                self._load_failures.labels(name, code).inc()
+            case AssetLoadFailed(asset=asset, code=code):
+                self._addition_load_failures.labels(asset.kind, asset.name, code).inc()
+            case AssetPlaced(nbytes=nbytes):
                 self._moved.labels("host_to_device").inc(nbytes)
-            case ModelOffloaded(reason=reason):
+            case AssetOffloaded(reason=reason):
                 self._evictions.labels("offload", reason.cause.value).inc()
-            case ModelUnloaded(reason=reason):
+            case AssetUnloaded(reason=reason):
                 self._evictions.labels("unload", reason.cause.value).inc()
             case _:
                 pass
 
+    def _count_load(self, asset: AssetKey, seconds: float) -> None:
+        if asset.kind == "model":
+            self._loads.labels(asset.name).inc()
+            self._load_seconds.labels(asset.name).observe(seconds)
+        else:
+            self._addition_loads.labels(asset.kind, asset.name).inc()
+
     def on_generated(self, generated: Generated) -> None:
         """Count a finished generation, of a request or of a job."""
         self._images.labels(generated.request.model).inc(len(generated.images))
+        for use in generated.request.assets.adapters:
+            self._adapter_images.labels(use.name).inc(len(generated.images))
         for timing in generated.step_timings:
             self._steps.labels(str(timing.rows)).inc(timing.steps)
         timings = generated.timings

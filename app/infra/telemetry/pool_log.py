@@ -3,11 +3,11 @@
 from typing import Any
 
 from ...domain.memory.events import (
+    AssetLoaded,
+    AssetLoadFailed,
+    AssetPlaced,
     LeaseGranted,
     LeaseOverdue,
-    ModelLoaded,
-    ModelLoadFailed,
-    ModelPlaced,
     PoolEvent,
     event_facts,
     event_name,
@@ -25,11 +25,11 @@ def log_event(event: PoolEvent) -> None:
     if seconds is not None:
         facts["ms"] = round(seconds * 1000, 1)
     match event:
-        case ModelLoaded() | ModelPlaced():
+        case AssetLoaded() | AssetPlaced():
             _log.info(name, **facts, gb_per_s=round(event.nbytes / max(event.seconds, 1e-9) / 1e9, 2))
         case LeaseGranted():
             _log.debug(name, **facts)  # the request's own line says it all
-        case ModelLoadFailed() | LeaseOverdue():
+        case AssetLoadFailed() | LeaseOverdue():
             _log.warning(name, **facts)
         case _:
             _log.info(name, **facts)

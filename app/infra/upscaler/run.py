@@ -1,19 +1,19 @@
 """One request while its pictures are enlarged: the engine's thread takes a tile a step."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...domain.families.upscaler.tiles import OVERLAP_PX, side_of, sizes_of_passes, tile_starts, tiles_of_pass
+from ...domain.families.upscaler.tiles import side_of, sizes_of_passes, tiles_of_pass
 from ...domain.requests.early_end import Ending
 from ...domain.requests.pictures import Picture
 from ...domain.requests.rendering import MemorySavings, RawImage
 from ...domain.requests.source import Latents
 from ...domain.requests.upscale_request import UpscaleRequest
 from ..device.out_of_memory import stage
-from ..diffusion.tiles import ramp
+from .canvas import Canvas
 from .load import UpscalerModel
 
 _PREVIEW_PX = 256
@@ -39,6 +39,7 @@ class UpscaleRun:
         memory_savings: MemorySavings,
         _at_once: int = 1,
         _adapters: Sequence[object] = (),
+        _vae: object = None,
     ) -> None:
         """Do nothing yet; the pictures of the request are there."""
         self._model = model
@@ -48,7 +49,8 @@ class UpscaleRun:
         self.total = request.count * sum(tiles_of_pass(*size, self._side_px) for size in sizes)
         self.done = 0
         self._images: list[RawImage] = []
-        self._steps = self._tile_by_tile()
+        self._passes_done = 0
+        self._canvas: Canvas | None = None
 
     @property
     def lane(self) -> object:
@@ -64,6 +66,18 @@ class UpscaleRun:
     def images(self) -> tuple[RawImage, ...]:
         """In the order of the request's pictures."""
         return tuple(self._images)
+
+    def park(self) -> None:
+        """Keep the canvas on the host, because the ledger counts it on the device only while the request runs there."""
+        if self._canvas is not None:
+            self._canvas.move(torch.device("cpu"))
+
+    def resume(self, networks: UpscalerModel, adapters: Sequence[object], vae: object) -> None:  # noqa: ARG002
+        """Go on with an upscaler that may have been loaded anew."""
+        self._model = networks
+        if self._canvas is not None:
+            with stage("upscale"):
+                self._canvas.move(self._device)
 
     def preview(self) -> RawImage:
         """Show the picture that is enlarged, as it came, thinned out."""
@@ -85,67 +99,25 @@ class UpscaleRun:
             OutOfMemory: of the stage `upscale`.
         """
         with torch.inference_mode(), stage("upscale"):
-            next(self._steps)
+            if self._canvas is None:
+                pixels = _pixels(self._request.pictures[len(self._images)], self._device)
+                self._canvas = Canvas(pixels, self._model.scale, self._side_px)
+            self._canvas.enlarge_next(self._model.module)
+            if self._canvas.complete:
+                self._end_pass(self._canvas.picture())
         self.done += 1
 
-    def _tile_by_tile(self) -> Iterator[None]:
-        for picture in self._request.pictures:
-            pixels = _pixels(picture, next(self._model.module.parameters()).device)
-            for done in range(1, self._request.passes + 1):
-                canvas = _Canvas(pixels, self._model.scale)
-                for tile in _tiles(pixels, self._side_px):
-                    canvas.add(tile, self._model.module(_cut(pixels, tile)))
-                    if not canvas.complete(self._side_px):
-                        yield
-                pixels = canvas.picture()
-                if done == self._request.passes:
-                    self._images.append(_raw(pixels))
-                yield  # after the last tile, so that the step in which a picture is finished shows it
+    @property
+    def _device(self) -> torch.device:
+        return next(self._model.module.parameters()).device
 
-
-Tile = tuple[slice, slice]
-"""Rows and columns of the input."""
-
-
-class _Canvas:
-    """The output of one pass, on which tiles are laid; where they overlap they are blended."""
-
-    def __init__(self, pixels: Tensor, scale: int) -> None:
-        height, width = pixels.shape[-2:]
-        self._scale = scale
-        self._size = (width, height)
-        self._sum = pixels.new_zeros((1, 3, height * scale, width * scale))
-        self._weights = torch.zeros_like(self._sum[:, :1])
-        self._tiles = 0
-
-    def add(self, tile: Tile, enlarged: Tensor) -> None:
-        """Lay down a tile, enlarged: 1 x 3 x h x w in 0..1."""
-        rows, columns = (slice(part.start * self._scale, part.stop * self._scale) for part in tile)
-        height, width = enlarged.shape[-2:]
-        overlap = OVERLAP_PX * self._scale
-        weight = ramp(height, overlap, enlarged)[:, None] * ramp(width, overlap, enlarged)
-        self._sum[..., rows, columns] += enlarged.clamp(0, 1) * weight
-        self._weights[..., rows, columns] += weight
-        self._tiles += 1
-
-    def complete(self, side_px: int) -> bool:
-        """Tell whether every tile is there."""
-        return self._tiles == tiles_of_pass(*self._size, side_px)
-
-    def picture(self) -> Tensor:
-        """Return 1 x 3 x h x w in 0..1."""
-        return self._sum.div_(self._weights)
-
-
-def _tiles(pixels: Tensor, side_px: int) -> Iterator[Tile]:
-    height, width = pixels.shape[-2:]
-    for top in tile_starts(height, side_px):
-        for left in tile_starts(width, side_px):
-            yield slice(top, min(top + side_px, height)), slice(left, min(left + side_px, width))
-
-
-def _cut(pixels: Tensor, tile: Tile) -> Tensor:
-    return pixels[..., tile[0], tile[1]].contiguous(memory_format=torch.channels_last)
+    def _end_pass(self, pixels: Tensor) -> None:
+        self._passes_done += 1
+        if self._passes_done < self._request.passes:
+            self._canvas = Canvas(pixels, self._model.scale, self._side_px)
+            return
+        self._images.append(_raw(pixels))
+        self._passes_done, self._canvas = 0, None
 
 
 def _pixels(picture: Picture, device: torch.device) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from .safetensors_header import TensorEntry, open_safetensors
+from .safetensors_header import Header, TensorEntry, open_safetensors
 
 _DTYPES = {
     "F64": torch.float64,
@@ -86,6 +86,11 @@ class SafetensorsFile:
         self._file, self._header = open_safetensors(path)
         self._tensors: dict[str, Tensor] = {}
         self._offsets: dict[torch.UntypedStorage, int] = {}
+
+    @property
+    def header(self) -> Header:
+        """Names, shapes and metadata, as they were when it was opened."""
+        return self._header
 
     def tensors(self) -> dict[str, Tensor]:
         """Return every tensor by its name in the file, on the meta device, but for those of a dtype that torch does not have."""

@@ -5,6 +5,7 @@ from .checkpoints import CheckpointsController
 from .errors import exception_handlers
 from .extras import extra_batch_images, extra_single_image
 from .lists import ListsController, ping
+from .loras import LorasController
 from .options_routes import OptionsController
 from .pictures import not_implemented
 from .png_info import png_info
@@ -25,6 +26,7 @@ A1111 = Dialect(
         CheckpointsController,
         ProgressController,
         ListsController,
+        LorasController,
     ),
     exception_handlers=exception_handlers,
     state=Sessions,

@@ -91,7 +91,7 @@ WRONG = documented(
     "A field is wrong, asks for what does not exist here, or the model's files cannot be used; `detail` says why.",
     errors.InvalidRequest([FieldError(field="steps", message="must be at most 150, got 999")]),
 )
-UNKNOWN_CHECKPOINT = documented("No model has this name.", errors.UnknownModel("dmeo", ["demo"]))
+UNKNOWN_CHECKPOINT = documented("No model, LoRA or VAE has this name.", errors.UnknownModel("dmeo", ["demo"]))
 TOO_MANY = documented("The client has too many waiting requests.", errors.TooManyRequests(4, retry_after_s=20))
 INTERRUPTED = documented(
     "`POST /sdapi/v1/interrupt` of the same client stopped it before its first step.",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from ...domain.generator import Generated
-from ...domain.requests.image_metadata import parameters_text, schedule_label
+from ...domain.requests.image_metadata import lora_hashes, parameters_text, schedule_label, tagged_prompt
 from ...domain.requests.samplers import spec_of
 from ...version import VERSION
 from .txt2img_wire import GenerationInfo, Txt2ImgRequest
@@ -27,9 +27,10 @@ def generation_info(
         now: the end of the request.
     """
     request, images = generated.request, generated.images
+    prompt, vae = tagged_prompt(request), request.assets.vae
     return GenerationInfo(
-        prompt=request.prompt,
-        all_prompts=[request.prompt] * len(images),
+        prompt=prompt,
+        all_prompts=[prompt] * len(images),
         negative_prompt=request.negative_prompt,
         all_negative_prompts=[request.negative_prompt] * len(images),
         seed=request.seeds[0],
@@ -47,12 +48,12 @@ def generation_info(
         face_restoration_model=None,
         sd_model_name=request.model,
         sd_model_hash="",
-        sd_vae_name=None,
+        sd_vae_name=None if vae is None else vae.name,
         sd_vae_hash=None,
         seed_resize_from_w=0,
         seed_resize_from_h=0,
         denoising_strength=None if request.hires is None else request.hires.strength,
-        extra_generation_params={"Schedule type": schedule_label(request.sampler.schedule)},
+        extra_generation_params={"Schedule type": schedule_label(request.sampler.schedule), **lora_hashes(request)},
         index_of_first_image=0,
         infotexts=[parameters_text(request, image.seed, clip_skip_base) for image in images],
         styles=[],

@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from ...domain.memory.pool import ModelPool
-from ...domain.models.catalogue import Catalogue
+from ...domain.models.catalogue import Catalogues
 from ...domain.requests.upscalers import LANCZOS, UPSCALER_LABELS, network_of
 from ..api.service import ServiceFacts
 from ..http.documented_errors import FOREIGN
@@ -131,9 +131,9 @@ class ListsController(Controller):
         operation_id="a1111_upscalers",
         response_description="The upscalers.",
     )
-    async def upscalers(self, upscalers: NamedDependency[SkipValidation[Catalogue]]) -> list[UpscalerView]:
+    async def upscalers(self, catalogues: NamedDependency[SkipValidation[Catalogues]]) -> list[UpscalerView]:
         """List `None`, `Lanczos`, and the usable files of `models/upscalers/`."""
-        specs = [spec for spec in await upscalers.refresh() if spec.unusable is None]
+        specs = [spec for spec in await catalogues.upscalers.refresh() if spec.unusable is None]
         files = [UpscalerView(name=spec.name, model_name=spec.name, scale=network_of(spec).scale) for spec in specs]
         return [UpscalerView(name=NONE), UpscalerView(name=UPSCALER_LABELS[LANCZOS], scale=4.0), *files]
 
@@ -150,9 +150,7 @@ class ListsController(Controller):
 
     @get(
         [
-            "/sd-vae",
             "/sd-modules",
-            "/loras",
             "/hypernetworks",
             "/prompt-styles",
             "/face-restorers",
@@ -222,15 +220,15 @@ class ListsController(Controller):
         return MemoryView(ram=_tier(budget.host_nbytes, stats.host_nbytes), cuda=device if is_cuda else {})
 
     @post(
-        ["/refresh-loras", "/refresh-vae", "/refresh-embeddings"],
+        "/refresh-embeddings",
         status_code=200,
-        summary="Scan for what does not exist here",
-        response_description="There is nothing to be found.",
-        operation_id=id_of_path,
+        summary="Scan for textual inversions",
+        response_description="There are none to be found.",
+        operation_id="a1111_refresh_embeddings",
         responses={403: FOREIGN},
         sync_to_thread=False,
     )
-    def refresh_nothing(self) -> Done:
+    def refresh_embeddings(self) -> Done:
         """Do nothing."""
         return Done()
 

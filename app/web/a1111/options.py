@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from ...domain.errors import InvalidRequest
+from ...domain.requests.additions import OWN_VAE
 from ...domain.requests.parameters import OutputFormat
 from ...domain.validation import convert_all, cut
 
@@ -24,9 +25,19 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     samples_format: Literal["png", "jpg", "jpeg", "webp"] = "png"
     jpeg_quality: Annotated[int, Meta(ge=1, le=100, description="For jpg and webp.")] = 80
     live_previews_enable: Annotated[bool, Meta(description="Whether `progress` shows the unfinished image.")] = True
-    sd_vae: Annotated[Literal["Automatic", "None", ""], Meta(description="Only the model's own VAE exists here.")] = (
-        "Automatic"
-    )
+    sd_vae: Annotated[
+        str,
+        Meta(
+            max_length=256,
+            description="A VAE of `GET /sdapi/v1/sd-vae`; `Automatic`: that of the model's sidecar, or its own; `None`: the "
+            "model's own.",
+        ),
+    ] = "Automatic"
+
+    @property
+    def vae(self) -> str | None:
+        """VAE in the words of the native parameters."""
+        return {"Automatic": None, "": None, "None": OWN_VAE}.get(self.sd_vae, self.sd_vae)
 
     @property
     def output_format(self) -> OutputFormat:

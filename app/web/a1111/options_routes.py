@@ -7,12 +7,14 @@ from litestar import Controller, Request, get, post
 from litestar.params import JSONBody
 
 from ...domain.errors import UnknownModel
+from ...domain.requests.additions import OWN_VAE
 from ..http.body import LenientBodyDTO, sent_fields
 from ..http.clients import client_of
 from ..http.documented_errors import FOREIGN
 from ..http.route_groups import in_group
 from .checkpoints import CataloguePort, Done, Facts, Remembered, checkpoint
 from .errors import TOO_LARGE, UNKNOWN_CHECKPOINT, WRONG
+from .loras import CataloguesPort
 from .openapi import A1111Operation
 from .options import Options
 
@@ -57,7 +59,7 @@ class OptionsController(Controller):
         self,
         request: Request[Any, Any, Any],
         data: JSONBody[Options],
-        catalogue: CataloguePort,
+        catalogues: CataloguesPort,
         dialect_state: Remembered,
         service_facts: Facts,
     ) -> Done:
@@ -69,7 +71,9 @@ class OptionsController(Controller):
         sent = {name: getattr(data, name) for name in sent_fields(request)}
         options = msgspec.structs.replace(session.options, **sent)
         if data.sd_model_checkpoint:  # remembered by its short name, as no text of a client should be
-            spec = await checkpoint(catalogue, data.sd_model_checkpoint, service_facts.default_model)
+            spec = await checkpoint(catalogues.models, data.sd_model_checkpoint, service_facts.default_model)
             options = msgspec.structs.replace(options, sd_model_checkpoint=spec.name)
+        if options.vae not in (None, OWN_VAE):
+            options = msgspec.structs.replace(options, sd_vae=(await catalogues.vaes.find(options.sd_vae)).name)
         session.options = options
         return Done()

@@ -47,6 +47,7 @@ def translated(
         seed=asked.seed,
         hires=hires_of(asked),
         n=asked.batch_size * asked.n_iter,
+        vae=options.vae,
         sampler=found.sampler,
         schedule=found.schedule,
         discard_penultimate_sigma=found.discard_penultimate or None,

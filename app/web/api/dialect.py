@@ -2,6 +2,7 @@
 
 from ..dialect import Dialect
 from ..http.exception_handlers import complete_exception_handlers
+from .additions import AdapterResidencyController, AdditionsController
 from .generate import generate
 from .jobs import JobsController, send_job
 from .models import ModelsController, ResidencyController
@@ -20,6 +21,8 @@ NATIVE = Dialect(
         ModelsController,
         list_upscalers,
         ResidencyController,
+        AdditionsController,
+        AdapterResidencyController,
         PoolController,
         ServiceController,
         HealthController,

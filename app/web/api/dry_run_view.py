@@ -10,6 +10,7 @@ from ...domain.dry_run import DryRunResult, PlannedPass
 from ...domain.memory.eviction_preview import Eviction
 from ...domain.memory.ledger import Tier
 from ...domain.memory.plan import saved
+from ...domain.models.assets import AssetKind
 from ...domain.models.spec import HEAT, Heat, PredictionType, TimestepSpacing
 from ...domain.requests.inspection import PromptFacts
 from ...domain.requests.resolved_parameters import ResolvedParameters, resolved_parameters
@@ -43,7 +44,9 @@ class PromptPlanView(msgspec.Struct, frozen=True, kw_only=True):
 class MemoryPlanView(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes that the request would need, and that there are."""
 
-    weights_nbytes: Annotated[int, Meta(description="Shared ones included; null before the files are on disk.")] | None
+    weights_nbytes: (
+        Annotated[int, Meta(description="Shared ones and adapters included; null before the download.")] | None
+    )
     activation_nbytes: Annotated[
         int, Meta(description="Beside the weights, for images made one at a time: predicted, corrected by experience.")
     ]
@@ -66,10 +69,9 @@ class PassView(msgspec.Struct, frozen=True, kw_only=True):
 class EvictionView(msgspec.Struct, frozen=True, kw_only=True):
     """What would make room."""
 
-    model: str
-    tier: Annotated[
-        Tier, Meta(description="`host`: the model leaves memory altogether; `device`: copies leave the device.")
-    ]
+    model: Annotated[str, Meta(description="Its name; that of an adapter or a VAE if `kind` says so.")]
+    kind: AssetKind
+    tier: Annotated[Tier, Meta(description="`host`: it leaves memory altogether; `device`: copies leave the device.")]
     components: list[str]
     nbytes: int
 
@@ -96,6 +98,9 @@ class DryRunView(msgspec.Struct, frozen=True, kw_only=True):
         list[PassView], Meta(description="What would run on the device, in order; two or three with `hires`.")
     ]
     residency: Annotated[Heat, Meta(description="Where the request would find its model: `hot`, `warm` or `cold`.")]
+    additions_to_load: Annotated[
+        list[str], Meta(description="Adapters and VAEs that would be read from disk, in the order of the request.")
+    ]
     download: Annotated[bool, Meta(description="Whether the model's files would be downloaded first.")]
     evictions: Annotated[list[EvictionView], Meta(description="In their order.")]
     waits_for_memory: Annotated[
@@ -123,6 +128,7 @@ def dry_run_view(result: DryRunResult) -> DryRunView:
         ),
         passes=[_pass(each) for each in result.passes],
         residency=HEAT[eviction_preview.residency],
+        additions_to_load=[key.name for key in eviction_preview.cold if key.kind != "model"],
         download=result.download,
         evictions=[_eviction(eviction) for eviction in eviction_preview.evictions],
         waits_for_memory=eviction_preview.waits,
@@ -170,7 +176,11 @@ def _prompt(facts: PromptFacts) -> PromptPlanView:
 
 def _eviction(eviction: Eviction) -> EvictionView:
     return EvictionView(
-        model=eviction.model, tier=eviction.tier, components=list(eviction.components), nbytes=eviction.nbytes
+        model=eviction.asset.name,
+        kind=eviction.asset.kind,
+        tier=eviction.tier,
+        components=list(eviction.components),
+        nbytes=eviction.nbytes,
     )
 
 

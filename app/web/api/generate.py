@@ -148,9 +148,12 @@ def _facts(generated: Generated) -> dict[str, str]:
     parameters = view.parameters
     warnings = {"x-warnings": _header_text(view.warnings)} if view.warnings else {}
     savings = {"x-memory-savings": ",".join(view.memory_savings)} if view.memory_savings else {}
+    uses = generated.request.assets.adapters
+    adapters = {"x-adapters": _header_text([f"{use.name}:{use.weight:g}" for use in uses])} if uses else {}
     return {
         **warnings,
         **savings,
+        **adapters,
         "x-model": view.model,
         "x-seed": str(view.images[0].seed),
         "x-residency": view.residency,

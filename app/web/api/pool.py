@@ -14,7 +14,8 @@ from ...domain.dispatch.dispatcher import Dispatcher
 from ...domain.memory.event_history import Decision
 from ...domain.memory.events import event_facts, event_name
 from ...domain.memory.pool import ModelPool
-from ...domain.memory.snapshot import ComponentStatus, ModelStatus, PoolReport
+from ...domain.memory.snapshot import AssetStatus, ComponentStatus, PoolReport
+from ...domain.models.assets import AssetKind
 from ...domain.models.spec import HEAT, ModelName, Residency
 from ..http.route_groups import in_group
 
@@ -29,7 +30,7 @@ class BudgetView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ComponentView(msgspec.Struct, frozen=True, kw_only=True):
-    """One network in memory. Models whose weights are the same share it."""
+    """One network, or the weights of one adapter, in memory. Models whose weights are the same share it."""
 
     id: Annotated[str, Meta(description="Stands for the content: equal ids, equal weights.")]
     name: str
@@ -37,12 +38,14 @@ class ComponentView(msgspec.Struct, frozen=True, kw_only=True):
     dtype: str
     residency: Residency
     models: Annotated[list[str], Meta(description="The models that share it.")]
+    adapters: Annotated[list[str], Meta(description="The adapters that it belongs to.")]
+    vaes: Annotated[list[str], Meta(description="The VAEs of `models/vae/` that it is.")]
     leases: int
     idle_s: float | None
 
 
-class PooledModelView(msgspec.Struct, frozen=True, kw_only=True):
-    """A model that was asked for since the start."""
+class PooledAssetView(msgspec.Struct, frozen=True, kw_only=True):
+    """A model, an adapter or a VAE that was asked for since the start."""
 
     name: str
     residency: Residency
@@ -62,7 +65,7 @@ class DecisionView(msgspec.Struct, frozen=True, kw_only=True):
 
     at: Annotated[float, Meta(description="Seconds since 1970.")]
     what: str
-    facts: Annotated[dict[str, Any], Meta(description="The model, bytes, seconds, and the reason.")]
+    facts: Annotated[dict[str, Any], Meta(description="The model or adapter, bytes, seconds, and the reason.")]
 
 
 class PoolView(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +77,9 @@ class PoolView(msgspec.Struct, frozen=True, kw_only=True):
     leases: int
     waiting: int
     components: list[ComponentView]
-    models: list[PooledModelView]
+    models: list[PooledAssetView]
+    adapters: list[PooledAssetView]
+    vaes: list[PooledAssetView]
     decisions: Annotated[list[DecisionView], Meta(description="Of the last quarter of an hour, the newest first.")]
 
 
@@ -92,7 +97,7 @@ class PoolController(Controller):
         dispatcher: NamedDependency[SkipValidation[Dispatcher]],
         recent_decisions: NamedDependency[SkipValidation[RecentDecisions]],
     ) -> PoolView:
-        """Budgets, every component and model in memory, and what was loaded, moved and evicted lately, with the reasons."""
+        """Budgets, every component and asset in memory, and what was loaded, moved and evicted lately, with the reasons."""
         return pool_view(model_pool.report(), dispatcher.waiting_by_model(), recent_decisions())
 
 
@@ -106,7 +111,9 @@ def pool_view(report: PoolReport, waiting_by_model: Counter[ModelName], decision
         leases=stats.leases,
         waiting=stats.waiting + waiting_by_model.total(),
         components=[_component(component) for component in report.components],
-        models=[_model(name, status, waiting_by_model[name]) for name, status in report.models],
+        models=_assets(report, "model", waiting_by_model),
+        adapters=_assets(report, "adapter", Counter()),
+        vaes=_assets(report, "vae", Counter()),
         decisions=[_decision(decision) for decision in decisions],
     )
 
@@ -118,14 +125,24 @@ def _component(component: ComponentStatus) -> ComponentView:
         nbytes=component.nbytes,
         dtype=component.dtype,
         residency=component.residency,
-        models=list(component.models),
+        models=_owners(component, "model"),
+        adapters=_owners(component, "adapter"),
+        vaes=_owners(component, "vae"),
         leases=component.leases,
         idle_s=_rounded(component.last_used_s_ago),
     )
 
 
-def _model(name: str, status: ModelStatus, queued: int) -> PooledModelView:
-    return PooledModelView(
+def _owners(component: ComponentStatus, kind: AssetKind) -> list[str]:
+    return [key.name for key in component.owners if key.kind == kind]
+
+
+def _assets(report: PoolReport, kind: AssetKind, queued: Counter[ModelName]) -> list[PooledAssetView]:
+    return [_asset(key.name, status, queued[ModelName(key.name)]) for key, status in report.assets if key.kind == kind]
+
+
+def _asset(name: str, status: AssetStatus, queued: int) -> PooledAssetView:
+    return PooledAssetView(
         name=name,
         residency=status.residency,
         nbytes=status.nbytes,

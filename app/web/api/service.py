@@ -10,7 +10,7 @@ from litestar.params import SkipValidation
 
 from ...domain.dispatch.dispatcher import Dispatcher
 from ...domain.memory.pool import ModelPool
-from ...domain.models.catalogue import Catalogue
+from ...domain.models.catalogue import Catalogues
 from ..http.route_groups import in_group
 from .views import HealthView, ServiceView
 
@@ -39,13 +39,12 @@ class ServiceController(Controller):
     async def facts(
         self,
         service_facts: NamedDependency[SkipValidation[ServiceFacts]],
-        catalogue: NamedDependency[SkipValidation[Catalogue]],
-        upscalers: NamedDependency[SkipValidation[Catalogue]],
+        catalogues: NamedDependency[SkipValidation[Catalogues]],
         model_pool: NamedDependency[SkipValidation[ModelPool]],
         dispatcher: NamedDependency[SkipValidation[Dispatcher]],
     ) -> ServiceView:
-        """Show the server's name and version, its models, and which of them are loaded."""
-        specs = await catalogue.list()
+        """Show the server's name and version, its models and adapters, and which models are loaded."""
+        specs = await catalogues.models.list()
         usable = [spec.name for spec in specs if spec.unusable is None]
         aliases = {alias: str(spec.name) for spec in specs for alias in spec.aliases}
         default = service_facts.default_model
@@ -57,7 +56,9 @@ class ServiceController(Controller):
             default_model=None if default is None else aliases.get(default, default),
             models=list(usable),
             aliases=dict(sorted(aliases.items())),
-            upscalers=[spec.name for spec in await upscalers.list() if spec.unusable is None],
+            adapters=[spec.name for spec in await catalogues.adapters.list() if spec.unusable is None],
+            vaes=[spec.name for spec in await catalogues.vaes.list() if spec.unusable is None],
+            upscalers=[spec.name for spec in await catalogues.upscalers.list() if spec.unusable is None],
             loaded=[name for name in usable if model_pool.status(name).residency != "cold"],
             unusable=[spec.name for spec in specs if spec.unusable is not None],
             waiting=dispatcher.depth,

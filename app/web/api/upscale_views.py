@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from ...domain.memory.snapshot import ModelStatus
+from ...domain.memory.snapshot import AssetStatus
 from ...domain.models.spec import HEAT, Heat, ModelSpec, Residency
 from ...domain.requests.upscale_parameters import ResolvedUpscaling
 from ...domain.requests.upscalers import LANCZOS, network_of
@@ -89,7 +89,7 @@ LANCZOS_VIEW = UpscalerView(
 )
 
 
-def upscaler_view(spec: ModelSpec, status: ModelStatus) -> UpscalerView:
+def upscaler_view(spec: ModelSpec, status: AssetStatus) -> UpscalerView:
     """Format an entry and its state for the wire."""
     network = network_of(spec) if spec.unusable is None else None
     return UpscalerView(

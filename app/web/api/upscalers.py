@@ -5,7 +5,7 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from ...domain.memory.pool import ModelPool
-from ...domain.models.catalogue import Catalogue
+from ...domain.models.catalogue import Catalogues
 from ...domain.models.upscalers import pooled_name
 from ..http.route_groups import in_group
 from .upscale_views import LANCZOS_VIEW, UpscalerView, upscaler_view
@@ -19,8 +19,8 @@ from .upscale_views import LANCZOS_VIEW, UpscalerView, upscaler_view
     opt=in_group("models"),
 )
 async def list_upscalers(
-    upscalers: NamedDependency[SkipValidation[Catalogue]], model_pool: NamedDependency[SkipValidation[ModelPool]]
+    catalogues: NamedDependency[SkipValidation[Catalogues]], model_pool: NamedDependency[SkipValidation[ModelPool]]
 ) -> list[UpscalerView]:
     """List what `POST /upscale` and `hires` can use; unusable files with the reason."""
-    specs = await upscalers.refresh()
+    specs = await catalogues.upscalers.refresh()
     return [LANCZOS_VIEW, *(upscaler_view(spec, model_pool.status(pooled_name(spec.name))) for spec in specs)]

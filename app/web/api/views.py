@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from ...domain.generator import Generated
-from ...domain.memory.snapshot import ModelStatus
+from ...domain.memory.snapshot import AssetStatus
 from ...domain.models.components import LoadProgress
 from ...domain.models.spec import (
     HEAT,
@@ -124,6 +124,8 @@ class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
     default_model: str | None
     models: Annotated[list[str], Meta(description="Usable models.")]
     aliases: Annotated[dict[str, str], Meta(description="Other names, with the models that they stand for.")]
+    adapters: Annotated[list[str], Meta(description="Usable adapters; `GET /adapters` tells more.")]
+    vaes: Annotated[list[str], Meta(description="Usable VAEs; `GET /vaes` tells more.")]
     upscalers: Annotated[list[str], Meta(description="Usable upscalers beside `lanczos`; `GET /upscalers` has more.")]
     loaded: list[str]
     unusable: list[str]
@@ -180,7 +182,7 @@ def _overrides_view(overrides: ModelOverrides) -> OverridesView:
     return OverridesView(**stated)
 
 
-def model_view(spec: ModelSpec, status: ModelStatus) -> ModelView:
+def model_view(spec: ModelSpec, status: AssetStatus) -> ModelView:
     """Format a catalogue entry and its state for the wire. Shows no path of the server."""
     match spec.source:
         case HubRepository(repo=repo):

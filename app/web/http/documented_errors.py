@@ -42,14 +42,15 @@ WRONG_FIELDS = documented(
     errors.InvalidRequest([FieldError(field="n", message="must be at most 8, got 99")]),
 )
 UNKNOWN = documented(
-    "No model has this name; `available` lists those that exist.", errors.UnknownModel("dmeo", ["demo"])
+    "No model, or no adapter or VAE that the request names, has this name; `available` lists those that exist.",
+    errors.UnknownModel("dmeo", ["demo"]),
 )
 IN_USE = documented(
     "Requests use the model, and `wait` is false.",
     errors.ModelInUse("Model 'demo' is in use by 1 requests. Try again later, or wait for them."),
 )
 UNUSABLE = documented(
-    "The model is listed, but its files cannot be used; `detail` says why.",
+    "The model, an adapter or the VAE is listed, but its files cannot be used, or not together; `detail` says why.",
     errors.UnusableModel("old", "it is a pickle."),
 )
 FAILED = documented(
@@ -67,7 +68,7 @@ BUSY = documented(
     errors.QueueFull(64, retry_after_s=90),
 )
 TOO_MANY = documented(
-    "The client has as many waiting requests as `limits.max_waiting_per_client` allows.",
+    "The client has as many waiting requests as it may have (`limits.max_waiting_per_client`, `limits.max_waiting`).",
     errors.TooManyRequests(4, retry_after_s=20),
 )
 CONFLICT = documented(

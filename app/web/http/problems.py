@@ -14,8 +14,14 @@ from .media_types import PROBLEM
 
 HTTP_STATUS: Mapping[type[DiffusionError], int] = {
     errors.InvalidRequest: 400,
+    errors.UnknownAsset: 404,
     errors.UnknownModel: 404,
+    errors.UnknownAdapter: 404,
+    errors.UnknownVae: 404,
+    errors.UnusableAsset: 422,
     errors.UnusableModel: 422,
+    errors.UnusableAdapter: 422,
+    errors.UnusableVae: 422,
     errors.LoadFailed: 500,
     errors.DownloadFailed: 502,
     errors.InsufficientMemory: 503,
@@ -40,7 +46,7 @@ HTTP_STATUS: Mapping[type[DiffusionError], int] = {
 _MAX_DETAIL_CHARS = 4000
 """Keeps an answer short if there are thousands of names or long paths in an error; `errors` has at most 20 fields."""
 _MAX_NAMES = 50
-"""Names of models that an answer lists; `GET /models` lists all."""
+"""Names that an answer lists; `GET /models` and `GET /adapters` list all."""
 _CODE = "problem_code"
 
 
@@ -120,7 +126,7 @@ def _facts(error: DiffusionError) -> dict[str, Any]:
     match error:
         case errors.InvalidRequest():
             return {"errors": list(error.errors)}
-        case errors.UnknownModel():
+        case errors.UnknownAsset():
             return {"available": _listed(error)}
         case errors.InsufficientMemory():
             return _memory_facts(error)
@@ -128,8 +134,8 @@ def _facts(error: DiffusionError) -> dict[str, Any]:
             return {}
 
 
-def _listed(error: errors.UnknownModel) -> list[str]:
-    """Return the likely name and the first ones of the catalogue, so that thousands of models make no long answer."""
+def _listed(error: errors.UnknownAsset) -> list[str]:
+    """Return the likely name and the first ones of the catalogue, so that thousands of names make no long answer."""
     first = [error.likely] if error.likely else []
     return list(dict.fromkeys([*first, *error.available[:_MAX_NAMES]]))
 

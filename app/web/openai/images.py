@@ -64,7 +64,9 @@ class ImagesController(Controller):
                 "The request is wrong; `param` names the field.",
                 problem_of(errors.InvalidRequest([FieldError(field="n", message="must be at most 8, got 10")])),
             ),
-            404: documented("No model has this name.", problem_of(errors.UnknownModel("dmeo", ["demo"]))),
+            404: documented(
+                "No model, adapter or VAE has this name.", problem_of(errors.UnknownModel("dmeo", ["demo"]))
+            ),
             429: documented(
                 "Too many requests of this client wait.", problem_of(errors.TooManyRequests(4, retry_after_s=20))
             ),

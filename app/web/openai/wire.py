@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from ...domain.models.adapters import AdapterChoice
 from ...domain.requests.parameters import OutputFormat, Priority
 from ...domain.requests.samplers import SigmaSchedule
 
@@ -65,6 +66,17 @@ class ImagesBody(msgspec.Struct, frozen=True, kw_only=True):
     sampler: str | None = None
     schedule: SigmaSchedule | None = None
     priority: Priority | None = None
+    adapters: (
+        Annotated[
+            list[AdapterChoice],
+            Meta(
+                max_length=64,
+                description="LoRAs and their relatives of `GET /adapters`; `<lora:name:weight>` in the prompt means the same.",
+            ),
+        ]
+        | None
+    ) = None
+    vae: Annotated[str, Meta(min_length=1, max_length=256, description="A VAE of `GET /vaes`.")] | None = None
 
 
 class UsageDetails(msgspec.Struct, frozen=True, kw_only=True):

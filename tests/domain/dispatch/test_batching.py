@@ -23,7 +23,7 @@ from litestar_diffusion.domain.requests.parameters import GenerationParameters, 
 from litestar_diffusion.domain.requests.progress import Progress, QueueProgress
 from litestar_diffusion.domain.requests.rendering import NO_SAVINGS
 from litestar_diffusion.domain.requests.resolution import resolve
-from litestar_diffusion.testing import FakeCatalogue, FakeEngine, model
+from litestar_diffusion.testing import FakeCatalogue, FakeEngine, fake_catalogues, model
 
 MODELS = [model(name) for name in "abc"]
 PLAN = Plan(memory_savings=NO_SAVINGS, activation_nbytes=1, step_nbytes=1)
@@ -43,7 +43,7 @@ class Bench:
     def __init__(self, models: int = 3, **policy: Any) -> None:
         self.engine, self.clock = FakeEngine(), Clock()
         budget = Budget(device_nbytes=models * 100 + 64, host_nbytes=None)
-        self.pool = ModelPool(FakeCatalogue(MODELS), self.engine, budget, clock=self.clock)
+        self.pool = ModelPool(fake_catalogues(FakeCatalogue(MODELS)), self.engine, budget, clock=self.clock)
         policy = {"aging": AGING, **policy}
         self.dispatcher = Dispatcher(
             self.pool, self.engine, DispatchPolicy(**policy), clock=self.clock, plan=lambda *_: PLAN
@@ -271,12 +271,38 @@ def test_a_client_may_not_have_more_waiting_than_its_share() -> None:
             bench.send(client="greedy", reproducible=True)
             await rounds()
         with pytest.raises(TooManyRequests, match="You have 2 waiting requests") as caught:
-            await bench.send(client="greedy")
+            await bench.send(client="greedy", reproducible=True)
         assert caught.value.retry_after_s >= 1
         bench.tasks.pop()
         bench.send(client="modest")
         bench.engine.gate.set()
         await bench.done()
+
+    run(scenario)
+
+
+def test_one_client_leaves_places_in_the_queue_for_others() -> None:
+    async def scenario() -> None:
+        bench = Bench(max_waiting=8)
+        bench.engine.gate.clear()
+        bench.send(client="greedy", reproducible=True)
+        await rounds()
+        accepted = 0
+        for _ in range(20):
+            bench.send(client="greedy", reproducible=True)
+            await rounds(3)
+            accepted += not bench.tasks[-1].done()
+        assert accepted == 4
+        with pytest.raises(
+            TooManyRequests, match=r"4 waiting requests, as many as there are free places .*\(4, limits"
+        ):
+            await bench.tasks[-1]
+        for number in range(8):
+            bench.send(client=f"other {number}", reproducible=True)
+            await rounds(3)
+        assert [task.done() for task in bench.tasks[-8:]] == [False] * 4 + [True] * 4
+        bench.engine.gate.set()
+        await asyncio.gather(*bench.tasks, return_exceptions=True)
 
     run(scenario)
 

@@ -19,7 +19,7 @@ from litestar_diffusion.domain.models.spec import ModelSpec
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.rendering import NO_SAVINGS
 from litestar_diffusion.domain.requests.resolution import resolve
-from litestar_diffusion.testing import FakeCatalogue, FakeEngine, model
+from litestar_diffusion.testing import FakeCatalogue, FakeEngine, fake_catalogues, model
 
 SPEC = model("a")
 PLAN = Plan(memory_savings=NO_SAVINGS, activation_nbytes=0)
@@ -30,7 +30,7 @@ class Bench:
 
     def __init__(self, max_waiting: int = 100) -> None:
         self.engine = FakeEngine()
-        self.pool = ModelPool(FakeCatalogue([SPEC]), self.engine)
+        self.pool = ModelPool(fake_catalogues(FakeCatalogue([SPEC])), self.engine)
         self.dispatcher = Dispatcher(
             self.pool, self.engine, DispatchPolicy(max_waiting=max_waiting), plan=lambda *_: PLAN
         )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from litestar_diffusion.domain.dispatch.dispatcher import Dispatcher
 from litestar_diffusion.domain.dispatch.job import Job, gone_away
-from litestar_diffusion.domain.dispatch.memory_fallbacks import FallbackResult, MemoryFallbacks
+from litestar_diffusion.domain.dispatch.memory_fallbacks import Attempt, FallbackResult, MemoryFallbacks
 from litestar_diffusion.domain.dispatch.policy import DispatchPolicy
 from litestar_diffusion.domain.dispatch.stage import Stage
 from litestar_diffusion.domain.errors import Cancelled, InsufficientMemory, OutOfMemory
@@ -247,7 +247,7 @@ def test_a_small_budget_begins_with_what_it_needs_to_save() -> None:
         assert plan.memory_savings == TILED
         assert plan.activation_nbytes + 100 <= 10**9
         async with sim.pool.lease("a", plan.activation_nbytes) as lease:
-            attempt = await fallbacks.run(lease, request(), lambda *_: None, begin=plan.memory_savings)
+            attempt = await fallbacks.run(lease, request(), lambda *_: None, attempt=Attempt.of(plan))
         assert attempt.savings == ("tiled_decode",)
 
     run(scenario)
@@ -344,7 +344,7 @@ def test_the_error_is_never_absurd(
         async def attempt() -> None:
             plan = fallbacks.plan(SPEC, asked)
             async with sim.pool.lease("a", plan.activation_nbytes) as lease:
-                await fallbacks.run(lease, asked, lambda *_: None, begin=plan.memory_savings)
+                await fallbacks.run(lease, asked, lambda *_: None, attempt=Attempt.of(plan))
 
         with pytest.raises(InsufficientMemory) as caught:
             await attempt()

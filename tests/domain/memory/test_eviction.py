@@ -7,12 +7,13 @@ from hypothesis import strategies as st
 
 from litestar_diffusion.domain.memory.eviction import (
     Idle,
-    IdleModel,
+    IdleAsset,
     Shares,
     freed_nbytes,
     plan_eviction,
     plan_unloading,
 )
+from litestar_diffusion.domain.models.assets import AssetKey
 from litestar_diffusion.domain.models.components import ComponentId
 
 IDLE = st.lists(
@@ -29,13 +30,13 @@ IDLE = st.lists(
 
 
 @st.composite
-def hosts(draw: st.DrawFn) -> tuple[list[IdleModel], Shares]:
+def hosts(draw: st.DrawFn) -> tuple[list[IdleAsset], Shares]:
     """Idle models that share components with each other and with models in use."""
     pool = [ComponentId(str(index)) for index in range(8)]
     nbytes = {component: draw(st.integers(1, 100)) for component in pool}
     idle = [
-        IdleModel(
-            key=str(index),
+        IdleAsset(
+            key=AssetKey("model", str(index)),
             components=draw(st.sets(st.sampled_from(pool), min_size=1, max_size=4)),
             last_used=draw(st.integers(0, 5)),
             wanted=draw(st.none() | st.integers(0, 3)),
@@ -45,7 +46,7 @@ def hosts(draw: st.DrawFn) -> tuple[list[IdleModel], Shares]:
     in_use = draw(st.lists(st.sets(st.sampled_from(pool), max_size=3), max_size=2))
     everyone = [set(model.components) for model in idle] + in_use
     counts = {component: sum(component in one for one in everyone) for component in pool}
-    return idle, Shares(nbytes=nbytes, models=counts)
+    return idle, Shares(nbytes=nbytes, owners=counts)
 
 
 @given(IDLE, st.integers(-50, 500))
@@ -93,7 +94,7 @@ def test_what_is_waited_for_goes_last_and_of_that_the_furthest_back_first() -> N
 
 @given(hosts(), st.integers(-20, 400))
 def test_unloading_frees_enough_counts_shared_bytes_once_and_nobody_goes_needlessly(
-    host: tuple[list[IdleModel], Shares], need: int
+    host: tuple[list[IdleAsset], Shares], need: int
 ) -> None:
     idle, shares = host
     plan = plan_unloading(idle, shares, need)
@@ -107,7 +108,7 @@ def test_unloading_frees_enough_counts_shared_bytes_once_and_nobody_goes_needles
 
 def test_a_component_that_a_model_in_use_shares_frees_nothing() -> None:
     vae, unet = ComponentId("vae"), ComponentId("unet")
-    shares = Shares(nbytes={vae: 10, unet: 50}, models={vae: 2, unet: 1})
-    model = IdleModel(key="a", components=(vae, unet), last_used=1)
+    shares = Shares(nbytes={vae: 10, unet: 50}, owners={vae: 2, unet: 1})
+    model = IdleAsset(key=AssetKey("model", "a"), components=(vae, unet), last_used=1)
     assert freed_nbytes([model], shares) == 50
     assert plan_unloading([model], shares, 55) is None

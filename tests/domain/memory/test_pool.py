@@ -7,7 +7,7 @@ import pytest
 
 from litestar_diffusion.domain.errors import InsufficientMemory, LoadFailed, ModelInUse, OutOfMemory, UnusableModel
 from litestar_diffusion.domain.memory.budget import Budget
-from litestar_diffusion.domain.memory.events import LeaseGranted, LeaseOverdue, ModelOffloaded
+from litestar_diffusion.domain.memory.events import AssetOffloaded, LeaseGranted, LeaseOverdue
 from litestar_diffusion.domain.memory.loading import BACK_OFF_S
 from litestar_diffusion.domain.models.components import LoadedModel
 from litestar_diffusion.domain.models.spec import HubRepository
@@ -194,7 +194,7 @@ def test_shared_components_count_once_and_outlive_the_model_that_brought_them() 
         await sim.pool.load("a")
         await sim.pool.load("b")
         assert sim.pool.stats().host_nbytes == sim.pool.stats().device_nbytes == 160
-        shared = {one.name: one.models for one in sim.pool.report().components}
+        shared = {one.name: tuple(key.name for key in one.owners) for one in sim.pool.report().components}
         assert shared["vae"] == ("a", "b")
         await sim.pool.unload("a")
         assert sim.pool.stats().host_nbytes == 100
@@ -214,10 +214,10 @@ def test_only_the_components_that_are_missing_move() -> None:
         for name in ("a", "b", "a"):
             await sim.pool.load(name)
         assert sim.engine.moved_nbytes == 160
-        assert not [event for event in sim.events if isinstance(event, ModelOffloaded)]
+        assert not [event for event in sim.events if isinstance(event, AssetOffloaded)]
         await sim.pool.load("c")
-        dropped = [event for event in sim.events if isinstance(event, ModelOffloaded)]
-        assert [(event.model, event.components) for event in dropped] == [("b", ("unet",))]
+        dropped = [event for event in sim.events if isinstance(event, AssetOffloaded)]
+        assert [(event.asset.name, event.components) for event in dropped] == [("b", ("unet",))]
         assert sim.engine.moved_nbytes == 220
 
     run(scenario)

@@ -11,14 +11,23 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from litestar_diffusion.domain.errors import InsufficientMemory, LoadFailed, OutOfMemory
 from litestar_diffusion.domain.memory.budget import Budget
+from litestar_diffusion.domain.memory.lease import Lease
 from litestar_diffusion.domain.memory.loading import BACK_OFF_S
-from litestar_diffusion.domain.memory.pool import Lease
-from litestar_diffusion.testing import model
-from tests.domain.simulation import NAMES, Simulation, rounds, sdxl, simulate
+from litestar_diffusion.domain.models.assets import AssetKey
+from litestar_diffusion.domain.models.components import Component
+from litestar_diffusion.testing import adapter, component, model
+from tests.domain.simulation import ADAPTERS, NAMES, Simulation, beside, rounds, sdxl, simulate
 
 MODELS = st.sampled_from(NAMES)
+SIDES = st.sampled_from(ADAPTERS)
+SETS = st.lists(SIDES, max_size=3, unique=True)
 BUDGETS = st.sampled_from([None, 150, 200, 260, 330])
 EXPECTED = (LoadFailed, InsufficientMemory, asyncio.CancelledError)
+
+
+def _twins() -> dict[str, tuple[Component, ...]]:
+    """Two adapters with the same weights, as of one file under two names."""
+    return dict.fromkeys(("x", "y"), (component("twin", 20, "adapter"),))
 
 
 class PoolMachine(RuleBasedStateMachine):
@@ -28,12 +37,12 @@ class PoolMachine(RuleBasedStateMachine):
 
     @initialize(shares=st.booleans(), sharing=st.booleans(), device=BUDGETS, host=BUDGETS)
     def begin(self, shares: bool, sharing: bool, device: int | None, host: int | None) -> None:
-        components = {name: sdxl(name) for name in NAMES} if sharing else {}
+        components = {name: sdxl(name) for name in NAMES} | _twins() if sharing else {}
         self.loop = asyncio.new_event_loop()
         self.users: list[tuple[asyncio.Task[None], asyncio.Event]] = []
         self.held: list[Lease] = []
         self.budget_changed = False
-        self.versions = dict.fromkeys(NAMES, 1)
+        self.versions = dict.fromkeys((*NAMES, *ADAPTERS), 1)
         self.sim: Simulation = self.play(self.make(shares, components, device, host))
         self.play(rounds())
 
@@ -49,14 +58,15 @@ class PoolMachine(RuleBasedStateMachine):
         self.users.append((self.loop.create_task(work), leave))
         return leave
 
-    @rule(name=MODELS, activation_nbytes=st.sampled_from([0, 10, 60, 200]), turns=st.integers(0, 4))
-    def lease(self, name: str, activation_nbytes: int, turns: int) -> None:
+    @rule(name=MODELS, sides=SETS, activation_nbytes=st.sampled_from([0, 10, 60, 200]), turns=st.integers(0, 4))
+    def lease(self, name: str, sides: list[str], activation_nbytes: int, turns: int) -> None:
         leave = asyncio.Event()
-        self.users.append((self.loop.create_task(self.use(name, activation_nbytes, leave)), leave))
+        self.users.append((self.loop.create_task(self.use(name, sides, activation_nbytes, leave)), leave))
         self.play(rounds(turns))
 
-    async def use(self, name: str, activation_nbytes: int, leave: asyncio.Event) -> None:
-        async with self.sim.pool.lease(name, activation_nbytes) as lease:
+    async def use(self, name: str, sides: list[str], activation_nbytes: int, leave: asyncio.Event) -> None:
+        async with self.sim.pool.lease(name, activation_nbytes, beside=beside(*sides)) as lease:
+            assert [spec.name for spec in lease.beside] == sides, "adapters come in the order in which they were named"
             self.held.append(lease)
             try:
                 await leave.wait()
@@ -85,6 +95,11 @@ class PoolMachine(RuleBasedStateMachine):
         self.begin_task(self.drop_result(self.sim.pool.unload(name)))
         self.play(rounds(turns))
 
+    @rule(name=SIDES, turns=st.integers(0, 3))
+    def unload_adapter(self, name: str, turns: int) -> None:
+        self.begin_task(self.drop_result(self.sim.pool.unload_asset(AssetKey("adapter", name))))
+        self.play(rounds(turns))
+
     @rule(turns=st.integers(0, 3))
     def drop_idle(self, turns: int) -> None:
         self.begin_task(self.drop_result(self.sim.pool.drop_idle()))
@@ -94,7 +109,7 @@ class PoolMachine(RuleBasedStateMachine):
     async def drop_result(work: Coroutine[Any, Any, Any]) -> None:
         await work
 
-    @rule(method=st.sampled_from(["load", "place"]), memory=st.booleans())
+    @rule(method=st.sampled_from(["load", "load_adapter", "place"]), memory=st.booleans())
     def break_next(self, method: str, memory: bool) -> None:
         out_of_memory = memory and method == "place"
         self.sim.engine.failures[method] = OutOfMemory("place") if out_of_memory else LoadFailed("injected")
@@ -110,6 +125,11 @@ class PoolMachine(RuleBasedStateMachine):
     def change_files(self, name: str) -> None:
         self.versions[name] += 1
         self.sim.catalogue.put(replace(model(name), version=str(self.versions[name])))
+
+    @rule(name=SIDES)
+    def change_adapter(self, name: str) -> None:
+        self.versions[name] += 1
+        self.sim.adapters.put(replace(adapter(name, nbytes=20), version=str(self.versions[name])))
 
     @rule(device=BUDGETS, host=BUDGETS)
     def change_budget(self, device: int | None, host: int | None) -> None:
@@ -138,7 +158,8 @@ class PoolMachine(RuleBasedStateMachine):
         if not self.budget_changed:
             self.sim.check_budget()
         for lease in self.held:
-            assert self.sim.engine.is_on_device(lease.model), "a model was taken away while it was in use"
+            for loaded in (lease.model, *lease.adapters):
+                assert self.sim.engine.is_on_device(loaded), "an asset was taken away while it was in use"
 
     def teardown(self) -> None:
         if not hasattr(self, "sim"):

@@ -131,6 +131,10 @@ def test_the_receipt_states_every_parameter_and_n_is_1() -> None:
         "previews",
         "image",
         "mask",
+        "adapters",
+        "vae",
+        "vae_version",
+        "hires",
         *PICTURES,
     }
     assert (stated["n"], stated["seed"], stated["sampler"]) == (1, 12, "unipc")

@@ -27,7 +27,7 @@ from litestar_diffusion.infra.diffusion.tiles import decode_in_tiles, encode_in_
 from litestar_diffusion.infra.engine.engine import TorchEngine
 from litestar_diffusion.infra.sdxl.components import SdxlModel
 from litestar_diffusion.infra.sdxl.load import load_model
-from litestar_diffusion.testing import FakeCatalogue
+from litestar_diffusion.testing import FakeCatalogue, fake_catalogues
 from tests.infra.sdxl.test_render import MODELS, ignore, pixels, request, spec_of
 from tests.render import render
 
@@ -84,7 +84,9 @@ class Bench:
     def __init__(self) -> None:
         self.spec = spec_of()
         self.engine = TorchEngine(device="cpu", dtype="float32", threads=0, fetch=ignore)  # type: ignore[arg-type]
-        self.pool = ModelPool(FakeCatalogue([self.spec]), self.engine, Budget(host_nbytes=10**9, device_nbytes=10**9))
+        self.pool = ModelPool(
+            fake_catalogues(FakeCatalogue([self.spec])), self.engine, Budget(host_nbytes=10**9, device_nbytes=10**9)
+        )
         self.fallbacks = MemoryFallbacks(self.pool, self.engine)
         self.inside: Any = None
 
@@ -259,7 +261,7 @@ def test_a_real_allocation_that_cannot_be_made_is_one() -> None:
 def test_the_peak_on_a_gpu_is_observed() -> None:
     async def scenario() -> RenderResult:
         engine = TorchEngine(device="cuda", dtype="float32", threads=0, fetch=ignore)  # type: ignore[arg-type]
-        pool = ModelPool(FakeCatalogue([spec_of()]), engine)
+        pool = ModelPool(fake_catalogues(FakeCatalogue([spec_of()])), engine)
         async with pool.lease("demo") as lease:
             return await engine.renderer.generate(lease.model, request(spec_of(), width=1024, height=1024), ignore)
 

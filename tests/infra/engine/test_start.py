@@ -24,7 +24,7 @@ def test_the_runtimes_of_all_families_are_imported_in_the_thread_of_the_engine(m
         await engine.stop()
 
     asyncio.run(start())
-    assert seen == [(TOY.runtime, "engine_0")]
+    assert seen == [(TOY.runtime, "engine_0"), (registry.upscalers().runtime, "engine_0")]
 
 
 def test_a_runtime_that_cannot_be_imported_does_not_keep_the_engine_from_its_start(

@@ -8,13 +8,13 @@ import pytest
 from rich.console import Console
 from structlog.testing import capture_logs
 
+from litestar_diffusion.domain.models.assets import AssetKey
 from litestar_diffusion.domain.models.components import LoadProgress
-from litestar_diffusion.domain.models.spec import ModelName
 from litestar_diffusion.infra.telemetry.console_phrases import phrase
 from litestar_diffusion.infra.telemetry.loading_bars import LoadingBars
 from litestar_diffusion.infra.telemetry.loading_log import LOG_EVERY_S, LoadingLog
 
-ONE, OTHER = ModelName("one"), ModelName("other")
+ONE, OTHER = AssetKey("model", "one"), AssetKey("adapter", "other")
 GB = 10**9
 
 

@@ -14,7 +14,7 @@ from litestar_diffusion.domain.families.reading import NotServable
 from litestar_diffusion.domain.families.upscaler.detection import expected_numbers, read_network
 from litestar_diffusion.domain.families.upscaler.networks import UpscalerNetwork
 from litestar_diffusion.domain.models.assets import AssetSet
-from litestar_diffusion.domain.models.spec import ModelOverrides, ModelSpec
+from litestar_diffusion.domain.models.spec import ModelSpec
 from litestar_diffusion.domain.models.upscalers import pooled_name
 from litestar_diffusion.domain.requests.pictures import Picture
 from litestar_diffusion.domain.requests.rendering import MemorySavings, RawImage
@@ -34,7 +34,7 @@ SHIPPED = Path(__file__).parents[3] / "models" / "upscalers" / "demo-x2.safetens
 
 
 def described(path: Path) -> ModelSpec:
-    return describe_upscaler(candidate_of(path), ModelOverrides()).spec
+    return describe_upscaler(candidate_of(path)).spec
 
 
 def loaded(path: Path, loading: Loading | None = None) -> UpscalerModel:
@@ -96,6 +96,19 @@ def test_the_header_tells_what_spandrel_builds_and_small_pictures_are_equal(layo
     ours, theirs = enlarged(loaded(path), source), by_spandrel(path, source)
     assert (ours.width, ours.height) == (theirs.width, theirs.height)
     assert psnr_of(ours, theirs) > 55, "one tile: equal up to the order of sums"
+
+
+def test_a_request_that_gives_way_between_two_tiles_goes_on_to_the_same_picture() -> None:
+    model, source = loaded(SHIPPED), picture(300, 200)
+    request = UpscaleRequest(
+        assets=AssetSet(pooled_name("x")), pictures=(source,), count=1, width=300, height=200, scale=2, passes=2
+    )
+    run = UpscaleRun(model, request, MemorySavings())
+    while not run.finished:
+        assert not UpscaleForward().step([run])
+        run.park()
+        run.resume(loaded(SHIPPED), (), None)
+    assert run.images[0] == enlarged(model, source, passes=2)
 
 
 @pytest.mark.parametrize("small", [False, True])

@@ -108,7 +108,6 @@ def test_a_wrong_body_is_answered_with_422_in_the_web_uis_shape() -> None:
         ({"subseed_strength": 0.1}, "subseed_strength"),
         ({"seed_resize_from_w": 512}, "seed_resize_from_w"),
         ({"infotext": "a cat"}, "infotext"),
-        ({"override_settings": {"sd_vae": "other.vae.pt"}}, "sd_vae"),
         ({"alwayson_scripts": {"controlnet": {"args": [{"model": "canny"}]}}}, "alwayson_scripts.ControlNet"),
         ({"alwayson_scripts": {"Refiner": {"args": [True, "refiner", 0.8]}}}, "alwayson_scripts.Refiner"),
         ({"scheduler": "KL Optimal", "sampler_name": "Euler"}, "scheduler"),

@@ -7,10 +7,10 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from litestar_diffusion.domain.memory.events import (
-    ModelLoadFailed,
-    ModelOffloaded,
-    ModelPlaced,
-    ModelUnloaded,
+    AssetLoadFailed,
+    AssetOffloaded,
+    AssetPlaced,
+    AssetUnloaded,
     PoolEvent,
 )
 from litestar_diffusion.domain.memory.eviction_reason import EvictionCause, EvictionReason
@@ -118,13 +118,13 @@ def test_scraping_is_documented_and_not_in_the_log(server: Server) -> None:
     ("event", "name", "labels", "value"),
     [
         (
-            ModelPlaced(model=A, components=("unet",), nbytes=7, seconds=1),
+            AssetPlaced(asset=A, components=("unet",), nbytes=7, seconds=1),
             "moved_bytes_total",
             {"direction": "host_to_device"},
             7,
         ),
         (
-            ModelOffloaded(
+            AssetOffloaded(
                 model=A,
                 components=("vae",),
                 nbytes=7,
@@ -136,19 +136,19 @@ def test_scraping_is_documented_and_not_in_the_log(server: Server) -> None:
             1,
         ),
         (
-            ModelUnloaded(model=A, nbytes=7, seconds=0, reason=EvictionReason(cause=EvictionCause.UNUSED, idle_s=60)),
+            AssetUnloaded(asset=A, nbytes=7, seconds=0, reason=EvictionReason(cause=EvictionCause.UNUSED, idle_s=60)),
             "evictions_total",
             {"kind": "unload", "reason": "unused"},
             1,
         ),
         (
-            ModelUnloaded(model=A, nbytes=7, seconds=0, reason=EvictionReason(cause=EvictionCause.SHUTDOWN)),
+            AssetUnloaded(asset=A, nbytes=7, seconds=0, reason=EvictionReason(cause=EvictionCause.SHUTDOWN)),
             "evictions_total",
             {"kind": "unload", "reason": "shutdown"},
             1,
         ),
         (
-            ModelLoadFailed(model=A, code="download_failed", reason="no network"),
+            AssetLoadFailed(asset=A, code="download_failed", reason="no network"),
             "load_failures_total",
             {"model": "a", "code": "download_failed"},
             1,

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from ...models.adapters import AdapterReading
 from ...models.spec import FewStep, ModelTraits
+from ...models.vaes import VaeReading
 from ..family import Defaults, ImageShape
 from ..latents import LATENT_SCALE
 from ..reading import CheckpointFile, DiffusersFolder, Reading
@@ -13,6 +14,7 @@ from .adapter_files.reading import read_adapter
 from .configs import read_component_configs
 from .folder import read_folder
 from .tensors.key_tensors import COMPONENTS, PREFIXES, TITLES
+from .vae_file import read_vae
 from .variants import of_file
 from .widths import SDXL_WIDTHS, Widths
 
@@ -52,6 +54,10 @@ class SdxlFamily:
     def read_adapter(self, file: CheckpointFile) -> AdapterReading | None:
         """Recognise the file of an adapter for SDXL; see `Family.read_adapter`."""
         return read_adapter(file)
+
+    def read_vae(self, file: CheckpointFile) -> VaeReading | None:
+        """Recognise the file of a VAE for SDXL; see `Family.read_vae`."""
+        return read_vae(file)
 
     def assume(self, names: tuple[str, ...]) -> Reading:
         """Guess the traits of a repository that has not been downloaded."""

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from ...models.adapters import AdapterReading
 from ...models.spec import ModelTraits
+from ...models.vaes import VaeReading
 from ..family import Defaults, ImageShape
 from ..reading import CheckpointFile, DiffusersFolder, NotServable, Reading
 from .detection import TITLE, read_network
@@ -51,6 +52,10 @@ class UpscalerFamily:
 
     def read_adapter(self, file: CheckpointFile) -> AdapterReading | None:  # noqa: ARG002 - the protocol's signature
         """Recognise nothing: upscalers have no adapters."""
+        return None
+
+    def read_vae(self, file: CheckpointFile) -> VaeReading | None:  # noqa: ARG002 - the protocol's signature
+        """Recognise nothing: upscalers have no VAE."""
         return None
 
     def assume(self, names: tuple[str, ...]) -> Reading:

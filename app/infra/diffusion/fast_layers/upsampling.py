@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from diffusers.models.upsampling import Upsample2D
 from torch import Tensor
-from torch.nn.functional import conv2d
+from torch.nn.functional import conv2d, interpolate
 
+from ..side_paths.side_path import side_path_of
 from .upcasting import computed_weight
 
 _WORTH_IT = 16 * 10**9
@@ -26,7 +27,9 @@ class PhaseUpsample(Upsample2D):
     def forward(self, hidden_states: Tensor, output_size: Any = None, *args: Any, **kwargs: Any) -> Tensor:
         """Double rows x channels x height x width, and convolve; the names are those that diffusers calls by."""
         if self._is_worth_it(hidden_states) and output_size is None:
-            return doubled(hidden_states, computed_weight(self.conv), self.conv.bias)
+            whole = doubled(hidden_states, computed_weight(self.conv), self.conv.bias)
+            beside = side_path_of(self.conv)
+            return whole if beside is None else beside.add(interpolate(hidden_states, scale_factor=2.0), whole)
         return super().forward(hidden_states, output_size, *args, **kwargs)
 
     def _is_worth_it(self, images: Tensor) -> bool:

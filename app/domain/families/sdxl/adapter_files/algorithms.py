@@ -12,7 +12,9 @@ from ....models.adapters import AdapterAlgorithm
 Shape = tuple[int, ...]
 RoleShapes = Mapping[str, Shape]
 """The shape of each tensor of a layer by its role."""
-_BESIDE = frozenset({"alpha", "scalar", "magnitude", "diff_b", "up_bias"})
+MAGNITUDES = ("magnitude", "dora_scale")
+"""Roles of DoRA's lengths: PEFT's are those of the outputs, LyCORIS's may be those of the inputs, which their shape tells."""
+_BESIDE = frozenset({"alpha", "scalar", *MAGNITUDES, "diff_b", "up_bias"})
 """Roles that say nothing of the form."""
 
 
@@ -38,7 +40,8 @@ def form_of(shapes: RoleShapes) -> Form:
         Misfit: a factor is missing, or factors do not fit each other.
     """
     form = _form(shapes)
-    _require("magnitude" not in shapes or _scales(shapes["magnitude"], form.changed), "its magnitude has another size")
+    magnitudes = [shapes[role] for role in MAGNITUDES if role in shapes]
+    _require(all(_scales(magnitude, form.changed) for magnitude in magnitudes), "its magnitude has another size")
     biases = [shapes[role] for role in ("diff_b", "up_bias") if role in shapes]
     _require(all(bias == form.changed[:1] for bias in biases), "its bias has another size")
     return form

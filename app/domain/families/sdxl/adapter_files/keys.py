@@ -42,7 +42,7 @@ _OF_LORA = {
     "lora_B.bias": (_PEFT, "up_bias"),
     "lora_magnitude_vector": (_PEFT, "magnitude"),
     "lora_magnitude_vector.weight": (_PEFT, "magnitude"),
-    "dora_scale": (None, "magnitude"),
+    "dora_scale": (None, "dora_scale"),
 }
 _OF_LYCORIS = (
     *(f"hada_{name}" for name in ("w1_a", "w1_b", "w2_a", "w2_b", "t1", "t2")),

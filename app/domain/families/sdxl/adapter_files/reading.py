@@ -4,6 +4,7 @@ from ....models.adapters import AdapterReading
 from ...reading import CheckpointFile
 from ..detection import NAME
 from ..tensors.key_tensors import TITLES
+from .algorithms import MAGNITUDES
 from .contents import Contents, read_contents
 from .fit import fit_evidence
 from .layers import ADAPTED
@@ -26,7 +27,7 @@ def read_adapter(file: CheckpointFile) -> AdapterReading | None:
         algorithms=tuple(dict.fromkeys(layer.form.algorithm for layer in layers)),
         components=components,
         layers=len(layers),
-        dora=any("magnitude" in layer.keys for layer in layers),
+        dora=any(role in layer.keys for layer in layers for role in MAGNITUDES),
         ranks=tuple(sorted({layer.form.rank for layer in layers if layer.form.rank is not None})),
         alphas=stated,
         trigger_words=trigger_words(file.metadata),

@@ -59,6 +59,14 @@ def checkpoint_problems(shapes: Shapes, configs: ComponentConfigs, odd: Mapping[
     return lacking + problems
 
 
+def component_file_problems(
+    component: ComponentName, shapes: Shapes, configs: ComponentConfigs, odd: Mapping[str, str] = _NO_ODD
+) -> list[str]:
+    """List the same for a file of one component alone, its tensors named as in a checkpoint."""
+    found = _component_problems(component, shapes, configs, odd)
+    return [f"it lacks its {TITLES[component]}"] if found is None else found
+
+
 def component_problems(component: ComponentName, shapes: Shapes, configs: ComponentConfigs) -> list[str]:
     """List the same for the weights of one component in a diffusers folder."""
     bare = {key.removeprefix("text_model."): shape for key, shape in shapes.items()}  # transformers 5 drops the prefix

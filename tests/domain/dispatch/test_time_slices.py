@@ -1,0 +1,218 @@
+"""No client keeps another from the device: time slices, on a device whose steps take simulated seconds."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import Phase, example, given, settings
+from hypothesis import strategies as st
+
+from litestar_diffusion.domain.dispatch.dispatcher import Dispatcher
+from litestar_diffusion.domain.dispatch.job import Job
+from litestar_diffusion.domain.dispatch.policy import DispatchPolicy
+from litestar_diffusion.domain.dispatch.stage import Stage
+from litestar_diffusion.domain.memory.budget import Budget
+from litestar_diffusion.domain.memory.plan import Plan
+from litestar_diffusion.domain.memory.pool import ModelPool
+from litestar_diffusion.domain.models.spec import ModelSpec
+from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
+from litestar_diffusion.domain.requests.rendering import NO_SAVINGS
+from litestar_diffusion.domain.requests.request import GenerationRequest
+from litestar_diffusion.domain.requests.resolution import resolve
+from litestar_diffusion.testing import FakeCatalogue, FakeEngine, fake_catalogues, model
+
+MODELS = [model(name) for name in "ab"]
+PLAN = Plan(memory_savings=NO_SAVINGS, activation_nbytes=1, step_nbytes=1)
+SLICE_S = 2.0
+
+
+class SimulatedTime(asyncio.SelectorEventLoop):
+    """An event loop whose clock jumps to the next timer when there is nothing else to do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._now_s = 0.0
+
+    def time(self) -> float:
+        return self._now_s
+
+    def _run_once(self) -> None:
+        if not self._ready and self._scheduled:
+            self._now_s = max(self._now_s, self._scheduled[0].when())
+        super()._run_once()
+
+
+def simulate(scenario: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        await asyncio.wait_for(scenario(), 10**7)
+
+    with asyncio.Runner(loop_factory=SimulatedTime) as runner:
+        runner.run(bounded())
+
+
+def step_s(request: GenerationRequest) -> float:
+    """3.4 s for 2048 x 2048, linear in the pixels."""
+    return request.width * request.height / 2048**2 * 3.4
+
+
+@dataclass
+class Sent:
+    client: str
+    sent_s: float
+    done_s: float = 0.0
+    alone_s: float = 0.0
+
+    @property
+    def delay_s(self) -> float:
+        return self.done_s - self.sent_s - self.alone_s
+
+
+class Bench:
+    """A dispatcher on a device of simulated speed with memory for `models` models."""
+
+    def __init__(self, models: int = 2, load_s: float = 0.0, slice_s: float = SLICE_S) -> None:
+        self.time = asyncio.get_running_loop().time
+        self.engine = FakeEngine(step_s=step_s, load_s=load_s)
+        self.pool = ModelPool(
+            fake_catalogues(FakeCatalogue(MODELS)),
+            self.engine,
+            Budget(device_nbytes=models * 100 + 64),
+            clock=self.time,
+        )
+        self.dispatcher = Dispatcher(
+            self.pool, self.engine, DispatchPolicy(slice_s=slice_s), clock=self.time, plan=lambda *_: PLAN
+        )
+
+    async def send(self, client: str, name: str = "a", at_s: float = 0.0, **stated: Any) -> Sent:
+        """Send a request for one image, and wait for it."""
+        await asyncio.sleep(max(0.0, at_s - self.time()))
+        parameters = GenerationParameters(**{"prompt": "x", "seed": 1, "guidance_scale": 1.0, **stated})
+        job = Job(id=f"{client} {self.time()}", model=model(name).name, client=client, priority=parameters.priority)
+        sent = Sent(client=client, sent_s=self.time())
+
+        async def resolved(spec: ModelSpec) -> tuple[Stage, ...]:
+            found = resolve(parameters, spec, Limits(), random_seed=0)
+            sent.alone_s = step_s(found.request) * found.request.num_inference_steps
+            return (Stage.of(found.request),)
+
+        await self.dispatcher.run(job, resolved)
+        sent.done_s = self.time()
+        return sent
+
+
+def test_a_small_request_of_another_client_waits_a_slice_and_a_step_behind_a_huge_one() -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        huge = asyncio.create_task(bench.send("greedy", num_inference_steps=150, width=2048, height=2048))
+        small = await bench.send("modest", at_s=10.0, num_inference_steps=8, width=512, height=512)
+        assert small.delay_s <= SLICE_S + 3.4
+        assert (await huge).delay_s <= small.alone_s + 1e-6
+
+    simulate(scenario)
+
+
+def test_two_huge_requests_of_two_clients_share_the_device_in_equal_parts() -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        first = asyncio.create_task(bench.send("x", num_inference_steps=100, width=1024, height=1024))
+        second = asyncio.create_task(bench.send("y", num_inference_steps=100, width=1024, height=1032))
+        both = [await first, await second]
+        assert max(sent.done_s for sent in both) - min(sent.done_s for sent in both) <= SLICE_S + 1.0
+        assert min(sent.delay_s for sent in both) >= 0.9 * both[0].alone_s
+
+    simulate(scenario)
+
+
+def test_models_that_do_not_fit_together_change_places_only_as_often_as_pays() -> None:
+    async def scenario() -> None:
+        bench = Bench(models=1, load_s=5.0)
+        requests = [
+            asyncio.create_task(bench.send(client, name, num_inference_steps=100, width=1024, height=1024))
+            for client, name in (("x", "a"), ("y", "b"))
+        ]
+        for request in requests:
+            await request
+        worked_s = 2 * 100 * step_s_of(1024)
+        assert len(bench.engine.loads) >= 2
+        swaps = bench.pool.stats()
+        assert bench.time() <= 1.3 * worked_s, (bench.time(), worked_s, swaps)
+
+    simulate(scenario)
+
+
+def step_s_of(side_px: int) -> float:
+    return side_px**2 / 2048**2 * 3.4
+
+
+def test_a_single_client_is_never_interrupted() -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        sent = [
+            asyncio.create_task(bench.send("x", num_inference_steps=20, width=1024, height=1024 + 8 * index))
+            for index in range(4)
+        ]
+        done = [await each for each in sent]
+        assert [each.done_s for each in done] == sorted(each.done_s for each in done)
+        assert len(bench.engine.requests) == 4
+
+    simulate(scenario)
+
+
+def test_priorities_order_the_requests_of_one_client_and_take_nothing_from_another() -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        loud = [
+            asyncio.create_task(
+                bench.send("loud", num_inference_steps=10, width=1024, height=1024 + 8 * index, priority="high")
+            )
+            for index in range(10)
+        ]
+        quiet = await bench.send("quiet", at_s=1.0, num_inference_steps=4, width=512, height=512, priority="low")
+        assert quiet.delay_s <= SLICE_S + 1.0
+        await asyncio.gather(*loud)
+
+    simulate(scenario)
+
+
+CLIENT = st.lists(
+    st.fixed_dictionaries(
+        {
+            "name": st.sampled_from("ab"),
+            "at_s": st.floats(0, 60),
+            "num_inference_steps": st.integers(1, 80),
+            "width": st.sampled_from([512, 1024, 2048]),
+            "height": st.sampled_from([512, 1024, 2048]),
+            "priority": st.sampled_from(["low", "normal", "high"]),
+        }
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=40, deadline=None, phases=[Phase.explicit, Phase.generate])
+@given(st.lists(CLIENT, min_size=1, max_size=4), st.floats(0, 100), st.integers(1, 2))
+@example(
+    [[{"name": "a", "at_s": 0.0, "num_inference_steps": 80, "width": 2048, "height": 2048, "priority": "high"}]],
+    30.0,
+    1,
+)
+def test_a_small_request_waits_a_slice_and_a_step_a_client_at_most(
+    clients: list[list[dict[str, Any]]], at_s: float, models: int
+) -> None:
+    async def scenario() -> None:
+        bench = Bench(models)
+        others = [
+            asyncio.create_task(bench.send(f"client {number}", **request))
+            for number, requests in enumerate(clients)
+            for request in requests
+        ]
+        small = await bench.send("small", at_s=at_s, num_inference_steps=4, width=256, height=256)
+        assert small.delay_s <= len(clients) * (SLICE_S + 3.4 + 1e-6)
+        for other in others:
+            await other
+        assert (bench.dispatcher.depth, bench.pool.stats().leases) == (0, 0)
+        bench.pool.check_integrity()
+
+    simulate(scenario)
