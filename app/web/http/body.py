@@ -1,4 +1,4 @@
-"""Decodes JSON bodies with msgspec; reports every wrong field at once."""
+"""Decodes JSON bodies, and forms, with msgspec; reports every wrong field at once."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -17,6 +17,8 @@ from ...domain.errors import FieldError, InvalidRequest
 from ...domain.shown import cut
 from ...domain.validation import MAX_ERRORS, convert_all
 from .content_encoding import utf8_body
+from .form_fields import form_fields
+from .forms import form_of
 from .json_fields import UNREADABLE, json_fields
 from .media_types import FORM, JSON
 from .refusals import not_json
@@ -37,14 +39,17 @@ class JSONBodyDTO(MsgspecDTO[T]):
     config = DTOConfig()
 
     def decode_bytes(self, value: bytes) -> T:
-        """Decode a body.
+        """Decode a body, or take the form that was read already.
 
         Raises:
             HTTPException: 413 or 415, it claims to be of another media type than JSON, or its encoding cannot be undone.
             InvalidRequest: it is no JSON object, or fields of it are wrong.
         """
+        struct = cast("type[T]", self.model_type)
+        if (form := form_of(self.asgi_connection.scope)) is not None:
+            return _converted(form_fields(form, struct), struct, strict=False)
         self._check_media_type()
-        return _decoded(self._text(value), cast("type[T]", self.model_type))
+        return _decoded(self._text(value), struct)
 
     def _text(self, value: bytes) -> bytes:
         return utf8_body(value, self.asgi_connection.headers.get("content-encoding", ""), self._max_nbytes)

@@ -16,7 +16,7 @@ from ..api.jobs import IdempotencyKey, Prefer
 from ..generation_service import GenerationService
 from ..http.documented_errors import ModelNameInPath, documented
 from ..http.refusals import refusal
-from ..http.route_groups import in_group
+from ..http.route_groups import in_group, with_pictures
 from .body import EitherBodyDTO
 from .errors import PicturesNotTaken, exception_handlers
 from .openapi import EitherOperation
@@ -37,7 +37,7 @@ NO_PICTURES = documented(
     operation_class=EitherOperation,
     summary="Make images",
     tags=["generation"],
-    opt=in_group("generate"),
+    opt={**in_group("generate"), **with_pictures()},
     responses={**RESPONSES, 501: NO_PICTURES},
 )
 async def generate(
