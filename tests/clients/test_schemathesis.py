@@ -35,7 +35,7 @@ CHECKS: Any = pytest.importorskip("schemathesis.specs.openapi.checks")
 UNTOLD = [
     CHECKS.positive_data_acceptance,  # a schema cannot say that sizes are multiples of 8, or that two fields exclude each other
 ]
-NOT_YET = {"/sdapi/v1/img2img", "/sdapi/v1/extra-single-image", "/sdapi/v1/extra-batch-images"}
+NOT_YET = {"/sdapi/v1/extra-single-image", "/sdapi/v1/extra-batch-images"}
 """Operations that are refused by their purpose: pictures from pictures."""
 LENIENT = {"/sdapi/v1/options"}
 """Clients of the web UI send back all that they got, and more; what means nothing here is ignored."""

@@ -3,6 +3,7 @@
 from ..dialect import Dialect
 from .checkpoints import CheckpointsController
 from .errors import exception_handlers
+from .img2img import img2img
 from .lists import ListsController, ping
 from .loras import LorasController
 from .options_routes import OptionsController
@@ -17,6 +18,7 @@ A1111 = Dialect(
     route_handlers=(
         txt2img,
         not_implemented,
+        img2img,
         png_info,
         ping,
         OptionsController,

@@ -1,4 +1,4 @@
-"""The routes of the web UI that take a picture, which this server cannot do yet."""
+"""The routes of the web UI that enlarge a picture, which this server cannot do yet."""
 
 from http import HTTPStatus
 
@@ -14,12 +14,12 @@ _NOT_YET = Problem(
     title="This is not possible here",
     status=HTTPStatus.NOT_IMPLEMENTED,
     code="not_implemented",
-    detail="This server makes pictures from text alone: it takes none. Use /sdapi/v1/txt2img.",
+    detail="This server enlarges no pictures. Use /sdapi/v1/img2img with a larger width and height.",
 )
 
 
 @post(
-    ["/sdapi/v1/img2img", "/sdapi/v1/extra-single-image", "/sdapi/v1/extra-batch-images"],
+    ["/sdapi/v1/extra-single-image", "/sdapi/v1/extra-batch-images"],
     status_code=HTTPStatus.NOT_IMPLEMENTED,
     operation_id=id_of_path,
     summary="Answer that pictures are not taken",

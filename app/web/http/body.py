@@ -90,7 +90,8 @@ class LenientBodyDTO(JSONBodyDTO[T]):
             HTTPException, InvalidRequest: as `JSONBodyDTO.decode_bytes` does, but for the media type.
         """
         struct = cast("type[T]", self.model_type)
-        fields = _fields(self._text(value).strip() or b"{}", struct)
+        form = form_of(self.asgi_connection.scope)
+        fields = _fields(self._text(value).strip() or b"{}", struct) if form is None else form_fields(form, struct)
         if isinstance(fields, Mapping):
             sent = _Sent.of(cast("Mapping[str, object]", fields), struct)
             self.asgi_connection.scope["state"][_SENT] = sent

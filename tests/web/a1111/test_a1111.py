@@ -232,9 +232,9 @@ def test_progress_interrupt_and_skip_see_only_the_clients_own_requests() -> None
     talk(conversation)
 
 
-def test_what_takes_a_picture_answers_501_whatever_it_is_sent() -> None:
+def test_what_enlarges_a_picture_answers_501_whatever_it_is_sent() -> None:
     async def conversation(client: httpx.AsyncClient, engine: FakeEngine) -> None:
-        for route in ("img2img", "extra-single-image", "extra-batch-images"):
+        for route in ("extra-single-image", "extra-batch-images"):
             answer = await client.post(f"/sdapi/v1/{route}", content=b"x" * 2_000_000)
             assert (answer.status_code, set(answer.json())) == (501, {"error", "detail"})
 
