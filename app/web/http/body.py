@@ -27,6 +27,8 @@ _READ_AS_JSON = frozenset({"", JSON, FORM})  # `curl -d` calls every body a form
 
 _DECODED_AT_ONCE_NBYTES = 32_768
 """Larger bodies are decoded field by field. The slowest numbers take msgspec 0.3 ms a kilobyte, which holds the event loop."""
+_LARGE_NBYTES = 1_000_000
+_MAX_QUOTES_IF_LARGE = 20_000
 _SENT = "sent_fields"
 EMPTY_BODY = 'is empty. Send an object such as {"prompt": "a red circle"}'
 
@@ -52,7 +54,13 @@ class JSONBodyDTO(MsgspecDTO[T]):
         return _decoded(self._text(value), struct)
 
     def _text(self, value: bytes) -> bytes:
-        return utf8_body(value, self.asgi_connection.headers.get("content-encoding", ""), self._max_nbytes)
+        text = utf8_body(value, self.asgi_connection.headers.get("content-encoding", ""), self._max_nbytes)
+        # A large body holds a few long texts, files in base64. Millions of short ones would hold the event loop for seconds.
+        if len(text) > _LARGE_NBYTES and text.count(b'"') > _MAX_QUOTES_IF_LARGE:
+            raise _wrong(
+                f"has more than {_MAX_QUOTES_IF_LARGE // 2} texts in {len(text)} bytes; only pictures may be large"
+            )
+        return text
 
     @property
     def _max_nbytes(self) -> int | None:

@@ -41,7 +41,11 @@ PictureParameters = msgspec.defstruct(
     [
         ("prompt", str | None, None),
         ("target_size", TargetSize | None, None),
-        *((parameter.name, parameter.type, None) for parameter in msgspec.structs.fields(InferenceParameters)),
+        *(
+            (parameter.name, parameter.type, None)
+            for parameter in msgspec.structs.fields(InferenceParameters)
+            if parameter.name not in ("target_size", "image")  # the picture is `inputs`, its size an object
+        ),
     ],
     module=__name__,
     frozen=True,

@@ -132,7 +132,7 @@ def test_what_is_wrong_with_a_picture_is_shown_by_the_client(client: InferenceCl
     damaged = png(Image.new("RGB", (64, 64)))[:60]
     with pytest.raises(BadRequestError, match="inputs: is not a whole PNG"):
         client.image_to_image(damaged, prompt="x")
-    with pytest.raises(BadRequestError, match=r"parameters\.strength: must be"):
+    with pytest.raises(BadRequestError, match=r"parameters\.strength: expected"):
         client.image_to_image(png(Image.new("RGB", (64, 64))), prompt="x", strength=2.0)
 
 
