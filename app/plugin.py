@@ -28,7 +28,8 @@ from .web.dialects import DIALECTS
 from .web.generation_service import GenerationService
 from .web.http.body_schemas import BodySchemas
 from .web.http.exception_handlers import domain_error_handlers, exception_handlers
-from .web.http.route_groups import ROUTE_GROUPS, chosen, mounted, sparing
+from .web.http.route_groups import ROUTE_GROUPS, chosen, mounted, sparing, takes_pictures
+from .web.middleware.form_bodies import FormBodies
 from .web.middleware.methods import add_head, answer_options
 from .web.middleware.metrics import RequestCounter
 from .web.middleware.no_sniff import no_sniff
@@ -178,10 +179,16 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin):
         return [*routers, *chosen([MetricsController], self.config.routes)]
 
     def _mounted(self, dialect: Dialect, replaced: Mapping[ControllerRouterHandler, ControllerRouterHandler]) -> Router:
-        handlers = chosen(dialect.route_handlers, self.config.routes)
+        chosen_handlers = chosen(dialect.route_handlers, self.config.routes)
+        handlers = [replaced.get(handler, handler) for handler in chosen_handlers]
+        pictures = Router(
+            path="/",
+            route_handlers=[handler for handler in handlers if takes_pictures(handler)],
+            request_max_body_size=self.config.settings.limits.max_upload_bytes,
+        )
         return Router(
             path=dialect.path,
-            route_handlers=[replaced.get(handler, handler) for handler in handlers],
+            route_handlers=[pictures, *(handler for handler in handlers if not takes_pictures(handler))],
             exception_handlers=dialect.exception_handlers(),
             dependencies={"dialect_state": self._provide_state(dialect.name)},
         )
@@ -194,6 +201,7 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin):
     def _middleware(self) -> list[Middleware]:
         """Return middleware as functions, because Litestar makes deep copies of other objects here."""
         origins = self.config.origins
+        max_upload_bytes = self.config.settings.limits.max_upload_bytes
 
         def counted(app: ASGIApp) -> ASGIApp:
             return RequestCounter(app, self.metrics)
@@ -201,7 +209,10 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin):
         def checked(app: ASGIApp) -> ASGIApp:
             return OriginCheck(app, origins) if origins is not None else app
 
-        return [no_sniff, counted, *self.config.middleware, checked, answer_options]
+        def formed(app: ASGIApp) -> ASGIApp:
+            return FormBodies(app, max_upload_bytes)
+
+        return [no_sniff, counted, *self.config.middleware, checked, answer_options, formed]
 
     def metrics(self) -> Metrics | None:
         """Return the metrics of the lifespan that runs; None outside of one."""

@@ -138,7 +138,9 @@ class LimitsSettings(Limits, frozen=True, kw_only=True):
     max_wait_s: Seconds = 0.0
     """Seconds that a request may wait before it gets 503; 0: no limit."""
     max_body_bytes: Annotated[int, Meta(ge=1024, le=_MAX_NBYTES)] = 1_000_000
-    """Largest request body."""
+    """Largest request body of routes that take no pictures."""
+    max_upload_bytes: Annotated[int, Meta(ge=1024, le=_MAX_NBYTES)] = 32_000_000
+    """Largest request body of routes that take pictures, in base64 or as a form."""
 
 
 class DispatchSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,11 +5,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.conftest import Server
-from tests.pictures import opened, seen_in
+from tests.pictures import opened, psnr, seen_in
 from tests.test_docs import blocks
+from tests.web.api.test_pictures import drawing, saved
 
 openai = pytest.importorskip("openai", reason="uv run --group clients pytest tests/clients")
 
@@ -136,10 +139,39 @@ def test_the_example_of_the_page_runs(server: Server) -> None:
     assert_is_a_red_circle(files(names["answer"])[0])
 
 
-def test_edits_are_not_possible_yet_and_say_so(client: Any) -> None:
-    with pytest.raises(openai.APIStatusError) as caught:
-        client.with_options(max_retries=0).images.edit(model="demo", image=b"x", prompt=PROMPT)
-    assert caught.value.status_code == 501
+def test_an_edit_paints_the_transparent_part_of_the_mask_and_keeps_the_rest(client: Any) -> None:
+    mask = Image.new("RGBA", (128, 128), (0, 0, 0, 255))
+    mask.paste((0, 0, 0, 0), (64, 0, 128, 128))
+    said = {
+        "model": "demo",
+        "image": ("in.png", drawing()),
+        "mask": ("mask.png", saved(mask)),
+        "prompt": "a green square",
+    }
+    (image,) = files(client.images.edit(**said, extra_body={"seed": 3}))
+    made, given = (np.asarray(opened(data).convert("RGB")) for data in (image, drawing()))
+    assert (made[:, :60] == given[:, :60]).all()
+    assert (made[:, 80:] != given[:, 80:]).any()
+
+
+def test_an_edit_streams_its_unfinished_pictures(client: Any) -> None:
+    said = {
+        "model": "demo",
+        "image": ("in.png", drawing()),
+        "prompt": "a green square",
+        "stream": True,
+        "partial_images": 2,
+    }
+    kinds = [event.type for event in client.images.edit(**said, extra_body={"num_inference_steps": 40})]
+    assert kinds[-1] == "image_edit.completed"
+    assert set(kinds[:-1]) == {"image_edit.partial_image"}
+
+
+def test_variations_are_like_the_picture(client: Any) -> None:
+    (image,) = files(
+        client.images.create_variation(model="demo", image=("in.png", drawing()), extra_body={"strength": 0.1})
+    )
+    assert psnr(image, drawing()) > 15
 
 
 @pytest.mark.filterwarnings("ignore")  # litellm's own models warn as they are made

@@ -35,8 +35,6 @@ CHECKS: Any = pytest.importorskip("schemathesis.specs.openapi.checks")
 UNTOLD = [
     CHECKS.positive_data_acceptance,  # a schema cannot say that sizes are multiples of 8, or that two fields exclude each other
 ]
-NOT_YET = {"/sdapi/v1/img2img"}
-"""Operations that are refused by their purpose: pictures from pictures."""
 LENIENT = {"/sdapi/v1/options"}
 """Clients of the web UI send back all that they got, and more; what means nothing here is ignored."""
 schema = schemathesis.openapi.from_dict(create_app(load_settings(None, SMALL)).openapi_schema.to_schema())
@@ -46,8 +44,6 @@ schema = schemathesis.openapi.from_dict(create_app(load_settings(None, SMALL)).o
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 def test_answers_are_as_documented(small_server: Server, case: Any) -> None:
     excluded = [*UNTOLD]
-    if case.path in NOT_YET:
-        excluded.append(schemathesis.checks.not_a_server_error)
     if case.path in LENIENT:
         excluded.append(CHECKS.negative_data_rejection)
     case.call_and_validate(base_url=small_server.url, timeout=60, excluded_checks=excluded)

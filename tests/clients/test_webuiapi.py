@@ -114,10 +114,30 @@ def test_what_does_not_exist_is_refused_in_words(api: Any) -> None:
     picture = Image.new("RGB", (64, 64))
     with pytest.raises(RuntimeError, match="ControlNet does not exist here"):
         api.txt2img(**small(controlnet_units=[webuiapi.ControlNetUnit(image=picture, model="canny")]))
-    with pytest.raises(RuntimeError, match="501"):
-        api.img2img(images=[picture], prompt="x")
     made = api.txt2img(**small(steps=2, adetailer=[webuiapi.ADetailer(ad_model="face")]))
     assert made.info["warnings"] == ["alwayson_scripts.ADetailer was ignored: extensions do not exist here."]
+
+
+def test_a_picture_becomes_another_and_its_mask_keeps_the_rest(api: Any) -> None:
+    circle = api.txt2img(**small(seed=7)).image
+    said = {"width": 128, "height": 128, "cfg_scale": 3.0, "steps": 14, "seed": 3, "alwayson_scripts": {}}
+    green = api.img2img(images=[circle], prompt="a green square on a white background", denoising_strength=1.0, **said)
+    assert read_picture(green.image).figures[0].colour == "green"
+    mask = Image.new("L", (128, 128), 0)
+    mask.paste(255, (64, 0, 128, 128))
+    part = api.img2img(
+        images=[circle],
+        mask_image=mask,
+        inpainting_fill=1,
+        inpaint_full_res=False,
+        mask_blur=0,
+        prompt="a green square",
+        **said,
+    )
+    assert part.image.crop((0, 0, 64, 128)).tobytes() == circle.crop((0, 0, 64, 128)).tobytes()
+    assert part.info["warnings"] == []
+    with pytest.raises(RuntimeError, match="init_images: must hold one picture, got 2"):
+        api.img2img(images=[circle, circle], prompt="x", **said)
 
 
 def test_progress_shows_the_picture_and_interrupt_ends_it(api: Any) -> None:

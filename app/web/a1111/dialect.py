@@ -4,10 +4,10 @@ from ..dialect import Dialect
 from .checkpoints import CheckpointsController
 from .errors import exception_handlers
 from .extras import extra_batch_images, extra_single_image
+from .img2img import img2img
 from .lists import ListsController, ping
 from .loras import LorasController
 from .options_routes import OptionsController
-from .pictures import not_implemented
 from .png_info import png_info
 from .progress import ProgressController
 from .sessions import Sessions
@@ -17,7 +17,7 @@ A1111 = Dialect(
     name="a1111",
     route_handlers=(
         txt2img,
-        not_implemented,
+        img2img,
         extra_single_image,
         extra_batch_images,
         png_info,

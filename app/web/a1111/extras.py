@@ -15,19 +15,17 @@ from ...domain.requests.upscale_parameters import MAX_SCALE, UpscaleParameters
 from ..generation_service import GenerationService
 from ..http.body import LenientBodyDTO
 from ..http.documented_errors import FOREIGN
-from ..http.refusals import body_too_large
-from ..http.route_groups import in_group
-from .errors import BUSY, FAILED, TOO_MANY, WRONG, documented
+from ..http.route_groups import in_group, with_pictures
+from .errors import BUSY, FAILED, TOO_LARGE, TOO_MANY, WRONG
 from .openapi import A1111Operation
 from .png_info import decoded
 from .upscalers import NONE, upscaler_of
 
-_MAX_BODY_NBYTES = 48 * 1024**2
 _MAX_PICTURES = 16
 _MAX_COUNT = 2**31 - 1
 _RESPONSES = {
     403: FOREIGN,
-    413: documented("The body is larger than 48 MiB.", body_too_large()),
+    413: TOO_LARGE,
     422: WRONG,
     429: TOO_MANY,
     500: FAILED,
@@ -98,12 +96,11 @@ class BatchImagesAnswer(msgspec.Struct, frozen=True, kw_only=True):
     status_code=200,
     dto=LenientBodyDTO[SingleImageRequest],
     return_dto=None,
-    request_max_body_size=_MAX_BODY_NBYTES,
     summary="Enlarge a picture",
     operation_id="a1111_extra_single_image",
     response_description="The picture.",
     tags=["a1111"],
-    opt=in_group("dialects"),
+    opt={**in_group("dialects"), **with_pictures()},
     operation_class=A1111Operation,
     responses=_RESPONSES,
 )
@@ -123,12 +120,11 @@ async def extra_single_image(
     status_code=200,
     dto=LenientBodyDTO[BatchImagesRequest],
     return_dto=None,
-    request_max_body_size=_MAX_BODY_NBYTES,
     summary="Enlarge pictures",
     operation_id="a1111_extra_batch_images",
     response_description="The pictures.",
     tags=["a1111"],
-    opt=in_group("dialects"),
+    opt={**in_group("dialects"), **with_pictures()},
     operation_class=A1111Operation,
     responses=_RESPONSES,
 )

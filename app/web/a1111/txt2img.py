@@ -1,5 +1,6 @@
 """`POST /sdapi/v1/txt2img`."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -18,8 +19,20 @@ from .errors import BUSY, FAILED, INTERRUPTED, NOT_DOWNLOADED, TOO_LARGE, TOO_MA
 from .generation_info import generation_info
 from .openapi import A1111Operation
 from .options import changed, ignored
-from .translation import translated
+from .translation import Translation, translated
 from .txt2img_wire import Txt2ImgAnswer, Txt2ImgRequest
+
+RESPONSES = {
+    403: FOREIGN,
+    404: UNKNOWN_CHECKPOINT,
+    413: TOO_LARGE,
+    422: WRONG,
+    429: TOO_MANY,
+    499: INTERRUPTED,
+    500: FAILED,
+    502: NOT_DOWNLOADED,
+    503: BUSY,
+}
 
 
 @post(
@@ -33,17 +46,7 @@ from .txt2img_wire import Txt2ImgAnswer, Txt2ImgRequest
     tags=["a1111"],
     opt=in_group("dialects"),
     operation_class=A1111Operation,
-    responses={
-        403: FOREIGN,
-        404: UNKNOWN_CHECKPOINT,
-        413: TOO_LARGE,
-        422: WRONG,
-        429: TOO_MANY,
-        499: INTERRUPTED,
-        500: FAILED,
-        502: NOT_DOWNLOADED,
-        503: BUSY,
-    },
+    responses=RESPONSES,
 )
 async def txt2img(
     request: Request[Any, Any, Any],
@@ -54,11 +57,24 @@ async def txt2img(
     service_facts: Facts,
 ) -> Txt2ImgAnswer:
     """Make images as the web UI does, with the model of the request or of the client, and wait for them."""
+    return await made(request, data, generation, catalogue, dialect_state, service_facts)
+
+
+async def made(
+    request: Request[Any, Any, Any],
+    data: Txt2ImgRequest,
+    generation: GenerationService,
+    catalogue: CataloguePort,
+    dialect_state: Remembered,
+    service_facts: Facts,
+    completed: Callable[[Translation], Translation] = lambda translation: translation,
+) -> Txt2ImgAnswer:
+    """Make the images of a request; `completed` adds what it has beside the fields of txt2img."""
     session = dialect_state.of(client_of(request))
     options = changed(session.options, data.override_settings)
     spec = await checkpoint(catalogue, options.sd_model_checkpoint, service_facts.default_model)
     clip_skip_base = family_named(spec.traits.family).clip_skip_base
-    asked = translated(data, options, clip_skip_base=clip_skip_base, unknown=ignored_fields(request))
+    asked = completed(translated(data, options, clip_skip_base=clip_skip_base, unknown=ignored_fields(request)))
     if not data.override_settings_restore_afterwards:
         session.options = msgspec.structs.replace(options, sd_model_checkpoint=spec.name)
     job = await generation.begin(request, spec.name, asked.parameters)

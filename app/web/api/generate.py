@@ -32,7 +32,7 @@ from ..http.documented_errors import (
     ModelNameInPath,
 )
 from ..http.media_types import IMAGES
-from ..http.route_groups import in_group, is_mounted
+from ..http.route_groups import in_group, is_mounted, with_pictures
 from ..http.timings import server_timing
 from .dry_run_view import DryRunView, dry_run_view
 from .generate_openapi import GenerateOperation
@@ -89,7 +89,7 @@ class Call:
     operation_class=GenerateOperation,
     summary="Make images",
     tags=["generation"],
-    opt=in_group("generate"),
+    opt={**in_group("generate"), **with_pictures()},
     responses=RESPONSES,
 )
 async def generate(

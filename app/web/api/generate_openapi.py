@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from litestar.openapi.spec import Example, OpenAPIMediaType, OpenAPIResponse, Operation, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 
+from ..http.forms import MULTIPART
 from ..http.media_types import IMAGES, JSON
 
 _EXAMPLES = {
@@ -28,14 +29,32 @@ _EXAMPLES = {
 }
 
 
+_FILE = Schema(type=OpenAPIType.STRING, content_media_type="image/*", format=OpenAPIFormat.BINARY)
+_FORM = OpenAPIMediaType(
+    schema=Schema(
+        type=OpenAPIType.OBJECT,
+        description="The fields of the JSON body as parts of a form, `image` and `mask` as files; or a part `parameters` with a "
+        "JSON object beside the files.",
+        properties={
+            "image": _FILE,
+            "mask": _FILE,
+            "prompt": Schema(type=OpenAPIType.STRING),
+            "parameters": Schema(type=OpenAPIType.STRING, description="A JSON object with any of the fields."),
+        },
+        additional_properties=Schema(type=OpenAPIType.STRING),
+    )
+)
+
+
 @dataclass
 class JobOperation(Operation):
-    """Adds named examples of the body."""
+    """Adds named examples of the body, and forms."""
 
     def __post_init__(self) -> None:
         """Complete the operation."""
         assert isinstance(self.request_body, RequestBody)
         self.request_body.content[JSON].examples = dict(_EXAMPLES)
+        self.request_body.content[MULTIPART] = _FORM
 
 
 @dataclass
@@ -51,6 +70,7 @@ def complete_generate(operation: Operation) -> None:
     """Add the examples of the native body, and images as answers."""
     assert isinstance(operation.request_body, RequestBody)
     operation.request_body.content[JSON].examples = dict(_EXAMPLES)
+    operation.request_body.content[MULTIPART] = _FORM
     answer = (operation.responses or {})["200"]
     assert isinstance(answer, OpenAPIResponse)
     assert answer.content is not None

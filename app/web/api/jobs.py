@@ -35,7 +35,7 @@ from ..http.documented_errors import (
     ModelNameInPath,
 )
 from ..http.problems import problem_of
-from ..http.route_groups import in_group
+from ..http.route_groups import in_group, with_pictures
 from ..log_facts import note_job
 from .generate_openapi import JobOperation
 from .job_views import JobResultView, JobView, job_result_view, job_url, job_view
@@ -72,7 +72,7 @@ _GONE = {400: WRONG_FIELDS, 404: UNKNOWN_JOB, 410: EXPIRED}
     operation_class=JobOperation,
     summary="Send a job",
     tags=["jobs"],
-    opt=in_group("jobs"),
+    opt={**in_group("jobs"), **with_pictures()},
     responses={
         202: ResponseSpec(JobView, description="It is on its way; `Location` says where.", generate_examples=False),
         400: WRONG_FIELDS,

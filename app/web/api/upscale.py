@@ -28,7 +28,7 @@ from ..http.documented_errors import (
     WRONG_FIELDS,
 )
 from ..http.media_types import IMAGES
-from ..http.route_groups import in_group
+from ..http.route_groups import in_group, with_pictures
 from ..http.timings import server_timing
 from .jobs import IdempotencyKey
 from .upscale_openapi import UpscaleOperation
@@ -43,7 +43,7 @@ from .upscale_views import UpscaleView, upscale_view
     operation_class=UpscaleOperation,
     summary="Enlarge a picture",
     tags=["generation"],
-    opt=in_group("upscale"),
+    opt={**in_group("upscale"), **with_pictures()},
     responses={
         200: ResponseSpec(
             UpscaleView,

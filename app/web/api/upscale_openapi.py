@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from litestar.openapi.spec import Example, OpenAPIMediaType, OpenAPIResponse, Operation, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 
+from ..http.forms import MULTIPART
 from ..http.media_types import IMAGES, JSON
 
 PICTURE = (
@@ -23,14 +24,30 @@ _EXAMPLES = {
 }
 
 
+_FORM = OpenAPIMediaType(
+    schema=Schema(
+        type=OpenAPIType.OBJECT,
+        description="The fields of the JSON body as parts of a form, `image` as a file; or a part `parameters` with a JSON "
+        "object beside the file.",
+        properties={
+            "image": Schema(type=OpenAPIType.STRING, content_media_type="image/*", format=OpenAPIFormat.BINARY),
+            "upscaler": Schema(type=OpenAPIType.STRING),
+            "parameters": Schema(type=OpenAPIType.STRING, description="A JSON object with any of the fields."),
+        },
+        additional_properties=Schema(type=OpenAPIType.STRING),
+    )
+)
+
+
 @dataclass
 class UpscaleOperation(Operation):
-    """Adds what Litestar cannot express: named examples of the body, and several media types of one answer."""
+    """Adds what Litestar cannot express: named examples of the body, forms, and several media types of one answer."""
 
     def __post_init__(self) -> None:
         """Complete the operation."""
         assert isinstance(self.request_body, RequestBody)
         self.request_body.content[JSON].examples = dict(_EXAMPLES)
+        self.request_body.content[MULTIPART] = _FORM
         answer = (self.responses or {})["200"]
         assert isinstance(answer, OpenAPIResponse)
         assert answer.content is not None

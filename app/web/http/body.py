@@ -1,4 +1,4 @@
-"""Decodes JSON bodies with msgspec; reports every wrong field at once."""
+"""Decodes JSON bodies, and forms, with msgspec; reports every wrong field at once."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -17,6 +17,8 @@ from ...domain.errors import FieldError, InvalidRequest
 from ...domain.shown import cut
 from ...domain.validation import MAX_ERRORS, convert_all
 from .content_encoding import utf8_body
+from .form_fields import form_fields
+from .forms import form_of
 from .json_fields import UNREADABLE, json_fields
 from .media_types import FORM, JSON
 from .refusals import not_json
@@ -25,6 +27,8 @@ _READ_AS_JSON = frozenset({"", JSON, FORM})  # `curl -d` calls every body a form
 
 _DECODED_AT_ONCE_NBYTES = 32_768
 """Larger bodies are decoded field by field. The slowest numbers take msgspec 0.3 ms a kilobyte, which holds the event loop."""
+_LARGE_NBYTES = 1_000_000
+_MAX_QUOTES_IF_LARGE = 20_000
 _SENT = "sent_fields"
 EMPTY_BODY = 'is empty. Send an object such as {"prompt": "a red circle"}'
 
@@ -37,17 +41,26 @@ class JSONBodyDTO(MsgspecDTO[T]):
     config = DTOConfig()
 
     def decode_bytes(self, value: bytes) -> T:
-        """Decode a body.
+        """Decode a body, or take the form that was read already.
 
         Raises:
             HTTPException: 413 or 415, it claims to be of another media type than JSON, or its encoding cannot be undone.
             InvalidRequest: it is no JSON object, or fields of it are wrong.
         """
+        struct = cast("type[T]", self.model_type)
+        if (form := form_of(self.asgi_connection.scope)) is not None:
+            return _converted(form_fields(form, struct), struct, strict=False)
         self._check_media_type()
-        return _decoded(self._text(value), cast("type[T]", self.model_type))
+        return _decoded(self._text(value), struct)
 
     def _text(self, value: bytes) -> bytes:
-        return utf8_body(value, self.asgi_connection.headers.get("content-encoding", ""), self._max_nbytes)
+        text = utf8_body(value, self.asgi_connection.headers.get("content-encoding", ""), self._max_nbytes)
+        # A large body holds a few long texts, files in base64. Millions of short ones would hold the event loop for seconds.
+        if len(text) > _LARGE_NBYTES and text.count(b'"') > _MAX_QUOTES_IF_LARGE:
+            raise _wrong(
+                f"has more than {_MAX_QUOTES_IF_LARGE // 2} texts in {len(text)} bytes; only pictures may be large"
+            )
+        return text
 
     @property
     def _max_nbytes(self) -> int | None:
@@ -85,7 +98,8 @@ class LenientBodyDTO(JSONBodyDTO[T]):
             HTTPException, InvalidRequest: as `JSONBodyDTO.decode_bytes` does, but for the media type.
         """
         struct = cast("type[T]", self.model_type)
-        fields = _fields(self._text(value).strip() or b"{}", struct)
+        form = form_of(self.asgi_connection.scope)
+        fields = _fields(self._text(value).strip() or b"{}", struct) if form is None else form_fields(form, struct)
         if isinstance(fields, Mapping):
             sent = _Sent.of(cast("Mapping[str, object]", fields), struct)
             self.asgi_connection.scope["state"][_SENT] = sent

@@ -49,7 +49,8 @@ def body_too_large() -> Problem:
     """Return the answer to a body above the limit."""
     return refusal(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        "The request body is larger than limits.max_body_bytes in the server's settings.",
+        "The request body is larger than limits.max_body_bytes in the server's settings, or, where it may hold pictures, than "
+        "limits.max_upload_bytes.",
     )
 
 

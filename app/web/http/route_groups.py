@@ -17,12 +17,23 @@ ROUTE_GROUPS: frozenset[RouteGroup] = frozenset(get_args(RouteGroup))
 """All of them."""
 
 _GROUP = "litestar_diffusion_group"
+_PICTURES = "litestar_diffusion_pictures"
 _MOUNTED = "litestar_diffusion_mounted"
 
 
 def in_group(group: RouteGroup) -> dict[str, Any]:
     """Return the `opt` of a handler or controller that puts it into a group."""
     return {_GROUP: group}
+
+
+def with_pictures() -> dict[str, Any]:
+    """Return the `opt` of a handler whose bodies may hold pictures: they may be larger, and forms."""
+    return {_PICTURES: True}
+
+
+def takes_pictures(handler: object) -> bool:
+    """Tell whether the bodies of a handler may hold pictures."""
+    return bool(getattr(handler, "opt", {}).get(_PICTURES))
 
 
 def mounted(groups: Collection[RouteGroup]) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from litestar.typing import FieldDefinition
 
 from ...domain.requests.parameters import GenerationParameters
 from ..http.body import JSONBodyDTO
-from .errors import PicturesNotTaken, note_inference
-from .wire import InferenceRequest
+from .errors import note_inference
+from .wire import InferenceRequest, PictureRequest
 
 _NATIVE = JSONBodyDTO[GenerationParameters]
 _INFERENCE = JSONBodyDTO[InferenceRequest]
+_PICTURE = JSONBodyDTO[PictureRequest]
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"GIF8")
 """First bytes of PNG, JPEG, WebP and GIF files."""
 _PICTURES_IN_BASE64 = (b'"iVBORw0KGgo', b'"/9j/', b'"\\/9j\\/', b'"UklGR', b'"R0lGOD', b'"data:image/')
@@ -29,7 +30,11 @@ class _Names(msgspec.Struct):
 
 
 class EitherBodyDTO(MsgspecDTO[GenerationParameters]):
-    """Decodes to `GenerationParameters`, or to `InferenceRequest` if a body has `inputs` and no `prompt`."""
+    """Decodes a native body, or one of Hugging Face's clients.
+
+    It becomes `GenerationParameters`; `InferenceRequest` if it has `inputs` and no `prompt`; `PictureRequest` if these hold a
+    picture, or if the body is one.
+    """
 
     config = DTOConfig()
 
@@ -37,26 +42,27 @@ class EitherBodyDTO(MsgspecDTO[GenerationParameters]):
         """Decode a body.
 
         Raises:
-            PicturesNotTaken: it is a picture or holds one.
             HTTPException, InvalidRequest: as `JSONBodyDTO.decode_bytes` does.
         """
         connection: Any = self.asgi_connection
-        inputs = value if value.startswith(_PICTURES) else _inputs(value)
+        if value.startswith(_PICTURES):
+            note_inference(connection.scope)
+            return PictureRequest(inputs=value)
+        inputs = _inputs(value)
         if inputs is None:
             return _NATIVE(connection).decode_bytes(value)
         note_inference(connection.scope)
-        if inputs.startswith(_PICTURES + _PICTURES_IN_BASE64):
-            raise PicturesNotTaken
-        return _INFERENCE(connection).decode_bytes(value)
+        return (_PICTURE if inputs.startswith(_PICTURES_IN_BASE64) else _INFERENCE)(connection).decode_bytes(value)
 
     @classmethod
     def create_openapi_schema(
         cls, field_definition: FieldDefinition, handler_id: str, schema_creator: Any
     ) -> Reference | Schema:
-        """Show both bodies."""
+        """Show all bodies."""
         native = _NATIVE.create_openapi_schema(field_definition, handler_id, schema_creator)
-        inference = schema_creator.for_field_definition(FieldDefinition.from_annotation(InferenceRequest))
-        return Schema(one_of=[native, inference])
+        others = (InferenceRequest, PictureRequest)
+        inference = [schema_creator.for_field_definition(FieldDefinition.from_annotation(body)) for body in others]
+        return Schema(one_of=[native, *inference])
 
 
 def _inputs(body: bytes) -> bytes | None:

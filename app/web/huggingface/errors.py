@@ -6,27 +6,15 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response
-from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
 from ..http import exception_handlers as native
-from ..http.problems import Problem, id_in, problem_response
-from ..http.refusals import refusal
+from ..http.problems import Problem
 
 _INFERENCE = "inference_body"
 _TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 _Handler = Callable[[Request[Any, Any, Any], Any], Response[Any]]
-
-
-class PicturesNotTaken(HTTPException):
-    """A client sent a picture to begin from."""
-
-    status_code = HTTPStatus.NOT_IMPLEMENTED
-    detail = (
-        "This server makes images from text only: image_to_image and its like are not implemented. Send "
-        '{"inputs": "<prompt>", "parameters": {...}}.'
-    )
 
 
 def note_inference(scope: Any) -> None:
@@ -36,7 +24,7 @@ def note_inference(scope: Any) -> None:
 
 def exception_handlers() -> ExceptionHandlersMap:
     """Return the native handlers, whose documents are extended for requests that speak this dialect."""
-    handlers: dict[Any, Any] = {PicturesNotTaken: _on_picture, **native.complete_exception_handlers()}
+    handlers: dict[Any, Any] = {**native.complete_exception_handlers()}
     return {kind: _extended(handler) for kind, handler in handlers.items()}
 
 
@@ -50,11 +38,6 @@ def _extended(handler: _Handler) -> _Handler:
         return response
 
     return handle
-
-
-def _on_picture(request: Request[Any, Any, Any], error: PicturesNotTaken) -> Response[Problem]:
-    problem = msgspec.structs.replace(refusal(error.status_code, error.detail), instance=id_in(request.scope))
-    return problem_response(request, problem)
 
 
 def inference_error(problem: Problem) -> dict[str, Any]:

@@ -14,18 +14,12 @@ from ...domain.validation import cut
 from ..api.generate import PATH, RESPONSES, Call, DryRunFlag, answer
 from ..api.jobs import IdempotencyKey, Prefer
 from ..generation_service import GenerationService
-from ..http.documented_errors import ModelNameInPath, documented
-from ..http.refusals import refusal
-from ..http.route_groups import in_group
+from ..http.documented_errors import ModelNameInPath
+from ..http.route_groups import in_group, with_pictures
 from .body import EitherBodyDTO
-from .errors import PicturesNotTaken, exception_handlers
+from .errors import exception_handlers
 from .openapi import EitherOperation
-from .wire import InferenceRequest
-
-NO_PICTURES = documented(
-    "The body is a picture or holds one, as that of `image_to_image` does.",
-    refusal(PicturesNotTaken.status_code, PicturesNotTaken.detail),
-)
+from .wire import InferenceRequest, PictureRequest
 
 
 @post(
@@ -37,8 +31,8 @@ NO_PICTURES = documented(
     operation_class=EitherOperation,
     summary="Make images",
     tags=["generation"],
-    opt=in_group("generate"),
-    responses={**RESPONSES, 501: NO_PICTURES},
+    opt={**in_group("generate"), **with_pictures()},
+    responses=RESPONSES,
 )
 async def generate(
     request: Request[Any, Any, Any],
@@ -51,15 +45,16 @@ async def generate(
 ) -> Response[Any]:
     """Make images with a model, loading it first if need be, and wait for them.
 
-    A body with `inputs` is that of Hugging Face's clients, `InferenceClient(model=<this URL>).text_to_image(...)`: the answer is
-    the image itself unless `Accept` asks for JSON, and error documents have the member `error`, which those clients show.
+    A body with `inputs` is that of Hugging Face's clients, `InferenceClient(model=<this URL>).text_to_image(...)` and
+    `image_to_image(...)`: the answer is the image itself unless `Accept` asks for JSON, and error documents have the member
+    `error`, which those clients show.
 
     If the client goes away, the work stops at its next step; with an `Idempotency-Key`, once the last client that waits for it
     has gone.
     """
     accept = request.headers.get("accept")
     call = Call(accept=accept, idempotency_key=idempotency_key, prefer=prefer, dry_run=dry_run)
-    if not isinstance(data, InferenceRequest):
+    if not isinstance(data, (InferenceRequest, PictureRequest)):
         return await answer(request, model_name, data, generation, call)
     call = replace(call, accept=_image_first(accept))
     try:
@@ -68,7 +63,7 @@ async def generate(
         raise _in_their_names(error, data) from error
 
 
-def native_parameters(body: InferenceRequest) -> GenerationParameters:
+def native_parameters(body: InferenceRequest | PictureRequest) -> GenerationParameters:
     """Translate a body to the native parameters.
 
     Raises:
@@ -79,12 +74,21 @@ def native_parameters(body: InferenceRequest) -> GenerationParameters:
     if scheduler is not None and "sampler" in stated:
         message = f"must be absent beside sampler {cut(stated['sampler'])!r}, got {cut(scheduler)!r}"
         raise InvalidRequest([FieldError(field="scheduler", message=message)])
+    if isinstance(body, PictureRequest):
+        return _from_picture(body.inputs, {"sampler": scheduler, **stated})
     return GenerationParameters(prompt=body.inputs, **{"sampler": scheduler, **stated})
 
 
-def _in_their_names(error: InvalidRequest, body: InferenceRequest) -> InvalidRequest:
+def _from_picture(image: bytes, stated: dict[str, Any]) -> GenerationParameters:
+    size = stated.pop("target_size", None)
+    if size is not None:
+        stated = {"width": size.width, "height": size.height, **stated}
+    return GenerationParameters(**{"prompt": "", **stated, "image": image})
+
+
+def _in_their_names(error: InvalidRequest, body: InferenceRequest | PictureRequest) -> InvalidRequest:
     """Name the wrong fields as the client did."""
-    theirs = {"prompt": "inputs"}
+    theirs = {"image": "inputs"} if isinstance(body, PictureRequest) else {"prompt": "inputs"}
     if body.parameters.scheduler is not None:
         theirs["sampler"] = "parameters.scheduler"
     renamed = [(theirs.get(wrong.field, f"parameters.{wrong.field}"), wrong.message) for wrong in error.errors]

@@ -29,6 +29,40 @@ InferenceParameters = msgspec.defstruct(
 """Every parameter but the prompt, and `scheduler`; null is as good as absent."""
 
 
+class TargetSize(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Size of the picture that `image_to_image` makes."""
+
+    width: Annotated[int, Meta(ge=1)]
+    height: Annotated[int, Meta(ge=1)]
+
+
+PictureParameters = msgspec.defstruct(
+    "PictureParameters",
+    [
+        ("prompt", str | None, None),
+        ("target_size", TargetSize | None, None),
+        *(
+            (parameter.name, parameter.type, None)
+            for parameter in msgspec.structs.fields(InferenceParameters)
+            if parameter.name not in ("target_size", "image")  # the picture is `inputs`, its size an object
+        ),
+    ],
+    module=__name__,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+)
+"""Every parameter, `scheduler` and `target_size`."""
+
+
+class PictureRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `InferenceClient.image_to_image` of huggingface_hub sends."""
+
+    inputs: Annotated[bytes, Meta(description="The picture to begin from, in base64.")]
+    parameters: PictureParameters = msgspec.field(default_factory=PictureParameters)  # pyright: ignore[reportInvalidTypeForm]
+    options: Annotated[dict[str, Any], Meta(description="Of Hugging Face's own service; without effect here.")] = {}
+
+
 class InferenceRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What `InferenceClient.text_to_image` of huggingface_hub sends."""
 

@@ -46,7 +46,7 @@ def partial_event(body: ImagesBody, event: JobEvent, index: int, size: str) -> b
     """Encode an unfinished image; it is a small JPEG in any case."""
     return msgspec.json.encode(
         {
-            "type": "image_generation.partial_image",
+            "type": f"{body.events}.partial_image",
             "b64_json": event.data["image"],
             "partial_image_index": index,
             **_facts(body, size, "jpeg"),
@@ -66,8 +66,7 @@ async def completed_events(body: ImagesBody, generated: Generated, warnings: Seq
     encoded = await asyncio.to_thread(_base64, [image.data for image in generated.images])
     more = {"usage": Usage(), "warnings": [*warnings, *generated.warnings]}
     return [
-        msgspec.json.encode({"type": "image_generation.completed", "b64_json": text, **facts, **more})
-        for text in encoded
+        msgspec.json.encode({"type": f"{body.events}.completed", "b64_json": text, **facts, **more}) for text in encoded
     ]
 
 
@@ -91,4 +90,4 @@ def _address(request: Request[Any, Any, Any], name: str) -> str:
 
 
 def _mounted(request: Request[Any, Any, Any]) -> str:
-    return request.url.path.removesuffix("/").removesuffix("/images/generations")
+    return request.url.path.rpartition("/images/")[0]

@@ -1,12 +1,13 @@
 """`/v1/images`."""
 
 import hashlib
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
 from litestar import Controller, Request, Response, get, post
 from litestar.di import NamedDependency
-from litestar.exceptions import HTTPException, NotFoundException
+from litestar.exceptions import NotFoundException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
 from litestar.params import JSONBody, PathParameter, SkipValidation
@@ -20,23 +21,42 @@ from ..generation_service import GenerationService
 from ..http.body import LenientBodyDTO, ignored_fields
 from ..http.problems import problem_of
 from ..http.refusals import refusal
-from ..http.route_groups import in_group
+from ..http.route_groups import in_group, with_pictures
 from .answers import images_answer, warnings_header
 from .errors import documented
+from .openapi import FormOperation
 from .stored_images import StoredImages
 from .stream import image_stream
 from .translation import translated
-from .wire import ImagesAnswer, ImagesBody
+from .wire import EditsBody, ImagesAnswer, ImagesBody, VariationsBody
 
 _LINGER_S = 15.0
 """Seconds that work continues for the SDK, which comes back within 8 s after it has given a connection up."""
 _RETRIES = "x-stainless-retry-count"
 """Header of OpenAI's SDKs: the number of times that this request was sent before."""
-_NOT_YET = "Pictures from pictures are not possible here yet. POST /v1/images/generations makes pictures from text."
 _FileName = Annotated[
     str, PathParameter(description="From the address in an answer.", examples=[Example(summary="a name", value="q3xG")])
 ]
 _Facts = NamedDependency[SkipValidation[ServiceFacts]]
+
+
+RESPONSES = {
+    200: ResponseSpec(
+        ImagesAnswer,
+        description="The images, and in `x-warnings` what was ignored or changed; with `stream` server-sent events "
+        "`image_generation.partial_image` and `image_generation.completed`, which has `warnings`.",
+        generate_examples=False,
+    ),
+    400: documented(
+        "The request is wrong; `param` names the field.",
+        problem_of(errors.InvalidRequest([FieldError(field="n", message="must be at most 8, got 10")])),
+    ),
+    404: documented("No model, adapter or VAE has this name.", problem_of(errors.UnknownModel("dmeo", ["demo"]))),
+    429: documented("Too many requests of this client wait.", problem_of(errors.TooManyRequests(4, retry_after_s=20))),
+    503: documented(
+        "The queue is full, or memory does not suffice.", problem_of(errors.QueueFull(64, retry_after_s=90))
+    ),
+}
 
 
 class ImagesController(Controller):
@@ -53,27 +73,7 @@ class ImagesController(Controller):
         return_dto=None,
         operation_id="openai_create_image",
         summary="Make images",
-        responses={
-            200: ResponseSpec(
-                ImagesAnswer,
-                description="The images, and in `x-warnings` what was ignored or changed; with `stream` server-sent events "
-                "`image_generation.partial_image` and `image_generation.completed`, which has `warnings`.",
-                generate_examples=False,
-            ),
-            400: documented(
-                "The request is wrong; `param` names the field.",
-                problem_of(errors.InvalidRequest([FieldError(field="n", message="must be at most 8, got 10")])),
-            ),
-            404: documented(
-                "No model, adapter or VAE has this name.", problem_of(errors.UnknownModel("dmeo", ["demo"]))
-            ),
-            429: documented(
-                "Too many requests of this client wait.", problem_of(errors.TooManyRequests(4, retry_after_s=20))
-            ),
-            503: documented(
-                "The queue is full, or memory does not suffice.", problem_of(errors.QueueFull(64, retry_after_s=90))
-            ),
-        },
+        responses=RESPONSES,
     )
     async def generations(
         self,
@@ -89,36 +89,58 @@ class ImagesController(Controller):
 
         A request that the SDK sends again joins its work if that still runs.
         """
-        spec = await _model(data, catalogue, service_facts)
-        found = translated(data, spec, unknown=ignored_fields(request))
-        retried = request.headers.get(_RETRIES, "0") not in ("", "0")
-        # Without a seed two equal requests are to give two images, unless one of them is the other, sent again.
-        join = "in_flight" if retried or data.seed is not None else "never"
-        key = f"openai {hashlib.sha256(msgspec.json.encode(data)).hexdigest()}"
-        if data.stream:
-            job = await generation.send(
-                request, found.model, found.parameters, idempotency_key=key, join=join, detached=False
-            )
-            return image_stream(request, data, job, generation.jobs, keep_alive_s, found.warnings)
-        generated = await generation.generate(
-            request,
-            found.model,
-            found.parameters,
-            idempotency_key=key,
-            join=join,
-            linger_s=_LINGER_S if _RETRIES in request.headers else 0,
-        )
-        answer = await images_answer(request, data, generated, dialect_state)
-        return Response(answer, headers=warnings_header([*found.warnings, *generated.warnings]))
+        made = _Made(request, generation, catalogue, service_facts, dialect_state, keep_alive_s)
+        return await made.answer(data)
 
-    @post(["/edits", "/variations"], status_code=200, include_in_schema=False)
-    async def pictures(self) -> None:
-        """Refuse what begins from a picture.
+    @post(
+        "/edits",
+        status_code=200,
+        dto=LenientBodyDTO[EditsBody],
+        return_dto=None,
+        opt=with_pictures(),
+        operation_class=FormOperation,
+        operation_id="openai_edit_image",
+        summary="Make images from a picture, or paint its masked part again",
+        responses=RESPONSES,
+    )
+    async def edits(
+        self,
+        request: Request[Any, Any, Any],
+        data: JSONBody[EditsBody],
+        generation: NamedDependency[SkipValidation[GenerationService]],
+        catalogue: NamedDependency[SkipValidation[Catalogue]],
+        service_facts: _Facts,
+        dialect_state: NamedDependency[SkipValidation[StoredImages]],
+        keep_alive_s: NamedDependency[SkipValidation[float]],
+    ) -> Response[Any]:
+        """Edit a picture as OpenAI's Images API does: a form with the files `image` and `mask`."""
+        made = _Made(request, generation, catalogue, service_facts, dialect_state, keep_alive_s)
+        return await made.answer(data)
 
-        Raises:
-            HTTPException: 501.
-        """
-        raise HTTPException(detail=_NOT_YET, status_code=501)
+    @post(
+        "/variations",
+        status_code=200,
+        dto=LenientBodyDTO[VariationsBody],
+        return_dto=None,
+        opt=with_pictures(),
+        operation_class=FormOperation,
+        operation_id="openai_vary_image",
+        summary="Make variations of a picture",
+        responses=RESPONSES,
+    )
+    async def variations(
+        self,
+        request: Request[Any, Any, Any],
+        data: JSONBody[VariationsBody],
+        generation: NamedDependency[SkipValidation[GenerationService]],
+        catalogue: NamedDependency[SkipValidation[Catalogue]],
+        service_facts: _Facts,
+        dialect_state: NamedDependency[SkipValidation[StoredImages]],
+        keep_alive_s: NamedDependency[SkipValidation[float]],
+    ) -> Response[Any]:
+        """Vary a picture as OpenAI's Images API does: a form with the file `image`."""
+        made = _Made(request, generation, catalogue, service_facts, dialect_state, keep_alive_s)
+        return await made.answer(data)
 
     @get(
         "/files/{name:str}",
@@ -135,6 +157,42 @@ class ImagesController(Controller):
         if image is None:
             raise NotFoundException(detail="There is no such image, or no more: addresses are good for an hour.")
         return Response(image.data, media_type=image.media_type, headers={"cache-control": "private, max-age=3600"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """Makes the images of a request of any of the routes."""
+
+    request: Request[Any, Any, Any]
+    generation: GenerationService
+    catalogue: Catalogue
+    facts: ServiceFacts
+    stored: StoredImages
+    keep_alive_s: float
+
+    async def answer(self, data: ImagesBody) -> Response[Any]:
+        """Make images and answer, or stream them."""
+        spec = await _model(data, self.catalogue, self.facts)
+        found = translated(data, spec, unknown=ignored_fields(self.request))
+        retried = self.request.headers.get(_RETRIES, "0") not in ("", "0")
+        # Without a seed two equal requests are to give two images, unless one of them is the other, sent again.
+        join = "in_flight" if retried or data.seed is not None else "never"
+        key = f"openai {hashlib.sha256(msgspec.json.encode(data)).hexdigest()}"
+        if data.stream:
+            job = await self.generation.send(
+                self.request, found.model, found.parameters, idempotency_key=key, join=join, detached=False
+            )
+            return image_stream(self.request, data, job, self.generation.jobs, self.keep_alive_s, found.warnings)
+        generated = await self.generation.generate(
+            self.request,
+            found.model,
+            found.parameters,
+            idempotency_key=key,
+            join=join,
+            linger_s=_LINGER_S if _RETRIES in self.request.headers else 0,
+        )
+        answer = await images_answer(self.request, data, generated, self.stored)
+        return Response(answer, headers=warnings_header([*found.warnings, *generated.warnings]))
 
 
 async def _model(body: ImagesBody, catalogue: Catalogue, facts: ServiceFacts) -> ModelSpec:

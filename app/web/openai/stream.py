@@ -70,7 +70,7 @@ async def _events(
         generated = await waiting
         note_generation(request, generated)
         for data in await completed_events(body, generated, warnings):
-            yield _message("image_generation.completed", data)
+            yield _message(f"{body.events}.completed", data)
     except DiffusionError as error:
         problem = problem_of(error, id_in(request.scope))
         yield _message("error", msgspec.json.encode(error_answer(problem)))
@@ -86,7 +86,7 @@ async def _partial(body: ImagesBody, job: TrackedJob, keep_alive_s: float) -> As
                 yield ServerSentEventMessage(data=None, comment=_KEEP_ALIVE)
             elif event.kind == "preview" and shown < wanted and _due(event.data, shown, wanted):
                 size = f"{event.data['width']}x{event.data['height']}"
-                yield _message("image_generation.partial_image", partial_event(body, event, shown, size))
+                yield _message(f"{body.events}.partial_image", partial_event(body, event, shown, size))
                 shown += 1
 
 

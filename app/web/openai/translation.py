@@ -4,13 +4,14 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ...domain.errors import FieldError, InvalidRequest
 from ...domain.families.registry import family_named
 from ...domain.models.spec import ModelSpec
 from ...domain.requests.parameters import GenerationParameters
 from ...domain.shown import cut
-from .wire import ImagesBody, Quality
+from .wire import EditsBody, ImagesBody, Quality
 
 _SIZE = re.compile(r"([0-9]{1,5})x([0-9]{1,5})")
 
@@ -57,8 +58,17 @@ def translated(body: ImagesBody, model: ModelSpec, *, unknown: Sequence[str] = (
         priority=body.priority or "normal",
         output_format=body.output_format or "png",
         output_quality=_file_quality(body),
+        **_picture(body),
     )
     return Translated(model=model.name, parameters=parameters, warnings=tuple(_ignored(body, unknown)))
+
+
+def _picture(body: ImagesBody) -> dict[str, Any]:
+    """Return what an edit has beside: its picture, and its mask, the inside of which is painted anew unless told otherwise."""
+    if not isinstance(body, EditsBody):
+        return {}
+    strength = body.strength if body.strength is not None or body.mask is None else 1.0
+    return {"image": body.image, "mask": body.mask, "strength": strength}
 
 
 def _size(size: str | None) -> tuple[int | None, int | None]:

@@ -1,6 +1,6 @@
 """Bodies and answers of OpenAI's Images API, as its SDK 3.x sends and reads them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -16,6 +16,8 @@ Background = Literal["transparent", "opaque", "auto"]
 class ImagesBody(msgspec.Struct, frozen=True, kw_only=True):
     """The body of `POST /v1/images/generations`. Fields that are not listed are ignored, and named in `x-warnings`."""
 
+    events: ClassVar[str] = "image_generation"
+    """Beginning of the names of its events."""
     prompt: Annotated[str, Meta(description="What the image shows.", examples=["a red circle on a blue background"])]
     model: Annotated[str, Meta(description="Name or alias of a model. Default: the server's default model.")] | None = (
         None
@@ -77,6 +79,27 @@ class ImagesBody(msgspec.Struct, frozen=True, kw_only=True):
         | None
     ) = None
     vae: Annotated[str, Meta(min_length=1, max_length=256, description="A VAE of `GET /vaes`.")] | None = None
+
+
+class EditsBody(ImagesBody, frozen=True, kw_only=True):
+    """The form of `POST /v1/images/edits`."""
+
+    events: ClassVar[str] = "image_edit"
+    image: Annotated[bytes, Meta(description="The picture to begin from, as a file `image` or `image[]`.")]
+    mask: (
+        Annotated[bytes, Meta(description="Transparent, or white, where the picture is painted again; as a file.")]
+        | None
+    ) = None
+    strength: (
+        Annotated[float, Meta(gt=0, le=1, description="How much of the picture changes. Default: 0.6; 1 with a mask.")]
+        | None
+    ) = None
+
+
+class VariationsBody(EditsBody, frozen=True, kw_only=True):
+    """The form of `POST /v1/images/variations`."""
+
+    prompt: Annotated[str, Meta(description="What the image shows; empty if absent.")] = ""
 
 
 class UsageDetails(msgspec.Struct, frozen=True, kw_only=True):

@@ -235,14 +235,6 @@ def test_progress_interrupt_and_skip_see_only_the_clients_own_requests() -> None
     talk(conversation)
 
 
-def test_what_takes_a_picture_answers_501_whatever_it_is_sent() -> None:
-    async def conversation(client: httpx.AsyncClient, engine: FakeEngine) -> None:
-        answer = await client.post("/sdapi/v1/img2img", content=b"x" * 2_000_000)
-        assert (answer.status_code, set(answer.json())) == (501, {"error", "detail"})
-
-    talk(conversation)
-
-
 def test_a_model_is_unloaded_unless_it_is_in_use() -> None:
     async def conversation(client: httpx.AsyncClient, engine: FakeEngine) -> None:
         for route in ("reload", "unload", "unload", "reload"):

@@ -90,6 +90,13 @@ def test_refusals(server: Server, fields: dict[str, Any], field: str, message: s
     assert message in answer.json()["errors"][0]["message"]
 
 
+def test_a_form_holds_the_picture_as_a_file(server: Server) -> None:
+    form = server.client.post(
+        "/upscale", files={"image": ("in.png", SMALL)}, data={"upscaler": "demo-x2", "scale": "2"}
+    )
+    assert images_of(form.json()) == images_of(server.client.post("/upscale", json=body(upscaler="demo-x2")).json())
+
+
 def test_an_idempotency_key_joins_equal_bodies(server: Server) -> None:
     headers = {"idempotency-key": "enlarge"}
     with ThreadPoolExecutor() as threads:

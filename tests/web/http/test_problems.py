@@ -125,7 +125,7 @@ def test_a_wrong_path_and_a_wrong_method_are_problems_too(server: Server) -> Non
 
 
 def test_a_body_that_is_too_large_is_refused(server: Server) -> None:
-    check(post(server, {"prompt": "x" * 2_000_000}), 413, "body_too_large")
+    check(post(server, {"prompt": "x" * 33_000_000}), 413, "body_too_large")
 
 
 def test_a_body_that_is_not_json_is_refused(server: Server) -> None:

@@ -1,7 +1,6 @@
 """huggingface_hub's own `InferenceClient` on a real server; the pictures are looked at."""
 
 import io
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -113,22 +112,28 @@ def test_errors_are_shown_by_the_client(
     assert caught.value.request_id == caught.value.response.headers["x-request-id"]
 
 
-_PNG = png(Image.new("RGB", (8, 8)))
+def test_image_to_image_begins_from_the_picture(client: InferenceClient) -> None:
+    """With parameters the client sends JSON, without them the picture itself."""
+    circle = png(client.text_to_image(PROMPT, seed=7))
+    green = client.image_to_image(
+        circle,
+        prompt="a green square on a white background",
+        target_size={"width": 128, "height": 64},
+        strength=1.0,
+        seed=3,
+    )
+    seen = seen_in(png(green))
+    assert (green.size, seen.background, seen.figures[0].colour) == ((128, 64), "white", "green")
+    again = client.image_to_image(circle)
+    assert again.size == Image.open(io.BytesIO(circle)).size
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda client: client.image_to_image(_PNG),
-        lambda client: client.image_to_image(_PNG, prompt="a red circle"),
-        lambda client: client.image_to_image(_PNG, guidance_scale=2.0),
-    ],
-)
-def test_pictures_are_refused_with_the_reason(client: InferenceClient, call: Callable[[InferenceClient], Any]) -> None:
-    with pytest.raises(HfHubHTTPError, match="from text only") as caught:
-        call(client)
-    assert caught.value.response.status_code == 501
-    assert caught.value.response.json()["code"] == "not_implemented"
+def test_what_is_wrong_with_a_picture_is_shown_by_the_client(client: InferenceClient) -> None:
+    damaged = png(Image.new("RGB", (64, 64)))[:60]
+    with pytest.raises(BadRequestError, match="inputs: is not a whole PNG"):
+        client.image_to_image(damaged, prompt="x")
+    with pytest.raises(BadRequestError, match=r"parameters\.strength: expected"):
+        client.image_to_image(png(Image.new("RGB", (64, 64))), prompt="x", strength=2.0)
 
 
 def test_the_example_of_the_page_runs(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

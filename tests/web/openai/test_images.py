@@ -3,6 +3,7 @@
 import json
 
 from tests.conftest import Server
+from tests.web.api.test_pictures import drawing
 
 
 def test_unknown_fields_are_named_in_a_header_and_nothing_else_is_changed(server: Server) -> None:
@@ -44,10 +45,13 @@ def test_a_stream_ends_with_done(server: Server) -> None:
     assert events[-1] == "[DONE]"
 
 
-def test_pictures_from_pictures_answer_501(server: Server) -> None:
-    for path in ("edits", "variations"):
-        answer = server.client.post(
-            f"/v1/images/{path}", content=b"--x\r\n", headers={"content-type": "multipart/form-data"}
-        )
-        assert answer.status_code == 501
-        assert answer.json()["error"]["code"] == "not_implemented"
+def test_an_edit_is_a_form_with_files(server: Server) -> None:
+    texts = {"model": "demo", "prompt": "a green square", "seed": "3", "size": "64x64", "num_inference_steps": "4"}
+    files = {"image[]": ("in.png", drawing(), "image/png")}
+    answer = server.client.post("/v1/images/edits", data={**texts, "input_fidelity": "high"}, files=files)
+    assert answer.status_code == 200, answer.text
+    assert (answer.json()["size"], "input_fidelity" in answer.headers["x-warnings"]) == ("64x64", True)
+    refused = server.client.post("/v1/images/edits", data=texts, files=[*files.items(), *files.items()])
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "image")
+    missing = server.client.post("/v1/images/edits", json={"prompt": "x"})
+    assert (missing.status_code, missing.json()["error"]["param"]) == (400, "image")

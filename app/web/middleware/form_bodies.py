@@ -1,0 +1,40 @@
+"""Reads forms with pictures before the handler's own decoder, which would hold the whole body in memory."""
+
+from litestar.types import ASGIApp, HTTPReceiveMessage, Receive, Scope, Send, WebSocketReceiveMessage
+
+from ...domain.errors import InvalidRequest
+from ..http.forms import MULTIPART, ClientGone, Form, FormTooLarge, note_form, read_form
+from ..http.route_groups import takes_pictures
+
+
+class FormBodies:
+    """Middleware of routes that take pictures. `form_of` has the form; the handler's decoder gets an empty object."""
+
+    def __init__(self, app: ASGIApp, max_nbytes: int) -> None:
+        self._app = app
+        self._max_nbytes = max_nbytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Read the form of a request if it sends one."""
+        content_type = _content_type(scope) if scope["type"] == "http" else ""
+        if not content_type.lower().startswith(MULTIPART) or not takes_pictures(scope["route_handler"]):
+            await self._app(scope, receive, send)
+            return
+        try:
+            found: Form | Exception = await read_form(receive, content_type, self._max_nbytes)
+        except (InvalidRequest, FormTooLarge) as error:
+            found = error
+        except ClientGone:
+            return
+        note_form(scope, found)
+        # Litestar does not call the decoder of an empty body.
+        instead: list[HTTPReceiveMessage] = [{"type": "http.request", "body": b"{}", "more_body": False}]
+
+        async def after_the_form() -> HTTPReceiveMessage | WebSocketReceiveMessage:
+            return instead.pop() if instead else await receive()
+
+        await self._app(scope, after_the_form, send)
+
+
+def _content_type(scope: Scope) -> str:
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"content-type"), "")
