@@ -28,7 +28,7 @@ PAGES = {
     for pattern in ("*.md", "docs/*.md", "training/*.md")
     for path in sorted(ROOT.glob(pattern))
 }
-NEVER_SENT = {"out_of_memory", "cancelled", "invalid_settings"}
+NEVER_SENT = {"out_of_memory", "cancelled", "invalid_settings", "unknown_asset", "unusable_asset"}
 """Codes that no client receives in an answer."""
 HIDDEN = ("/schema", "/schema-assets", "/sdapi", "/internal", "/v1", *REDIRECTS)
 
@@ -176,8 +176,8 @@ def test_the_python_examples_run(page: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_sidecar_example_is_valid() -> None:
-    (hub, sidecar) = blocks("docs/models.md", "toml")
-    stated = tomllib.loads(sidecar)
+    (hub, preset, sidecar) = blocks("docs/models.md", "toml")
+    stated = {**tomllib.loads(sidecar), **tomllib.loads(preset)}
     msgspec.convert(stated, ModelOverrides)
     assert set(stated) == set(ModelOverrides.__struct_fields__) - {"preview"}
     msgspec.convert(tomllib.loads(hub), type=dict[str, dict[str, list[dict[str, str]]]])

@@ -67,9 +67,10 @@ def test_every_list_and_every_button_answers(api: Any) -> None:
     assert api.get_embeddings() == {"loaded": {}, "skipped": {}}
     assert api.get_scripts() == {"txt2img": [], "img2img": []}
     assert set(api.get_memory()) == {"ram", "cuda"}
-    nothing = (api.get_loras, api.get_hypernetworks, api.get_face_restorers, api.get_realesrgan_models)
-    assert [ask() for ask in nothing] == [[], [], [], []]
+    nothing = (api.get_hypernetworks, api.get_face_restorers, api.get_realesrgan_models)
+    assert [ask() for ask in nothing] == [[], [], []]
     assert api.get_prompt_styles() == api.get_sd_vae() == []
+    assert "outline" in [lora["name"] for lora in api.get_loras()]
     assert api.refresh_checkpoints() == api.interrupt() == {}
     assert api.get_cmd_flags()["api"] is True
     api.util_wait_for_ready()
