@@ -2,8 +2,8 @@
 
 Each has the header of a full-size SDXL checkpoint (2,515 tensors) and takes no room on disk. A server of its own is started with
 them. The figures are when its port opens, how long it takes to read all headers, the latency of `/health/live` at that time, and
-what finding one model and one LoRA costs. The baseline is the time that `json.loads` takes for the headers of the checkpoints, one after
-the other.
+what finding one model and one LoRA costs. The baseline is the time that `json.loads` takes for the checkpoints' headers, one
+after the other.
 """
 
 import argparse
