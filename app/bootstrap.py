@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from .domain.access.key_ring import client_named
+from .domain.access.quotas import Quotas
 from .domain.dispatch.dispatcher import Dispatcher
 from .domain.dispatch.fair_queue import AgingPolicy
 from .domain.dispatch.policy import DispatchPolicy
@@ -87,6 +89,7 @@ def build(
         embedded_texts=PillowEmbeddedTexts(),
         metrics=metrics,
         history=history,
+        quotas=Quotas(settings.keys),
         budget_shares=_BUDGET_SHARES,
         stop_downloads=fetcher.close,
     )
@@ -136,6 +139,11 @@ def dispatch_policy(settings: Settings) -> DispatchPolicy:
         max_waiting=limits.max_waiting,
         max_waiting_per_client=limits.max_waiting_per_client or None,
         slice_s=settings.dispatch.slice_s,
+        max_waiting_by_client={
+            client_named(name): (key.max_waiting, f"keys.{name}.max_waiting")
+            for name, key in settings.keys.items()
+            if key.max_waiting is not None
+        },
         max_wait_s=limits.max_wait_s or None,
         aging=AgingPolicy(max_overtaken=dispatch.max_passes, max_wait_s=dispatch.patience_s),
         max_rows=dispatch.max_rows,

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from .domain.access.quotas import Quotas
 from .domain.dispatch.dispatcher import Dispatcher
 from .domain.dry_run import DryRun
 from .domain.engine import Engine
@@ -46,6 +47,7 @@ class Services:
     embedded_texts: EmbeddedTexts
     metrics: Metrics = field(default_factory=Metrics)
     history: History = field(default_factory=History)
+    quotas: Quotas = field(default_factory=lambda: Quotas({}))
     budget_shares: BudgetShares = field(default_factory=BudgetShares)
     """Shared by all services of the process that use the same memory."""
     stop_downloads: Callable[[], None] = lambda: None

@@ -75,6 +75,15 @@ class Generated:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What a request would cost, as far as that is known before the files of its model are there."""
+
+    model: ModelName
+    megapixel_steps: float
+    """Width x height x steps x images / 1e6."""
+
+
 @runtime_checkable
 class ImageGenerator(Protocol):
     """Makes images, with the dispatcher of this process or of a cluster."""
@@ -129,6 +138,14 @@ class ImageGenerator(Protocol):
             UnusableModel: the files of the entry cannot be used.
             UnknownAdapter, UnusableAdapter, UnknownVae, UnusableVae: as for the model.
             InvalidRequest: with every field that breaks a limit.
+        """
+        ...
+
+    async def work(self, model: str, parameters: GenerationParameters) -> Work:
+        """Check a request as `check` does, and return what it would cost.
+
+        Raises:
+            UnknownModel, UnusableModel, InvalidRequest: as `check` does.
         """
         ...
 
@@ -235,6 +252,13 @@ class LocalImageGenerator:
         """Check a request without files; see `ImageGenerator.check`."""
         spec, _ = await self._checked(model, parameters)
         return spec.name
+
+    async def work(self, model: str, parameters: GenerationParameters) -> Work:
+        """Return what a request would cost; see `ImageGenerator.work`."""
+        spec, uploads = await self._checked(model, parameters)
+        request = resolve(parameters, spec, self._limits, random_seed=0, uploads=uploads).request
+        pixels = request.width * request.height * len(request.seeds)
+        return Work(model=spec.name, megapixel_steps=pixels * request.denoising_steps / 1e6)
 
     async def _checked(self, model: str, parameters: GenerationParameters) -> tuple[ModelSpec, Uploads]:
         spec = await self._catalogues.models.find(model)

@@ -17,6 +17,7 @@ from ..domain.jobs.job_store import JobStore, Join
 from ..domain.jobs.tracked_job import TrackedJob
 from ..domain.requests.early_end import Ending
 from ..domain.requests.parameters import GenerationParameters
+from .auth.admission import Admission
 from .http.clients import client_of
 from .http.problems import id_in
 from .log_facts import note_generation, note_job
@@ -29,6 +30,7 @@ class GenerationService:
     generator: ImageGenerator
     jobs: JobStore
     dry_runs: DryRun
+    admission: Admission
 
     async def generate(
         self,
@@ -50,11 +52,15 @@ class GenerationService:
             join: which work of the same key is joined.
             linger_s: seconds that work with a key continues after its last client has gone, for one that comes back.
         """
-        client = client_of(request)
+        client, admit = client_of(request), await self.admission.of(request, model, parameters)
         if idempotency_key is None:
+            self.generator.refuse_if_full(client)  # what is refused uses up no limit of its key
+            admit()
             work = self.generator.generate(model, parameters, job_id=id_in(request.scope), client=client)
         else:
-            work = self.jobs.run(model, parameters, client=client, key=idempotency_key, join=join, linger_s=linger_s)
+            work = self.jobs.run(
+                model, parameters, client=client, key=idempotency_key, join=join, linger_s=linger_s, admit=admit
+            )
         generated = await _unless_gone(request, work)
         note_generation(request, generated)
         return generated
@@ -70,15 +76,25 @@ class GenerationService:
         detached: bool = True,
     ) -> TrackedJob:
         """Queue a job and return it at once, or return the one of the same client with the same key and parameters."""
+        admit = await self.admission.of(request, model, parameters)
         job = await self.jobs.post(
-            model, parameters, client=client_of(request), key=idempotency_key, join=join, detached=detached
+            model,
+            parameters,
+            client=client_of(request),
+            key=idempotency_key,
+            join=join,
+            detached=detached,
+            admit=admit,
         )
         note_job(request, job)
         return job
 
     async def begin(self, request: Request[Any, Any, Any], model: str, parameters: GenerationParameters) -> TrackedJob:
         """Queue a job whose progress can be watched, for a connection that then waits for it with `finish`."""
-        return await self.jobs.post(model, parameters, client=client_of(request), join="never", detached=False)
+        admit = await self.admission.of(request, model, parameters)
+        return await self.jobs.post(
+            model, parameters, client=client_of(request), join="never", detached=False, admit=admit
+        )
 
     async def finish(self, request: Request[Any, Any, Any], job: TrackedJob) -> Generated:
         """Wait for a job of `begin`, which is forgotten then; stop it if the client disconnects."""
@@ -94,6 +110,7 @@ class GenerationService:
         self, request: Request[Any, Any, Any], model: str, parameters: GenerationParameters
     ) -> DryRunResult:
         """Describe what a request would do; nothing is loaded, queued or evicted."""
+        await self.admission.of(request, model, parameters)  # counts as a request, and as no work
         return await self.dry_runs.run(model, parameters, client_of(request))
 
 

@@ -2,7 +2,7 @@
 
 from ..dialect import Dialect
 from .checkpoints import CheckpointsController
-from .errors import exception_handlers
+from .errors import documented, exception_handlers
 from .img2img import img2img
 from .lists import ListsController, ping
 from .loras import LorasController
@@ -28,5 +28,6 @@ A1111 = Dialect(
         LorasController,
     ),
     exception_handlers=exception_handlers,
+    documented=documented,
     state=Sessions,
 )

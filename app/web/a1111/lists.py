@@ -9,6 +9,7 @@ from litestar.params import SkipValidation
 
 from ...domain.memory.pool import ModelPool
 from ..api.service import ServiceFacts
+from ..auth.requirements import public, requires
 from ..http.documented_errors import FOREIGN
 from ..http.route_groups import in_group
 from .checkpoints import Done
@@ -85,7 +86,7 @@ class ListsController(Controller):
 
     path = "/sdapi/v1"
     tags = ("a1111",)
-    opt = in_group("dialects")
+    opt = in_group("dialects") | requires("generate", "read")
 
     @get(
         "/samplers",
@@ -182,6 +183,7 @@ class ListsController(Controller):
 
     @get(
         "/memory",
+        opt=requires("read"),
         summary="Show memory",
         operation_id="a1111_memory",
         response_description="The budgets.",
@@ -201,6 +203,7 @@ class ListsController(Controller):
 
     @post(
         "/refresh-embeddings",
+        opt=requires("admin"),
         status_code=200,
         summary="Scan for textual inversions",
         response_description="There are none to be found.",
@@ -219,7 +222,7 @@ class ListsController(Controller):
     operation_id="a1111_ping",
     response_description="An empty object.",
     tags=["a1111"],
-    opt=in_group("dialects"),
+    opt=in_group("dialects") | public(),
     sync_to_thread=False,
 )
 def ping() -> Done:

@@ -4,6 +4,7 @@ from http import HTTPStatus
 
 from litestar import Response, post
 
+from ..auth.requirements import requires
 from ..http.documented_errors import FOREIGN
 from ..http.problems import Problem
 from ..http.route_groups import in_group
@@ -24,7 +25,7 @@ _NOT_YET = Problem(
     operation_id=id_of_path,
     summary="Answer that pictures are not taken",
     tags=["a1111"],
-    opt=in_group("dialects"),
+    opt=in_group("dialects") | requires("generate"),
     responses={403: FOREIGN, 501: documented("Always.", _NOT_YET)},
     sync_to_thread=False,
 )

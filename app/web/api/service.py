@@ -11,6 +11,7 @@ from litestar.params import SkipValidation
 from ...domain.dispatch.dispatcher import Dispatcher
 from ...domain.memory.pool import ModelPool
 from ...domain.models.catalogue import Catalogues
+from ..auth.requirements import public, requires
 from ..http.route_groups import in_group
 from .views import HealthView, ServiceView
 
@@ -33,7 +34,7 @@ class ServiceController(Controller):
     """Service facts."""
 
     tags = ("service",)
-    opt = in_group("service")
+    opt = in_group("service") | requires("generate", "read")
 
     @get("/", summary="Service facts", response_description="The facts.")
     async def facts(
@@ -70,7 +71,7 @@ class HealthController(Controller):
 
     path = "/health"
     tags = ("service",)
-    opt = in_group("health")
+    opt = in_group("health") | public()
 
     @get("/live", summary="Is the process alive?", response_description="It is alive.", sync_to_thread=False)
     def live(self) -> HealthView:
