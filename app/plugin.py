@@ -42,8 +42,8 @@ from .web.http.route_groups import ROUTE_GROUPS, chosen, mounted, sparing, takes
 from .web.middleware.form_bodies import FormBodies
 from .web.middleware.methods import add_head, answer_options
 from .web.middleware.metrics import RequestCounter
-from .web.middleware.no_sniff import no_sniff
 from .web.middleware.origin_check import OriginCheck
+from .web.middleware.security_headers import security_headers
 
 _NAMESPACE = {kind.__name__: kind for kind in (Generated, GenerationParameters, ImageGenerator, ModelPool)}
 """Types that handlers of the application name in their signatures, which may be imported for type checkers alone."""
@@ -249,7 +249,7 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin, ReceiveRoutePl
         def formed(app: ASGIApp) -> ASGIApp:
             return FormBodies(app, max_upload_bytes)
 
-        return [no_sniff, counted, *self.config.middleware, checked, authenticated, answer_options, formed]
+        return [security_headers, counted, *self.config.middleware, checked, authenticated, answer_options, formed]
 
     def metrics(self) -> Metrics | None:
         """Return the metrics of the lifespan that runs; None outside of one."""

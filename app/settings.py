@@ -234,7 +234,7 @@ def load_settings(file: Path | None = None, environment: Mapping[str, str] | Non
         InvalidSettings: naming every wrong key, its value and what is allowed.
     """
     environment = os.environ if environment is None else environment
-    file = file or _file_named_in(environment) or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
+    file = file or file_named_in_environment(environment) or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
     origin = str(file or "the environment")
     raw = read_file(file) if file is not None else {}
     settings = _converted(raw, str(file), strict=True)
@@ -267,7 +267,9 @@ def _is_network(text: str) -> bool:
     return True
 
 
-def _file_named_in(environment: Mapping[str, str]) -> Path | None:
+def file_named_in_environment(environment: Mapping[str, str] | None = None) -> Path | None:
+    """Return the settings file that LITESTAR_DIFFUSION_SETTINGS names; None if it names none."""
+    environment = os.environ if environment is None else environment
     named = environment.get(FILE_VARIABLE)
     return Path(named) if named else None
 

@@ -50,8 +50,8 @@ def test_a_model_is_chosen_for_this_client_alone(server: Server, api: Any) -> No
         assert api.util_get_current_model() == "demo-vpred"
         made = api.txt2img(**small(seed=1, sampler_name="Euler", scheduler="SGM Uniform"))
         assert made.info["sd_model_name"] == "demo-vpred"
-        other = server.client.get("/sdapi/v1/options", headers={"authorization": "Basic dXNlcjpwYXNz"}).json()
-        assert other["sd_model_checkpoint"] == "demo"
+        made_up = server.client.get("/sdapi/v1/options", headers={"authorization": "Basic dXNlcjpwYXNz"}).json()
+        assert made_up["sd_model_checkpoint"] == "demo-vpred", "a password that nothing checks is no other client"
         once = api.txt2img(**small(override_settings={"sd_model_checkpoint": "demo"}, steps=2))
         assert once.info["sd_model_name"] == "demo"
         assert api.util_get_current_model() == "demo-vpred"
