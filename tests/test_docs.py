@@ -174,7 +174,7 @@ def test_the_commands_have_these_options(page: str, monkeypatch: pytest.MonkeyPa
         cli.commands[name].make_context(name, arguments)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/embedding.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/embedding.md", "docs/security.md"])
 def test_the_python_examples_run(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     examples = blocks(page, "python")
@@ -191,6 +191,15 @@ def test_the_sidecar_example_is_valid() -> None:
     msgspec.convert(stated, ModelOverrides)
     assert set(stated) == set(ModelOverrides.__struct_fields__) - {"preview"}
     msgspec.convert(tomllib.loads(hub), type=dict[str, dict[str, list[dict[str, str]]]])
+
+
+def test_every_promise_names_tests_that_exist() -> None:
+    promised = rows("docs/security.md", "## What is promised")[2:]
+    named = [quoted(row[1]) for row in promised]
+    assert len(promised) > 8
+    assert all(named)
+    for file, _, name in (test.partition("::") for tests in named for test in tests):
+        assert not name or f"def {name}(" in (ROOT / file).read_text(), f"{file}::{name}"
 
 
 def test_the_command_of_the_tests_is_in_the_readme() -> None:
