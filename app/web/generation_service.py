@@ -54,7 +54,6 @@ class GenerationService:
         """
         client, admit = client_of(request), await self.admission.of(request, model, parameters)
         if idempotency_key is None:
-            self.generator.refuse_if_full(client)  # what is refused uses up no limit of its key
             admit()
             work = self.generator.generate(model, parameters, job_id=id_in(request.scope), client=client)
         else:

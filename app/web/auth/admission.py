@@ -53,7 +53,11 @@ class Admission:
         work = await self.generator.work(model, parameters)
         if not key.may_use(work.model):
             raise _other_models(holder, work.model)
-        return lambda: self.quotas.use_work(holder.name, work.megapixel_steps)
+        return lambda: self._use_work(holder, work.megapixel_steps)
+
+    def _use_work(self, holder: KeyHolder, megapixel_steps: float) -> None:
+        self.generator.refuse_if_full(holder.client)  # what is refused uses up no work
+        self.quotas.use_work(holder.name, megapixel_steps)
 
 
 def _other_models(holder: KeyHolder, model: str) -> Forbidden:

@@ -51,16 +51,17 @@ def _client(connection: Connection) -> Client:
     identify: Identify = connection.route_handler.opt.get(_IDENTIFY, host_user)
     found = identify(connection)
     if found is None:
-        return _address(connection)
+        # If others here have names, their jobs are not for a client that has none.
+        return _address(connection, sees_all=identify is host_user and "user" not in connection.scope)
     return Client(name=found) if isinstance(found, str) else found
 
 
-def _address(connection: Connection) -> Client:
-    """Identify by the address. It is good for fair shares and for no more, so jobs are not hidden by it.
+def _address(connection: Connection, *, sees_all: bool) -> Client:
+    """Identify by the address. It proves little, so if it is all that there is, no job is hidden.
 
     Keys that no part of the application has checked are not looked at: a client could invent a new one for each request.
     """
-    return Client(name=connection.client.host if connection.client is not None else "", sees_all=True)
+    return Client(name=connection.client.host if connection.client is not None else "", sees_all=sees_all)
 
 
 def host_user(connection: Connection) -> str | None:

@@ -41,7 +41,8 @@ def test_jobs_belong_to_the_user_of_the_host() -> None:
         url = client.post("/jobs/demo", json=BODY, headers={"x-user": "ada"}).headers["location"]
         assert client.get(url, headers={"x-user": "bob"}).status_code == 404
         assert client.get(url, headers={"x-user": "ada"}).status_code == 200
-        assert (listed(client, x_user="ada"), listed(client, x_user="bob")) == (1, 0)
+        assert (listed(client, x_user="ada"), listed(client, x_user="bob"), listed(client)) == (1, 0, 0)
+        assert client.get(url).status_code == 404, "without a user, where others have one"
 
 
 def test_a_client_that_the_host_names_may_see_all() -> None:
@@ -53,6 +54,7 @@ def test_a_client_that_the_host_names_may_see_all() -> None:
         for tenant in ("a", "b"):
             client.post("/jobs/demo", json=BODY, headers={"x-tenant": tenant}).raise_for_status()
         assert [listed(client, x_tenant=tenant) for tenant in ("a", "b", "c", "staff")] == [1, 1, 0, 2]
+        assert listed(client) == 0
 
 
 def test_headers_that_nothing_checks_hide_no_job_and_are_no_identity() -> None:
