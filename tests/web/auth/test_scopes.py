@@ -15,6 +15,7 @@ from tests.test_plugin_options import app
 from tests.web.auth.keyed import BODY, TEXTS, bearer, keyed, keyed_app
 
 ADMIN = {
+    "/adapters/{name}/unload",
     "/models/{name}/load",
     "/models/{name}/unload",
     "/models/{name}/pin",
