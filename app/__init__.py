@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .asgi import create_app
     from .domain.errors import (
         Cancelled,
+        ConflictingKeys,
         DiffusionError,
         DownloadFailed,
         EngineFailed,
@@ -52,6 +53,7 @@ _HOMES = {
     "ROUTE_GROUPS": ".web.http.route_groups",
     "Cancelled": ".domain.errors",
     "Client": ".web.http.clients",
+    "ConflictingKeys": ".domain.errors",
     "DiffusionConfig": ".plugin_config",
     "DiffusionError": ".domain.errors",
     "DiffusionPlugin": ".plugin",
@@ -96,6 +98,7 @@ __all__ = [
     "ROUTE_GROUPS",
     "Cancelled",
     "Client",
+    "ConflictingKeys",
     "DiffusionConfig",
     "DiffusionError",
     "DiffusionPlugin",

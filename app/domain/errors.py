@@ -18,6 +18,7 @@
     ├── TooManyRequests           too many requests of one client are waiting
     ├── RateLimited               the client's key has used its requests or its work of this minute
     ├── Unauthorized              no valid key came with the request
+    ├── ConflictingKeys           different keys came with the request
     ├── Forbidden                 the client's key does not allow this
     ├── WaitedTooLong             the request did not begin to run in time
     ├── EngineStuck               the device has finished no step for too long
@@ -286,6 +287,19 @@ class Unauthorized(DiffusionError):
 
     code = "unauthorized"
     title = "A key is needed"
+
+
+class ConflictingKeys(DiffusionError):
+    """Different keys came with the request, so that it has no one sender."""
+
+    code = "conflicting_keys"
+    title = "The request carries different keys"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The headers Authorization and X-API-Key carry different keys. Send one, as Authorization: Bearer, as X-API-Key, or "
+            "as the password of HTTP Basic."
+        )
 
 
 class Forbidden(DiffusionError):

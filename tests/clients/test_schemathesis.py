@@ -54,5 +54,5 @@ def test_answers_are_as_documented(small_server: Server, case: Any) -> None:
         excluded.append(schemathesis.checks.not_a_server_error)
     if case.path in LENIENT:
         excluded.append(CHECKS.negative_data_rejection)
-    headers = {"authorization": f"Bearer {KEY}"}
+    headers = {"Authorization": f"Bearer {KEY}"}
     case.call_and_validate(base_url=small_server.url, timeout=60, headers=headers, excluded_checks=excluded)

@@ -4,7 +4,7 @@ import base64
 import binascii
 from collections.abc import Iterable
 
-from ...domain.errors import FieldError, InvalidRequest, Unauthorized
+from ...domain.errors import ConflictingKeys, Unauthorized
 from ...domain.shown import cut
 
 
@@ -15,15 +15,12 @@ def credential_in(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
         headers: raw, with names in lower case.
 
     Raises:
-        InvalidRequest: headers carry different keys.
+        ConflictingKeys: headers carry different keys.
         Unauthorized: the header `Authorization` cannot be read.
     """
     stated = {key for name, value in headers if (key := _key_in(name, value.decode("latin-1").strip()))}
     if len(stated) > 1:
-        message = (
-            "carry different keys. Send one, as Authorization: Bearer, as X-API-Key, or as the password of HTTP Basic"
-        )
-        raise InvalidRequest([FieldError(field="Authorization and X-API-Key", message=message)])
+        raise ConflictingKeys
     return next(iter(stated), None)
 
 

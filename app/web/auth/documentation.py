@@ -8,7 +8,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Components, SecurityRequirement, SecurityScheme
 
-from ...domain.errors import Unauthorized
+from ...domain.errors import ConflictingKeys, Unauthorized
 from ..http.documented_errors import documented
 from ..http.problems import Problem, problem_of
 from .guard import missing_scope
@@ -51,6 +51,7 @@ def document_keys(handler: HTTPRouteHandler) -> None:
         problem_of(missing_scope("ci", held, required)),
     )
     handler.responses = {
+        400: document("The request is wrong, such as by two different keys.", problem_of(ConflictingKeys())),
         **known,
         401: document("The request carries no valid key.", _NO_KEY),
         403: _with(refused, known.get(403)),

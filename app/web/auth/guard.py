@@ -17,7 +17,7 @@ def authorize(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRoute
     Raises:
         Unauthorized: it carries no valid key.
         Forbidden: its key has none of the scopes.
-        InvalidRequest: it carries several keys.
+        ConflictingKeys: it carries several.
     """
     required = required_by(handler.opt)
     if not required:

@@ -30,6 +30,7 @@ HTTP_STATUS: Mapping[type[DiffusionError], int] = {
     errors.TooManyRequests: 429,
     errors.RateLimited: 429,
     errors.Unauthorized: 401,
+    errors.ConflictingKeys: 400,
     errors.Forbidden: 403,
     errors.WaitedTooLong: 503,
     errors.EngineStuck: 503,

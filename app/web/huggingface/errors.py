@@ -8,7 +8,7 @@ import msgspec
 from litestar import Request, Response
 from litestar.types import ExceptionHandlersMap
 
-from ...domain.errors import Forbidden, Unauthorized
+from ...domain.errors import ConflictingKeys, Forbidden, Unauthorized
 from ..http import exception_handlers as native
 from ..http.problems import Problem
 
@@ -34,7 +34,7 @@ def _extended(handler: _Handler) -> _Handler:
         response = handler(request, error)
         # Keys are checked before the body is read, and of one that is too large nothing is read: either kind of client may have
         # sent it.
-        unread = isinstance(error, (Unauthorized, Forbidden)) or response.status_code == _TOO_LARGE
+        unread = isinstance(error, (Unauthorized, ConflictingKeys, Forbidden)) or response.status_code == _TOO_LARGE
         if not unread and not request.scope.get("state", {}).get(_INFERENCE):
             return response
         response.content = inference_error(response.content)

@@ -7,7 +7,7 @@ import pytest
 from litestar import Litestar, Request, get
 from litestar.testing import TestClient
 
-from litestar_diffusion import DiffusionConfig, DiffusionPlugin, InvalidRequest, Settings
+from litestar_diffusion import ConflictingKeys, DiffusionConfig, DiffusionPlugin, Settings
 from litestar_diffusion.testing import fake_services
 from litestar_diffusion.web.auth.credentials import credential_in
 from litestar_diffusion.web.auth.requirements import requires
@@ -76,14 +76,14 @@ def test_everything_else_is_no_key(headers: dict[str, str]) -> None:
     ],
 )
 def test_different_keys_in_one_request_are_refused(headers: list[tuple[bytes, bytes]]) -> None:
-    with pytest.raises(InvalidRequest, match="carry different keys"):
+    with pytest.raises(ConflictingKeys, match="carry different keys"):
         credential_in(headers)
 
 
 def test_the_refusal_of_different_keys_is_400() -> None:
     with keyed() as client:
         answer = client.get("/keys/me", headers={**bearer("ci"), "x-api-key": "made-up"})
-        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
+        assert (answer.status_code, answer.json()["code"]) == (400, "conflicting_keys")
 
 
 def test_handlers_see_the_name_and_the_scopes_as_user_and_auth() -> None:
