@@ -1,5 +1,6 @@
 """Dry run: tells what a request would do; nothing is loaded, queued or evicted."""
 
+import asyncio
 from dataclasses import dataclass
 
 from .dispatch.dispatcher import Dispatcher
@@ -91,8 +92,8 @@ class DryRun:
             raise UnusableModel(spec.name, spec.unusable)
         uploads = await self._reader.read(parameters.image, parameters.mask)
         additions = await find_additions(parameters, spec, self._limits, self._catalogues)
-        resolved = resolve(
-            parameters, spec, self._limits, random_seed=random_seed(), uploads=uploads, additions=additions
+        resolved = await asyncio.to_thread(
+            resolve, parameters, spec, self._limits, random_seed=random_seed(), uploads=uploads, additions=additions
         )
         request = resolved.request
         await self._engine.start()

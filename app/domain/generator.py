@@ -10,7 +10,6 @@ from typing import Protocol, runtime_checkable
 from .dispatch.accepted_job import JobResult
 from .dispatch.dispatcher import Dispatcher
 from .dispatch.job import Job
-from .dispatch.lanes import rows_an_image
 from .errors import InvalidRequest, UnusableModel
 from .families.registry import family_named
 from .memory.plan import Fallback, warnings
@@ -200,8 +199,15 @@ class LocalImageGenerator:
 
         async def resolved(fetched: ModelSpec) -> Resolved:
             additions = await find_additions(parameters, fetched, self._limits, self._catalogues)
-            found = resolve(
-                parameters, fetched, self._limits, random_seed=chosen_seed, uploads=uploads, additions=additions
+            # In a thread: a prompt that changes at every step takes milliseconds to read.
+            found = await asyncio.to_thread(
+                resolve,
+                parameters,
+                fetched,
+                self._limits,
+                random_seed=chosen_seed,
+                uploads=uploads,
+                additions=additions,
             )
             return replace(found, request=await self._reader.prepare(found.request))
 
@@ -324,7 +330,7 @@ def _dtype_warnings(expected: str | None, computed_in: str) -> Iterator[str]:
 
 def _shared_steps(request: GenerationRequest, rendered: RenderResult) -> bool:
     """Return whether an image shared a step: a batch had more rows than one image takes."""
-    return any(timing.rows > rows_an_image(request) for timing in rendered.step_timings)
+    return any(timing.rows > request.rows_an_image for timing in rendered.step_timings)
 
 
 def _timings(job_result: JobResult, *, write_s: float, total_s: float) -> Timings:

@@ -1,4 +1,4 @@
-"""Lanes: requests that can share one forward of the denoiser, and the rows of the batch that each takes."""
+"""Lanes: requests that can share one forward of the denoiser."""
 
 from dataclasses import dataclass
 
@@ -23,12 +23,7 @@ def lane_of(request: GenerationRequest) -> Lane:
     return Lane(request.model, request.width, request.height)
 
 
-def rows_an_image(request: GenerationRequest) -> int:
-    """Return the rows of the denoiser's batch that one image takes: two with guidance, one without."""
-    return 2 if request.guided else 1
-
-
 def work_of(request: GenerationRequest) -> int:
     """Return the size of a request, in pixels that the denoiser processes; its time is in proportion to it."""
     pixels = request.width * request.height
-    return request.denoising_steps * len(request.seeds) * rows_an_image(request) * pixels
+    return request.denoising_steps * len(request.seeds) * request.rows_an_image * pixels

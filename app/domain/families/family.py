@@ -27,13 +27,13 @@ class ImageShape:
 
     width_px: int
     height_px: int
-    guided: bool
-    """Whether an unconditional row is denoised beside the conditional one."""
+    rows: int
+    """Rows of the denoiser's batch that the image takes: with guidance two or more."""
     element_nbytes: int
     """Bytes of one number in the dtype that the model computes in, 2 or 4."""
     tiled_decode: bool = False
     split_guidance: bool = False
-    """Whether the two rows of guidance run one after the other."""
+    """Whether the rows of guidance run one after the other."""
 
 
 class Family(Protocol):

@@ -36,7 +36,7 @@ class Demand:
         return ImageShape(
             width_px=self.request.width,
             height_px=self.request.height,
-            guided=self.request.guided,
+            rows=self.request.rows_an_image,
             element_nbytes=self.element_nbytes,
             tiled_decode=memory_savings.tiled_decode,
             split_guidance=memory_savings.split_guidance,
@@ -46,7 +46,7 @@ class Demand:
         """List the combinations of savings that help the request, from none to all."""
         yield NO_SAVINGS
         yield MemorySavings(tiled_decode=True)
-        if self.request.guided:
+        if self.request.rows_an_image > 1:
             yield MemorySavings(tiled_decode=True, split_guidance=True)
 
 

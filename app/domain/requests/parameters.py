@@ -46,12 +46,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_adapters: Annotated[int, Meta(ge=0, le=64)] = 8
     """Adapters of one request, those of its prompt and of the model's sidecar included."""
     max_prompt_chars: Annotated[int, Meta(ge=1, le=_MAX_COUNT)] = 4000
+    max_conditionings: Annotated[int, Meta(ge=2, le=1000)] = 32
+    """Different texts of one request, each of which is encoded, and parts of its prompt, each of which is a row of the batch."""
     reproducible: bool = False
     """Whether requests share no step with others by default."""
     long_prompts: bool = True
     """Whether prompts of more than 75 tokens are used whole by default."""
     prompt_weighting: bool = True
-    """Whether brackets in prompts weigh words by default."""
+    """Whether brackets in prompts weigh words and change prompts, and `AND` composes them, by default."""
 
 
 _Pixels = tuple[Annotated[int, Meta(ge=0, le=16384)], Annotated[int, Meta(ge=0, le=16384)]]
@@ -284,8 +286,8 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         Annotated[
             bool,
             Meta(
-                description="Reads brackets in prompts as weights: `(word)` 1.1, `(word:1.3)` 1.3, `[word]` 1 / 1.1; a "
-                "backslash before a bracket makes it text. Default: on."
+                description="Reads brackets in prompts as weights: `(word)` 1.1, `(word:1.3)` 1.3, `[word]` 1 / 1.1; as changes: "
+                "`[from:to:0.5]`, `[a|b]`; and `AND` as a composition. A backslash before a bracket makes it text. Default: on."
             ),
         ]
         | None

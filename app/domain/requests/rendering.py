@@ -15,7 +15,7 @@ class MemorySavings:
     tiled_decode: bool = False
     """Decode the latents in overlapping tiles."""
     split_guidance: bool = False
-    """Run the two rows of guidance one after the other."""
+    """Run the rows of guidance one after the other."""
 
 
 NO_SAVINGS = MemorySavings()

@@ -12,12 +12,12 @@ from ..models.spec import ModelSpec, ModelTraits, TimestepSpacing
 from ..shown import cut
 from .adapter_tags import read_tags
 from .additions import NO_ADDITIONS, Additions, added_to, addition_errors
+from .conditioning_limits import prompt_errors, prompt_warnings
 from .from_pictures import picture_errors, picture_warnings, size_for, source_of, too_few_steps
 from .parameters import DEFAULT_QUALITY, MAX_SEED, GenerationParameters, Limits
 from .pictures import NO_UPLOADS, Uploads
 from .request import GenerationRequest, Resolved, SizeConditioning
 from .samplers import SamplerChoice, UnknownSampler, parse_sampler, spec_of, with_schedule, zero_snr_samplers
-from .unread_syntax import unread_syntax
 
 _T = TypeVar("_T")
 
@@ -82,12 +82,15 @@ def resolve(
     )
     if too_few := too_few_steps(request):
         raise InvalidRequest([too_few])
+    if errors := list(prompt_errors(request, limits)):
+        raise InvalidRequest(errors)
     return Resolved(
         request=request,
         warnings=(
             *spec.doubts,
             *added.warnings,
             *_warnings(parameters, request, spec.traits),
+            *prompt_warnings(request),
             *picture_warnings(parameters, request, uploads),
         ),
     )
@@ -279,8 +282,3 @@ def _warnings(parameters: GenerationParameters, request: GenerationRequest, trai
         )
     if traits.prediction_type == "v_prediction" and not sampler.v_prediction:
         yield f"Sampler {sampler.name!r} is inexact for models that predict v, as this one does; expect faded images."
-    for name in ("prompt", "prompt_2"):
-        text = read_tags(getattr(parameters, name) or "").text
-        yield from (f"{name} {sentence}" for sentence in unread_syntax(text))
-    for name in ("negative_prompt", "negative_prompt_2"):
-        yield from (f"{name} {sentence}" for sentence in unread_syntax(getattr(parameters, name) or ""))

@@ -46,6 +46,6 @@ def multiplications(request: GenerationRequest, weights: int, at_once: int, cell
         at_once: number of its images that are denoised together.
         cell_px: see `FamilyRuntime.cell_px`.
     """
-    rows = (2 if request.guided else 1) * min(at_once, len(request.seeds))
+    rows = request.rows_an_image * min(at_once, len(request.seeds))
     cells = (request.width // cell_px) * (request.height // cell_px)
     return weights * cells * rows
