@@ -22,6 +22,7 @@ from .domain.models.catalogue import Catalogues
 from .domain.requests.inspection import Inspector
 from .infra.catalogue.additions import Additions
 from .infra.catalogue.catalogue import ModelCatalogue
+from .infra.catalogue.embeddings import LocalEmbeddings
 from .infra.embedded_texts import PillowEmbeddedTexts
 from .infra.engine.engine import TorchEngine
 from .infra.engine.inspector import ConfigInspector
@@ -73,8 +74,9 @@ def build(
     )
     dispatcher = Dispatcher(pool, engine, dispatch_policy(settings))
     writer, reader = PillowImageWriter(), PillowImageReader(settings.limits)
+    embeddings = LocalEmbeddings(_directories(settings), builtin_models())
     generator = LocalImageGenerator(
-        catalogues, dispatcher, writer, reader, settings.limits, on_generated=metrics.on_generated
+        catalogues, dispatcher, writer, reader, settings.limits, embeddings, on_generated=metrics.on_generated
     )
     metrics.watch(pool, dispatcher)
     return Services(
@@ -85,7 +87,8 @@ def build(
         dispatcher=dispatcher,
         generator=generator,
         job_store=JobStore(generator, writer, job_policy(settings), on_ended=log_job),
-        dry_runs=DryRun(catalogues, pool, dispatcher, engine, inspector, reader, settings.limits),
+        dry_runs=DryRun(catalogues, pool, dispatcher, engine, inspector, reader, settings.limits, embeddings),
+        embeddings=embeddings,
         embedded_texts=PillowEmbeddedTexts(),
         metrics=metrics,
         history=history,

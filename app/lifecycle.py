@@ -18,6 +18,7 @@ from .domain.memory.budget_shares import BudgetShares, Claim, Grants, Memory, Sh
 from .domain.memory.event_history import History
 from .domain.memory.pool import ModelPool
 from .domain.models.catalogue import Catalogue, Catalogues
+from .domain.models.embeddings import EmbeddingCatalogue
 from .domain.requests.generation_data import EmbeddedTexts
 from .infra.device.host_memory import host_nbytes
 from .infra.telemetry.metrics import Metrics
@@ -45,6 +46,7 @@ class Services:
     job_store: JobStore
     dry_runs: DryRun
     embedded_texts: EmbeddedTexts
+    embeddings: EmbeddingCatalogue
     metrics: Metrics = field(default_factory=Metrics)
     history: History = field(default_factory=History)
     quotas: Quotas = field(default_factory=lambda: Quotas({}))

@@ -181,6 +181,7 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin, ReceiveRoutePl
                 "metrics_source": self._provide(lambda services: services.metrics),
                 "job_store": self._provide(lambda services: services.job_store),
                 "keep_alive_s": self._provide(lambda services: services.settings.jobs.keep_alive_s),
+                "embeddings": self._provide(lambda services: services.embeddings),
                 "embedded_texts": self._provide(lambda services: services.embedded_texts),
                 "quotas": self._provide(lambda services: services.quotas),
                 "recent_decisions": self._provide(lambda services: services.history.recent),

@@ -10,6 +10,7 @@ from .memory.eviction_preview import EvictionPreview
 from .memory.plan import Fallback, saved, warnings
 from .memory.pool import ModelPool
 from .models.catalogue import Catalogues
+from .models.embeddings import EmbeddingCatalogue, usable
 from .models.spec import ModelSpec
 from .requests.additions import find_additions
 from .requests.image_reader import ImageReader
@@ -71,6 +72,7 @@ class DryRun:
         inspector: Inspector,
         reader: ImageReader,
         limits: Limits,
+        embeddings: EmbeddingCatalogue,
     ) -> None:
         self._catalogues = catalogues
         self._pool = pool
@@ -79,6 +81,7 @@ class DryRun:
         self._inspector = inspector
         self._reader = reader
         self._limits = limits
+        self._embeddings = embeddings
 
     async def run(self, model: str, parameters: GenerationParameters, client: str = "") -> DryRunResult:
         """Report what `ImageGenerator.generate` would do with these parameters now. Starts the engine, as that does.
@@ -93,7 +96,14 @@ class DryRun:
         uploads = await self._reader.read(parameters.image, parameters.mask)
         additions = await find_additions(parameters, spec, self._limits, self._catalogues)
         resolved = await asyncio.to_thread(
-            resolve, parameters, spec, self._limits, random_seed=random_seed(), uploads=uploads, additions=additions
+            resolve,
+            parameters,
+            spec,
+            self._limits,
+            random_seed=random_seed(),
+            uploads=uploads,
+            additions=additions,
+            embeddings=usable(await self._embeddings.list()),
         )
         request = resolved.request
         await self._engine.start()

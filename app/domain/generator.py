@@ -14,6 +14,7 @@ from .errors import InvalidRequest, UnusableModel
 from .families.registry import family_named
 from .memory.plan import Fallback, warnings
 from .models.catalogue import Catalogues
+from .models.embeddings import EmbeddingCatalogue, usable
 from .models.spec import ModelName, ModelSpec, Residency
 from .requests.additions import find_additions
 from .requests.early_end import EarlyEnd
@@ -167,6 +168,7 @@ class LocalImageGenerator:
         writer: ImageWriter,
         reader: ImageReader,
         limits: Limits,
+        embeddings: EmbeddingCatalogue,
         *,
         clock: Callable[[], float] = time.monotonic,
         on_generated: Callable[[Generated], None] = lambda _generated: None,
@@ -178,6 +180,7 @@ class LocalImageGenerator:
         self._writer = writer
         self._reader = reader
         self._limits = limits
+        self._embeddings = embeddings
         self._clock = clock
 
     async def generate(
@@ -208,6 +211,7 @@ class LocalImageGenerator:
                 random_seed=chosen_seed,
                 uploads=uploads,
                 additions=additions,
+                embeddings=usable(await self._embeddings.list()),
             )
             return replace(found, request=await self._reader.prepare(found.request))
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..models.adapters import AdapterReading
+from ..models.embeddings import EmbeddingReading
 from ..models.spec import ModelTraits, TimestepSpacing
 from ..models.vaes import VaeReading
 from .reading import CheckpointFile, DiffusersFolder, Reading
@@ -85,6 +86,14 @@ class Family(Protocol):
 
         Raises:
             NotServable: it is for the family's models, but cannot be used; the message says why.
+        """
+        ...
+
+    def read_embedding(self, file: CheckpointFile) -> EmbeddingReading | None:
+        """Recognise the file of a textual inversion embedding; None if it is for none of the family's models.
+
+        Raises:
+            NotServable: it is an embedding that cannot be used; the message says why.
         """
         ...
 

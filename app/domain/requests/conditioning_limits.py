@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 
 from ..errors import FieldError
+from ..shown import cut
 from .conditioning_schedule import conditioning_schedule, texts_of
-from .parameters import Limits
+from .embedding_words import without_names
+from .parameters import GenerationParameters, Limits
 from .prompt_composition import UnequalParts, lowered_weights
 from .prompt_syntax import MAX_WEIGHT
 from .request import GenerationRequest
@@ -42,9 +44,30 @@ def prompt_warnings(request: GenerationRequest) -> Iterator[str]:
         sentences = dict.fromkeys(
             sentence
             for prompt in prompts
-            for sentence in unread_syntax(_read(prompt, request), reads_syntax=request.prompt_weighting)
+            for sentence in unread_syntax(
+                without_names(_read(prompt, request), request.embeddings), reads_syntax=request.prompt_weighting
+            )
         )
         yield from (f"{name} {sentence}" for sentence in sentences)
+
+
+def embedding_warnings(parameters: GenerationParameters, request: GenerationRequest) -> Iterator[str]:
+    """Tell which embeddings of an earlier image are others now, or gone."""
+    used = {str(use.name): use.sha256 for use in request.embeddings}
+    for name, expected in (parameters.embeddings or {}).items():
+        if name not in used:
+            yield f"The earlier image used the embedding {cut(name)!r}, which is not there or not named: the image may differ."
+        elif used[name] != expected:
+            yield (
+                f"Embedding {name!r} is another file than that of the earlier image ({used[name][:12]}… beside "
+                f"{expected[:12]}…): the image may differ."
+            )
+
+
+def all_texts(request: GenerationRequest) -> list[str]:
+    """Return every text that is encoded for a request, for either encoder; the negative ones only with guidance."""
+    texts = conditioning_schedule(request).texts
+    return list(dict.fromkeys(text for pair in texts for text in (pair.prompt, pair.prompt_2)))
 
 
 def _prompts(request: GenerationRequest) -> dict[str, list[str]]:

@@ -67,7 +67,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     it."""
     unfinished: bool
     """Whether the image ended before its last step, because it was interrupted: the request makes the finished one."""
-    request: dict[str, str | int | float | bool | list[int | dict[str, str | float]]]
+    request: dict[str, str | int | float | bool | list[int | dict[str, str | float]] | dict[str, str]]
     """Every parameter, resolved, for this image alone: `n` is 1 and `seed` is its own."""
 
 

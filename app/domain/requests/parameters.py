@@ -317,6 +317,17 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         ]
         | None
     ) = None
+    embeddings: (
+        Annotated[
+            dict[Annotated[str, Meta(max_length=255)], Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]],
+            Meta(
+                max_length=100,
+                description="SHA-256 of the embeddings that an earlier image used, by name, from its receipt. Prompts name the "
+                "embeddings themselves; if one is another file now, a warning says so.",
+            ),
+        ]
+        | None
+    ) = None
     previews: Annotated[
         bool,
         Meta(description="Whether the events of its job hold small, rough pictures of the image. Default: false."),

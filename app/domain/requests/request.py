@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ..models.adapters import AdapterChoice
 from ..models.assets import AssetSet
+from ..models.embeddings import EmbeddingUse
 from ..models.spec import ModelName, TimestepSpacing
 from .parameters import OutputFormat
 from .prompt_composition import Part, composed_of
@@ -60,6 +61,8 @@ class GenerationRequest:
     """Whether brackets weigh words and change prompts, and `AND` composes them."""
     output_format: OutputFormat
     output_quality: int
+    embeddings: tuple[EmbeddingUse, ...] = ()
+    """Textual inversion embeddings that its prompts name."""
 
     @property
     def model(self) -> ModelName:

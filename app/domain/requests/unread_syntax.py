@@ -4,11 +4,12 @@ import re
 from collections.abc import Iterator
 
 from ..shown import cut
+from .embedding_words import UNKNOWN_EMBEDDING
 
 _UNREAD = (
     (r"<(?:lora|lyco):[^<>]{1,200}>", "adapters are named in the prompt, not in the negative prompt"),
     (r"<hypernet:[^<>]{1,200}>", "hypernetworks are not loaded"),
-    (r"\bembedding:[\w./-]{1,200}", "textual inversion embeddings are not loaded"),
+    (UNKNOWN_EMBEDDING.pattern, "there is no embedding of this name that could be used (GET /embeddings lists all)"),
     (r"(?<!\w)__[\w/*-]{1,100}__(?!\w)", "wildcards are not replaced"),
     (r"(?<!\\)\{[^{}]{0,500}\|[^{}]{0,500}\}", "none of the variants is chosen"),
     (r"(?<!\\)\[[^\[\]]{0,500}:\s{0,9}[\d.]{1,9}\s{0,9}\]", "{editing}"),

@@ -1,6 +1,7 @@
 """Tells tokens, cuts and sampler of a request from the model's configs and tokenizers alone."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ...domain.requests.request import GenerationRequest
 from ..diffusion.samplers import build_sampler, start
 from ..diffusion.tokenization import tokens_of
 from .components import SHIPPED_CONFIGS, TEXT_ENCODERS, load_tokenizer, read_config, read_sampler_config
+from .embeddings import fitting
 from .load import configs_of, traits_of
 
 
@@ -30,17 +32,19 @@ class SdxlInspector:
         self._sampler_config = read_sampler_config(configs)
         self._traits = traits_of(spec, self._sampler_config) if files is not None else spec.traits
         self._tokenizers = load_tokenizer(configs, "tokenizer"), load_tokenizer(configs, "tokenizer_2")
+        self._widths = tuple(read_config(configs, f"{name}/config.json")["hidden_size"] for name in TEXT_ENCODERS)
         self._layers = min(read_config(configs, f"{name}/config.json")["num_hidden_layers"] for name in TEXT_ENCODERS)
 
     def __call__(self, request: GenerationRequest) -> Inspection:
         """Inspect a request."""
-        prompts = tuple(self._prompts(request))
+        embeddings, unfit = fitting(request.embeddings, self._widths)
+        prompts = tuple(self._prompts(replace(request, embeddings=embeddings)))
         cut = (f"{prompt.field} {line}" for prompt in prompts for line in prompt.ignored)
         return Inspection(
             prompts=prompts,
             sampler=self._sampler(request),
             traits=self._traits,
-            warnings=(*self._skipped(request), *cut),
+            warnings=(*self._skipped(request), *unfit, *cut),
         )
 
     def _prompts(self, request: GenerationRequest) -> Iterator[PromptFacts]:
@@ -84,7 +88,13 @@ def _facts(
     for number, (part, weight) in enumerate(zip(parts, weights, strict=True), 1):
         first_step = 1
         for stretch in texts_of(part, request.denoising_steps, editing=request.prompt_weighting):
-            tokens = tokens_of(tokenizer, stretch.text, weighting=request.prompt_weighting, long=request.long_prompts)
+            tokens = tokens_of(
+                tokenizer,
+                stretch.text,
+                weighting=request.prompt_weighting,
+                long=request.long_prompts,
+                embeddings=request.embeddings,
+            )
             ignored |= dict.fromkeys(tokens.ignored)
             schedule.append(
                 TextFacts(

@@ -14,7 +14,9 @@ from transformers import CLIPTokenizer
 
 from ...domain.families.sdxl.tensors.key_tensors import ComponentName
 from ...domain.models.components import ComponentId
+from ...domain.models.embeddings import EmbeddingUse
 from ...domain.requests.conditioning_schedule import ConditioningSchedule, Texts, conditioning_schedule
+from ...domain.requests.embedding_words import named_in
 from ...domain.requests.request import GenerationRequest
 from ..diffusion.prompt_cache import EncodedPrompt, PromptCache, PromptKey
 from ..diffusion.side_paths.side_path import SidePaths, lay_side_paths, standing_in
@@ -23,6 +25,7 @@ from .adapted import Adapted, acting
 from .adapters import SdxlAdapter
 from .components import TEXT_ENCODERS, SdxlModel
 from .conditioning import Conditioning, ScheduledConditioning
+from .embeddings import EmbeddingVectors, fitting, vectors_inserted
 
 
 def encode(
@@ -42,7 +45,9 @@ def encode(
         adapted: what they change.
     """
     skip, warnings = _skip(model, request.clip_skip)
-    readers = _readers(model, request, skip, adapters, adapted)
+    embeddings, unfit = fitting(request.embeddings, _widths(model))
+    readers = _readers(model, request, skip, embeddings, adapters, adapted)
+    warnings += unfit
     schedule = conditioning_schedule(request)
     zeroed = model.zero_empty_negative and schedule.negative_is_empty
     encoded: dict[Texts, _Pair] = {}
@@ -69,6 +74,11 @@ class _Reader:
     adapters: tuple[tuple[str, str, float], ...]
     """Name, version and weight of each adapter that changes the encoder."""
     side_paths: SidePaths
+    embeddings: tuple[EmbeddingUse, ...]
+    """Embeddings whose names stand for their vectors."""
+    vectors: EmbeddingVectors
+    number: int
+    """Of the encoder among those of the model."""
 
     def __call__(self, text: str) -> EncodedPrompt:
         key = PromptKey(
@@ -78,6 +88,7 @@ class _Reader:
             weighting=self.weighting,
             long=self.long,
             adapters=self.adapters,
+            embeddings=tuple((use.name, use.sha256) for use in named_in([text], self.embeddings)),
         )
         if (kept := self.cache.get(key)) is not None:
             return kept.on(self.encoder.device)
@@ -86,22 +97,27 @@ class _Reader:
         return encoded
 
     def _encode(self, text: str) -> EncodedPrompt:
-        tokens = tokens_of(self.tokenizer, text, weighting=self.weighting, long=self.long)
+        tokens = tokens_of(self.tokenizer, text, weighting=self.weighting, long=self.long, embeddings=self.embeddings)
         hidden: list[Tensor] = []
         pooled: list[Tensor | None] = []
         for chunk in tokens.chunks:
             ids = torch.tensor([chunk.ids], device=self.encoder.device)
-            with standing_in(self.side_paths):
+            with standing_in(self.side_paths), vectors_inserted(self.encoder, chunk, self.vectors, self.number):
                 read = self.encoder(ids, output_hidden_states=True)
             hidden.append(_weighted(read.hidden_states[self.layer], chunk.weights))
             pooled.append(getattr(read, "text_embeds", None))
         return EncodedPrompt(hidden=torch.cat(hidden, dim=1), pooled=pooled[0], ignored=tokens.ignored)
 
 
+def _widths(model: SdxlModel) -> tuple[int, ...]:
+    return tuple(encoder.config.hidden_size for encoder in (model.text_encoder, model.text_encoder_2))
+
+
 def _readers(
     model: SdxlModel,
     request: GenerationRequest,
     skip: int,
+    embeddings: tuple[EmbeddingUse, ...],
     adapters: Sequence[SdxlAdapter],
     adapted: Adapted | None,
 ) -> tuple[_Reader, _Reader]:
@@ -119,6 +135,9 @@ def _readers(
             cache=model.prompts,
             adapters=tuple((use.name, use.version, use.text_weight) for use in acting(uses, adapters, name)),
             side_paths=() if adapted is None else lay_side_paths([adapted.of(name)]),
+            embeddings=embeddings,
+            vectors=model.embeddings,
+            number=TEXT_ENCODERS.index(name),
         )
 
     return (

@@ -2,6 +2,7 @@
 
 from ..dialect import Dialect
 from .checkpoints import CheckpointsController
+from .embeddings import EmbeddingsController
 from .errors import documented, exception_handlers
 from .img2img import img2img
 from .lists import ListsController, ping
@@ -26,6 +27,7 @@ A1111 = Dialect(
         ProgressController,
         ListsController,
         LorasController,
+        EmbeddingsController,
     ),
     exception_handlers=exception_handlers,
     documented=documented,

@@ -3,14 +3,13 @@
 from typing import Any
 
 import msgspec
-from litestar import Controller, get, post
+from litestar import Controller, get
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from ...domain.memory.pool import ModelPool
 from ..api.service import ServiceFacts
 from ..auth.requirements import public, requires
-from ..http.documented_errors import FOREIGN
 from ..http.route_groups import in_group
 from .checkpoints import Done
 from .openapi import id_of_path
@@ -43,13 +42,6 @@ class UpscalerView(msgspec.Struct, frozen=True, kw_only=True):
     model_path: str | None = None
     model_url: str | None = None
     scale: float = 1.0
-
-
-class EmbeddingsView(msgspec.Struct, frozen=True, kw_only=True):
-    """Textual inversions: none."""
-
-    loaded: dict[str, Any] = {}
-    skipped: dict[str, Any] = {}
 
 
 class ScriptsView(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,17 +141,6 @@ class ListsController(Controller):
         return []
 
     @get(
-        "/embeddings",
-        summary="List textual inversions",
-        operation_id="a1111_embeddings",
-        response_description="There are none.",
-        sync_to_thread=False,
-    )
-    def embeddings(self) -> EmbeddingsView:
-        """Return empty mappings."""
-        return EmbeddingsView()
-
-    @get(
         "/scripts",
         summary="List scripts",
         operation_id="a1111_scripts",
@@ -200,20 +181,6 @@ class ListsController(Controller):
         device = {"system": _tier(budget.device_nbytes, stats.device_nbytes + stats.reserved_nbytes)}
         is_cuda = "cuda" in service_facts.device().lower()
         return MemoryView(ram=_tier(budget.host_nbytes, stats.host_nbytes), cuda=device if is_cuda else {})
-
-    @post(
-        "/refresh-embeddings",
-        opt=requires("admin"),
-        status_code=200,
-        summary="Scan for textual inversions",
-        response_description="There are none to be found.",
-        operation_id="a1111_refresh_embeddings",
-        responses={403: FOREIGN},
-        sync_to_thread=False,
-    )
-    def refresh_embeddings(self) -> Done:
-        """Do nothing."""
-        return Done()
 
 
 @get(

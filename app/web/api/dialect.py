@@ -3,6 +3,7 @@
 from ..dialect import Dialect
 from ..http.exception_handlers import complete_exception_handlers
 from .additions import AdapterResidencyController, AdditionsController
+from .embeddings import EmbeddingsController
 from .generate import generate
 from .jobs import JobsController, send_job
 from .models import ModelsController, ResidencyController
@@ -16,6 +17,7 @@ NATIVE = Dialect(
         send_job,
         JobsController,
         ModelsController,
+        EmbeddingsController,
         ResidencyController,
         AdditionsController,
         AdapterResidencyController,

@@ -11,6 +11,8 @@ from litestar.params import SkipValidation
 from ...domain.dispatch.dispatcher import Dispatcher
 from ...domain.memory.pool import ModelPool
 from ...domain.models.catalogue import Catalogues
+from ...domain.models.embeddings import EmbeddingCatalogue
+from ...domain.models.embeddings import usable as usable_embeddings
 from ..auth.requirements import public, requires
 from ..http.route_groups import in_group
 from .views import HealthView, ServiceView
@@ -43,6 +45,7 @@ class ServiceController(Controller):
         catalogues: NamedDependency[SkipValidation[Catalogues]],
         model_pool: NamedDependency[SkipValidation[ModelPool]],
         dispatcher: NamedDependency[SkipValidation[Dispatcher]],
+        embeddings: NamedDependency[SkipValidation[EmbeddingCatalogue]],
     ) -> ServiceView:
         """Show the server's name and version, its models and adapters, and which models are loaded."""
         specs = await catalogues.models.list()
@@ -59,6 +62,7 @@ class ServiceController(Controller):
             aliases=dict(sorted(aliases.items())),
             adapters=[spec.name for spec in await catalogues.adapters.list() if spec.unusable is None],
             vaes=[spec.name for spec in await catalogues.vaes.list() if spec.unusable is None],
+            embeddings=[str(use.name) for use in usable_embeddings(await embeddings.list())],
             loaded=[name for name in usable if model_pool.status(name).residency != "cold"],
             unusable=[spec.name for spec in specs if spec.unusable is not None],
             waiting=dispatcher.depth,

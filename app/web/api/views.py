@@ -125,6 +125,7 @@ class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
     aliases: Annotated[dict[str, str], Meta(description="Other names, with the models that they stand for.")]
     adapters: Annotated[list[str], Meta(description="Usable adapters; `GET /adapters` tells more.")]
     vaes: Annotated[list[str], Meta(description="Usable VAEs; `GET /vaes` tells more.")]
+    embeddings: Annotated[list[str], Meta(description="Textual inversion embeddings that prompts may name.")]
     loaded: list[str]
     unusable: list[str]
     waiting: int
