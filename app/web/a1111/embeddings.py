@@ -6,6 +6,7 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from ...domain.models.embeddings import EmbeddingCatalogue, EmbeddingSpec
+from ..auth.requirements import requires
 from ..http.documented_errors import FOREIGN
 from ..http.route_groups import in_group
 from .checkpoints import Done
@@ -33,7 +34,7 @@ class EmbeddingsController(Controller):
 
     path = "/sdapi/v1"
     tags = ("a1111",)
-    opt = in_group("dialects")
+    opt = in_group("dialects") | requires("generate", "read")
 
     @get(
         "/embeddings",
@@ -51,6 +52,7 @@ class EmbeddingsController(Controller):
 
     @post(
         "/refresh-embeddings",
+        opt=requires("admin"),
         status_code=200,
         summary="Look for textual inversions",
         response_description="They have been looked at.",

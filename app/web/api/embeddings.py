@@ -9,6 +9,7 @@ from litestar.params import SkipValidation
 from msgspec import Meta
 
 from ...domain.models.embeddings import EmbeddingCatalogue, EmbeddingSpec
+from ..auth.requirements import requires
 from ..http.route_groups import in_group
 
 
@@ -30,7 +31,7 @@ class EmbeddingsController(Controller):
 
     path = "/embeddings"
     tags = ("models",)
-    opt = in_group("models")
+    opt = in_group("models") | requires("generate", "read")
 
     @get("/", summary="List embeddings", response_description="In alphabetical order.")
     async def list_embeddings(
