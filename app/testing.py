@@ -134,6 +134,10 @@ class FakeAdditions(Generic[_Addition]):
 
     async def list(self) -> Sequence[_Addition]:
         """List every entry, in alphabetical order."""
+        return self.snapshot()
+
+    def snapshot(self) -> Sequence[_Addition]:
+        """List every entry, in alphabetical order."""
         return [self._specs[name] for name in sorted(self._specs)]
 
     async def refresh(self) -> Sequence[_Addition]:

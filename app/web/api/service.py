@@ -60,8 +60,9 @@ class ServiceController(Controller):
             default_model=None if default is None else aliases.get(default, default),
             models=list(usable),
             aliases=dict(sorted(aliases.items())),
-            adapters=[spec.name for spec in await catalogues.adapters.list() if spec.unusable is None],
-            vaes=[spec.name for spec in await catalogues.vaes.list() if spec.unusable is None],
+            # Not `list`, which waits for the first scan: after the start the headers of a thousand adapters take a while.
+            adapters=[spec.name for spec in catalogues.adapters.snapshot() if spec.unusable is None],
+            vaes=[spec.name for spec in catalogues.vaes.snapshot() if spec.unusable is None],
             embeddings=[str(use.name) for use in usable_embeddings(await embeddings.list())],
             loaded=[name for name in usable if model_pool.status(name).residency != "cold"],
             unusable=[spec.name for spec in specs if spec.unusable is not None],
