@@ -13,7 +13,11 @@ TEXTS = [new_key() for _ in range(5)]
 KEYS = {f"k{index}": ApiKey(hash=hash_of(text), scopes=("read",)) for index, text in enumerate(TEXTS)}
 
 
-@pytest.mark.parametrize("credential", [*TEXTS, "ldk_made-up", "", "ü\udcff"])
+@pytest.mark.parametrize(
+    "credential",
+    [*TEXTS, "ldk_made-up", "", "ü\udcff"],
+    ids=[*map(str, range(len(TEXTS))), "made up", "empty", "no ASCII"],
+)
 def test_every_key_is_compared_by_compare_digest_whichever_is_right(
     credential: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
