@@ -10,12 +10,14 @@ if TYPE_CHECKING:
     from .asgi import create_app
     from .domain.errors import (
         Cancelled,
+        ConflictingKeys,
         DiffusionError,
         DownloadFailed,
         EngineFailed,
         EngineStuck,
         ExpiredJob,
         FieldError,
+        Forbidden,
         GenerationFailed,
         IdempotencyConflict,
         InsufficientMemory,
@@ -26,8 +28,10 @@ if TYPE_CHECKING:
         NotFinite,
         OutOfMemory,
         QueueFull,
+        RateLimited,
         ShuttingDown,
         TooManyRequests,
+        Unauthorized,
         UnknownJob,
         UnknownModel,
         UnusableModel,
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
     from .plugin import DiffusionPlugin
     from .plugin_config import DiffusionConfig
     from .settings import Settings, load_settings
+    from .web.http.clients import Client
     from .web.http.problems import HTTP_STATUS, Problem, problem_of
     from .web.http.route_groups import ROUTE_GROUPS
     from .web.middleware.origins import OriginRules
@@ -47,6 +52,8 @@ _HOMES = {
     "HTTP_STATUS": ".web.http.problems",
     "ROUTE_GROUPS": ".web.http.route_groups",
     "Cancelled": ".domain.errors",
+    "Client": ".web.http.clients",
+    "ConflictingKeys": ".domain.errors",
     "DiffusionConfig": ".plugin_config",
     "DiffusionError": ".domain.errors",
     "DiffusionPlugin": ".plugin",
@@ -55,6 +62,7 @@ _HOMES = {
     "EngineStuck": ".domain.errors",
     "ExpiredJob": ".domain.errors",
     "FieldError": ".domain.errors",
+    "Forbidden": ".domain.errors",
     "Generated": ".domain.generator",
     "GenerationFailed": ".domain.errors",
     "GenerationParameters": ".domain.requests.parameters",
@@ -71,9 +79,11 @@ _HOMES = {
     "OutOfMemory": ".domain.errors",
     "Problem": ".web.http.problems",
     "QueueFull": ".domain.errors",
+    "RateLimited": ".domain.errors",
     "Settings": ".settings",
     "ShuttingDown": ".domain.errors",
     "TooManyRequests": ".domain.errors",
+    "Unauthorized": ".domain.errors",
     "UnknownJob": ".domain.errors",
     "UnknownModel": ".domain.errors",
     "UnusableModel": ".domain.errors",
@@ -87,6 +97,8 @@ __all__ = [
     "HTTP_STATUS",
     "ROUTE_GROUPS",
     "Cancelled",
+    "Client",
+    "ConflictingKeys",
     "DiffusionConfig",
     "DiffusionError",
     "DiffusionPlugin",
@@ -95,6 +107,7 @@ __all__ = [
     "EngineStuck",
     "ExpiredJob",
     "FieldError",
+    "Forbidden",
     "Generated",
     "GenerationFailed",
     "GenerationParameters",
@@ -111,9 +124,11 @@ __all__ = [
     "OutOfMemory",
     "Problem",
     "QueueFull",
+    "RateLimited",
     "Settings",
     "ShuttingDown",
     "TooManyRequests",
+    "Unauthorized",
     "UnknownJob",
     "UnknownModel",
     "UnusableModel",

@@ -4,6 +4,7 @@ import os
 import sys
 
 from litestar import Litestar
+from litestar.types import ASGIApp
 
 from .bootstrap import build
 from .infra.device.interpreter_turns import shorten_interpreter_turns
@@ -20,11 +21,13 @@ from .web.documentation import documentation_assets, openapi_config
 from .web.http.exception_handlers import exception_handlers
 from .web.middleware.access_log import AccessLog
 from .web.middleware.cors import cors_config
+from .web.middleware.loopback_only import LoopbackOnly
+from .web.middleware.machine_names import machine_names
 from .web.middleware.methods import add_head, answer_options
 from .web.middleware.metrics import RequestCounter
-from .web.middleware.no_sniff import no_sniff
 from .web.middleware.origin_check import OriginCheck
 from .web.middleware.origins import OriginRules
+from .web.middleware.security_headers import security_headers
 from .web.middleware.vary import note_vary, restore_vary
 from .web.redirects import redirects
 
@@ -56,11 +59,18 @@ def create_app(settings: Settings | None = None) -> Litestar:
         logging_config=None,
     )
     add_head(app)
-    rules = OriginRules(allowed_origins=settings.server.allowed_origins, allowed_hosts=settings.server.allowed_hosts)
-    counted = RequestCounter(OriginCheck(restore_vary(app.asgi_handler), rules), plugin.metrics)
+    counted = RequestCounter(_guarded(restore_vary(app.asgi_handler), settings), plugin.metrics)
     # Around the whole application, because middleware of Litestar does not see requests that match no route.
-    app.asgi_handler = AccessLog(no_sniff(counted), log_prompts=settings.log.prompts)
+    app.asgi_handler = AccessLog(security_headers(counted), log_prompts=settings.log.prompts)
     return app
+
+
+def _guarded(app: ASGIApp, settings: Settings) -> ASGIApp:
+    """Refuse foreign pages and names, and, without keys, other machines."""
+    server = settings.server
+    hosts = (*server.allowed_hosts, *machine_names())
+    checked = OriginCheck(app, OriginRules(allowed_origins=server.allowed_origins, allowed_hosts=hosts))
+    return checked if settings.keys or server.insecure else LoopbackOnly(checked)
 
 
 def _build(settings: Settings) -> Services:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from .domain.access.key_ring import client_named
+from .domain.access.quotas import Quotas
 from .domain.dispatch.dispatcher import Dispatcher
 from .domain.dispatch.fair_queue import AgingPolicy
 from .domain.dispatch.policy import DispatchPolicy
@@ -22,6 +24,7 @@ from .domain.requests.inspection import Inspector
 from .domain.upscaling import LocalImageUpscaler
 from .infra.catalogue.additions import Additions
 from .infra.catalogue.catalogue import ModelCatalogue
+from .infra.catalogue.embeddings import LocalEmbeddings
 from .infra.catalogue.upscaler_files import upscaler_files
 from .infra.embedded_texts import PillowEmbeddedTexts
 from .infra.engine.engine import TorchEngine
@@ -74,8 +77,9 @@ def build(
     )
     dispatcher = Dispatcher(pool, engine, dispatch_policy(settings))
     writer, reader = PillowImageWriter(), PillowImageReader(settings.limits)
+    embeddings = LocalEmbeddings(_directories(settings), builtin_models())
     generator = LocalImageGenerator(
-        catalogues, dispatcher, writer, reader, settings.limits, on_generated=metrics.on_generated
+        catalogues, dispatcher, writer, reader, settings.limits, embeddings, on_generated=metrics.on_generated
     )
     upscaler = LocalImageUpscaler(
         catalogues.upscalers, dispatcher, writer, reader, settings.limits, on_upscaled=metrics.on_upscaled
@@ -91,10 +95,12 @@ def build(
         upscaler=upscaler,
         upscale_calls=SharedCalls(keep_s=settings.jobs.keep_s, max_kept=settings.jobs.max_finished),
         job_store=JobStore(generator, writer, job_policy(settings), on_ended=log_job),
-        dry_runs=DryRun(catalogues, pool, dispatcher, engine, inspector, reader, settings.limits),
+        dry_runs=DryRun(catalogues, pool, dispatcher, engine, inspector, reader, settings.limits, embeddings),
+        embeddings=embeddings,
         embedded_texts=PillowEmbeddedTexts(),
         metrics=metrics,
         history=history,
+        quotas=Quotas(settings.keys),
         budget_shares=_BUDGET_SHARES,
         stop_downloads=fetcher.close,
     )
@@ -149,6 +155,11 @@ def dispatch_policy(settings: Settings) -> DispatchPolicy:
         max_waiting=limits.max_waiting,
         max_waiting_per_client=limits.max_waiting_per_client or None,
         slice_s=settings.dispatch.slice_s,
+        max_waiting_by_client={
+            client_named(name): (key.max_waiting, f"keys.{name}.max_waiting")
+            for name, key in settings.keys.items()
+            if key.max_waiting is not None
+        },
         max_wait_s=limits.max_wait_s or None,
         aging=AgingPolicy(max_overtaken=dispatch.max_passes, max_wait_s=dispatch.patience_s),
         max_rows=dispatch.max_rows,

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from .domain.access.quotas import Quotas
 from .domain.dispatch.dispatcher import Dispatcher
 from .domain.dry_run import DryRun
 from .domain.engine import Engine
@@ -18,6 +19,7 @@ from .domain.memory.budget_shares import BudgetShares, Claim, Grants, Memory, Sh
 from .domain.memory.event_history import History
 from .domain.memory.pool import ModelPool
 from .domain.models.catalogue import Catalogue, Catalogues
+from .domain.models.embeddings import EmbeddingCatalogue
 from .domain.requests.generation_data import EmbeddedTexts
 from .domain.upscaling import ImageUpscaler, Upscaled
 from .infra.device.host_memory import host_nbytes
@@ -48,8 +50,10 @@ class Services:
     job_store: JobStore
     dry_runs: DryRun
     embedded_texts: EmbeddedTexts
+    embeddings: EmbeddingCatalogue
     metrics: Metrics = field(default_factory=Metrics)
     history: History = field(default_factory=History)
+    quotas: Quotas = field(default_factory=lambda: Quotas({}))
     budget_shares: BudgetShares = field(default_factory=BudgetShares)
     """Shared by all services of the process that use the same memory."""
     stop_downloads: Callable[[], None] = lambda: None

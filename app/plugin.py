@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from copy import copy
 from typing import Any
 
 from click import Group
@@ -9,11 +10,14 @@ from litestar import Litestar, Router
 from litestar.config.app import AppConfig
 from litestar.di import Provide
 from litestar.exceptions import ImproperlyConfiguredException
+from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Schema
-from litestar.plugins import CLIPlugin, InitPlugin, OpenAPISchemaPlugin
-from litestar.types import ASGIApp, ControllerRouterHandler, Middleware
+from litestar.plugins import CLIPlugin, InitPlugin, OpenAPISchemaPlugin, ReceiveRoutePlugin
+from litestar.routes import BaseRoute, HTTPRoute
+from litestar.types import ASGIApp, ControllerRouterHandler, Guard, Middleware
 from litestar.typing import FieldDefinition
 
+from .domain.access.key_ring import KeyRing
 from .domain.generator import Generated, ImageGenerator
 from .domain.memory.pool import ModelPool
 from .domain.requests.parameters import GenerationParameters
@@ -23,23 +27,29 @@ from .plugin_config import DiffusionConfig
 from .version import VERSION
 from .web.api.metrics import MetricsController
 from .web.api.service import ServiceFacts
+from .web.auth.admission import Admission
+from .web.auth.authentication import KeyAuthentication, key_client
+from .web.auth.documentation import COMPONENTS, document_keys, documented_by
+from .web.auth.guard import authorize
+from .web.auth.own_key import OwnKeyController
 from .web.dialect import Dialect
 from .web.dialects import DIALECTS
 from .web.generation_service import GenerationService
 from .web.http.body_schemas import BodySchemas
+from .web.http.clients import Identify, host_user, identified_by, is_identified
 from .web.http.exception_handlers import domain_error_handlers, exception_handlers
 from .web.http.route_groups import ROUTE_GROUPS, chosen, mounted, sparing, takes_pictures
 from .web.middleware.form_bodies import FormBodies
 from .web.middleware.methods import add_head, answer_options
 from .web.middleware.metrics import RequestCounter
-from .web.middleware.no_sniff import no_sniff
 from .web.middleware.origin_check import OriginCheck
+from .web.middleware.security_headers import security_headers
 
 _NAMESPACE = {kind.__name__: kind for kind in (Generated, GenerationParameters, ImageGenerator, ModelPool)}
 """Types that handlers of the application name in their signatures, which may be imported for type checkers alone."""
 
 
-class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin):
+class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin, ReceiveRoutePlugin):
     """Adds routes, two dependencies, a handler of `DiffusionError` and a lifespan to an application, and nothing else.
 
     All other error handlers and dependencies of the routes stay on the plugin's own router.
@@ -49,6 +59,7 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin):
         self.config = config or DiffusionConfig()
         parameters = (struct for dialect in self._dialects() for struct in dialect.parameters)
         self._schemas = BodySchemas(self.config.settings.limits, parameters)
+        self._keys = KeyRing(self.config.settings.keys)
         self._services: Services | None = None
         self._documentation = ""
         self._dialect_states: dict[str, object] = {}
@@ -75,7 +86,7 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin):
             ImproperlyConfiguredException: the application already uses one of our dependency keys, or the config names
                 routes that do not exist.
         """
-        self._check_routes()
+        self._check_config()
         for key, provide in self._shared_dependencies().items():
             if key in app_config.dependencies:
                 raise ImproperlyConfiguredException(
@@ -88,7 +99,16 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin):
         app_config.signature_namespace = {**_NAMESPACE, **app_config.signature_namespace}
         app_config.route_handlers.append(self._router())
         app_config.lifespan.append(self._lifespan)
+        if self._keys and app_config.openapi_config is not None:
+            app_config.openapi_config = _with_keys(app_config.openapi_config)
         return app_config
+
+    def receive_route(self, route: BaseRoute) -> None:
+        """Have the OpenAPI document say which of our routes need a key. Litestar calls it for each route."""
+        handlers = route.route_handlers if self._keys and isinstance(route, HTTPRoute) else ()
+        for handler in handlers:
+            if is_identified(handler):
+                document_keys(handler)
 
     def is_plugin_supported_field(self, field_definition: FieldDefinition) -> bool:
         """Tell Litestar whether `to_openapi_schema` makes the schema of a type."""
@@ -128,7 +148,11 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin):
             self._services = None
             self._dialect_states = {}
 
-    def _check_routes(self) -> None:
+    def _check_config(self) -> None:
+        if self._keys and self.config.client_of is not None:
+            raise ImproperlyConfiguredException(
+                "DiffusionConfig has client_of, and the settings have keys. Keep one of the two: keys name the client, too."
+            )
         if unknown := {*self.config.routes, *self.config.unguarded} - ROUTE_GROUPS:
             raise ImproperlyConfiguredException(
                 f"DiffusionConfig names routes that do not exist: {', '.join(sorted(unknown))}. "
@@ -157,17 +181,19 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin):
                 "metrics_source": self._provide(lambda services: services.metrics),
                 "job_store": self._provide(lambda services: services.job_store),
                 "keep_alive_s": self._provide(lambda services: services.settings.jobs.keep_alive_s),
+                "embeddings": self._provide(lambda services: services.embeddings),
                 "embedded_texts": self._provide(lambda services: services.embedded_texts),
+                "quotas": self._provide(lambda services: services.quotas),
                 "recent_decisions": self._provide(lambda services: services.history.recent),
             },
             exception_handlers=exception_handlers(),
-            guards=[sparing(guard, config.unguarded) for guard in config.guards],
+            guards=self._guards(),
             middleware=self._middleware(),
             request_max_body_size=config.settings.limits.max_body_bytes,
             include_in_schema=config.include_in_schema,
             tags=config.tags,
             security=config.security,
-            opt=mounted(config.routes),
+            opt={**mounted(config.routes), **identified_by(self._identify())},
         )
         add_head(router)
         return router
@@ -176,7 +202,15 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin):
         dialects = self._dialects()
         replaced = {old: new for dialect in dialects for old, new in dialect.replaces.items()}
         routers: list[ControllerRouterHandler] = [self._mounted(dialect, replaced) for dialect in dialects]
-        return [*routers, *chosen([MetricsController], self.config.routes)]
+        own = [MetricsController, OwnKeyController] if self._keys else [MetricsController]
+        return [*routers, *chosen(own, self.config.routes)]
+
+    def _identify(self) -> Identify:
+        return key_client if self._keys else self.config.client_of or host_user
+
+    def _guards(self) -> list[Guard]:
+        own: list[Guard] = [authorize] if self._keys else []
+        return [*own, *(sparing(guard, self.config.unguarded) for guard in self.config.guards)]
 
     def _mounted(self, dialect: Dialect, replaced: Mapping[ControllerRouterHandler, ControllerRouterHandler]) -> Router:
         chosen_handlers = chosen(dialect.route_handlers, self.config.routes)
@@ -191,6 +225,7 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin):
             route_handlers=[pictures, *(handler for handler in handlers if not takes_pictures(handler))],
             exception_handlers=dialect.exception_handlers(),
             dependencies={"dialect_state": self._provide_state(dialect.name)},
+            opt=documented_by(dialect.documented),
         )
 
     def _dialects(self) -> Sequence[Dialect]:
@@ -209,10 +244,13 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin):
         def checked(app: ASGIApp) -> ASGIApp:
             return OriginCheck(app, origins) if origins is not None else app
 
+        def authenticated(app: ASGIApp) -> ASGIApp:
+            return KeyAuthentication(app, self._keys) if self._keys else app
+
         def formed(app: ASGIApp) -> ASGIApp:
             return FormBodies(app, max_upload_bytes)
 
-        return [no_sniff, counted, *self.config.middleware, checked, answer_options, formed]
+        return [security_headers, counted, *self.config.middleware, checked, authenticated, answer_options, formed]
 
     def metrics(self) -> Metrics | None:
         """Return the metrics of the lifespan that runs; None outside of one."""
@@ -247,4 +285,13 @@ def _generation(services: Services) -> GenerationService:
         dry_runs=services.dry_runs,
         upscaler=services.upscaler,
         upscale_calls=services.upscale_calls,
+        admission=Admission(quotas=services.quotas, generator=services.generator),
     )
+
+
+def _with_keys(config: OpenAPIConfig) -> OpenAPIConfig:
+    """Add the ways to send a key to a copy, because Litestar's default config is one for all applications of the process."""
+    config = copy(config)
+    stated = config.components if isinstance(config.components, list) else [config.components]
+    config.components = [*stated, COMPONENTS]
+    return config

@@ -12,6 +12,7 @@ from .bootstrap import build
 from .lifecycle import Services
 from .settings import Settings, load_settings
 from .web.dialect import Dialect
+from .web.http.clients import Identify
 from .web.http.route_groups import ROUTE_GROUPS, RouteGroup
 from .web.middleware.origins import OriginRules
 
@@ -34,6 +35,9 @@ class DiffusionConfig:
     """Guards of our routes, besides those of the application."""
     unguarded: Collection[RouteGroup] = ()
     """Routes that `guards` leave out: `{"health", "metrics"}` for probes and scrapers without credentials."""
+    client_of: Identify | None = None
+    """Names the client of a request: its share of the device, its idempotency keys, its jobs, which no other client sees then.
+    By default it is the user that your authentication has set as `request.user`, otherwise the address."""
     middleware: Sequence[Middleware] = ()
     """Middleware of our routes, besides that of the application."""
     origins: OriginRules | None = None

@@ -1,5 +1,6 @@
 """The settings: one TOML file, overridden by environment variables. No other module reads either."""
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from .domain.access.api_key import ApiKey, wrong_keys
 from .domain.errors import FieldError, InvalidSettings
 from .domain.models.aliases import USUAL_ALIASES, wrong_aliases
 from .domain.models.spec import DtypeName, HubModel, ModelOverrides
@@ -57,7 +59,11 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     allowed_origins: tuple[Origin, ...] = ()
     """Origins whose web pages may use the server, besides its own pages; `*` allows all."""
     allowed_hosts: tuple[HostName, ...] = ()
-    """Host names of the server besides localhost; `*` allows all."""
+    """Host names of the server besides localhost and the machine's own name; `*` allows all."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses and networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed; `*` believes all."""
+    insecure: bool = False
+    """Whether it may be reached from other machines without keys."""
 
     @property
     def url(self) -> str:
@@ -211,6 +217,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     jobs: JobsSettings = JobsSettings()
     dialects: DialectsSettings = DialectsSettings()
     log: LogSettings = LogSettings()
+    keys: dict[str, ApiKey] = {}
+    """API keys by name. If there are any, every request needs one."""
 
 
 def load_settings(file: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
@@ -226,19 +234,42 @@ def load_settings(file: Path | None = None, environment: Mapping[str, str] | Non
         InvalidSettings: naming every wrong key, its value and what is allowed.
     """
     environment = os.environ if environment is None else environment
-    file = file or _file_named_in(environment) or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
+    file = file or file_named_in_environment(environment) or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
     origin = str(file or "the environment")
     raw = read_file(file) if file is not None else {}
     settings = _converted(raw, str(file), strict=True)
     stated = overrides(environment, Settings)
     if stated:
         settings = _converted(merged(raw, stated), "the environment (LITESTAR_DIFFUSION__…)", strict=False)
-    if errors := wrong_aliases(settings.models.aliases, settings.models.default):
+    if errors := _wrong(settings):
         raise InvalidSettings(origin, errors)
     return _anchored(settings, file.parent if file is not None else Path(), origin)
 
 
-def _file_named_in(environment: Mapping[str, str]) -> Path | None:
+def _wrong(settings: Settings) -> list[FieldError]:
+    """Find what the types of the settings cannot say."""
+    return [
+        *wrong_aliases(settings.models.aliases, settings.models.default),
+        *wrong_keys(settings.keys),
+        *(
+            FieldError(field="server.trusted_proxies", message=f"must hold addresses and networks, got {proxy[:60]!r}")
+            for proxy in settings.server.trusted_proxies
+            if not _is_network(proxy)
+        ),
+    ]
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return text == "*"
+    return True
+
+
+def file_named_in_environment(environment: Mapping[str, str] | None = None) -> Path | None:
+    """Return the settings file that LITESTAR_DIFFUSION_SETTINGS names; None if it names none."""
+    environment = os.environ if environment is None else environment
     named = environment.get(FILE_VARIABLE)
     return Path(named) if named else None
 

@@ -38,7 +38,7 @@ from .domain.models.catalogue import Catalogue, Catalogues
 from .domain.models.components import Component, ComponentId, LoadedModel, LoadProgress, OnLoad
 from .domain.models.spec import Checkpoint, ModelName, ModelSpec, ModelTraits
 from .domain.models.vaes import VaeName, VaeReading, VaeSpec
-from .domain.requests.inspection import Inspection, PromptFacts, SamplerFacts
+from .domain.requests.inspection import Inspection, PromptFacts, SamplerFacts, TextFacts
 from .domain.requests.render_request import RenderRequest
 from .domain.requests.rendering import (
     NO_SAVINGS,
@@ -135,6 +135,10 @@ class FakeAdditions(Generic[_Addition]):
         self._unknown = unknown
 
     async def list(self) -> Sequence[_Addition]:
+        """List every entry, in alphabetical order."""
+        return self.snapshot()
+
+    def snapshot(self) -> Sequence[_Addition]:
         """List every entry, in alphabetical order."""
         return [self._specs[name] for name in sorted(self._specs)]
 
@@ -425,7 +429,11 @@ class FakeInspector:
 
     async def inspect(self, spec: ModelSpec, request: GenerationRequest) -> Inspection:
         """Count words."""
-        prompt = PromptFacts(field="prompt", tokens=len(request.prompt.split()), chunks=1, ignored=())
+        words, last_step = len(request.prompt.split()), request.denoising_steps
+        text = TextFacts(
+            text=request.prompt, part=1, weight=1.0, first_step=1, last_step=last_step, tokens=words, chunks=1
+        )
+        prompt = PromptFacts(field="prompt", tokens=words, chunks=1, ignored=(), schedule=(text,))
         steps = range(request.num_inference_steps, 0, -1)
         sampler = SamplerFacts(scheduler="Fake", config={}, timesteps=tuple(float(step) for step in steps), sigmas=None)
         return Inspection(prompts=(prompt,), sampler=sampler, traits=spec.traits, warnings=())

@@ -1,8 +1,9 @@
-"""A thousand checkpoints in the models folder: `uv run python benchmarks/catalogue.py`.
+"""A thousand checkpoints in the models folder, and a thousand LoRAs in `loras/`: `uv run python benchmarks/catalogue.py`.
 
 Each has the header of a full-size SDXL checkpoint (2,515 tensors) and takes no room on disk. A server of its own is started with
 them. The figures are when its port opens, how long it takes to read all headers, the latency of `/health/live` at that time, and
-what finding one model costs. The baseline is the time that `json.loads` takes for the same headers, one after the other.
+what finding one model and one LoRA costs. The baseline is the time that `json.loads` takes for the checkpoints' headers, one
+after the other.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from tests.headers import Shapes, sparse_file
 from tests.load.rates import health_watched, median_of, p99, timed
 
 _START_S = 120
+_UNET = "model.diffusion_model."
 
 
 def main() -> None:
@@ -39,6 +41,9 @@ def main() -> None:
         models.mkdir()
         for index in range(options.files):
             sparse_file(models / f"model-{index:04}.safetensors", shapes)
+        (models / "loras").mkdir()
+        for index in range(options.files):
+            sparse_file(models / "loras" / f"lora-{index:04}.safetensors", _lora_shapes(shapes))
         header = json.dumps({name: {"dtype": "F16", "shape": shape} for name, shape in shapes.items()})
         begun = time.perf_counter()
         for _ in range(options.files):
@@ -66,7 +71,10 @@ def _measure(client: httpx.Client, models: Path, shapes: Shapes, table: Table) -
     with health_watched(client.base_url) as waits:
         time.sleep(2)
     table.add_row(f"/health/live of an idle server, p99 of {len(waits)}", f"{p99(waits) * 1000:.1f} ms")
-    for file in models.iterdir():
+    begun = time.perf_counter()
+    listed = client.get("/adapters").json()
+    table.add_row(f"GET /adapters: all {len(listed)} headers of LoRAs", f"{time.perf_counter() - begun:.1f} s")
+    for file in models.glob("*.safetensors"):
         os.utime(file)
     with health_watched(client.base_url) as waits:
         again = timed(lambda: client.get("/models").raise_for_status())
@@ -78,9 +86,22 @@ def _measure(client: httpx.Client, models: Path, shapes: Shapes, table: Table) -
     table.add_row(f"/health/live at the same time, p99 of {len(waits)}", f"{p99(waits) * 1000:.1f} ms")
     known = median_of(lambda: client.get("/models/model-0000").raise_for_status(), 100)
     table.add_row("GET /models/<name>, p50", f"{known * 1000:.1f} ms")
+    lora = median_of(lambda: client.get("/adapters/lora-0000").raise_for_status(), 100)
+    table.add_row("GET /adapters/<name>, p50", f"{lora * 1000:.1f} ms")
     sparse_file(models / "added.safetensors", shapes)
     added = timed(lambda: client.get("/models/added").raise_for_status())
     table.add_row("the same, of a file that was just added", f"{added * 1000:.1f} ms")
+
+
+def _lora_shapes(shapes: Shapes) -> Shapes:
+    """The tensors of a LoRA of the attention of the UNet, in the naming of ComfyUI."""
+    found: Shapes = {}
+    for name, shape in shapes.items():
+        if name.startswith(_UNET) and "attn" in name and len(shape) == 2:
+            layer = f"diffusion_model.{name.removeprefix(_UNET).removesuffix('.weight')}"
+            found[f"{layer}.lora_A.weight"] = (16, shape[1])
+            found[f"{layer}.lora_B.weight"] = (shape[0], 16)
+    return found
 
 
 def _shapes() -> Shapes:

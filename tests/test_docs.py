@@ -16,6 +16,7 @@ from msgspec import inspect
 
 from litestar_diffusion import Settings, create_app
 from litestar_diffusion.cli import cli
+from litestar_diffusion.domain.access.api_key import ApiKey
 from litestar_diffusion.domain.models.spec import ModelOverrides
 from litestar_diffusion.domain.requests.parameters import GenerationParameters
 from litestar_diffusion.settings import DialectsSettings
@@ -28,7 +29,7 @@ PAGES = {
     for pattern in ("*.md", "docs/*.md", "training/*.md")
     for path in sorted(ROOT.glob(pattern))
 }
-NEVER_SENT = {"out_of_memory", "cancelled", "invalid_settings"}
+NEVER_SENT = {"out_of_memory", "cancelled", "invalid_settings", "unknown_asset", "unusable_asset"}
 """Codes that no client receives in an answer."""
 HIDDEN = ("/schema", "/schema-assets", "/sdapi", "/internal", "/v1", *REDIRECTS)
 
@@ -86,7 +87,7 @@ def test_named_files_exist(page: str) -> None:
 
 @pytest.mark.parametrize("page", sorted(PAGES.keys() - {"CHANGELOG.md"}))  # which names settings that were removed
 def test_named_settings_exist(page: str) -> None:
-    tables = {field.name: field.type for field in inspect.type_info(Settings).fields}  # type: ignore[union-attr]
+    tables = {field.name: field.type for field in inspect.type_info(Settings).fields if field.name != "keys"}  # type: ignore[union-attr]
     for table, key in re.findall(rf"`({'|'.join(tables)})\.([a-z_]+)(?: = [^`]*)?`", PAGES[page]):
         known = {field.name for field in tables[table].fields}  # type: ignore[union-attr]
         assert key in known, f"{page} names the setting {table}.{key}"
@@ -95,11 +96,20 @@ def test_named_settings_exist(page: str) -> None:
 def test_every_setting_has_its_line_in_the_settings_file() -> None:
     text = (ROOT / "settings.toml").read_text()
     for table in inspect.type_info(Settings).fields:  # type: ignore[union-attr]
+        if table.name == "keys":
+            continue
         section = re.search(rf"^\[{table.name}\]\n(.*?)(?=^\[[a-z]|\Z)", text, re.MULTILINE | re.DOTALL)
         assert section is not None, table.name
         for field in table.type.fields:  # type: ignore[union-attr]
             if (table.name, field.name) not in {("models", "hub"), ("models", "local"), ("models", "aliases")}:
                 assert re.search(rf"^(# )?{field.name} = ", section[1], re.MULTILINE), f"{table.name}.{field.name}"
+
+
+def test_every_setting_of_a_key_has_its_line_in_the_settings_file_and_they_are_valid() -> None:
+    example = (ROOT / "settings.toml").read_text().partition("# [keys.ci]\n")[2].replace("…", "0" * 64)
+    stated = tomllib.loads(re.sub(r"^# ", "", example, flags=re.MULTILINE))
+    assert set(stated) == set(ApiKey.__struct_fields__)
+    assert msgspec.convert(stated, ApiKey).scopes == ("generate",)
 
 
 def test_the_routes_are_those_of_the_application() -> None:
@@ -164,7 +174,7 @@ def test_the_commands_have_these_options(page: str, monkeypatch: pytest.MonkeyPa
         cli.commands[name].make_context(name, arguments)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/embedding.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/embedding.md", "docs/security.md"])
 def test_the_python_examples_run(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     examples = blocks(page, "python")
@@ -176,11 +186,20 @@ def test_the_python_examples_run(page: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_sidecar_example_is_valid() -> None:
-    (hub, sidecar) = blocks("docs/models.md", "toml")
-    stated = tomllib.loads(sidecar)
+    (hub, preset, sidecar) = blocks("docs/models.md", "toml")
+    stated = {**tomllib.loads(sidecar), **tomllib.loads(preset)}
     msgspec.convert(stated, ModelOverrides)
     assert set(stated) == set(ModelOverrides.__struct_fields__) - {"preview"}
     msgspec.convert(tomllib.loads(hub), type=dict[str, dict[str, list[dict[str, str]]]])
+
+
+def test_every_promise_names_tests_that_exist() -> None:
+    promised = rows("docs/security.md", "## What is promised")[2:]
+    named = [quoted(row[1]) for row in promised]
+    assert len(promised) > 8
+    assert all(named)
+    for file, _, name in (test.partition("::") for tests in named for test in tests):
+        assert not name or f"def {name}(" in (ROOT / file).read_text(), f"{file}::{name}"
 
 
 def test_the_command_of_the_tests_is_in_the_readme() -> None:

@@ -31,7 +31,7 @@ def test_the_standalone_application_can_be_started_again_with_the_torch_engine()
     app = create_app(Settings(models=ModelsSettings(directory=None, default=None, hub_enabled=False)))
     images: list[Any] = []
     for _ in range(2):
-        with TestClient(app) as client:
+        with TestClient(app, base_url="http://127.0.0.1") as client:
             answer = client.post("/generate/demo", json=BODY)
             assert answer.status_code == 200, answer.text
             images.append(answer.json()["images"])
@@ -44,7 +44,7 @@ def test_the_standalone_application_can_be_started_again_with_the_torch_engine()
 def test_a_device_that_does_not_exist_is_told_in_readiness_and_in_every_refusal() -> None:
     models = ModelsSettings(directory=None, default="demo", hub_enabled=False)
     app = create_app(Settings(models=models, device=DeviceSettings(name="cuda:97")))
-    with TestClient(app) as client:
+    with TestClient(app, base_url="http://127.0.0.1") as client:
         for path in (
             "/generate/demo",
             "/generate/demo?dry_run=true",

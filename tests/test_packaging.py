@@ -50,6 +50,7 @@ def test_configs_tokenizers_and_type_marker_travel_along(installed: Path) -> Non
         "domain/families/sdxl/adapter_files/reading.py",
         "infra/diffusion/fast_layers/patches.py",
         "infra/diffusion/side_paths/side_path.py",
+        "builtin/embeddings/turquoise.safetensors",
         "infra/sdxl/configs/tokenizer/merges.txt",
         "infra/sdxl/configs/unet/config.json",
     ):

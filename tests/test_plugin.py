@@ -130,7 +130,7 @@ def test_the_host_application_decides_which_web_pages_may_use_the_routes() -> No
         assert (await client.get("/mine", headers=foreign)).status_code == 200, "the host's own routes are its own"
 
     run(services(), left_alone)
-    run(services(), checked, origins=OriginRules())
+    run(services(), checked, origins=OriginRules(allowed_hosts=["testserver.local"]))
 
 
 def test_metrics_count_the_routes_of_the_plugin_alone_and_can_be_left_out() -> None:

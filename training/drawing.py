@@ -1,6 +1,7 @@
 """Draws scenes: at four times the size, then shrunk, so that edges are smooth."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 from PIL import Image, ImageDraw
@@ -13,13 +14,15 @@ _HOLLOW = 0.62
 Point = tuple[float, float]
 
 
-def draw(scene: Scene, width_px: int = 128, height_px: int = 128) -> Image.Image:
+def draw(
+    scene: Scene, width_px: int = 128, height_px: int = 128, colours: Mapping[str, tuple[int, int, int]] = COLOURS
+) -> Image.Image:
     """Draw the picture of a scene, RGB."""
     scale = _SUPERSAMPLING
-    large = Image.new("RGB", (width_px * scale, height_px * scale), COLOURS[scene.background])
+    large = Image.new("RGB", (width_px * scale, height_px * scale), colours[scene.background])
     canvas = ImageDraw.Draw(large)
     for figure in scene.figures:
-        _draw_figure(canvas, figure, COLOURS[figure.colour], COLOURS[scene.background], large.size)
+        _draw_figure(canvas, figure, colours[figure.colour], colours[scene.background], large.size)
     return large.resize((width_px, height_px), Image.Resampling.BOX)
 
 

@@ -1,4 +1,4 @@
-"""The command line: `litestar-diffusion serve | generate | upscale | models | adapters | inspect`.
+"""The command line: `litestar-diffusion serve | generate | upscale | models | adapters | inspect | keys`.
 
 Nothing here imports torch, Litestar or uvicorn until a command needs it, so that `--help` answers at once.
 """
@@ -11,6 +11,7 @@ from .adapters import adapters
 from .failures import told
 from .generate import generate
 from .inspect import inspect
+from .keys import keys
 from .models import models
 from .serve import serve
 from .upscale import upscale
@@ -24,6 +25,7 @@ litestar-diffusion upscale in.png -o out.png --upscaler demo-x2
 litestar-diffusion models                                  the models and their state
 litestar-diffusion adapters                                the LoRAs in models/loras
 litestar-diffusion inspect models/demo.safetensors         what a file is, and why
+litestar-diffusion keys add ci                             an API key, for a server that others may reach
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 130 interrupted.
 """
@@ -35,7 +37,7 @@ def cli() -> None:
     """Run one of the commands."""
 
 
-for command in (serve, generate, upscale, models, adapters, inspect):
+for command in (serve, generate, upscale, models, adapters, inspect, keys):
     cli.add_command(command)
 
 

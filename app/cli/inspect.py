@@ -8,7 +8,7 @@ import click
 @click.command()
 @click.argument("file", type=click.Path(exists=True, path_type=Path))
 def inspect(file: Path) -> None:
-    """Say what a checkpoint, diffusers folder, LoRA or VAE is, and how that was found. Reads its header alone."""
+    """Say what a checkpoint, diffusers folder, LoRA, VAE or embedding is, and how that was found. Reads its header alone."""
     from ..infra.catalogue.adapter_report import explain_addition  # here, because `--help` need not wait for it
     from ..infra.catalogue.inspection_report import explain
 

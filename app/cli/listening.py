@@ -1,6 +1,7 @@
 """The listening socket of `serve`, from an address in any common spelling."""
 
 import errno
+import ipaddress
 import socket
 from typing import Any
 
@@ -27,6 +28,17 @@ def listen(host: str, port: int) -> socket.socket:
         listening.close()
         raise Failure(_reason(error, host, port)) from error
     return listening
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address, or the one that a name leads to, is reached from this machine alone.
+
+    Raises:
+        Failure: it is no address and no name.
+    """
+    _, address = _resolved(host, 0)
+    found = ipaddress.ip_address(str(address[0]).partition("%")[0])
+    return (getattr(found, "ipv4_mapped", None) or found).is_loopback
 
 
 def _resolved(host: str, port: int) -> tuple[int, tuple[Any, ...]]:

@@ -1,5 +1,6 @@
 """Dry run: tells what a request would do; nothing is loaded, queued or evicted."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,6 +12,7 @@ from .memory.eviction_preview import EvictionPreview
 from .memory.plan import Fallback, Plan, saved, warnings
 from .memory.pool import ModelPool
 from .models.catalogue import Catalogues
+from .models.embeddings import EmbeddingCatalogue, usable
 from .models.spec import ModelName, ModelSpec
 from .requests.additions import find_additions
 from .requests.image_reader import ImageReader
@@ -92,6 +94,7 @@ class DryRun:
         inspector: Inspector,
         reader: ImageReader,
         limits: Limits,
+        embeddings: EmbeddingCatalogue,
     ) -> None:
         self._catalogues = catalogues
         self._pool = pool
@@ -100,6 +103,7 @@ class DryRun:
         self._inspector = inspector
         self._reader = reader
         self._limits = limits
+        self._embeddings = embeddings
 
     async def run(self, model: str, parameters: GenerationParameters, client: str = "") -> DryRunResult:
         """Report what `ImageGenerator.generate` would do with these parameters now. Starts the engine, as that does.
@@ -113,8 +117,15 @@ class DryRun:
             raise UnusableModel(spec.name, spec.unusable)
         uploads = await self._reader.read(parameters.image, parameters.mask)
         additions = await find_additions(parameters, spec, self._limits, self._catalogues)
-        resolved = resolve(
-            parameters, spec, self._limits, random_seed=random_seed(), uploads=uploads, additions=additions
+        resolved = await asyncio.to_thread(
+            resolve,
+            parameters,
+            spec,
+            self._limits,
+            random_seed=random_seed(),
+            uploads=uploads,
+            additions=additions,
+            embeddings=usable(await self._embeddings.list()),
         )
         request = resolved.request
         await self._engine.start()

@@ -16,6 +16,10 @@
     ├── OutOfMemory               the device ran out of memory while it worked; handled by `dispatch.memory_fallbacks`
     ├── QueueFull                 too many requests are waiting
     ├── TooManyRequests           too many requests of one client are waiting
+    ├── RateLimited               the client's key has used its requests or its work of this minute
+    ├── Unauthorized              no valid key came with the request
+    ├── ConflictingKeys           different keys came with the request
+    ├── Forbidden                 the client's key does not allow this
     ├── WaitedTooLong             the request did not begin to run in time
     ├── EngineStuck               the device has finished no step for too long
     ├── EngineFailed              the engine could not start
@@ -240,16 +244,24 @@ class TooManyRequests(DiffusionError):
     code = "too_many_requests"
     title = "You have too many requests waiting"
 
-    def __init__(self, waiting: int, retry_after_s: int, *, free: int | None = None) -> None:
+    def __init__(
+        self,
+        waiting: int,
+        retry_after_s: int,
+        *,
+        free: int | None = None,
+        setting: str = "limits.max_waiting_per_client",
+    ) -> None:
         """Say which limit was reached.
 
         Args:
             waiting: requests of the client that wait.
             retry_after_s: seconds after which it should try again.
             free: places left in the queue, if the client has as many; None if it has its limit in the settings.
+            setting: the one with its limit.
         """
         limit = (
-            "the limit per client (limits.max_waiting_per_client)"
+            f"the limit per client ({setting})"
             if free is None
             else f"as many as there are free places in the queue ({free}, limits.max_waiting), which are kept for other clients"
         )
@@ -257,6 +269,48 @@ class TooManyRequests(DiffusionError):
             f"You have {_requests(waiting, 'waiting')}, {limit}. Try again in about {retry_after_s} seconds."
         )
         self.retry_after_s = retry_after_s
+
+
+class RateLimited(DiffusionError):
+    """A key has used its requests or its work of this minute; try again after `retry_after_s` seconds."""
+
+    code = "rate_limited"
+    title = "You have reached a limit of your key"
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(f"{message} Try again in about {retry_after_s} seconds.")
+        self.retry_after_s = retry_after_s
+
+
+class Unauthorized(DiffusionError):
+    """No valid key came with the request."""
+
+    code = "unauthorized"
+    title = "A key is needed"
+
+
+class ConflictingKeys(DiffusionError):
+    """Different keys came with the request, so that it has no one sender."""
+
+    code = "conflicting_keys"
+    title = "The request carries different keys"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The headers Authorization and X-API-Key carry different keys. Send one, as Authorization: Bearer, as X-API-Key, or "
+            "as the password of HTTP Basic."
+        )
+
+
+class Forbidden(DiffusionError):
+    """The client's key does not allow this; `scopes` has those that would, if that is a matter of scopes."""
+
+    code = "forbidden"
+    title = "Your key does not allow this"
+
+    def __init__(self, message: str, scopes: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.scopes = tuple(scopes)
 
 
 class WaitedTooLong(DiffusionError):
@@ -301,7 +355,7 @@ class UnknownJob(DiffusionError):
 
     def __init__(self, job_id: str) -> None:
         super().__init__(
-            f"There is no job {cut(job_id)!r}, and there has been none since the server started. GET /jobs lists all jobs."
+            f"There is no job {cut(job_id)!r} since the server started, or it belongs to another client. GET /jobs lists yours."
         )
 
 

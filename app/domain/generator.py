@@ -10,13 +10,13 @@ from typing import Protocol, runtime_checkable
 from .dispatch.accepted_job import JobResult
 from .dispatch.dispatcher import Dispatcher
 from .dispatch.job import Job
-from .dispatch.lanes import rows_an_image
 from .dispatch.passes import stages_of
 from .dispatch.stage import Stage
 from .errors import InvalidRequest, UnusableModel
 from .families.registry import family_named
 from .memory.plan import Fallback, warnings
 from .models.catalogue import Catalogues
+from .models.embeddings import EmbeddingCatalogue, usable
 from .models.spec import ModelName, ModelSpec, Residency
 from .requests.additions import find_additions
 from .requests.early_end import EarlyEnd
@@ -78,6 +78,15 @@ class Generated:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What a request would cost, as far as that is known before the files of its model are there."""
+
+    model: ModelName
+    megapixel_steps: float
+    """Width x height x steps x images / 1e6."""
+
+
 @runtime_checkable
 class ImageGenerator(Protocol):
     """Makes images, with the dispatcher of this process or of a cluster."""
@@ -135,6 +144,14 @@ class ImageGenerator(Protocol):
         """
         ...
 
+    async def work(self, model: str, parameters: GenerationParameters) -> Work:
+        """Check a request as `check` does, and return what it would cost.
+
+        Raises:
+            UnknownModel, UnusableModel, InvalidRequest: as `check` does.
+        """
+        ...
+
     def refuse_if_full(self, client: str) -> None:
         """Raise the error with which `generate` would refuse a request of a client now, because too many wait.
 
@@ -154,6 +171,7 @@ class LocalImageGenerator:
         writer: ImageWriter,
         reader: ImageReader,
         limits: Limits,
+        embeddings: EmbeddingCatalogue,
         *,
         clock: Callable[[], float] = time.monotonic,
         on_generated: Callable[[Generated], None] = lambda _generated: None,
@@ -165,6 +183,7 @@ class LocalImageGenerator:
         self._writer = writer
         self._reader = reader
         self._limits = limits
+        self._embeddings = embeddings
         self._clock = clock
 
     async def generate(
@@ -189,8 +208,16 @@ class LocalImageGenerator:
         async def stages(fetched: ModelSpec) -> tuple[Stage, ...]:
             nonlocal resolved
             additions = await find_additions(parameters, fetched, self._limits, self._catalogues)
-            resolved = resolve(
-                parameters, fetched, self._limits, random_seed=chosen_seed, uploads=uploads, additions=additions
+            # In a thread: a prompt that changes at every step takes milliseconds to read.
+            resolved = await asyncio.to_thread(
+                resolve,
+                parameters,
+                fetched,
+                self._limits,
+                random_seed=chosen_seed,
+                uploads=uploads,
+                additions=additions,
+                embeddings=usable(await self._embeddings.list()),
             )
             resolved = replace(resolved, request=await self._reader.prepare(resolved.request))
             return stages_of(resolved.request, self._reader)
@@ -243,6 +270,13 @@ class LocalImageGenerator:
         """Check a request without files; see `ImageGenerator.check`."""
         spec, _ = await self._checked(model, parameters)
         return spec.name
+
+    async def work(self, model: str, parameters: GenerationParameters) -> Work:
+        """Return what a request would cost; see `ImageGenerator.work`."""
+        spec, uploads = await self._checked(model, parameters)
+        request = resolve(parameters, spec, self._limits, random_seed=0, uploads=uploads).request
+        pixels = request.width * request.height * len(request.seeds)
+        return Work(model=spec.name, megapixel_steps=pixels * request.denoising_steps / 1e6)
 
     async def _checked(self, model: str, parameters: GenerationParameters) -> tuple[ModelSpec, Uploads]:
         spec = await self._catalogues.models.find(model)
@@ -308,7 +342,7 @@ def _dtype_warnings(expected: str | None, computed_in: str) -> Iterator[str]:
 
 def _shared_steps(request: GenerationRequest, rendered: RenderResult) -> bool:
     """Return whether an image shared a step: a batch had more rows than one image takes."""
-    return any(timing.rows > rows_an_image(request) for timing in rendered.step_timings)
+    return any(timing.rows > request.rows_an_image for timing in rendered.step_timings)
 
 
 def _timings(job_result: JobResult, *, write_s: float, total_s: float) -> Timings:

@@ -3,7 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import ControllerRouterHandler, ExceptionHandlersMap
+
+from .http.documented_errors import documented
+from .http.problems import Problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,5 +27,7 @@ class Dialect:
     """Wire types whose fields are named as those of the native body; their OpenAPI schemas get the configured limits."""
     exception_handlers: Callable[[], ExceptionHandlersMap]
     """Encoders of errors in the dialect's own shape; they win over the plugin's."""
+    documented: Callable[[str, Problem], ResponseSpec] = documented
+    """Documents an error in the dialect's own shape, for the OpenAPI document."""
     state: Callable[[], object] = lambda: None
     """Makes what the dialect remembers during one lifespan; its handlers receive it as the dependency `dialect_state`."""

@@ -22,6 +22,7 @@ from ..domain.requests.early_end import Ending
 from ..domain.requests.parameters import GenerationParameters
 from ..domain.requests.upscale_parameters import UpscaleParameters
 from ..domain.upscaling import ImageUpscaler, Upscaled
+from .auth.admission import Admission
 from .http.clients import client_of
 from .http.problems import id_in
 from .log_facts import note_generation, note_job, note_upscaling
@@ -38,6 +39,7 @@ class GenerationService:
     dry_runs: DryRun
     upscaler: ImageUpscaler
     upscale_calls: SharedCalls[Upscaled]
+    admission: Admission
 
     async def generate(
         self,
@@ -59,11 +61,14 @@ class GenerationService:
             join: which work of the same key is joined.
             linger_s: seconds that work with a key continues after its last client has gone, for one that comes back.
         """
-        client = client_of(request)
+        client, admit = client_of(request), await self.admission.of(request, model, parameters)
         if idempotency_key is None:
+            admit()
             work = self.generator.generate(model, parameters, job_id=id_in(request.scope), client=client)
         else:
-            work = self.jobs.run(model, parameters, client=client, key=idempotency_key, join=join, linger_s=linger_s)
+            work = self.jobs.run(
+                model, parameters, client=client, key=idempotency_key, join=join, linger_s=linger_s, admit=admit
+            )
         generated = await _unless_gone(request, work)
         note_generation(request, generated)
         return generated
@@ -78,6 +83,7 @@ class GenerationService:
             parameters: what to do.
             idempotency_key: joins work of the same client with the same key and parameters.
         """
+        self.admission.of_upscaling(request)
         client = client_of(request)
 
         def work() -> Coroutine[Any, Any, Upscaled]:
@@ -103,15 +109,25 @@ class GenerationService:
         detached: bool = True,
     ) -> TrackedJob:
         """Queue a job and return it at once, or return the one of the same client with the same key and parameters."""
+        admit = await self.admission.of(request, model, parameters)
         job = await self.jobs.post(
-            model, parameters, client=client_of(request), key=idempotency_key, join=join, detached=detached
+            model,
+            parameters,
+            client=client_of(request),
+            key=idempotency_key,
+            join=join,
+            detached=detached,
+            admit=admit,
         )
         note_job(request, job)
         return job
 
     async def begin(self, request: Request[Any, Any, Any], model: str, parameters: GenerationParameters) -> TrackedJob:
         """Queue a job whose progress can be watched, for a connection that then waits for it with `finish`."""
-        return await self.jobs.post(model, parameters, client=client_of(request), join="never", detached=False)
+        admit = await self.admission.of(request, model, parameters)
+        return await self.jobs.post(
+            model, parameters, client=client_of(request), join="never", detached=False, admit=admit
+        )
 
     async def finish(self, request: Request[Any, Any, Any], job: TrackedJob) -> Generated:
         """Wait for a job of `begin`, which is forgotten then; stop it if the client disconnects."""
@@ -127,6 +143,7 @@ class GenerationService:
         self, request: Request[Any, Any, Any], model: str, parameters: GenerationParameters
     ) -> DryRunResult:
         """Describe what a request would do; nothing is loaded, queued or evicted."""
+        await self.admission.of(request, model, parameters)  # counts as a request, and as no work
         return await self.dry_runs.run(model, parameters, client_of(request))
 
 

@@ -23,6 +23,7 @@ from tests.pictures import opened, seen_in
 
 GENERATES_S = 400  # torch is imported and a model loaded, maybe on a machine with other work
 DEMO_VPRED = Path(__file__).parents[2] / "models" / "demo-vpred.safetensors"
+OUTLINE = DEMO_VPRED.parent / "loras" / "outline.safetensors"
 
 INTERRUPTIBLE = """
 import signal
@@ -47,7 +48,7 @@ def refused(done: subprocess.CompletedProcess[bytes], exit_code: int) -> str:
     return said
 
 
-@pytest.mark.parametrize("command", ["", "serve", "generate", "models", "inspect"])
+@pytest.mark.parametrize("command", ["", "serve", "generate", "models", "adapters", "inspect"])
 def test_every_command_has_help(command: str) -> None:
     shown = cli(*command.split(), "--help")
     assert b"\\b" not in shown.stdout
@@ -74,7 +75,7 @@ def test_the_options_of_generate_are_the_parameters_of_the_api_that_act_without_
     options = {name for option in command_line.commands["generate"].params for name in option.opts if "--" in name}
     of_the_command = {"--output", "--model", "--force", "--settings"}
     fields = {f"--{field.name.replace('_', '-')}" for field in msgspec.structs.fields(GenerationParameters)}
-    assert options - of_the_command == fields - {"--prompt", "--previews", "--priority"}
+    assert options - of_the_command - {"--lora"} == fields - {"--prompt", "--previews", "--priority", "--adapters"}
 
 
 def test_every_option_says_what_it_does() -> None:
@@ -162,6 +163,39 @@ def test_models_lists_what_there_is(tmp_path: Path) -> None:
     assert any(re.match(r"demo-vpred\s.*v_prediction, zero SNR\s+10\.\d MB\s+usable\s+sd", line) for line in lines), (
         lines
     )
+
+
+def test_adapters_lists_what_there_is(tmp_path: Path) -> None:
+    (tmp_path / "models" / "loras").mkdir(parents=True)
+    (tmp_path / "models" / "loras" / "old.pt").write_bytes(b"\x80\x02")
+    lines = cli("adapters", cwd=tmp_path).stdout.decode().splitlines()
+    assert any(re.match(r"old\s.*unusable: .*pickle", line) for line in lines), lines
+    assert any(re.match(r"outline\s+sdxl\s+kohya\s+lora\s.*usable", line) for line in lines), lines
+    listed = {entry["name"]: entry for entry in json.loads(cli("adapters", "--json", cwd=tmp_path).stdout)}
+    assert (listed["outline"]["usable"], listed["outline"]["reading"]["family"]) == (True, "sdxl")
+
+
+def test_inspect_says_what_an_adapter_is(tmp_path: Path) -> None:
+    shown = cli("inspect", str(OUTLINE))
+    assert shown.returncode == 0, shown.stderr
+    assert b"usable, as adapter outline for SDXL" in shown.stdout
+    assert b"<lora:outline:1>" in shown.stdout
+    broken = tmp_path / "loras" / "broken.safetensors"
+    broken.parent.mkdir()
+    broken.write_bytes(OUTLINE.read_bytes()[:1000])
+    assert "Adapter 'broken.safetensors' cannot be used" in refused(cli("inspect", str(broken)), 1)
+
+
+def test_generate_takes_loras(tmp_path: Path) -> None:
+    body = ("generate", "a red circle", "--seed", "7", "--num-inference-steps", "4", "-o")
+    for name, more in (("plain.png", ()), ("lora.png", ("--lora", "outline:0.8", "--lora", "OUTLINE:0.2:0"))):
+        done = cli(*body, name, *more, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    plain, lora = (opened((tmp_path / name).read_bytes()) for name in ("plain.png", "lora.png"))
+    assert plain.tobytes() != lora.tobytes()
+    (use,) = json.loads(lora.info["litestar-diffusion"])["request"]["adapters"]
+    assert (use["name"], use["weight"], use["text_weight"]) == ("outline", 1.0, 0.8)
+    assert "Did you mean 'outline'" in refused(cli(*body, "x.png", "--lora", "outlin", cwd=tmp_path), 1)
 
 
 def test_warnings_do_not_stand_in_a_list_for_programs(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
-"""The whole OpenAPI document against a live server: no answer of 5xx, every answer as documented."""
+"""The whole OpenAPI document against a server with keys: no 5xx, every answer as documented, none without a key."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,13 +8,16 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from litestar_diffusion import create_app, load_settings
+from litestar_diffusion.domain.access.api_key import hash_of, new_key
 from tests.conftest import Server, launch, stop
 
 schemathesis: Any = pytest.importorskip("schemathesis", reason="uv run --group clients pytest tests/clients")
 
 pytestmark = pytest.mark.slow
 
+KEY = new_key()
 SMALL = {
+    "LITESTAR_DIFFUSION__KEYS": json.dumps({"root": {"hash": hash_of(KEY), "scopes": ["admin"]}}),
     "LITESTAR_DIFFUSION__LIMITS__MAX_STEPS": "2",
     "LITESTAR_DIFFUSION__LIMITS__MAX_SIDE_PX": "64",
     "LITESTAR_DIFFUSION__LIMITS__MAX_N": "2",
@@ -46,4 +50,5 @@ def test_answers_are_as_documented(small_server: Server, case: Any) -> None:
     excluded = [*UNTOLD]
     if case.path in LENIENT:
         excluded.append(CHECKS.negative_data_rejection)
-    case.call_and_validate(base_url=small_server.url, timeout=60, excluded_checks=excluded)
+    headers = {"Authorization": f"Bearer {KEY}"}
+    case.call_and_validate(base_url=small_server.url, timeout=60, headers=headers, excluded_checks=excluded)

@@ -57,7 +57,8 @@ def test_every_list_is_as_the_web_ui_writes_it(webui: Any) -> None:
     assert "Euler a" in [sampler.name for sampler in webui.get_samplers()]
     assert "karras" in [option.name for option in webui.list_schedulers()]
     assert [upscaler.name for upscaler in webui.get_upscalers()] == ["None", "Lanczos", "demo-x2"]
-    assert (webui.get_vae(), webui.get_loras(), webui.get_styles(), webui.get_script_info()) == ([], [], [], [])
+    assert (webui.get_vae(), webui.get_styles(), webui.get_script_info()) == ([], [], [])
+    assert "outline" in [lora.name for lora in webui.get_loras()]
     assert webui.get_hypernetworks() == []
     assert "Latent (bicubic)" in webui.get_latent_upscale_modes()
     assert webui.get_scripts().txt2img == []

@@ -52,8 +52,8 @@ def test_a_model_is_chosen_for_this_client_alone(server: Server, api: Any) -> No
         assert api.util_get_current_model() == "demo-vpred"
         made = api.txt2img(**small(seed=1, sampler_name="Euler", scheduler="SGM Uniform"))
         assert made.info["sd_model_name"] == "demo-vpred"
-        other = server.client.get("/sdapi/v1/options", headers={"authorization": "Basic dXNlcjpwYXNz"}).json()
-        assert other["sd_model_checkpoint"] == "demo"
+        made_up = server.client.get("/sdapi/v1/options", headers={"authorization": "Basic dXNlcjpwYXNz"}).json()
+        assert made_up["sd_model_checkpoint"] == "demo-vpred", "a password that nothing checks is no other client"
         once = api.txt2img(**small(override_settings={"sd_model_checkpoint": "demo"}, steps=2))
         assert once.info["sd_model_name"] == "demo"
         assert api.util_get_current_model() == "demo-vpred"
@@ -67,12 +67,13 @@ def test_every_list_and_every_button_answers(api: Any) -> None:
     assert {"automatic", "karras", "align_your_steps"} <= set(api.util_get_scheduler_names())
     assert [upscaler["name"] for upscaler in api.get_upscalers()] == ["None", "Lanczos", "demo-x2"]
     assert "Latent" in [mode["name"] for mode in api.get_latent_upscale_modes()]
-    assert api.get_embeddings() == {"loaded": {}, "skipped": {}}
+    assert list(api.get_embeddings()["loaded"]) == ["turquoise"]
     assert api.get_scripts() == {"txt2img": [], "img2img": []}
     assert set(api.get_memory()) == {"ram", "cuda"}
-    nothing = (api.get_loras, api.get_hypernetworks, api.get_face_restorers, api.get_realesrgan_models)
-    assert [ask() for ask in nothing] == [[], [], [], []]
+    nothing = (api.get_hypernetworks, api.get_face_restorers, api.get_realesrgan_models)
+    assert [ask() for ask in nothing] == [[], [], []]
     assert api.get_prompt_styles() == api.get_sd_vae() == []
+    assert "outline" in [lora["name"] for lora in api.get_loras()]
     assert api.refresh_checkpoints() == api.interrupt() == {}
     assert api.get_cmd_flags()["api"] is True
     api.util_wait_for_ready()

@@ -6,6 +6,7 @@ from typing import ClassVar
 from litestar_diffusion.domain.families.family import Defaults, ImageShape
 from litestar_diffusion.domain.families.reading import CheckpointFile, DiffusersFolder, NotServable, Reading
 from litestar_diffusion.domain.models.adapters import AdapterReading
+from litestar_diffusion.domain.models.embeddings import EmbeddingReading
 from litestar_diffusion.domain.models.spec import ModelTraits
 from litestar_diffusion.domain.models.vaes import VaeReading
 
@@ -39,6 +40,9 @@ class ToyFamily:
         )
 
     def read_vae(self, file: CheckpointFile) -> VaeReading | None:
+        return None
+
+    def read_embedding(self, file: CheckpointFile) -> EmbeddingReading | None:
         return None
 
     def assume(self, names: tuple[str, ...]) -> Reading:

@@ -138,7 +138,8 @@ def test_a_vae_replaces_the_models_own_and_an_equal_one_changes_nothing(server: 
 
 def test_lists_tell_what_the_files_are(server: Server) -> None:
     adapters = {one["name"]: one for one in server.client.get("/adapters").json()}
-    assert list(adapters) == ["My-Style", "ink"]
+    assert list(adapters) == ["My-Style", "ink", "outline"]
+    assert adapters["outline"]["builtin"]
     facts = adapters["ink"]["facts"]
     assert (facts["family"], facts["format"], facts["ranks"], facts["components"]) == ("sdxl", "peft", [2], ["unet"])
     assert adapters["ink"]["memory_nbytes"] > 0

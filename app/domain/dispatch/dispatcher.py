@@ -205,9 +205,10 @@ class Dispatcher:
         waiting, own = len(clients), clients.count(client)
         if self._accepted and waiting >= policy.max_waiting:
             raise QueueFull(waiting, retry_after_s=self._retry_after_s())
-        if policy.max_waiting_per_client is not None:
-            if own >= policy.max_waiting_per_client:
-                raise TooManyRequests(own, retry_after_s=self._retry_after_s())
+        limit, setting = policy.limit_of(client)
+        if limit is not None:
+            if own >= limit:
+                raise TooManyRequests(own, retry_after_s=self._retry_after_s(), setting=setting)
         elif own and own >= (free := policy.max_waiting - waiting):
             # Dynamic thresholds (Choudhury and Hahne 1998, "Dynamic queue length thresholds for shared-memory packet switches"):
             # one client gets half of the queue, the next half of the rest, so that there is always a place for another one.

@@ -23,7 +23,7 @@ from ..requests.progress import QueueProgress
 from ..requests.render_request import RenderRequest
 from .accepted_job import AcceptedJob
 from .job import Job
-from .lanes import Lane, lane_of, rows_an_image, work_of
+from .lanes import Lane, lane_of, work_of
 from .memory_fallbacks import Attempt
 
 _RANKS: dict[Priority, int] = {"high": 1, "normal": 2, "low": 3}
@@ -87,7 +87,7 @@ class QueuedJob:
     @property
     def rows(self) -> int:
         """Rows of the denoiser's batch that it takes."""
-        return rows_an_image(self.request) * self.attempt.at_once
+        return self.request.rows_an_image * self.attempt.at_once
 
     @property
     def work_left(self) -> float:

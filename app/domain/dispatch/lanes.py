@@ -1,4 +1,4 @@
-"""Lanes: requests that can share one forward of the denoiser, and the rows of the batch that each takes."""
+"""Lanes: requests that can share one forward of the denoiser."""
 
 from dataclasses import dataclass
 
@@ -24,11 +24,6 @@ def lane_of(request: RenderRequest) -> Lane:
     return Lane(request.model, request.width, request.height)
 
 
-def rows_an_image(request: RenderRequest) -> int:
-    """Return the rows of the denoiser's batch that one image takes: two with guidance, one without."""
-    return 2 if request.guided else 1
-
-
 def steps_of(request: RenderRequest) -> int:
     """Return the steps that a request is expected to take; some samplers take more."""
     return request.steps if isinstance(request, UpscaleRequest) else request.denoising_steps * request.count
@@ -39,4 +34,4 @@ def work_of(request: RenderRequest) -> int:
     if isinstance(request, UpscaleRequest):
         return request.work_pixels
     pixels = request.width * request.height
-    return request.denoising_steps * request.count * rows_an_image(request) * pixels
+    return request.denoising_steps * request.count * request.rows_an_image * pixels

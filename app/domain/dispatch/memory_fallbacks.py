@@ -5,7 +5,7 @@
     tiled_decode     decodes the image, and encodes the picture that it begins from, in tiles: slower, and it changes the image
                      a little
     small_tiles      enlarges a picture in smaller tiles: slower, and it changes the picture a little
-    split_guidance   runs the two rows of guidance one after the other: slower
+    split_guidance   runs the rows of guidance one after the other: slower
 
 A fallback that cannot help the stage that failed is skipped. After each fallback the request starts again from its seeds, so
 it makes the same image. After the last one it fails with InsufficientMemory, which names the largest size that would fit.
@@ -178,7 +178,7 @@ class MemoryFallbacks:
             return "tiled_decode"
         if stage == "upscale" and "small_tiles" not in taken:
             return "small_tiles"
-        if stage == "denoise" and request.guided and "split_guidance" not in taken:
+        if stage == "denoise" and request.rows_an_image > 1 and "split_guidance" not in taken:
             return "split_guidance"
         return None
 

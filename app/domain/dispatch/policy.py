@@ -1,5 +1,6 @@
 """The limits of a dispatcher."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .fair_queue import AgingPolicy
@@ -13,6 +14,8 @@ class DispatchPolicy:
     """Jobs that may wait before the next one is refused."""
     max_waiting_per_client: int | None = None
     """Jobs of one client that may wait before its next one is refused; None: as many as there are free places."""
+    max_waiting_by_client: Mapping[str, tuple[int, str]] = field(default_factory=dict[str, tuple[int, str]])
+    """The same for the clients named here, each with the setting that says so."""
     max_wait_s: float | None = None
     """Seconds after which a job that has not begun to run fails; None for no limit."""
     aging: AgingPolicy = field(default_factory=AgingPolicy)
@@ -22,3 +25,8 @@ class DispatchPolicy:
     """Seconds for which a batch runs before it gives way to a client that has had less of the device."""
     stuck_after_s: float = 600.0
     """Seconds without a finished step after which the device counts as unresponsive."""
+
+    def limit_of(self, client: str) -> tuple[int | None, str]:
+        """Return how many jobs of a client may wait, None for no limit of its own, and the setting that says so."""
+        usual = (self.max_waiting_per_client, "limits.max_waiting_per_client")
+        return self.max_waiting_by_client.get(client, usual)

@@ -6,7 +6,7 @@ from ..memory.plan import Plan
 from ..models.spec import ModelName
 from ..requests.render_request import RenderRequest
 from ..requests.rendering import RenderResult, StepTiming
-from .lanes import Lane, lane_of, rows_an_image, work_of
+from .lanes import Lane, lane_of, work_of
 
 WORTH = 1.05
 """Factor in rows a second by which a larger batch must beat the best smaller one to be worth running."""
@@ -63,7 +63,7 @@ class ThroughputModel:
         lane_statistics = self._lanes.setdefault(lane_of(request), _LaneStatistics())
         for timing in rendered.step_timings:
             lane_statistics.note(timing)
-        own = rows_an_image(request)
+        own = request.rows_an_image
         # A step that was shared counts for the request by its part of the rows.
         shares = (
             sum(timing.seconds * min(1.0, own / timing.rows) for timing in rendered.step_timings) or rendered.denoise_s
@@ -109,7 +109,7 @@ class ThroughputModel:
         # The bytes of a reproducible image must not depend on the batch size. Split guidance runs a single row at a time.
         if request.reproducible or plan.memory_savings.split_guidance:
             return 1
-        worthwhile = self.best_rows(lane_of(request)) // rows_an_image(request)
+        worthwhile = self.best_rows(lane_of(request)) // request.rows_an_image
         return max(1, min(request.count, worthwhile, plan.room_nbytes // max(plan.step_nbytes, 1)))
 
     def seconds(self, request: RenderRequest) -> float | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..models.adapters import AdapterReading
+from ..models.embeddings import EmbeddingReading
 from ..models.spec import ModelTraits, TimestepSpacing
 from ..models.vaes import VaeReading
 from .reading import CheckpointFile, DiffusersFolder, Reading
@@ -27,15 +28,15 @@ class ImageShape:
 
     width_px: int
     height_px: int
-    guided: bool
-    """Whether an unconditional row is denoised beside the conditional one."""
+    rows: int
+    """Rows of the denoiser's batch that the image takes: with guidance two or more."""
     element_nbytes: int
     """Bytes of one number in the dtype that the model computes in, 2 or 4."""
     tiled_decode: bool = False
     small_tiles: bool = False
     """Whether a picture is enlarged in smaller tiles than usual."""
     split_guidance: bool = False
-    """Whether the two rows of guidance run one after the other."""
+    """Whether the rows of guidance run one after the other."""
 
 
 class Family(Protocol):
@@ -87,6 +88,14 @@ class Family(Protocol):
 
         Raises:
             NotServable: it is for the family's models, but cannot be used; the message says why.
+        """
+        ...
+
+    def read_embedding(self, file: CheckpointFile) -> EmbeddingReading | None:
+        """Recognise the file of a textual inversion embedding; None if it is for none of the family's models.
+
+        Raises:
+            NotServable: it is an embedding that cannot be used; the message says why.
         """
         ...
 

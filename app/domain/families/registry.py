@@ -6,12 +6,14 @@ from functools import cache
 from typing import Any, TypeVar
 
 from ..models.adapters import AdapterReading
+from ..models.embeddings import EmbeddingReading
 from ..models.vaes import VaeReading
 from .family import Family
 from .reading import CheckpointFile, DiffusersFolder, NotServable, Reading
 from .unrecognised import describe_addition, describe_checkpoint, describe_folder
 
 _Read = TypeVar("_Read")
+
 FAMILIES: list[str] = ["litestar_diffusion.domain.families.sdxl.family:SDXL"]
 UPSCALERS = "litestar_diffusion.domain.families.upscaler.family:UPSCALER"
 """The family of files that no model is: they lie in a folder of their own, and are recognised there alone."""
@@ -81,6 +83,18 @@ def read_vae(file: CheckpointFile) -> VaeReading:
     return reading
 
 
+def read_embedding(file: CheckpointFile) -> EmbeddingReading:
+    """Ask the families, in their order, whether a file is an embedding for one of their models.
+
+    Raises:
+        NotServable: a family recognises the file as unfit, or none recognises it.
+    """
+    reading = _recognised(lambda family: family.read_embedding(file))
+    if reading is None:
+        raise NotServable(f"it is no textual inversion embedding for {' or '.join(_titles())}.")
+    return reading
+
+
 def _no_addition(file: CheckpointFile, wanted: str) -> str:
     """Say what a file is that lies in the folder of adapters or VAEs and is none."""
     try:
@@ -94,7 +108,7 @@ def _no_addition(file: CheckpointFile, wanted: str) -> str:
 
 
 def _recognised(read: Callable[[Family], _Read | None]) -> _Read | None:
-    """Return the first reading; a family that finds the model unfit leaves it to the others."""
+    """Return the first reading; a family that finds the file unfit leaves it to the others."""
     refusals: list[NotServable] = []
     for family in families():
         try:

@@ -91,7 +91,8 @@ class JobStore:
         self._expiry: asyncio.TimerHandle | None = None
         self._jobs: OrderedDict[str, TrackedJob] = OrderedDict()
         self._keys: dict[tuple[str, str], _Key] = {}
-        self._expired: OrderedDict[str, None] = OrderedDict()
+        self._expired: OrderedDict[str, str] = OrderedDict()
+        """Clients of expired jobs, by the ids of the jobs."""
 
     async def post(
         self,
@@ -102,6 +103,7 @@ class JobStore:
         key: str | None = None,
         join: Join = "always",
         detached: bool = True,
+        admit: Callable[[], None] = lambda: None,
     ) -> TrackedJob:
         """Start a job, or join the one that was started with the same key.
 
@@ -112,6 +114,7 @@ class JobStore:
             key: idempotency key; the same key and body join the same job, unless that has failed or was cancelled.
             join: which jobs of the same key are joined.
             detached: whether it continues without a waiting client.
+            admit: called before a job is started, not before one is joined; it may refuse by an error.
 
         Raises:
             UnknownModel, UnusableModel, InvalidRequest: no job was started.
@@ -129,6 +132,7 @@ class JobStore:
         if (known := self._known(client, key, body, join)) is not None:
             return _joined(known, detached=detached, kept=kept)
         self._refuse_if_full(client)
+        admit()
         job = TrackedJob(
             id=uuid.uuid4().hex, model=name, client=client, created=self._now(), detached=detached, kept=kept
         )
@@ -147,6 +151,7 @@ class JobStore:
         key: str | None = None,
         join: Join = "always",
         linger_s: float = 0,
+        admit: Callable[[], None] = lambda: None,
     ) -> Generated:
         """Start a job, or join the one of the same key, and wait for it; it ends if its last waiter is cancelled.
 
@@ -155,33 +160,43 @@ class JobStore:
         """
         # `post` returns and `result` counts the waiter without a suspension between them: otherwise the last waiter of a joined
         # job could be cancelled in between, and end the job that was joined.
-        job = await self.post(model, parameters, client=client, key=key, join=join, detached=False)
+        job = await self.post(model, parameters, client=client, key=key, join=join, detached=False, admit=admit)
         return await self.result(job, linger_s)
 
-    def get(self, job_id: str) -> TrackedJob:
+    def get(self, job_id: str, owner: str | None = None) -> TrackedJob:
         """Return the job with this id.
+
+        Args:
+            job_id: of the job.
+            owner: the only client whose jobs are found; None for those of all.
 
         Raises:
             ExpiredJob: it is no longer kept.
-            UnknownJob: no job had this id.
+            UnknownJob: no job had this id, or it belongs to another client.
         """
         self._expire()
-        if (job := self._jobs.get(job_id)) is not None:
-            return job
-        raise ExpiredJob(job_id) if job_id in self._expired else UnknownJob(job_id)
+        job = self._jobs.get(job_id)
+        client = job.client if job is not None else self._expired.get(job_id)
+        if client is None or owner not in (None, client):
+            raise UnknownJob(job_id)
+        if job is None:
+            raise ExpiredJob(job_id)
+        return job
 
-    def all(self, state: JobState | None = None) -> list[TrackedJob]:
-        """Return all jobs, or those in one state, the newest first."""
+    def all(self, state: JobState | None = None, owner: str | None = None) -> list[TrackedJob]:
+        """Return all jobs, or those in one state or of one client, the newest first."""
         self._expire()
-        return [job for job in reversed(self._jobs.values()) if state in (None, job.state)]
+        return [
+            job for job in reversed(self._jobs.values()) if state in (None, job.state) and owner in (None, job.client)
+        ]
 
-    async def cancel(self, job_id: str) -> TrackedJob:
+    async def cancel(self, job_id: str, owner: str | None = None) -> TrackedJob:
         """End a job before its next step, and wait for its end; remove one that has ended.
 
         Raises:
             ExpiredJob, UnknownJob: as `get` does.
         """
-        job = self.get(job_id)
+        job = self.get(job_id, owner)
         if job.over:
             self._forget(job)
             return job
@@ -321,7 +336,7 @@ class JobStore:
     def _forget(self, job: TrackedJob) -> None:
         del self._jobs[job.id]
         self._drop_key(job)
-        self._expired[job.id] = None
+        self._expired[job.id] = job.client
         while len(self._expired) > _REMEMBERED:
             self._expired.popitem(last=False)
 

@@ -42,7 +42,7 @@ class Demand:
         return ImageShape(
             width_px=width,
             height_px=height,
-            guided=self.request.guided,
+            rows=self.request.rows_an_image,
             element_nbytes=self.element_nbytes,
             tiled_decode=memory_savings.tiled_decode,
             small_tiles=memory_savings.small_tiles,
@@ -56,7 +56,7 @@ class Demand:
             yield MemorySavings(small_tiles=True)
             return
         yield MemorySavings(tiled_decode=True)
-        if self.request.guided:
+        if self.request.rows_an_image > 1:
             yield MemorySavings(tiled_decode=True, split_guidance=True)
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 from ..engine import ModelLoader
 from ..models.assets import AssetSpec, key_of
 from ..models.components import Component, ComponentId
-from ..models.spec import ModelName
+from ..models.spec import ModelName, ModelSpec
 from ..uncancellable import run_to_completion
 from .admission import Fits, Offload, Unload, Wait, next_step, refuse_impossible
 from .eviction_reason import EvictionCause, EvictionReason
@@ -57,13 +57,36 @@ class AssetClaiming:
     def expect(self, pooled: PooledAsset) -> None:
         """Note what an asset will bring that was never loaded."""
         if not pooled.expected:
-            pooled.expected = (self.guess(pooled.spec),)
+            pooled.expected = self.guess(pooled.spec)
 
-    def guess(self, spec: AssetSpec) -> Component:
-        """Stand in for the components of an asset that was never loaded: only its size is known, not what it shares."""
+    def guess(self, spec: AssetSpec) -> tuple[Component, ...]:
+        """Stand in for the components of an asset that was never loaded.
+
+        A preset has those of its base. Of other assets only the size is known, not what they share.
+        """
+        if (twin := self._twin(spec)) is not None:
+            return twin.components or twin.expected
         key = key_of(spec)
         guessed = ComponentId(f"{key.kind}:{key.name}@{spec.version}")
-        return Component(id=guessed, name="weights", nbytes=self._loader.weights_nbytes(spec), dtype="")
+        return (Component(id=guessed, name="weights", nbytes=self._loader.weights_nbytes(spec), dtype=""),)
+
+    def _twin(self, spec: AssetSpec) -> PooledAsset | None:
+        """Find a model of another name with the same weights, whose components are known."""
+        if not isinstance(spec, ModelSpec):
+            return None
+        others = (
+            (pooled, pooled.spec)
+            for pooled in self._ledger.current.values()
+            if isinstance(pooled.spec, ModelSpec) and pooled.spec.name != spec.name
+        )
+        return next(
+            (
+                pooled
+                for pooled, other in others
+                if other.weights == spec.weights and (pooled.loaded or pooled.expected)
+            ),
+            None,
+        )
 
     async def _step_towards_room(self, reservation: Reservation) -> Literal["room", "evicted", "wait"]:
         """Evict once, if that helps a reservation; tell whether it fits now, or whether others must give memory back.

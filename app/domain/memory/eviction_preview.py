@@ -38,7 +38,7 @@ class EvictionPreview:
 
 def preview_evictions(
     ledger: Ledger,
-    assets: Sequence[tuple[AssetSpec, Component]],
+    assets: Sequence[tuple[AssetSpec, Sequence[Component]]],
     now: float,
     *,
     activation_nbytes: int = 0,
@@ -67,7 +67,7 @@ def preview_evictions(
     return EvictionPreview(residency=residency, cold=cold, evictions=tuple(play.evictions), waits=waits)
 
 
-def _entered(play: "_Simulation", spec: AssetSpec, weights: Component, now: float) -> PooledAsset:
+def _entered(play: "_Simulation", spec: AssetSpec, weights: Sequence[Component], now: float) -> PooledAsset:
     if spec.unusable is not None:
         raise unusable(key_of(spec), spec.unusable)
     pooled = play.enter(spec, weights)
@@ -83,7 +83,7 @@ class _Simulation:
         self.ledger = ledger.copy()
         self.evictions: list[Eviction] = []
 
-    def enter(self, spec: AssetSpec, weights: Component) -> PooledAsset:
+    def enter(self, spec: AssetSpec, weights: Sequence[Component]) -> PooledAsset:
         """Add an asset as it would be pooled; an outdated version that no request uses leaves."""
         key = key_of(spec)
         pooled = self.ledger.current.get(key)
@@ -96,7 +96,7 @@ class _Simulation:
         elif pooled is None:
             pooled = PooledAsset(spec, Record())
         if not pooled.expected:  # so no request holds it
-            pooled = replace(pooled, expected=(weights,))
+            pooled = replace(pooled, expected=tuple(weights))
         self.ledger.current[key] = pooled
         return pooled
 

@@ -11,7 +11,7 @@ Fallback = Literal["drop_idle", "one_by_one", "tiled_decode", "small_tiles", "sp
 _WARNINGS: dict[Fallback, str] = {
     "tiled_decode": "Memory was short: the image was decoded in overlapping tiles, which changes it a little.",
     "small_tiles": "Memory was short: the picture was enlarged in smaller tiles, which changes it a little.",
-    "split_guidance": "Memory was short: the two rows of guidance ran one after the other, which takes longer.",
+    "split_guidance": "Memory was short: the rows of guidance ran one after the other, which takes longer.",
 }
 
 

@@ -178,7 +178,7 @@ class ModelPool:
         if pooled is not None and (pooled.expected or pooled.loaded):
             return pooled
         spec = self._catalogues.get(key)
-        return PooledAsset(spec, Record(), expected=(self._claiming.guess(spec),))
+        return PooledAsset(spec, Record(), expected=self._claiming.guess(spec))
 
     def expected_nbytes(self, key: AssetKey) -> int:
         """Return the bytes of an asset's weights, in memory or as they are expected there. Call after the engine has started."""

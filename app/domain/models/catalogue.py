@@ -61,6 +61,10 @@ class AdditionCatalogue(Protocol[_Spec_co]):
         """Scan all files, and list every entry."""
         ...
 
+    def snapshot(self) -> Sequence[_Spec_co]:
+        """List every entry in alphabetical order as far as files have been read. Reads nothing."""
+        ...
+
     async def find(self, name: str) -> _Spec_co:
         """Find the entry of this name after checking its file.
 

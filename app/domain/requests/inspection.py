@@ -9,17 +9,35 @@ from .request import GenerationRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TextFacts:
+    """A text that a prompt stands for in some of the steps."""
+
+    text: str
+    part: int
+    """Number of the part, from 1, that `AND` divides it from the others by."""
+    weight: float
+    """Of that part in the guidance."""
+    first_step: int
+    """Counted from 1."""
+    last_step: int
+    tokens: int
+    chunks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PromptFacts:
     """A prompt as the text encoders will see it."""
 
     field: str
     """`prompt`, `prompt_2`, `negative_prompt` or `negative_prompt_2`."""
     tokens: int
-    """Tokens of the whole text, without start, end and padding."""
+    """Tokens of the longest of its texts, without start, end and padding."""
     chunks: int
-    """Chunks in which it is read."""
+    """Chunks in which that is read."""
     ignored: tuple[str, ...]
     """Parts that are cut or changed, as ends of sentences that begin with the field's name."""
+    schedule: tuple[TextFacts, ...]
+    """The texts that it stands for, part by part in the order of the steps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,12 +47,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_adapters: Annotated[int, Meta(ge=0, le=64)] = 8
     """Adapters of one request, those of its prompt and of the model's sidecar included."""
     max_prompt_chars: Annotated[int, Meta(ge=1, le=_MAX_COUNT)] = 4000
+    max_conditionings: Annotated[int, Meta(ge=2, le=1000)] = 32
+    """Different texts of one request, each of which is encoded, and parts of its prompt, each of which is a row of the batch."""
     reproducible: bool = False
     """Whether requests share no step with others by default."""
     long_prompts: bool = True
     """Whether prompts of more than 75 tokens are used whole by default."""
     prompt_weighting: bool = True
-    """Whether brackets in prompts weigh words by default."""
+    """Whether brackets in prompts weigh words and change prompts, and `AND` composes them, by default."""
 
 
 _Pixels = tuple[Annotated[int, Meta(ge=0, le=16384)], Annotated[int, Meta(ge=0, le=16384)]]
@@ -292,8 +294,8 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         Annotated[
             bool,
             Meta(
-                description="Reads brackets in prompts as weights: `(word)` 1.1, `(word:1.3)` 1.3, `[word]` 1 / 1.1; a "
-                "backslash before a bracket makes it text. Default: on."
+                description="Reads brackets in prompts as weights: `(word)` 1.1, `(word:1.3)` 1.3, `[word]` 1 / 1.1; as changes: "
+                "`[from:to:0.5]`, `[a|b]`; and `AND` as a composition. A backslash before a bracket makes it text. Default: on."
             ),
         ]
         | None
@@ -319,6 +321,17 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
                 max_length=32,
                 description="The dtype that an earlier image was computed in, from its receipt. If this server computes in "
                 "another one, a warning says so.",
+            ),
+        ]
+        | None
+    ) = None
+    embeddings: (
+        Annotated[
+            dict[Annotated[str, Meta(max_length=255)], Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]],
+            Meta(
+                max_length=100,
+                description="SHA-256 of the embeddings that an earlier image used, by name, from its receipt. Prompts name the "
+                "embeddings themselves; if one is another file now, a warning says so.",
             ),
         ]
         | None

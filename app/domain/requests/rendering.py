@@ -18,7 +18,7 @@ class MemorySavings:
     small_tiles: bool = False
     """Enlarge pictures in smaller tiles than usual."""
     split_guidance: bool = False
-    """Run the two rows of guidance one after the other."""
+    """Run the rows of guidance one after the other."""
 
 
 NO_SAVINGS = MemorySavings()

@@ -5,9 +5,11 @@ from typing import Literal
 
 from ..models.adapters import AdapterChoice
 from ..models.assets import AssetSet
+from ..models.embeddings import EmbeddingUse
 from ..models.spec import ModelName, TimestepSpacing
 from .hires import SecondPass
 from .parameters import OutputFormat
+from .prompt_composition import Part, composed_of
 from .samplers import SamplerChoice
 from .source import FromNoise, Source
 
@@ -58,13 +60,15 @@ class GenerationRequest:
     long_prompts: bool
     """Whether tokens beyond the first chunk are used."""
     prompt_weighting: bool
-    """Whether brackets weigh words."""
+    """Whether brackets weigh words and change prompts, and `AND` composes them."""
     output_format: OutputFormat
     output_quality: int
     hires: SecondPass | None = None
     """The pass that follows this one at a larger size."""
     becomes: Literal["images", "pictures", "latents"] = "images"
     """What is made of its latents: images for its client, pictures or latents for a second pass."""
+    embeddings: tuple[EmbeddingUse, ...] = ()
+    """Textual inversion embeddings that its prompts name."""
 
     @property
     def model(self) -> ModelName:
@@ -82,9 +86,19 @@ class GenerationRequest:
         return steps_from(self.source, self.num_inference_steps)
 
     @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts that its prompts are composed of, nearly always one."""
+        return composed_of(self.prompt, self.prompt_2) if self.prompt_weighting else (Part(self.prompt, self.prompt_2),)
+
+    @property
     def guided(self) -> bool:
-        """Whether a second, unconditional row is needed."""
-        return self.guidance_scale > 1
+        """Whether an unconditional row is needed: for guidance, or to compose parts, whose weights count from there."""
+        return self.guidance_scale > 1 or [part.weight for part in self.parts] != [1.0]
+
+    @property
+    def rows_an_image(self) -> int:
+        """Rows of the denoiser's batch that one image takes: one for each part, and an unconditional one with guidance."""
+        return len(self.parts) + self.guided
 
 
 def steps_from(source: Source, num_inference_steps: int) -> int:

@@ -1,6 +1,6 @@
 """Resolves optional parameters to one `GenerationRequest` in which nothing is optional."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -8,17 +8,19 @@ from ..errors import FieldError, InvalidRequest
 from ..families.family import Defaults, Family
 from ..families.registry import family_named
 from ..models.assets import AssetSet
+from ..models.embeddings import EmbeddingUse
 from ..models.spec import ModelSpec, ModelTraits, TimestepSpacing
 from ..shown import cut
 from .adapter_tags import read_tags
 from .additions import NO_ADDITIONS, Additions, added_to, addition_errors
+from .conditioning_limits import all_texts, embedding_warnings, prompt_errors, prompt_warnings
+from .embedding_words import named_in
 from .from_pictures import picture_errors, picture_warnings, size_for, source_of, too_few_steps
 from .hires import Hires, SecondPass, hires_errors, hires_warnings, second_pass, target_size
 from .parameters import DEFAULT_QUALITY, MAX_SEED, GenerationParameters, Limits
 from .pictures import NO_UPLOADS, Uploads
 from .request import GenerationRequest, Resolved, SizeConditioning
 from .samplers import SamplerChoice, UnknownSampler, parse_sampler, spec_of, with_schedule, zero_snr_samplers
-from .unread_syntax import unread_syntax
 
 _T = TypeVar("_T")
 
@@ -31,6 +33,7 @@ def resolve(
     random_seed: int,
     uploads: Uploads = NO_UPLOADS,
     additions: Additions = NO_ADDITIONS,
+    embeddings: Sequence[EmbeddingUse] = (),
 ) -> Resolved:
     """Fill every parameter from, in this order, the client, the model's defaults, the model's traits.
 
@@ -41,6 +44,7 @@ def resolve(
         random_seed: used if the client gives none; passed in so that this function stays pure.
         uploads: the pictures of `parameters`, decoded.
         additions: catalogue entries of the adapters and the VAE that `parameters` and `spec` name.
+        embeddings: those that prompts may name.
 
     Raises:
         InvalidRequest: with every field that breaks a limit.
@@ -84,12 +88,17 @@ def resolve(
     )
     if too_few := too_few_steps(request):
         raise InvalidRequest([too_few])
+    if errors := list(prompt_errors(request, limits)):
+        raise InvalidRequest(errors)
+    request = replace(request, embeddings=named_in(all_texts(request), embeddings))
     return Resolved(
         request=request,
         warnings=(
             *spec.doubts,
             *added.warnings,
             *_warnings(parameters, request, spec.traits),
+            *prompt_warnings(request),
+            *embedding_warnings(parameters, request),
             *picture_warnings(parameters, request, uploads),
             *(
                 []
@@ -338,8 +347,3 @@ def _warnings(parameters: GenerationParameters, request: GenerationRequest, trai
         )
     if traits.prediction_type == "v_prediction" and not sampler.v_prediction:
         yield f"Sampler {sampler.name!r} is inexact for models that predict v, as this one does; expect faded images."
-    for name in ("prompt", "prompt_2"):
-        text = read_tags(getattr(parameters, name) or "").text
-        yield from (f"{name} {sentence}" for sentence in unread_syntax(text))
-    for name in ("negative_prompt", "negative_prompt_2"):
-        yield from (f"{name} {sentence}" for sentence in unread_syntax(getattr(parameters, name) or ""))

@@ -50,6 +50,8 @@ class ResolvedParameters(msgspec.Struct, frozen=True, kw_only=True, omit_default
     """Adapters of the prompt and of the model's sidecar too, which the prompt here does not name any more."""
     vae: str | None = None
     vae_version: str | None = None
+    embeddings: dict[str, str] | None = None
+    """SHA-256 of the embeddings that the prompts name, by name; None if they name none."""
     strength: float | None = None
     """This and all that follows: only of a request that begins from a picture."""
     resize: Resize | None = None
@@ -94,6 +96,7 @@ def resolved_parameters(request: GenerationRequest) -> ResolvedParameters:
         hires=None if request.hires is None else resolved_hires(request.hires),
         adapters=adapter_choices(request) or None,
         **_of_vae(request),
+        embeddings={use.name: use.sha256 for use in request.embeddings} or None,
         **_of_pictures(request.source),
     )
 

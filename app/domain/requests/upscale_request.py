@@ -33,6 +33,11 @@ class UpscaleRequest:
     """Tiles are enlarged alone, so a picture is the same beside any other work."""
 
     @property
+    def rows_an_image(self) -> int:
+        """A picture is one row."""
+        return 1
+
+    @property
     def model(self) -> ModelName:
         """Name of the upscaler in the pool."""
         return self.assets.model

@@ -14,6 +14,7 @@ from ...domain.requests.resolution import resolve
 from ...domain.units import format_bytes
 from ..weights.safetensors_header import TensorEntry, read_header
 from .diffusers_folder import read_folder
+from .embeddings import describe_embedding, is_embedding_path
 from .local_models import describe
 from .scan import candidate_of
 from .upscaler_files import UPSCALERS, describe_upscaler
@@ -23,11 +24,13 @@ _PICTURES = "data:image"
 
 
 def explain(path: Path) -> str:
-    """Describe a checkpoint or diffusers folder from its headers alone, with the sidecar and configs beside it.
+    """Describe a checkpoint or diffusers folder from its headers alone, with the sidecar and configs beside it; or an embedding.
 
     Raises:
         UnusableModel: it cannot be served; the message says why and what to do.
     """
+    if path.is_file() and is_embedding_path(path):
+        return "\n".join(_embedding(path))
     candidate = candidate_of(path.absolute())
     upscaler = describe_upscaler(candidate).spec
     if upscaler.unusable is None:
@@ -52,6 +55,21 @@ def _upscaler_lines(spec: ModelSpec, path: Path) -> Iterator[str]:
     header = read_header(path)
     yield from _components({"upscaler": list(header.tensors.values())})
     yield from _metadata(header.metadata)
+
+
+def _embedding(path: Path) -> Iterator[str]:
+    spec = describe_embedding(path)
+    reading = spec.reading
+    if reading is None:
+        raise UnusableModel(path.name, spec.unusable or "it is no embedding.")
+    yield f"{path}: usable, as the textual inversion embedding {_printable(spec.name)!r}"
+    yield ""
+    title = family_named(reading.family).title
+    yield f"For models of {title}; prompts name it by its name, or by embedding:{_printable(spec.name)}"
+    for tensor, width in zip(reading.tensors, reading.widths, strict=True):
+        yield f"  {tensor:<20} {reading.vectors} vectors of {width} numbers"
+    yield f"SHA-256: {spec.sha256}"
+    yield from _metadata(read_header(path).metadata)
 
 
 def _lines(spec: ModelSpec, path: Path) -> Iterator[str]:

@@ -46,6 +46,6 @@ def multiplications(request: RenderRequest, weights: int, at_once: int, cell_px:
         at_once: number of its images that are denoised together.
         cell_px: see `FamilyRuntime.cell_px`.
     """
-    rows = (2 if request.guided else 1) * min(at_once, request.count)
+    rows = request.rows_an_image * min(at_once, request.count)
     cells = (request.width // cell_px) * (request.height // cell_px)
     return weights * cells * rows

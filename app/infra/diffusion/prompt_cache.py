@@ -27,6 +27,8 @@ class PromptKey:
     long: bool
     adapters: tuple[tuple[str, str, float], ...] = ()
     """Name, version and weight of each adapter that changes the encoder."""
+    embeddings: tuple[tuple[str, str], ...] = ()
+    """Name and SHA-256 of each textual inversion embedding that the text may name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

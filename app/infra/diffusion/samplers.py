@@ -159,6 +159,19 @@ def start(scheduler: Any, steps: int, device: torch.device | str, *, skipped: in
     return scheduler.timesteps[begin:]
 
 
+def steps_of_evaluations(scheduler: Any, evaluations: int, steps: int) -> list[int]:
+    """Return the step, counted from 1, that each evaluation of the network belongs to.
+
+    Args:
+        scheduler: after `start`.
+        evaluations: number of timesteps that `start` returned.
+        steps: number of steps that are taken.
+    """
+    order: int = getattr(scheduler, "order", 1)
+    repeated = max(0, evaluations - order * steps)  # PNDM takes its first step twice
+    return [max(0, index - repeated) // order + 1 for index in range(evaluations)]
+
+
 def step_arguments(scheduler: Any, generators: Sequence[torch.Generator]) -> dict[str, Any]:
     """Return the arguments of `scheduler.step` beside model output, timestep and sample: one generator for each image, if any."""
     if "generator" in inspect.signature(scheduler.step).parameters:

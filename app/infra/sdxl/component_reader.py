@@ -8,11 +8,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import msgspec
 import torch
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
 from ...domain.errors import UnusableModel
+from ...domain.families.sdxl.configs import VaeConfig
 from ...domain.families.sdxl.detection import NotServable
 from ...domain.families.sdxl.tensors.key_tensors import PREFIXES, ComponentName
 from ...domain.families.sdxl.variants import layers_of_file
@@ -213,10 +215,21 @@ class ComponentReader:
             (slot.view(arena.buffer), find_stored(found.files, sources[name])) for name, slot in layout.slots.items()
         )
         facts = Component(id=ComponentId(""), name=component, nbytes=arena.nbytes, dtype=self._dtype_name)
-        config = {**read_config(self._configs, f"{component}/config.json"), **variant}
+        config = self._config(component, module, variant)
         network = Network(facts, module.eval(), arena, layout, _buffers(module), config)
         network.point_to(arena.buffer)
         return _Started(found.key, network, copies)
+
+    def _config(self, component: ComponentName, module: nn.Module, variant: Mapping[str, Any]) -> Any:
+        """Return what networks of equal weights are compared by.
+
+        Of a VAE that is what it was built from, so that one in a file of its own equals that of a model whose config states
+        more, such as the size of its training pictures.
+        """
+        if component != "vae":
+            return {**read_config(self._configs, f"{component}/config.json"), **variant}
+        built: Any = module.config
+        return msgspec.convert({name: built[name] for name in VaeConfig.__struct_fields__}, VaeConfig)
 
     def _variant(self, component: ComponentName, tensors: dict[str, Tensor]) -> dict[str, Any]:
         """Return what replaces fields of a component's config: what the keys of a file without configs say of its UNet."""

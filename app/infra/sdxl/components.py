@@ -30,6 +30,7 @@ from ..diffusion.prompt_cache import PromptCache
 from ..diffusion.samplers import with_class_defaults
 from ..diffusion.skip_torch_functions import INITIALIZERS, Skipping
 from ..weights.config_files import folder_reader
+from .embeddings import EmbeddingVectors
 
 TEXT_ENCODERS: tuple[ComponentName, ComponentName] = ("text_encoder", "text_encoder_2")
 SHIPPED_CONFIGS = Path(__file__).parent / "configs"
@@ -61,6 +62,8 @@ class SdxlModel:
     """Pictures that requests began from, encoded."""
     adapted: WeakValueDictionary[Hashable, Any] = field(default_factory=WeakValueDictionary[Hashable, Any])
     """Changes by the adapters of the requests that run."""
+    embeddings: EmbeddingVectors = field(default_factory=EmbeddingVectors)
+    """Vectors of the textual inversion embeddings that were used last."""
     preview: PreviewFactors = SDXL_PREVIEW
     """Map from latents to preview colours."""
 

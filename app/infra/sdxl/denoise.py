@@ -11,13 +11,13 @@ from ...domain.models.spec import PredictionType
 from ...domain.requests.request import GenerationRequest
 from ..diffusion.fast_layers.attention import PromptKeyValues
 from ..diffusion.latent_preview import denoised, signal_at
-from ..diffusion.samplers import build_sampler, start, step_arguments
+from ..diffusion.samplers import build_sampler, start, step_arguments, steps_of_evaluations
 from ..diffusion.side_paths.side_path import SidePaths, lay_side_paths, standing_in
 from .adapted import Adapted
 from .components import SdxlModel
+from .conditioning import Conditioning, ScheduledConditioning
 from .encode_image import StartingPoint
 from .noised_picture import NoisedPicture
-from .text import Conditioning
 
 _LATENT_CHANNELS = 4
 """Channels of the latents of SDXL's autoencoder; the catalogue refuses UNets that take more."""
@@ -34,7 +34,7 @@ class ImageDenoise:
         self,
         model: SdxlModel,
         request: GenerationRequest,
-        conditioning: Conditioning,
+        conditioning: ScheduledConditioning,
         seed: int,
         start_from: StartingPoint | None = None,
         adapted: Adapted | None = None,
@@ -42,7 +42,7 @@ class ImageDenoise:
         """Draw the noise of a seed, on a picture if there is one."""
         device = model.unet.device
         self.request = request
-        self.conditioning = conditioning
+        self._scheduled = conditioning
         self.use(adapted)
         self.done = 0
         self._ended_early = False
@@ -57,6 +57,10 @@ class ImageDenoise:
         self._picture = None if start_from is None else NoisedPicture(model, start_from, generator)
         noise = torch.randn(shape, generator=generator, dtype=torch.float32).to(device)
         self._latents = self._first(noise, request)
+        self._steps = steps_of_evaluations(self._sampler, len(self._timesteps), request.denoising_steps)
+        self._stretch = 0
+        self.conditioning: Conditioning = self._conditioning_now()
+        """Rows of the next evaluation; the same object as long as they do not change."""
         self._rows_of_time = self._timesteps.to(torch.float32)
         self._times: list[float] = self._timesteps.tolist()
         self._input = self._prediction = noise
@@ -77,7 +81,7 @@ class ImageDenoise:
 
     @property
     def rows(self) -> int:
-        """Rows of the UNet's batch: two with guidance, otherwise one."""
+        """Rows of the UNet's batch: two with guidance, otherwise one; more if the prompt is composed of parts."""
         return len(self.conditioning.sequence)
 
     @property
@@ -102,11 +106,13 @@ class ImageDenoise:
     def advance(self, prediction: Tensor) -> None:
         """Take the step that a prediction (rows x 4 x h x w, float32) leads to."""
         if self.request.guided:
-            prediction = _guided(prediction, self.request)
+            prediction = _guided(prediction, self.request, self._scheduled.weights)
         timestep = self._timesteps[self.done]
         self._prediction = prediction
         self._latents = self._sampler.step(prediction, timestep, self._latents, **self._step_options)[0]
         self.done += 1
+        if not self.finished:
+            self.conditioning = self._conditioning_now()
         if self._picture is not None:
             following = None if self.finished else self._timesteps[self.done]
             self._latents = self._picture.kept_around(self._latents, self._sampler, following)
@@ -117,6 +123,13 @@ class ImageDenoise:
         if self._picture is not None:
             self._latents = self._picture.kept_around(self._latents, self._sampler, None)
         self._ended_early = True
+
+    def _conditioning_now(self) -> Conditioning:
+        stretch = self._scheduled.stretch_at(self._steps[self.done])
+        if self.done and stretch == self._stretch:
+            return self.conditioning
+        self._stretch = stretch
+        return self._scheduled.of_stretch(stretch)
 
     def _first(self, noise: Tensor, request: GenerationRequest) -> Tensor:
         """Make the first latents: of noise alone, or of the noised picture."""
@@ -139,21 +152,22 @@ class Forward:
         Args:
             model: the model with the UNet.
             denoises: images in the order of their rows.
-            split_guidance: run the two rows of guidance one after the other, which needs less memory; for one image.
+            split_guidance: run the rows of guidance one after the other, which needs less memory; for one image.
         """
         self._model = model
         self.denoises = tuple(denoises)
+        self._conditionings = [denoise.conditioning for denoise in denoises]
         self._counts = [denoise.rows for denoise in denoises]
         rows = sum(self._counts)
         self._at_once = at_once = 1 if split_guidance else rows
         sizes = [row for denoise in denoises for row in _sizes(denoise.request)]
         time_ids = torch.tensor(sizes, dtype=model.dtype, device=model.unet.device)
-        sequence = _joined([denoise.conditioning.sequence for denoise in denoises])
-        pooled = _joined([denoise.conditioning.pooled for denoise in denoises])
+        sequence = _joined([conditioning.sequence for conditioning in self._conditionings])
+        pooled = _joined([conditioning.pooled for conditioning in self._conditionings])
         changes = [denoise.changes for denoise in denoises for _ in range(denoise.rows)]
         side_paths = [lay_side_paths(changes[begin : begin + at_once]) for begin in range(0, rows, at_once)]
         # Kept for all steps, which takes memory: not if memory is short.
-        key_values = [None, None] if split_guidance else [PromptKeyValues()]
+        key_values = [None] * rows if split_guidance else [PromptKeyValues()]
         self._parts = list(
             zip(
                 sequence.split(at_once),
@@ -164,6 +178,10 @@ class Forward:
                 strict=False,
             )
         )
+
+    def is_laid_for(self, denoises: Sequence[ImageDenoise]) -> bool:
+        """Return whether it holds these images, and their prompts have not changed since."""
+        return self.denoises == tuple(denoises) and self._conditionings == [each.conditioning for each in denoises]
 
     def predictions(self) -> Sequence[Tensor]:
         """Compute the UNet's predictions for the next step of each image: its rows x 4 x h x w, float32."""
@@ -209,20 +227,34 @@ def grouped(denoises: Iterable[ImageDenoise]) -> list[list[ImageDenoise]]:
 def _sizes(request: GenerationRequest) -> list[tuple[int, ...]]:
     """List the sizes for each row of a request's batch, in the order of the UNet's input."""
     rows = [request.negative_size_conditioning] if request.guided else []
-    return [(*each.original_size, *each.crop, *each.target_size) for each in (*rows, request.size_conditioning)]
+    rows += [request.size_conditioning] * len(request.parts)
+    return [(*each.original_size, *each.crop, *each.target_size) for each in rows]
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
-def _guided(prediction: Tensor, request: GenerationRequest) -> Tensor:
-    """Apply classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598)."""
-    negative, positive = prediction.chunk(2)
-    guided = negative + request.guidance_scale * (positive - negative)
+def _guided(prediction: Tensor, request: GenerationRequest, weights: Sequence[float]) -> Tensor:
+    """Apply classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598) by each part of the prompt.
+
+    With n the prediction of the negative row, p_i those of the parts and w_i their weights, it is n + sum_i w_i s (p_i - n)
+    (Liu et al. 2022, arXiv:2206.01714, eq. 11). Without guidance s is 1.
+    """
+    negative, *positives = prediction.split(1)
+    scale = max(request.guidance_scale, 1.0)
+    guided = negative
+    for positive, weight in zip(positives, weights, strict=True):
+        guided = guided + scale * weight * (positive - negative)
     if not request.guidance_rescale:
         return guided
-    return torch.lerp(guided, _rescaled(guided, positive), request.guidance_rescale)
+    return torch.lerp(guided, _rescaled(guided, _unguided(negative, positives, weights)), request.guidance_rescale)
+
+
+def _unguided(negative: Tensor, positives: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    if len(positives) == 1 and weights[0] == 1.0:
+        return positives[0]
+    return negative + sum(weight * (positive - negative) for positive, weight in zip(positives, weights, strict=True))
 
 
 def _rescaled(guided: Tensor, positive: Tensor) -> Tensor:

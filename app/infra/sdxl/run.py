@@ -255,7 +255,11 @@ class SdxlBatchedForward:
             if split
             else grouped(s for run in runs for s in run.denoises)
         )
-        if [forward.denoises for forward in self._laid] != [tuple(group) for group in groups]:
-            self._laid = []
-            self._laid = [Forward(runs[0].model, group, split_guidance=split) for group in groups]
+        # Those that are not kept let go of their tensors before others are made.
+        self._laid = [forward for forward in self._laid if any(forward.is_laid_for(group) for group in groups)]
+        self._laid = [
+            next((forward for forward in self._laid if forward.is_laid_for(group)), None)
+            or Forward(runs[0].model, group, split_guidance=split)
+            for group in groups
+        ]
         return self._laid

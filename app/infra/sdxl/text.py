@@ -4,7 +4,7 @@ Chunks and weights follow AUTOMATIC1111's web UI, for which most published promp
 has the syntax.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,9 @@ from transformers import CLIPTokenizer
 
 from ...domain.families.sdxl.tensors.key_tensors import ComponentName
 from ...domain.models.components import ComponentId
+from ...domain.models.embeddings import EmbeddingUse
+from ...domain.requests.conditioning_schedule import ConditioningSchedule, Texts, conditioning_schedule
+from ...domain.requests.embedding_words import named_in
 from ...domain.requests.request import GenerationRequest
 from ..diffusion.prompt_cache import EncodedPrompt, PromptCache, PromptKey
 from ..diffusion.side_paths.side_path import SidePaths, lay_side_paths, standing_in
@@ -21,20 +24,8 @@ from ..diffusion.tokenization import tokens_of
 from .adapted import Adapted, acting
 from .adapters import SdxlAdapter
 from .components import TEXT_ENCODERS, SdxlModel
-
-
-@dataclass(frozen=True, slots=True)
-class Conditioning:
-    """Inputs of the UNet beside latents and timestep, one row for each row of its batch.
-
-    With guidance the rows are (negative, positive), otherwise the positive one alone.
-    """
-
-    sequence: Tensor
-    """rows x 77 * chunks x (width of encoder 1 + width of encoder 2); all rows have the chunks of the longest prompt."""
-    pooled: Tensor
-    """rows x projection width of encoder 2, of the first chunk."""
-    warnings: tuple[str, ...]
+from .conditioning import Conditioning, ScheduledConditioning
+from .embeddings import EmbeddingVectors, fitting, vectors_inserted
 
 
 def encode(
@@ -42,8 +33,8 @@ def encode(
     request: GenerationRequest,
     adapters: Sequence[SdxlAdapter] = (),
     adapted: Adapted | None = None,
-) -> Conditioning:
-    """Encode the prompts of a request; the negative ones only with guidance. Engine thread only.
+) -> ScheduledConditioning:
+    """Encode the prompts of a request, every text once; the negative ones only with guidance. Engine thread only.
 
     Each chunk is encoded alone, so that its embedding does not depend on the others.
 
@@ -54,21 +45,18 @@ def encode(
         adapted: what they change.
     """
     skip, warnings = _skip(model, request.clip_skip)
-    readers = _readers(model, request, skip, adapters, adapted)
-    positive = _read(readers, (request.prompt, request.prompt_2))
-    warnings += _ignored(positive, (request.prompt, request.prompt_2), ("prompt", "prompt_2"))
-    if not request.guided:
-        sequence, pooled = _rows(readers, [positive])
-        return Conditioning(sequence, pooled, tuple(warnings))
-    negatives = (request.negative_prompt, request.negative_prompt_2)
-    if model.zero_empty_negative and not any(negatives):
-        sequence, pooled = _rows(readers, [positive])
-        sequence = torch.cat([torch.zeros_like(sequence), sequence])
-        return Conditioning(sequence, torch.cat([torch.zeros_like(pooled), pooled]), tuple(warnings))
-    negative = _read(readers, negatives)
-    warnings += _ignored(negative, negatives, ("negative_prompt", "negative_prompt_2"))
-    sequence, pooled = _rows(readers, [negative, positive])
-    return Conditioning(sequence, pooled, tuple(warnings))
+    embeddings, unfit = fitting(request.embeddings, _widths(model))
+    readers = _readers(model, request, skip, embeddings, adapters, adapted)
+    warnings += unfit
+    schedule = conditioning_schedule(request)
+    zeroed = model.zero_empty_negative and schedule.negative_is_empty
+    encoded: dict[Texts, _Pair] = {}
+    for rows in schedule.stretches:
+        for texts in rows.positives if zeroed else rows.texts:
+            if texts not in encoded:
+                encoded[texts] = _read(readers, texts)
+    warnings += dict.fromkeys(_all_ignored(schedule, encoded))
+    return ScheduledConditioning(schedule, _rows(readers, encoded), zeroed_negative=zeroed, warnings=warnings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +74,11 @@ class _Reader:
     adapters: tuple[tuple[str, str, float], ...]
     """Name, version and weight of each adapter that changes the encoder."""
     side_paths: SidePaths
+    embeddings: tuple[EmbeddingUse, ...]
+    """Embeddings whose names stand for their vectors."""
+    vectors: EmbeddingVectors
+    number: int
+    """Of the encoder among those of the model."""
 
     def __call__(self, text: str) -> EncodedPrompt:
         key = PromptKey(
@@ -95,6 +88,7 @@ class _Reader:
             weighting=self.weighting,
             long=self.long,
             adapters=self.adapters,
+            embeddings=tuple((use.name, use.sha256) for use in named_in([text], self.embeddings)),
         )
         if (kept := self.cache.get(key)) is not None:
             return kept.on(self.encoder.device)
@@ -103,22 +97,27 @@ class _Reader:
         return encoded
 
     def _encode(self, text: str) -> EncodedPrompt:
-        tokens = tokens_of(self.tokenizer, text, weighting=self.weighting, long=self.long)
+        tokens = tokens_of(self.tokenizer, text, weighting=self.weighting, long=self.long, embeddings=self.embeddings)
         hidden: list[Tensor] = []
         pooled: list[Tensor | None] = []
         for chunk in tokens.chunks:
             ids = torch.tensor([chunk.ids], device=self.encoder.device)
-            with standing_in(self.side_paths):
+            with standing_in(self.side_paths), vectors_inserted(self.encoder, chunk, self.vectors, self.number):
                 read = self.encoder(ids, output_hidden_states=True)
             hidden.append(_weighted(read.hidden_states[self.layer], chunk.weights))
             pooled.append(getattr(read, "text_embeds", None))
         return EncodedPrompt(hidden=torch.cat(hidden, dim=1), pooled=pooled[0], ignored=tokens.ignored)
 
 
+def _widths(model: SdxlModel) -> tuple[int, ...]:
+    return tuple(encoder.config.hidden_size for encoder in (model.text_encoder, model.text_encoder_2))
+
+
 def _readers(
     model: SdxlModel,
     request: GenerationRequest,
     skip: int,
+    embeddings: tuple[EmbeddingUse, ...],
     adapters: Sequence[SdxlAdapter],
     adapted: Adapted | None,
 ) -> tuple[_Reader, _Reader]:
@@ -136,6 +135,9 @@ def _readers(
             cache=model.prompts,
             adapters=tuple((use.name, use.version, use.text_weight) for use in acting(uses, adapters, name)),
             side_paths=() if adapted is None else lay_side_paths([adapted.of(name)]),
+            embeddings=embeddings,
+            vectors=model.embeddings,
+            number=TEXT_ENCODERS.index(name),
         )
 
     return (
@@ -148,19 +150,20 @@ _Pair = tuple[EncodedPrompt, EncodedPrompt]
 """A text for each of the two encoders."""
 
 
-def _read(readers: tuple[_Reader, _Reader], texts: tuple[str, str]) -> _Pair:
-    return readers[0](texts[0]), readers[1](texts[1])
+def _read(readers: tuple[_Reader, _Reader], texts: Texts) -> _Pair:
+    return readers[0](texts.prompt), readers[1](texts.prompt_2)
 
 
-def _rows(readers: tuple[_Reader, _Reader], pairs: Sequence[_Pair]) -> tuple[Tensor, Tensor]:
-    """Encode a row for each pair, as long as the longest of all texts; shorter ones are filled with empty chunks."""
-    length = max(encoded.hidden.shape[1] for pair in pairs for encoded in pair)
-    sequences = [
-        torch.cat([_lengthened(reader, encoded, length) for reader, encoded in zip(readers, pair, strict=True)], dim=-1)
-        for pair in pairs
-    ]
-    pooled = [pair[1].pooled for pair in pairs]
-    return torch.cat(sequences), torch.cat([each for each in pooled if each is not None])
+def _rows(readers: tuple[_Reader, _Reader], encoded: Mapping[Texts, _Pair]) -> dict[Texts, Conditioning]:
+    """Make a row of each pair, as long as the longest of all texts; shorter ones are filled with empty chunks."""
+    length = max(each.hidden.shape[1] for pair in encoded.values() for each in pair)
+    rows: dict[Texts, Conditioning] = {}
+    for texts, pair in encoded.items():
+        halves = [_lengthened(reader, each, length) for reader, each in zip(readers, pair, strict=True)]
+        pooled = pair[1].pooled
+        assert pooled is not None
+        rows[texts] = Conditioning(torch.cat(halves, dim=-1), pooled)
+    return rows
 
 
 def _lengthened(reader: _Reader, encoded: EncodedPrompt, length: int) -> Tensor:
@@ -194,7 +197,17 @@ def _skip(model: SdxlModel, asked: int) -> tuple[int, list[str]]:
     return layers - 1, [f"clip_skip was lowered from {asked} to {layers - 1}: the text encoders have {layers} layers."]
 
 
-def _ignored(pair: _Pair, texts: tuple[str, str], fields: tuple[str, str]) -> Iterator[str]:
+def _all_ignored(schedule: ConditioningSchedule, encoded: Mapping[Texts, _Pair]) -> Iterator[str]:
+    """List what was cut or changed of the texts, those of the prompt first."""
+    for rows in schedule.stretches:
+        for texts in rows.positives:
+            yield from _ignored(encoded[texts], texts, ("prompt", "prompt_2"))
+    for rows in schedule.stretches:
+        if rows.negative is not None and rows.negative in encoded:
+            yield from _ignored(encoded[rows.negative], rows.negative, ("negative_prompt", "negative_prompt_2"))
+
+
+def _ignored(pair: _Pair, texts: Texts, fields: tuple[str, str]) -> Iterator[str]:
     """List what was cut or changed of each text; one entry if both encoders read the same text."""
-    for index in range(1 if texts[0] == texts[1] else 2):
+    for index in range(1 if texts.prompt == texts.prompt_2 else 2):
         yield from (f"{fields[index]} {line}" for line in pair[index].ignored)

@@ -12,6 +12,7 @@ from ...domain.memory.pool import ModelPool
 from ...domain.models.catalogue import Catalogue
 from ...domain.models.spec import Checkpoint, ModelSpec
 from ..api.service import ServiceFacts
+from ..auth.requirements import requires
 from ..http.clients import client_of
 from ..http.documented_errors import FOREIGN
 from ..http.route_groups import in_group
@@ -46,9 +47,15 @@ class CheckpointsController(Controller):
 
     path = "/sdapi/v1"
     tags = ("a1111",)
-    opt = in_group("dialects")
+    opt = in_group("dialects") | requires("admin")
 
-    @get("/sd-models", summary="List models", operation_id="a1111_sd_models", response_description="The models.")
+    @get(
+        "/sd-models",
+        opt=requires("generate", "read"),
+        summary="List models",
+        operation_id="a1111_sd_models",
+        response_description="The models.",
+    )
     async def sd_models(self, catalogue: CataloguePort) -> list[CheckpointView]:
         """List the usable models, in alphabetical order."""
         return [_view(spec) for spec in await catalogue.list() if spec.unusable is None]

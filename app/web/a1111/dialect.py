@@ -2,7 +2,8 @@
 
 from ..dialect import Dialect
 from .checkpoints import CheckpointsController
-from .errors import exception_handlers
+from .embeddings import EmbeddingsController
+from .errors import documented, exception_handlers
 from .extras import extra_batch_images, extra_single_image
 from .img2img import img2img
 from .lists import ListsController, ping
@@ -27,7 +28,9 @@ A1111 = Dialect(
         ProgressController,
         ListsController,
         LorasController,
+        EmbeddingsController,
     ),
     exception_handlers=exception_handlers,
+    documented=documented,
     state=Sessions,
 )

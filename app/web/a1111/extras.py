@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from ...domain.errors import FieldError, InvalidRequest
 from ...domain.requests.upscale_parameters import MAX_SCALE, UpscaleParameters
+from ..auth.requirements import requires
 from ..generation_service import GenerationService
 from ..http.body import LenientBodyDTO
 from ..http.documented_errors import FOREIGN
@@ -100,7 +101,7 @@ class BatchImagesAnswer(msgspec.Struct, frozen=True, kw_only=True):
     operation_id="a1111_extra_single_image",
     response_description="The picture.",
     tags=["a1111"],
-    opt={**in_group("dialects"), **with_pictures()},
+    opt=in_group("dialects") | requires("generate") | with_pictures(),
     operation_class=A1111Operation,
     responses=_RESPONSES,
 )
@@ -124,7 +125,7 @@ async def extra_single_image(
     operation_id="a1111_extra_batch_images",
     response_description="The pictures.",
     tags=["a1111"],
-    opt={**in_group("dialects"), **with_pictures()},
+    opt=in_group("dialects") | requires("generate") | with_pictures(),
     operation_class=A1111Operation,
     responses=_RESPONSES,
 )

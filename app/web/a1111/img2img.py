@@ -7,6 +7,7 @@ from litestar import Request, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, SkipValidation
 
+from ..auth.requirements import requires
 from ..generation_service import GenerationService
 from ..http.body import LenientBodyDTO
 from ..http.route_groups import in_group, with_pictures
@@ -27,7 +28,7 @@ from .txt2img_wire import Txt2ImgAnswer
     operation_id="a1111_img2img",
     response_description="The images in base64.",
     tags=["a1111"],
-    opt={**in_group("dialects"), **with_pictures()},
+    opt=in_group("dialects") | requires("generate") | with_pictures(),
     operation_class=A1111Operation,
     responses=RESPONSES,
 )

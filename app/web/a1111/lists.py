@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-from litestar import Controller, get, post
+from litestar import Controller, get
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
@@ -11,7 +11,7 @@ from ...domain.memory.pool import ModelPool
 from ...domain.models.catalogue import Catalogues
 from ...domain.requests.upscalers import LANCZOS, UPSCALER_LABELS, network_of
 from ..api.service import ServiceFacts
-from ..http.documented_errors import FOREIGN
+from ..auth.requirements import public, requires
 from ..http.route_groups import in_group
 from .checkpoints import Done
 from .openapi import id_of_path
@@ -53,13 +53,6 @@ class LatentUpscaleModeView(msgspec.Struct, frozen=True, kw_only=True):
     name: str
 
 
-class EmbeddingsView(msgspec.Struct, frozen=True, kw_only=True):
-    """Textual inversions: none."""
-
-    loaded: dict[str, Any] = {}
-    skipped: dict[str, Any] = {}
-
-
 class ScriptsView(msgspec.Struct, frozen=True, kw_only=True):
     """Scripts: none."""
 
@@ -94,7 +87,7 @@ class ListsController(Controller):
 
     path = "/sdapi/v1"
     tags = ("a1111",)
-    opt = in_group("dialects")
+    opt = in_group("dialects") | requires("generate", "read")
 
     @get(
         "/samplers",
@@ -168,17 +161,6 @@ class ListsController(Controller):
         return []
 
     @get(
-        "/embeddings",
-        summary="List textual inversions",
-        operation_id="a1111_embeddings",
-        response_description="There are none.",
-        sync_to_thread=False,
-    )
-    def embeddings(self) -> EmbeddingsView:
-        """Return empty mappings."""
-        return EmbeddingsView()
-
-    @get(
         "/scripts",
         summary="List scripts",
         operation_id="a1111_scripts",
@@ -202,6 +184,7 @@ class ListsController(Controller):
 
     @get(
         "/memory",
+        opt=requires("read"),
         summary="Show memory",
         operation_id="a1111_memory",
         response_description="The budgets.",
@@ -219,19 +202,6 @@ class ListsController(Controller):
         is_cuda = "cuda" in service_facts.device().lower()
         return MemoryView(ram=_tier(budget.host_nbytes, stats.host_nbytes), cuda=device if is_cuda else {})
 
-    @post(
-        "/refresh-embeddings",
-        status_code=200,
-        summary="Scan for textual inversions",
-        response_description="There are none to be found.",
-        operation_id="a1111_refresh_embeddings",
-        responses={403: FOREIGN},
-        sync_to_thread=False,
-    )
-    def refresh_embeddings(self) -> Done:
-        """Do nothing."""
-        return Done()
-
 
 @get(
     "/internal/ping",
@@ -239,7 +209,7 @@ class ListsController(Controller):
     operation_id="a1111_ping",
     response_description="An empty object.",
     tags=["a1111"],
-    opt=in_group("dialects"),
+    opt=in_group("dialects") | public(),
     sync_to_thread=False,
 )
 def ping() -> Done:

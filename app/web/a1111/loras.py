@@ -10,6 +10,7 @@ from litestar.params import SkipValidation
 
 from ...domain.models.adapters import AdapterReading, AdapterSpec
 from ...domain.models.catalogue import Catalogues
+from ..auth.requirements import requires
 from ..http.documented_errors import FOREIGN
 from ..http.route_groups import in_group
 from .checkpoints import Done
@@ -38,7 +39,7 @@ class LorasController(Controller):
 
     path = "/sdapi/v1"
     tags = ("a1111",)
-    opt = in_group("dialects")
+    opt = in_group("dialects") | requires("generate", "read")
 
     @get("/loras", summary="List LoRAs", operation_id="a1111_loras", response_description="The adapters.")
     async def loras(self, catalogues: CataloguesPort) -> list[LoraView]:
@@ -53,6 +54,7 @@ class LorasController(Controller):
 
     @post(
         "/refresh-loras",
+        opt=requires("admin"),
         status_code=200,
         summary="Scan for LoRAs",
         operation_id="a1111_refresh_loras",
@@ -66,6 +68,7 @@ class LorasController(Controller):
 
     @post(
         "/refresh-vae",
+        opt=requires("admin"),
         status_code=200,
         summary="Scan for VAEs",
         operation_id="a1111_refresh_vae",

@@ -8,6 +8,7 @@ from litestar.params import JSONBody
 
 from ...domain.errors import UnknownModel
 from ...domain.requests.additions import OWN_VAE
+from ..auth.requirements import requires
 from ..http.body import LenientBodyDTO, sent_fields
 from ..http.clients import client_of
 from ..http.documented_errors import FOREIGN
@@ -24,10 +25,11 @@ class OptionsController(Controller):
 
     path = "/sdapi/v1/options"
     tags = ("a1111",)
-    opt = in_group("dialects")
+    opt = in_group("dialects") | requires("generate")
 
     @get(
         "/",
+        opt=requires("generate", "read"),
         summary="Show the client's options",
         operation_id="a1111_options",
         response_description="The options.",

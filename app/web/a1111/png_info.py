@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from ...domain.errors import FieldError, InvalidRequest
 from ...domain.requests.generation_data import EmbeddedTexts, read_generation_data
+from ..auth.requirements import requires
 from ..http.body import LenientBodyDTO
 from ..http.documented_errors import FOREIGN
 from ..http.refusals import body_too_large
@@ -51,7 +52,7 @@ class PNGInfo(msgspec.Struct, frozen=True, kw_only=True):
     operation_id="a1111_png_info",
     response_description="What the file says.",
     tags=["a1111"],
-    opt=in_group("dialects"),
+    opt=in_group("dialects") | requires("generate", "read"),
     operation_class=A1111Operation,
     responses={403: FOREIGN, 413: documented("The body is larger than 48 MiB.", body_too_large()), 422: WRONG},
 )

@@ -10,6 +10,7 @@ from litestar.params import QueryParameter, SkipValidation
 from msgspec import Meta
 
 from ...domain.jobs.tracked_job import TrackedJob
+from ..auth.requirements import requires
 from ..generation_service import GenerationService
 from ..http.clients import client_of
 from ..http.documented_errors import FOREIGN
@@ -53,10 +54,11 @@ class ProgressController(Controller):
 
     path = "/sdapi/v1"
     tags = ("a1111",)
-    opt = in_group("dialects")
+    opt = in_group("dialects") | requires("generate")
 
     @get(
         "/progress",
+        opt=requires("generate", "read"),
         summary="Show the progress of the client's request",
         operation_id="a1111_progress",
         response_description="The progress.",

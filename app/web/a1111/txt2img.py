@@ -9,6 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody, SkipValidation
 
 from ...domain.families.registry import family_named
+from ..auth.requirements import requires
 from ..generation_service import GenerationService
 from ..http.body import LenientBodyDTO, ignored_fields
 from ..http.clients import client_of
@@ -44,7 +45,7 @@ RESPONSES = {
     operation_id="a1111_txt2img",
     response_description="The images in base64.",
     tags=["a1111"],
-    opt=in_group("dialects"),
+    opt=in_group("dialects") | requires("generate"),
     operation_class=A1111Operation,
     responses=RESPONSES,
 )

@@ -11,6 +11,7 @@ from ...domain.errors import ModelInUse, UnknownAdapter, UnknownVae
 from ...domain.memory.pool import ModelPool
 from ...domain.models.assets import AssetKey, key_of
 from ...domain.models.catalogue import Catalogues
+from ..auth.requirements import requires
 from ..http.documented_errors import FOREIGN, WRONG_FIELDS, documented
 from ..http.route_groups import in_group
 from .addition_views import AdapterView, VaeView, adapter_view, vae_view
@@ -46,7 +47,7 @@ class AdditionsController(Controller):
     """The catalogues of adapters and VAEs."""
 
     tags = ("models",)
-    opt = in_group("models")
+    opt = in_group("models") | requires("generate", "read")
 
     @get("/adapters", summary="List adapters", response_description="In alphabetical order.")
     async def list_adapters(self, catalogues: _Catalogues, model_pool: _Pool) -> list[AdapterView]:
@@ -88,7 +89,7 @@ class AdapterResidencyController(Controller):
 
     path = "/adapters"
     tags = ("models",)
-    opt = in_group("residency")
+    opt = in_group("residency") | requires("admin")
 
     @post(
         "/{name:str}/unload",

@@ -3,6 +3,7 @@
 from ..dialect import Dialect
 from ..http.exception_handlers import complete_exception_handlers
 from .additions import AdapterResidencyController, AdditionsController
+from .embeddings import EmbeddingsController
 from .generate import generate
 from .jobs import JobsController, send_job
 from .models import ModelsController, ResidencyController
@@ -20,6 +21,7 @@ NATIVE = Dialect(
         JobsController,
         ModelsController,
         list_upscalers,
+        EmbeddingsController,
         ResidencyController,
         AdditionsController,
         AdapterResidencyController,

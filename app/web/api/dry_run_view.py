@@ -12,7 +12,7 @@ from ...domain.memory.ledger import Tier
 from ...domain.memory.plan import saved
 from ...domain.models.assets import AssetKind
 from ...domain.models.spec import HEAT, Heat, PredictionType, TimestepSpacing
-from ...domain.requests.inspection import PromptFacts
+from ...domain.requests.inspection import PromptFacts, TextFacts
 from ...domain.requests.resolved_parameters import ResolvedParameters, resolved_parameters
 
 
@@ -32,13 +32,26 @@ class SamplerPlanView(msgspec.Struct, frozen=True, kw_only=True):
     sigmas: Annotated[list[float | None], Meta(description="Noise levels, if the sampler has them.")] | None
 
 
+class TextPlanView(msgspec.Struct, frozen=True, kw_only=True):
+    """A text that a prompt stands for in some of the steps."""
+
+    text: str
+    first_step: Annotated[int, Meta(description="Counted from 1, of the steps that are taken.")]
+    last_step: int
+    part: Annotated[int, Meta(description="Counted from 1; `AND` divides them.")]
+    weight: Annotated[float, Meta(description="Of that part in the guidance.")]
+    tokens: int
+    chunks: int
+
+
 class PromptPlanView(msgspec.Struct, frozen=True, kw_only=True):
     """A prompt as the text encoders would read it."""
 
     field: str
-    tokens: Annotated[int, Meta(description="Of the whole text.")]
+    tokens: Annotated[int, Meta(description="Of the whole text, the longest one if it changes.")]
     chunks: Annotated[int, Meta(description="In which it is read, of up to 75 tokens each.")]
     ignored: Annotated[list[str], Meta(description="What would be cut or changed.")]
+    schedule: Annotated[list[TextPlanView], Meta(description="The texts that it stands for, by part and step.")]
 
 
 class MemoryPlanView(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,7 +184,25 @@ def _pass(planned: PlannedPass) -> PassView:
 
 
 def _prompt(facts: PromptFacts) -> PromptPlanView:
-    return PromptPlanView(field=facts.field, tokens=facts.tokens, chunks=facts.chunks, ignored=list(facts.ignored))
+    return PromptPlanView(
+        field=facts.field,
+        tokens=facts.tokens,
+        chunks=facts.chunks,
+        ignored=list(facts.ignored),
+        schedule=[_text(text) for text in facts.schedule],
+    )
+
+
+def _text(facts: TextFacts) -> TextPlanView:
+    return TextPlanView(
+        text=facts.text,
+        first_step=facts.first_step,
+        last_step=facts.last_step,
+        part=facts.part,
+        weight=facts.weight,
+        tokens=facts.tokens,
+        chunks=facts.chunks,
+    )
 
 
 def _eviction(eviction: Eviction) -> EvictionView:

@@ -13,6 +13,7 @@ from litestar.params import JSONBody, QueryParameter, SkipValidation
 from ...domain.errors import FieldError, InvalidRequest
 from ...domain.generator import Generated
 from ...domain.requests.parameters import GenerationParameters, OutputFormat
+from ..auth.requirements import requires
 from ..generation_service import GenerationService
 from ..http.accept import VARY, wanted_image
 from ..http.body import JSONBodyDTO
@@ -89,7 +90,7 @@ class Call:
     operation_class=GenerateOperation,
     summary="Make images",
     tags=["generation"],
-    opt={**in_group("generate"), **with_pictures()},
+    opt=in_group("generate") | requires("generate") | with_pictures(),
     responses=RESPONSES,
 )
 async def generate(

@@ -18,8 +18,10 @@ from ...domain.jobs.event_log import JobEvent
 from ...domain.jobs.job_store import JobStore
 from ...domain.jobs.tracked_job import TrackedJob
 from ...domain.requests.parameters import GenerationParameters
+from ..auth.requirements import requires
 from ..generation_service import GenerationService
 from ..http.body import JSONBodyDTO
+from ..http.clients import owner_of
 from ..http.documented_errors import (
     BUSY,
     CONFLICT,
@@ -72,7 +74,7 @@ _GONE = {400: WRONG_FIELDS, 404: UNKNOWN_JOB, 410: EXPIRED}
     operation_class=JobOperation,
     summary="Send a job",
     tags=["jobs"],
-    opt={**in_group("jobs"), **with_pictures()},
+    opt=in_group("jobs") | requires("generate") | with_pictures(),
     responses={
         202: ResponseSpec(JobView, description="It is on its way; `Location` says where.", generate_examples=False),
         400: WRONG_FIELDS,
@@ -123,10 +125,11 @@ class JobsController(Controller):
 
     path = "/jobs"
     tags = ("jobs",)
-    opt = in_group("jobs")
+    opt = in_group("jobs") | requires("generate")
 
     @get(
         "/",
+        opt=requires("generate", "read"),
         summary="List jobs",
         response_description="The newest first.",
         responses={400: WRONG_FIELDS},
@@ -140,11 +143,12 @@ class JobsController(Controller):
             JobState | None, QueryParameter(name="state", description="Only those in this state.")
         ] = None,
     ) -> list[JobView]:
-        """List every job that has not expired, without its images."""
-        return [job_view(request, job) for job in job_store.all(in_state)]
+        """List the jobs of the client that have not expired, without their images; all jobs for keys with the scope `admin`."""
+        return [job_view(request, job) for job in job_store.all(in_state, owner_of(request))]
 
     @get(
         f"/{_MODEL_OR_JOB}",
+        opt=requires("generate", "read"),
         summary="Show a job",
         response_description="The job.",
         responses=_GONE,
@@ -152,7 +156,7 @@ class JobsController(Controller):
     )
     def show_job(self, request: Request[Any, Any, Any], model_or_job: _JobId, job_store: _Jobs) -> JobResultView:
         """Show a job's state and progress, and its images once it is done."""
-        return job_result_view(request, job_store.get(model_or_job))
+        return job_result_view(request, job_store.get(model_or_job, owner_of(request)))
 
     @delete(
         f"/{_MODEL_OR_JOB}",
@@ -163,10 +167,11 @@ class JobsController(Controller):
     )
     async def cancel_job(self, request: Request[Any, Any, Any], model_or_job: _JobId, job_store: _Jobs) -> JobView:
         """End it before its next step; one that has ended is forgotten, with its images."""
-        return job_view(request, await job_store.cancel(model_or_job))
+        return job_view(request, await job_store.cancel(model_or_job, owner_of(request)))
 
     @get(
         f"/{_MODEL_OR_JOB}/events",
+        opt=requires("generate", "read"),
         summary="Follow a job",
         responses={
             200: ResponseSpec(
@@ -190,7 +195,7 @@ class JobsController(Controller):
         ] = 0,
     ) -> Response[Any]:
         """Server-sent events, from the first that is still known, or from the one after `Last-Event-ID`."""
-        job = job_store.get(model_or_job)
+        job = job_store.get(model_or_job, owner_of(request))
         note_job(request, job)
         if job.over and not job.log.after(last_event_id):
             return Response(None, status_code=204)

@@ -7,6 +7,7 @@ from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import SkipValidation
 
+from ..auth.requirements import requires
 from ..http.accept import VARY
 from ..http.route_groups import in_group
 
@@ -24,7 +25,7 @@ class MetricsController(Controller):
 
     path = "/metrics"
     tags = ("service",)
-    opt = in_group("metrics")
+    opt = in_group("metrics") | requires("read")
 
     @get(
         "/",

@@ -12,6 +12,7 @@ from ...domain.memory.ledger import Tier
 from ...domain.memory.pool import ModelPool
 from ...domain.models.catalogue import Catalogue
 from ...domain.models.spec import ModelSpec
+from ..auth.requirements import requires
 from ..http.documented_errors import (
     BUSY,
     FAILED,
@@ -38,7 +39,7 @@ class ModelsController(Controller):
 
     path = "/models"
     tags = ("models",)
-    opt = in_group("models")
+    opt = in_group("models") | requires("generate", "read")
 
     @get("/", summary="List models", response_description="In alphabetical order.")
     async def list_models(self, catalogue: _CataloguePort, model_pool: _Pool) -> list[ModelView]:
@@ -67,7 +68,7 @@ class ResidencyController(Controller):
 
     path = "/models"
     tags = ("models",)
-    opt = in_group("residency")
+    opt = in_group("residency") | requires("admin")
 
     @post(
         "/{name:str}/load",

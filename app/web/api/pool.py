@@ -17,6 +17,7 @@ from ...domain.memory.pool import ModelPool
 from ...domain.memory.snapshot import AssetStatus, ComponentStatus, PoolReport
 from ...domain.models.assets import AssetKind
 from ...domain.models.spec import HEAT, ModelName, Residency
+from ..auth.requirements import requires
 from ..http.route_groups import in_group
 
 RecentDecisions = Callable[[], tuple[Decision, ...]]
@@ -88,7 +89,7 @@ class PoolController(Controller):
 
     path = "/pool"
     tags = ("models",)
-    opt = in_group("pool")
+    opt = in_group("pool") | requires("read")
 
     @get("/", summary="Show the pool", response_description="Its books.", sync_to_thread=False)
     def show_pool(

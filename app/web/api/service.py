@@ -11,6 +11,9 @@ from litestar.params import SkipValidation
 from ...domain.dispatch.dispatcher import Dispatcher
 from ...domain.memory.pool import ModelPool
 from ...domain.models.catalogue import Catalogues
+from ...domain.models.embeddings import EmbeddingCatalogue
+from ...domain.models.embeddings import usable as usable_embeddings
+from ..auth.requirements import public, requires
 from ..http.route_groups import in_group
 from .views import HealthView, ServiceView
 
@@ -33,7 +36,7 @@ class ServiceController(Controller):
     """Service facts."""
 
     tags = ("service",)
-    opt = in_group("service")
+    opt = in_group("service") | requires("generate", "read")
 
     @get("/", summary="Service facts", response_description="The facts.")
     async def facts(
@@ -42,6 +45,7 @@ class ServiceController(Controller):
         catalogues: NamedDependency[SkipValidation[Catalogues]],
         model_pool: NamedDependency[SkipValidation[ModelPool]],
         dispatcher: NamedDependency[SkipValidation[Dispatcher]],
+        embeddings: NamedDependency[SkipValidation[EmbeddingCatalogue]],
     ) -> ServiceView:
         """Show the server's name and version, its models and adapters, and which models are loaded."""
         specs = await catalogues.models.list()
@@ -56,9 +60,11 @@ class ServiceController(Controller):
             default_model=None if default is None else aliases.get(default, default),
             models=list(usable),
             aliases=dict(sorted(aliases.items())),
-            adapters=[spec.name for spec in await catalogues.adapters.list() if spec.unusable is None],
-            vaes=[spec.name for spec in await catalogues.vaes.list() if spec.unusable is None],
+            # Not `list`, which waits for the first scan: after the start the headers of a thousand adapters take a while.
+            adapters=[spec.name for spec in catalogues.adapters.snapshot() if spec.unusable is None],
+            vaes=[spec.name for spec in catalogues.vaes.snapshot() if spec.unusable is None],
             upscalers=[spec.name for spec in await catalogues.upscalers.list() if spec.unusable is None],
+            embeddings=[str(use.name) for use in usable_embeddings(await embeddings.list())],
             loaded=[name for name in usable if model_pool.status(name).residency != "cold"],
             unusable=[spec.name for spec in specs if spec.unusable is not None],
             waiting=dispatcher.depth,
@@ -71,7 +77,7 @@ class HealthController(Controller):
 
     path = "/health"
     tags = ("service",)
-    opt = in_group("health")
+    opt = in_group("health") | public()
 
     @get("/live", summary="Is the process alive?", response_description="It is alive.", sync_to_thread=False)
     def live(self) -> HealthView:

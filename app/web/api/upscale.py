@@ -12,6 +12,7 @@ from litestar.params import JSONBody, SkipValidation
 from ...domain.models.spec import HEAT
 from ...domain.requests.upscale_parameters import UpscaleParameters
 from ...domain.upscaling import Upscaled
+from ..auth.requirements import requires
 from ..generation_service import GenerationService
 from ..http.accept import VARY, wanted_image
 from ..http.body import JSONBodyDTO
@@ -43,7 +44,7 @@ from .upscale_views import UpscaleView, upscale_view
     operation_class=UpscaleOperation,
     summary="Enlarge a picture",
     tags=["generation"],
-    opt={**in_group("upscale"), **with_pictures()},
+    opt=in_group("upscale") | requires("generate") | with_pictures(),
     responses={
         200: ResponseSpec(
             UpscaleView,

@@ -7,6 +7,7 @@ from litestar.params import SkipValidation
 from ...domain.memory.pool import ModelPool
 from ...domain.models.catalogue import Catalogues
 from ...domain.models.upscalers import pooled_name
+from ..auth.requirements import requires
 from ..http.route_groups import in_group
 from .upscale_views import LANCZOS_VIEW, UpscalerView, upscaler_view
 
@@ -16,7 +17,7 @@ from .upscale_views import LANCZOS_VIEW, UpscalerView, upscaler_view
     summary="List upscalers",
     response_description="`lanczos`, then files in alphabetical order.",
     tags=["models"],
-    opt=in_group("models"),
+    opt=in_group("models") | requires("generate", "read"),
 )
 async def list_upscalers(
     catalogues: NamedDependency[SkipValidation[Catalogues]], model_pool: NamedDependency[SkipValidation[ModelPool]]

@@ -124,9 +124,12 @@ class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
     default_model: str | None
     models: Annotated[list[str], Meta(description="Usable models.")]
     aliases: Annotated[dict[str, str], Meta(description="Other names, with the models that they stand for.")]
-    adapters: Annotated[list[str], Meta(description="Usable adapters; `GET /adapters` tells more.")]
-    vaes: Annotated[list[str], Meta(description="Usable VAEs; `GET /vaes` tells more.")]
+    adapters: Annotated[
+        list[str], Meta(description="Usable adapters whose headers have been read; `GET /adapters` tells more.")
+    ]
+    vaes: Annotated[list[str], Meta(description="Usable VAEs whose headers have been read; `GET /vaes` tells more.")]
     upscalers: Annotated[list[str], Meta(description="Usable upscalers beside `lanczos`; `GET /upscalers` has more.")]
+    embeddings: Annotated[list[str], Meta(description="Textual inversion embeddings that prompts may name.")]
     loaded: list[str]
     unusable: list[str]
     waiting: int

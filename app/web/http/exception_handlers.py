@@ -11,6 +11,7 @@ from litestar.types import ExceptionHandlersMap
 from ...domain import errors
 from ...domain.errors import DiffusionError
 from ...logs import get_logger
+from .challenges import challenge
 from .problems import HTTP_STATUS, Problem, id_in, problem_of, problem_response
 from .refusals import body_too_large, nothing_at, refusal, wrong_method
 from .wrong_parameters import wrong_parameters
@@ -61,10 +62,25 @@ def _of_domain(request: Request[Any, Any, Any], error: DiffusionError) -> tuple[
     problem = problem_of(error, id_in(request.scope))
     if problem.status == 500:
         _log.error("request_failed", code=error.code, exc_info=error)
-    headers: dict[str, str] = {}
-    if isinstance(error, (errors.QueueFull, errors.TooManyRequests, errors.WaitedTooLong, errors.ShuttingDown)):
-        headers["retry-after"] = str(error.retry_after_s)
-    return problem, headers
+    return problem, _headers(error)
+
+
+def _headers(error: DiffusionError) -> dict[str, str]:
+    match error:
+        case (
+            errors.QueueFull()
+            | errors.TooManyRequests()
+            | errors.RateLimited()
+            | errors.WaitedTooLong()
+            | errors.ShuttingDown()
+        ):
+            return {"retry-after": str(error.retry_after_s)}
+        case errors.Unauthorized():
+            return challenge()
+        case errors.Forbidden():
+            return challenge(error.scopes)
+        case _:
+            return {}
 
 
 def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Problem:

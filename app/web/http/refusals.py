@@ -102,5 +102,17 @@ def unknown_host(host: str, name: str) -> Problem:
     )
 
 
+def keys_needed() -> Problem:
+    """Return the answer to a request from another machine while the server has no keys."""
+    return Problem(
+        title="This server has no keys",
+        status=HTTPStatus.FORBIDDEN,
+        code="keys_needed",
+        detail="Without keys this server answers on its own machine only. To open it to others, make a key with "
+        "`litestar-diffusion keys add NAME` and restart it, or, if something before it authenticates clients, set "
+        "server.insecure = true (LITESTAR_DIFFUSION__SERVER__INSECURE=true).",
+    )
+
+
 def _quoted(text: str) -> str:
     return f'"{text[:_MAX_SHOWN_CHARS]}"'

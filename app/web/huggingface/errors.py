@@ -8,6 +8,7 @@ import msgspec
 from litestar import Request, Response
 from litestar.types import ExceptionHandlersMap
 
+from ...domain.errors import ConflictingKeys, Forbidden, Unauthorized
 from ..http import exception_handlers as native
 from ..http.problems import Problem
 
@@ -31,8 +32,10 @@ def exception_handlers() -> ExceptionHandlersMap:
 def _extended(handler: _Handler) -> _Handler:
     def handle(request: Request[Any, Any, Any], error: Any) -> Response[Any]:
         response = handler(request, error)
-        # Of a body that is too large nothing is read, so that either kind of client may have sent it.
-        if not request.scope.get("state", {}).get(_INFERENCE) and response.status_code != _TOO_LARGE:
+        # Keys are checked before the body is read, and of one that is too large nothing is read: either kind of client may have
+        # sent it.
+        unread = isinstance(error, (Unauthorized, ConflictingKeys, Forbidden)) or response.status_code == _TOO_LARGE
+        if not unread and not request.scope.get("state", {}).get(_INFERENCE):
             return response
         response.content = inference_error(response.content)
         return response

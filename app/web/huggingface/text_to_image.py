@@ -13,6 +13,7 @@ from ...domain.requests.parameters import GenerationParameters
 from ...domain.validation import cut
 from ..api.generate import PATH, RESPONSES, Call, DryRunFlag, answer
 from ..api.jobs import IdempotencyKey, Prefer
+from ..auth.requirements import requires
 from ..generation_service import GenerationService
 from ..http.documented_errors import ModelNameInPath
 from ..http.route_groups import in_group, with_pictures
@@ -31,7 +32,7 @@ from .wire import InferenceRequest, PictureRequest
     operation_class=EitherOperation,
     summary="Make images",
     tags=["generation"],
-    opt={**in_group("generate"), **with_pictures()},
+    opt=in_group("generate") | requires("generate") | with_pictures(),
     responses=RESPONSES,
 )
 async def generate(

@@ -17,6 +17,7 @@ _log = get_logger(__name__)
 _HEADER = b"x-request-id"
 _ACCEPTABLE_ID = re.compile(r"^[A-Za-z0-9._:-]{1,128}$")
 _FACTS = "generation_facts"
+_KEY = "key_name"
 _POLLED = re.compile(r"/(health/[a-z]+|metrics|sdapi/v1/progress|internal/ping)$")
 """Paths that monitors and clients request every few seconds or more often; logged at level debug."""
 
@@ -60,6 +61,8 @@ class AccessLog:
         facts = dict(_state(scope).get(_FACTS, {}))
         if not self._log_prompts:
             facts.pop("prompt", None)
+        if (key := _state(scope).get(_KEY)) is not None:
+            facts["key"] = key
         if (code := code_in(scope)) is not None:
             facts["code"] = code
         level = _log.debug if _POLLED.search(scope["path"]) else _log.info
@@ -72,6 +75,11 @@ class AccessLog:
             ms=round(seconds * 1000, 2),
             **facts,
         )
+
+
+def note_key(scope: Any, name: str) -> None:
+    """Add the name of the client's key to the line of a request."""
+    _state(scope)[_KEY] = name
 
 
 def note_facts(request: Request[Any, Any, Any], facts: Mapping[str, Any]) -> None:

@@ -28,8 +28,7 @@ class OriginCheck:
 def _refusal(rules: OriginRules, scope: Scope) -> Problem | None:
     headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
     host = headers.get(b"host", "")
-    address = (scope.get("server") or ("", None))[0]
-    if not host_allowed(rules, host, address):
+    if not host_allowed(rules, host):
         return unknown_host(host, host_name(host))
     if scope.get("method") in _SAFE_METHODS:
         return None

@@ -19,22 +19,21 @@ class OriginRules:
     allowed_origins: Sequence[str] = ()
     """Origins such as `https://app.example.org` whose pages may send requests that do something; `*` allows all."""
     allowed_hosts: Sequence[str] = ()
-    """Names such as `images.example.org` or `*.example.org` under which the server is reached; `*` allows all."""
+    """Names such as `images.example.org` or `*.example.org` of the server, besides localhost; `*` allows all."""
 
 
-def host_allowed(rules: OriginRules, host: str, address: str) -> bool:
+def host_allowed(rules: OriginRules, host: str) -> bool:
     """Tell whether the server accepts requests under this host name.
 
-    A page can have its own name lead to 127.0.0.1 (DNS rebinding), and then counts as one of this server for the browser.
-    So if a request arrives at a loopback address, or `allowed_hosts` names any, the name must be a known one. An
-    address is no name, and cannot be rebound.
+    A page can have its own name lead to 127.0.0.1 or to an address of the network that its reader is in (DNS rebinding), and
+    then counts as one of this server for the browser. So the name must be a known one. An address is no name, and cannot be
+    rebound.
 
     Args:
         rules: what is allowed.
         host: the Host header; empty if there is none, which no browser does.
-        address: of this end of the connection.
     """
-    if not host or not (rules.allowed_hosts or _is_loopback(address)):
+    if not host:
         return True
     name = host_name(host)
     if name == "localhost" or name.endswith(".localhost") or _is_address(name):
@@ -87,10 +86,6 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _is_loopback(address: str) -> bool:
-    return _is_address(address) and ipaddress.ip_address(address).is_loopback
 
 
 def _matches(name: str, allowed: str) -> bool:

@@ -12,6 +12,7 @@ from litestar import Request
 
 from ...domain.generator import Generated
 from ...domain.jobs.event_log import JobEvent
+from ..http.clients import client_of
 from ..http.media_types import IMAGES
 from .stored_images import StoredImages
 from .wire import ImageData, ImagesAnswer, ImagesBody, Usage
@@ -27,7 +28,8 @@ async def images_answer(
     """Answer with all images of a request, in base64 or by address."""
     if body.response_format == "url":
         data = [
-            ImageData(url=_address(request, stored.put(image.data, IMAGES[image.format]))) for image in generated.images
+            ImageData(url=_address(request, stored.put(image.data, IMAGES[image.format], client_of(request))))
+            for image in generated.images
         ]
     else:
         encoded = await asyncio.to_thread(_base64, [image.data for image in generated.images])

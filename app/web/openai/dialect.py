@@ -1,7 +1,7 @@
 """OpenAI's Images API as a dialect."""
 
 from ..dialect import Dialect
-from .errors import openai_exception_handlers
+from .errors import documented, openai_exception_handlers
 from .images import ImagesController
 from .models import OpenAIModelsController
 from .stored_images import StoredImages
@@ -11,5 +11,6 @@ OPENAI = Dialect(
     path="/v1",
     route_handlers=(ImagesController, OpenAIModelsController),
     exception_handlers=openai_exception_handlers,
+    documented=documented,
     state=StoredImages,
 )

@@ -13,7 +13,12 @@ from ..http.problems import Problem, note_problem
 from .wire import ErrorAnswer, ErrorObject
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "invalid_request_error", 429: "rate_limit_error"}
-_CODES = {"unknown_model": "model_not_found", "too_many_requests": "rate_limit_exceeded"}
+_CODES = {
+    "unknown_model": "model_not_found",
+    "too_many_requests": "rate_limit_exceeded",
+    "rate_limited": "rate_limit_exceeded",
+    "unauthorized": "invalid_api_key",
+}
 
 
 def openai_exception_handlers() -> ExceptionHandlersMap:

@@ -17,8 +17,10 @@ from ...domain.errors import FieldError
 from ...domain.models.catalogue import Catalogue
 from ...domain.models.spec import ModelSpec
 from ..api.service import ServiceFacts
+from ..auth.requirements import requires
 from ..generation_service import GenerationService
 from ..http.body import LenientBodyDTO, ignored_fields
+from ..http.clients import owner_of
 from ..http.problems import problem_of
 from ..http.refusals import refusal
 from ..http.route_groups import in_group, with_pictures
@@ -34,6 +36,8 @@ _LINGER_S = 15.0
 """Seconds that work continues for the SDK, which comes back within 8 s after it has given a connection up."""
 _RETRIES = "x-stainless-retry-count"
 """Header of OpenAI's SDKs: the number of times that this request was sent before."""
+_FILE_HEADERS = {"cache-control": "private, max-age=3600", "cross-origin-resource-policy": "cross-origin"}
+"""The address is a secret; pages of other origins show the image, as they do with OpenAI's addresses."""
 _FileName = Annotated[
     str, PathParameter(description="From the address in an answer.", examples=[Example(summary="a name", value="q3xG")])
 ]
@@ -64,7 +68,7 @@ class ImagesController(Controller):
 
     path = "/images"
     tags = ("openai",)
-    opt = in_group("dialects")
+    opt = in_group("dialects") | requires("generate")
 
     @post(
         "/generations",
@@ -144,6 +148,7 @@ class ImagesController(Controller):
 
     @get(
         "/files/{name:str}",
+        opt=requires("generate", "read"),
         operation_id="openai_get_image_file",
         summary="Get an image by the address in an answer",
         response_description="The file.",
@@ -151,12 +156,17 @@ class ImagesController(Controller):
         responses={404: documented("It was never there, or is no more.", refusal(404, "There is no such image."))},
         sync_to_thread=False,
     )
-    def file(self, name: _FileName, dialect_state: NamedDependency[SkipValidation[StoredImages]]) -> Response[bytes]:
+    def file(
+        self,
+        request: Request[Any, Any, Any],
+        name: _FileName,
+        dialect_state: NamedDependency[SkipValidation[StoredImages]],
+    ) -> Response[bytes]:
         """Return a file whose address an answer with `response_format: url` held, for an hour."""
-        image = dialect_state.get(name)
+        image = dialect_state.get(name, owner_of(request))
         if image is None:
             raise NotFoundException(detail="There is no such image, or no more: addresses are good for an hour.")
-        return Response(image.data, media_type=image.media_type, headers={"cache-control": "private, max-age=3600"})
+        return Response(image.data, media_type=image.media_type, headers=_FILE_HEADERS)
 
 
 @dataclass(frozen=True, slots=True)

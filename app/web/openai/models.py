@@ -6,6 +6,7 @@ from litestar.params import SkipValidation
 
 from ...domain import errors
 from ...domain.models.catalogue import Catalogue
+from ..auth.requirements import requires
 from ..http.documented_errors import ModelNameInPath
 from ..http.problems import problem_of
 from ..http.route_groups import in_group
@@ -18,7 +19,7 @@ class OpenAIModelsController(Controller):
 
     path = "/models"
     tags = ("openai",)
-    opt = in_group("dialects")
+    opt = in_group("dialects") | requires("generate", "read")
 
     @get("/", operation_id="openai_list_models", summary="List models", response_description="Usable models by name.")
     async def list_models(self, catalogue: NamedDependency[SkipValidation[Catalogue]]) -> ModelsAnswer:

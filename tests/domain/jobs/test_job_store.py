@@ -444,3 +444,52 @@ def test_a_phase_of_a_load_gets_a_hundred_events_and_one_for_its_end() -> None:
     reported = [event.data for event in job.log.after(0)]
     assert len(reported) == 202
     assert reported[-1] == {"phase": "read", "done_nbytes": 10_000, "total_nbytes": 10_000}
+
+
+def test_a_job_is_found_by_its_client_alone_also_after_it_has_expired() -> None:
+    async def main() -> None:
+        bench = Bench(JobPolicy(keep_s=10))
+        mine = await bench.jobs.post("a", BODY, client="me")
+        theirs = await bench.jobs.post("a", OTHER, client="them")
+        await asyncio.wait([mine.work, theirs.work])
+        assert bench.jobs.all(owner="me") == [mine]
+        assert bench.jobs.all(owner="third") == []
+        assert bench.jobs.all() == [theirs, mine]
+        assert bench.jobs.get(mine.id, "me") is bench.jobs.get(mine.id) is mine
+        for foreign in (bench.jobs.get, bench.jobs.cancel):
+            with pytest.raises(UnknownJob):
+                await _awaited(foreign(mine.id, "them"))
+        bench.now += 100
+        with pytest.raises(ExpiredJob):
+            bench.jobs.get(mine.id, "me")
+        with pytest.raises(UnknownJob):
+            bench.jobs.get(mine.id, "them")
+
+    asyncio.run(main())
+
+
+async def _awaited(value: Any) -> Any:
+    return await value if asyncio.iscoroutine(value) else value
+
+
+def test_what_admits_a_job_is_asked_for_new_ones_alone_and_may_refuse() -> None:
+    async def main() -> None:
+        bench, asked = Bench(), 0
+
+        def admit() -> None:
+            nonlocal asked
+            asked += 1
+            if asked > 1:
+                raise QueueFull(1, retry_after_s=1)
+
+        first = await bench.jobs.post("a", BODY, key="k", admit=admit)
+        assert await bench.jobs.post("a", BODY, key="k", admit=admit) is first
+        assert asked == 1
+        with pytest.raises(InvalidRequest):
+            await bench.jobs.post("a", GenerationParameters(prompt="x", width=3), admit=admit)
+        assert asked == 1
+        with pytest.raises(QueueFull):
+            await bench.jobs.post("a", OTHER, admit=admit)
+        assert bench.jobs.all() == [first]
+
+    asyncio.run(main())

@@ -231,6 +231,22 @@ def test_activations_of_requests_with_different_adapters_on_one_model_add_up() -
     run(scenario)
 
 
+def test_a_preset_of_a_model_that_is_there_evicts_nothing() -> None:
+    async def scenario() -> None:
+        parts = (component("unet", 70), component("vae", 30, "vae"))
+        sim = simulate(host_nbytes=130, shares=True, components={"a": parts, "preset": parts})
+        base = model("a")
+        sim.catalogue.put(replace(base, name=ModelName("preset"), version="1.1", files_version=base.version))
+        await sim.pool.load("a")
+        assert sim.pool.preview_evictions("preset", beside=beside("x")).evictions == ()
+        await use(sim, "preset", "x")
+        assert sim.residencies("a", "preset") == ["device", "device"]
+        assert sim.pool.stats().host_nbytes == 120
+        sim.check_idle()
+
+    run(scenario)
+
+
 def test_idle_adapters_leave_with_time() -> None:
     async def scenario() -> None:
         sim = simulate()

@@ -129,6 +129,7 @@ def test_the_receipt_states_every_parameter_and_n_is_1() -> None:
     assert set(stated) == set(GenerationParameters.__struct_fields__) - {
         "priority",
         "previews",
+        "embeddings",
         "image",
         "mask",
         "adapters",

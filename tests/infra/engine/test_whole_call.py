@@ -25,7 +25,7 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClie
     monkeypatch.setattr(registry, "FAMILIES", ["tests.toy.family:TOY"])
     sparse_file(tmp_path / "red.safetensors", {"toy.colour": (3,)})
     settings = Settings(models=ModelsSettings(directory=str(tmp_path), default=None, hub_enabled=False))
-    with TestClient(create_app(settings)) as client:
+    with TestClient(create_app(settings), base_url="http://127.0.0.1") as client:
         yield client
 
 

@@ -24,7 +24,7 @@ SIDES_PX = [512, 768, 1024]
 
 def predicted(of: Callable[..., int], side_px: int) -> int:
     """For one row in a 16-bit dtype."""
-    return of(ImageShape(width_px=side_px, height_px=side_px, guided=False, element_nbytes=2))
+    return of(ImageShape(width_px=side_px, height_px=side_px, rows=1, element_nbytes=2))
 
 
 def observed(work: Callable[[], object]) -> int:

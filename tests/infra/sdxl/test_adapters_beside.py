@@ -125,14 +125,14 @@ def test_text_weight_acts_on_the_text_encoders_alone_and_is_part_of_the_cache_s_
 
     def conditioning(weight: float, text_weight: float) -> torch.Tensor:
         run = SdxlRun(model, asked(use_of(path, weight, text_weight)), adapters=[loaded(path)])
-        return run._conditioning.sequence
+        return run._conditioning.of_stretch(0).sequence
 
-    plain = begun(model)._conditioning.sequence
+    plain = begun(model)._conditioning.of_stretch(0).sequence
     assert torch.equal(conditioning(1.0, 0.0), plain)
     assert not torch.equal(conditioning(0.0, 1.0), plain)
     assert not torch.equal(conditioning(0.0, 0.5), conditioning(0.0, 1.0))
     assert torch.equal(conditioning(0.3, 0.5), conditioning(0.0, 0.5))
-    assert torch.equal(begun(model)._conditioning.sequence, plain)
+    assert torch.equal(begun(model)._conditioning.of_stretch(0).sequence, plain)
     assert torch.equal(conditioning(0.0, 1.0)[..., :64], plain[..., :64])  # the first encoder is not touched
 
 

@@ -152,7 +152,7 @@ def test_so_does_one_of_a_long_weighted_prompt_once_it_is_encoded(guidance_scale
     )
     model = model_named("demo")
     with torch.inference_mode():
-        encoded = encode(model, asked)
+        encoded = encode(model, asked).of_stretch(0)
     assert encoded.sequence.shape[1] == 3 * 77
     prompts = {"prompt_embeds": encoded.sequence[-1:], "pooled_prompt_embeds": encoded.pooled[-1:]}
     if asked.guided:

@@ -1,6 +1,7 @@
 """Prompts on real text encoders: short ones as ever, long ones whole, weighted ones changed, cached ones the same."""
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -15,7 +16,6 @@ from litestar_diffusion.infra.engine.engine import TorchEngine
 from litestar_diffusion.infra.sdxl import text as texts
 from litestar_diffusion.infra.sdxl.components import SdxlModel
 from litestar_diffusion.infra.sdxl.load import load_model
-from litestar_diffusion.infra.sdxl.text import Conditioning
 from tests.infra.sdxl.test_render import MODELS, ignore, request, spec_of
 from tests.render import render
 
@@ -35,9 +35,21 @@ def empty_cache(model: SdxlModel) -> None:
     model.prompts = PromptCache()
 
 
-def encode(model: SdxlModel, **parameters: Any) -> Conditioning:
+@dataclass
+class Encoded:
+    """Rows of a prompt that does not change, and what was told of it."""
+
+    sequence: Tensor
+    pooled: Tensor
+    warnings: tuple[str, ...]
+
+
+def encode(model: SdxlModel, **parameters: Any) -> Encoded:
     with torch.inference_mode():
-        return texts.encode(model, request(spec_of(), **{"guidance_scale": 1.0, "prompt": PROMPT, **parameters}))
+        asked = request(spec_of(), **{"guidance_scale": 1.0, "prompt": PROMPT, **parameters})
+        scheduled = texts.encode(model, asked)
+        rows = scheduled.of_stretch(0)
+    return Encoded(rows.sequence, rows.pooled, scheduled.warnings)
 
 
 def plain(model: SdxlModel, prompt: str, layer: int = -2) -> tuple[Tensor, Tensor]:
@@ -56,7 +68,7 @@ def plain(model: SdxlModel, prompt: str, layer: int = -2) -> tuple[Tensor, Tenso
     return torch.cat([each.hidden_states[layer] for each in read], dim=-1), read[1].text_embeds
 
 
-def same(one: Conditioning, other: Conditioning) -> bool:
+def same(one: Encoded, other: Encoded) -> bool:
     return all(torch.equal(getattr(one, field), getattr(other, field)) for field in FIELDS)
 
 
@@ -245,7 +257,7 @@ def _refuse(*_: Any, **__: Any) -> None:
 
 def test_writing_to_a_conditioning_does_not_reach_the_cache(model: SdxlModel) -> None:
     first = encode(model)
-    kept = Conditioning(first.sequence.clone(), first.pooled.clone(), ())
+    kept = Encoded(first.sequence.clone(), first.pooled.clone(), ())
     with torch.inference_mode():
         first.sequence.zero_()
         first.pooled.zero_()

@@ -27,7 +27,8 @@ def talk(with_server: Talk) -> None:
     engine = FakeEngine()
     plugin = DiffusionPlugin(
         DiffusionConfig(
-            build=lambda settings: fake_services(model("demo"), model("other"), settings=settings, engine=engine)
+            build=lambda settings: fake_services(model("demo"), model("other"), settings=settings, engine=engine),
+            client_of=lambda connection: connection.headers.get("authorization") or None,
         )
     )
 

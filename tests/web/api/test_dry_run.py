@@ -93,7 +93,9 @@ def test_parameters_and_warnings_are_those_of_the_request_itself(
 
 def test_tokens_are_counted_as_the_models_own_tokenizer_reads_them(server: Server) -> None:
     told = run(server, prompt="a (red:1.3) circle", negative_prompt="green BREAK blue", prompt_2="")
-    assert told["prompts"] == [
+    shown = [{name: value for name, value in prompt.items() if name != "schedule"} for prompt in told["prompts"]]
+    assert [len(prompt["schedule"]) for prompt in told["prompts"]] == [1, 1, 1]
+    assert shown == [
         {"field": "prompt", "tokens": 3, "chunks": 1, "ignored": []},
         {"field": "prompt_2", "tokens": 0, "chunks": 1, "ignored": []},
         {"field": "negative_prompt", "tokens": 2, "chunks": 2, "ignored": []},

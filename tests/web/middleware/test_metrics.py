@@ -14,12 +14,12 @@ from litestar_diffusion.domain.memory.events import (
     PoolEvent,
 )
 from litestar_diffusion.domain.memory.eviction_reason import EvictionCause, EvictionReason
-from litestar_diffusion.domain.models.spec import ModelName
+from litestar_diffusion.domain.models.assets import AssetKey
 from litestar_diffusion.infra.telemetry.metrics import Metrics
 from tests.conftest import Server
 
 PREFIX = "litestar_diffusion_"
-A = ModelName("a")
+A = AssetKey("model", "a")
 ROOM = EvictionReason(cause=EvictionCause.ROOM, for_model=A)
 
 
@@ -34,7 +34,7 @@ class Scrape:
             for sample in family.samples
         }
 
-    def __call__(self, name: str, **labels: str) -> float:
+    def __call__(self, name: str, /, **labels: str) -> float:
         return self.values.get((name, frozenset(labels.items())), 0.0)
 
 
@@ -125,7 +125,7 @@ def test_scraping_is_documented_and_not_in_the_log(server: Server) -> None:
         ),
         (
             AssetOffloaded(
-                model=A,
+                asset=A,
                 components=("vae",),
                 nbytes=7,
                 seconds=0,
@@ -151,6 +151,12 @@ def test_scraping_is_documented_and_not_in_the_log(server: Server) -> None:
             AssetLoadFailed(asset=A, code="download_failed", reason="no network"),
             "load_failures_total",
             {"model": "a", "code": "download_failed"},
+            1,
+        ),
+        (
+            AssetLoadFailed(asset=AssetKey("adapter", "x"), code="load_failed", reason="no rights"),
+            "addition_load_failures_total",
+            {"kind": "adapter", "name": "x", "code": "load_failed"},
             1,
         ),
     ],

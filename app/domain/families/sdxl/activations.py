@@ -20,7 +20,7 @@ _CANVAS_NBYTES_PER_PIXEL = 16
 def activation_nbytes(shape: ImageShape, widths: Widths = SDXL_WIDTHS) -> int:
     """Peak bytes of activations of one image, weights excluded.
 
-    The UNet runs one row, two with guidance; the VAE decodes one image at a time. The two never run together. Networks
+    The UNet runs all rows of the image at once; the VAE decodes one image at a time. The two never run together. Networks
     narrower than SDXL's need proportionally less: their layers are as many, and each is as large as it has channels.
     """
     pixels = shape.width_px * shape.height_px
@@ -33,7 +33,7 @@ def activation_nbytes(shape: ImageShape, widths: Widths = SDXL_WIDTHS) -> int:
 
 def step_nbytes(shape: ImageShape, widths: Widths = SDXL_WIDTHS) -> int:
     """Peak bytes of activations of one image while it is denoised; see `activation_nbytes`."""
-    rows = 2 if shape.guided and not shape.split_guidance else 1
+    rows = 1 if shape.split_guidance else shape.rows
     pixels = shape.width_px * shape.height_px
     prompt = 0 if shape.split_guidance else _PROMPT_TOKENS * 2 * widths.prompt  # a key and a value each
     numbers = prompt + pixels * _UNET_NBYTES_PER_PIXEL / 2 * widths.unet / SDXL_WIDTHS.unet

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from ...models.adapters import AdapterReading
+from ...models.embeddings import EmbeddingReading
 from ...models.spec import FewStep, ModelTraits
 from ...models.vaes import VaeReading
 from ..family import Defaults, ImageShape
@@ -12,6 +13,7 @@ from ..reading import CheckpointFile, DiffusersFolder, Reading
 from . import activations, detection
 from .adapter_files.reading import read_adapter
 from .configs import read_component_configs
+from .embedding_file import read_embedding
 from .folder import read_folder
 from .tensors.key_tensors import COMPONENTS, PREFIXES, TITLES
 from .vae_file import read_vae
@@ -58,6 +60,10 @@ class SdxlFamily:
     def read_vae(self, file: CheckpointFile) -> VaeReading | None:
         """Recognise the file of a VAE for SDXL; see `Family.read_vae`."""
         return read_vae(file)
+
+    def read_embedding(self, file: CheckpointFile) -> EmbeddingReading | None:
+        """Recognise the file of an embedding for SDXL; see `Family.read_embedding`."""
+        return read_embedding(file)
 
     def assume(self, names: tuple[str, ...]) -> Reading:
         """Guess the traits of a repository that has not been downloaded."""

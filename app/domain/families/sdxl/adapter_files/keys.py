@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ..tensors.key_tensors import ComponentName
 
@@ -56,6 +57,8 @@ _PARAMETERS: dict[str, tuple[str | None, str]] = {
 }
 """Ends of keys: the trainers' tool that writes them so, and the role of the tensor."""
 _MOST_PARTS = 3
+_MOST_KEPT = 16_384
+"""Keys that are kept, taken apart: adapters of one trainer have the same few thousand, and a folder holds hundreds of files."""
 _NAMED_ADAPTER = re.compile(r"\.(lora_A|lora_B|lora_magnitude_vector)\.(?!weight$|bias$)[^.]+(\.weight|\.bias|)$")
 """PEFT's state dict has the adapter's name in the middle, which its own `save_pretrained` leaves out."""
 _OLD_PROCESSOR = re.compile(r"(?:\.processor)?\.to_(q|k|v|out)_lora\.(down|up)\.weight$")
@@ -77,6 +80,7 @@ class Key:
     """Tool that writes keys like this; None if several do."""
 
 
+@lru_cache(maxsize=_MOST_KEPT)
 def read_key(key: str) -> Key | None:
     """Take a key apart; None if it ends like none of an adapter's."""
     prefix, component = next(entry for entry in _PREFIXES if key.startswith(entry[0]))

@@ -1,0 +1,1 @@
+"""Authentication by API keys, and which routes need which of their scopes."""
