@@ -1,5 +1,6 @@
 """Inside a host: jobs belong to the user that its authentication names, or to the client that `client_of` names."""
 
+import uuid
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +16,7 @@ from litestar_diffusion.testing import fake_services
 from litestar_diffusion.web.http.clients import host_user
 from tests.web.auth.keyed import BODY, keys
 
-ID = UUID(int=35)
+ID = uuid.UUID(int=35)
 
 
 class ByHeader(AbstractAuthenticationMiddleware):
