@@ -75,7 +75,13 @@ def test_the_options_of_generate_are_the_parameters_of_the_api_that_act_without_
     options = {name for option in command_line.commands["generate"].params for name in option.opts if "--" in name}
     of_the_command = {"--output", "--model", "--force", "--settings"}
     fields = {f"--{field.name.replace('_', '-')}" for field in msgspec.structs.fields(GenerationParameters)}
-    assert options - of_the_command - {"--lora"} == fields - {"--prompt", "--previews", "--priority", "--adapters"}
+    parts_of_hires = {option for option in options if option.startswith("--hires-")}
+    other_names = {"--lora": "--adapters"}
+    assert {other_names.get(option, option) for option in options - of_the_command - parts_of_hires} == fields - {
+        "--prompt",
+        "--previews",
+        "--priority",
+    }
 
 
 def test_every_option_says_what_it_does() -> None:
