@@ -21,6 +21,7 @@ from .web.documentation import documentation_assets, openapi_config
 from .web.http.exception_handlers import exception_handlers
 from .web.middleware.access_log import AccessLog
 from .web.middleware.cors import cors_config
+from .web.middleware.framing import framed_once
 from .web.middleware.loopback_only import LoopbackOnly
 from .web.middleware.machine_names import machine_names
 from .web.middleware.methods import add_head, answer_options
@@ -28,6 +29,7 @@ from .web.middleware.metrics import RequestCounter
 from .web.middleware.origin_check import OriginCheck
 from .web.middleware.origins import OriginRules
 from .web.middleware.security_headers import security_headers
+from .web.middleware.sliced_answers import sliced_answers
 from .web.middleware.vary import note_vary, restore_vary
 from .web.redirects import redirects
 
@@ -61,7 +63,8 @@ def create_app(settings: Settings | None = None) -> Litestar:
     add_head(app)
     counted = RequestCounter(_guarded(restore_vary(app.asgi_handler), settings), plugin.metrics)
     # Around the whole application, because middleware of Litestar does not see requests that match no route.
-    app.asgi_handler = AccessLog(security_headers(counted), log_prompts=settings.log.prompts)
+    outermost = sliced_answers(framed_once(security_headers(counted)))
+    app.asgi_handler = AccessLog(outermost, log_prompts=settings.log.prompts)
     return app
 
 
