@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import time
 from collections.abc import Iterator
 
 import msgspec
@@ -52,6 +53,16 @@ def small() -> Iterator[Running]:
 def test_a_silent_connection_is_closed_without_a_word(impatient: Running) -> None:
     with impatient.connect() as connection:
         assert connection.recv(1) == b""
+
+
+def test_answers_on_a_kept_connection_are_not_held_back(impatient: Running) -> None:
+    """Nagle's algorithm and delayed acknowledgements together cost 40 ms an answer."""
+    with impatient.connect() as connection:
+        begun = time.monotonic()
+        for _ in range(25):
+            connection.sendall(request("GET", "/health/live"))
+            assert answer_on(connection).status == 200
+        assert time.monotonic() - begun < 25 * 0.04
 
 
 def test_a_header_that_does_not_end_gets_408_however_often_a_byte_comes(impatient: Running) -> None:
