@@ -41,6 +41,7 @@ from .web.http.body_schemas import BodySchemas
 from .web.http.clients import Identify, host_user, identified_by, is_identified
 from .web.http.exception_handlers import domain_error_handlers, exception_handlers
 from .web.http.incoming_bodies import BodyLimits, IncomingBodies
+from .web.http.large_json import LargeJSON
 from .web.http.route_groups import ROUTE_GROUPS, chosen, mounted, sparing, takes_pictures
 from .web.middleware.bounded_bodies import BoundedBodies
 from .web.middleware.form_bodies import FormBodies
@@ -208,6 +209,7 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin, ReceiveRoutePl
                 "recent_decisions": self._provide(lambda services: services.history.recent),
             },
             exception_handlers=exception_handlers(),
+            response_class=LargeJSON,
             guards=self._guards(),
             middleware=self._middleware(),
             request_max_body_size=config.settings.limits.max_body_bytes,

@@ -43,6 +43,11 @@ class LogWriter:
         self._dropped = 0
         self._pid: int | None = None
 
+    @property
+    def waiting(self) -> int:
+        """Lines that the thread has not begun to write."""
+        return self._lines.qsize()
+
     def write(self, line: str) -> None:
         """Have a line written, if there is room for it."""
         if self._lines.qsize() >= self._max_lines:

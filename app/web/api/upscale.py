@@ -28,6 +28,7 @@ from ..http.documented_errors import (
     UNUSABLE,
     WRONG_FIELDS,
 )
+from ..http.large_json import LargeJSON
 from ..http.media_types import IMAGES
 from ..http.route_groups import in_group, with_pictures
 from ..http.timings import server_timing
@@ -88,7 +89,7 @@ async def answer(
     parameters = data if raw is None else msgspec.structs.replace(data, output_format=raw)
     upscaled = await generation.upscale(request, parameters, idempotency_key=idempotency_key)
     if raw is None:
-        return Response(upscale_view(upscaled), headers=VARY)
+        return LargeJSON(upscale_view(upscaled), headers=VARY)
     return Response(upscaled.image.data, media_type=IMAGES[raw], headers={**_facts(upscaled), **VARY})
 
 
