@@ -36,7 +36,7 @@ class Server(uvicorn.Server):
         self, config: uvicorn.Config, plugin: DiffusionPlugin, connections: Connections, flush: Callable[[], None]
     ) -> None:
         super().__init__(config)
-        self._plugin = plugin
+        self.plugin = plugin
         self.watched = connections
         self._flush = flush
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -51,7 +51,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End waiting requests, give running ones their grace, then end all connections."""
-        ending = asyncio.create_task(self._plugin.end())
+        ending = asyncio.create_task(self.plugin.end())
         self.watched.hurry()
         await super().shutdown(sockets)
         await ending
@@ -61,9 +61,9 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """End at the first signal; at a second Ctrl+C stop running images at their next step, too; a third one leaves at once."""
-        if self.should_exit and sig == signal.SIGINT and not self._plugin.hurried and self.loop is not None:
+        if self.should_exit and sig == signal.SIGINT and not self.plugin.hurried and self.loop is not None:
             self._captured_signals.append(sig)
-            self.loop.call_soon_threadsafe(self._plugin.hurry)
+            self.loop.call_soon_threadsafe(self.plugin.hurry)
         else:
             super().handle_exit(sig, frame)
 

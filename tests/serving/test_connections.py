@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -198,3 +199,21 @@ def trickle(connection: socket.socket) -> None:
         except OSError:
             break
     connection.settimeout(20)
+
+
+def test_a_second_ctrl_c_ends_running_images_with_a_503_document_and_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = msgspec.structs.replace(SERVER, shutdown_grace_s=600)
+    with running(monkeypatch, server) as started, started.connect() as connection:
+        hold(started.server, started.engine)
+        connection.sendall(request("POST", "/generate/demo", BODY))
+        wait_until(lambda: started.engine.running)
+        started.server.handle_exit(signal.SIGINT, None)
+        wait_until(lambda: "shutting down" in (started.services.not_ready_because() or ""))
+        started.server.handle_exit(signal.SIGINT, None)
+        wait_until(lambda: started.server.plugin.hurried)
+        let_go(started.server, started.engine)  # the image comes to its next step
+        answer = answer_on(connection)
+        assert (answer.status, answer.json["code"], answer.headers["retry-after"]) == (503, "shutting_down", "5")
+    assert not [record for record in caplog.records if record.exc_info]

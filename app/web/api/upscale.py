@@ -25,6 +25,7 @@ from ..http.documented_errors import (
     NOT_JSON,
     TOO_LARGE,
     TOO_MANY,
+    TOO_SLOW,
     UNUSABLE,
     WRONG_FIELDS,
 )
@@ -55,6 +56,7 @@ from .upscale_views import UpscaleView, upscale_view
         400: WRONG_FIELDS,
         403: FOREIGN,
         406: NOT_ACCEPTABLE,
+    408: TOO_SLOW,
         409: CONFLICT,
         413: TOO_LARGE,
         415: NOT_JSON,
