@@ -161,6 +161,7 @@ def dispatch_policy(settings: Settings) -> DispatchPolicy:
             if key.max_waiting is not None
         },
         max_wait_s=limits.max_wait_s or None,
+        max_request_s=limits.max_request_s or None,
         aging=AgingPolicy(max_overtaken=dispatch.max_passes, max_wait_s=dispatch.patience_s),
         max_rows=dispatch.max_rows,
         stuck_after_s=dispatch.stuck_after_s,

@@ -158,6 +158,8 @@ class LimitsSettings(Limits, frozen=True, kw_only=True):
     may fill half of the queue, the next one half of the rest."""
     max_wait_s: Seconds = 0.0
     """Seconds that a request may wait before it gets 503; 0: no limit."""
+    max_request_s: Seconds = 3600.0
+    """Seconds that a request may take the device, by its estimate, or by the clock if there is none; 0: no limit."""
     max_body_bytes: Annotated[int, Meta(ge=1024, le=_MAX_NBYTES)] = 1_000_000
     """Largest request body of routes that take no pictures."""
     max_upload_bytes: Annotated[int, Meta(ge=1024, le=_MAX_NBYTES)] = 32_000_000

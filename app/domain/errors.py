@@ -329,6 +329,20 @@ class WaitedTooLong(DiffusionError):
         self.retry_after_s = retry_after_s
 
 
+class TooMuchWork(DiffusionError):
+    """The request would take the device for longer than one request may, by its estimate or, without one, by the clock."""
+
+    code = "too_much_work"
+    title = "The request takes too long"
+
+    def __init__(self, seconds: float, limit_s: float, *, ran: bool = False) -> None:
+        what = "has taken the device for" if ran else "would take the device for about"
+        super().__init__(
+            f"The request {what} {_duration(seconds)}; the limit of one request is {_duration(limit_s)} (limits.max_request_s). "
+            "Ask for fewer images, fewer steps or a smaller size, or send several requests."
+        )
+
+
 class EngineStuck(DiffusionError):
     """The device has finished no step for too long; it may or may not continue."""
 
@@ -469,6 +483,10 @@ def _nothing_named(noun: str, name: str, chain: Sequence[str]) -> str:
     path = ", which is an alias of ".join(map(repr, chain))
     missing = "no model is named so" if chain[-1] != "default" else "models.default is empty"
     return f"There is no model for {name!r}: it is an alias of {path} (models.aliases in the settings), and {missing}."
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.3g} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
 
 
 def _requests(count: int, state: str) -> str:

@@ -3,11 +3,11 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ..engine import Engine
-from ..errors import DiffusionError, QueueFull, TooManyRequests, WaitedTooLong
+from ..errors import DiffusionError, QueueFull, TooManyRequests, TooMuchWork, WaitedTooLong
 from ..memory.lease import Lease
 from ..memory.plan import Plan
 from ..memory.pool import ModelPool
@@ -218,6 +218,19 @@ class Dispatcher:
             # one client gets half of the queue, the next half of the rest, so that there is always a place for another one.
             raise TooManyRequests(own, retry_after_s=self._retry_after_s(), free=free)
 
+    def refuse_if_too_long(self, outlines: Iterable[RenderRequest]) -> bool:
+        """Tell whether the seconds of the device that the runs of one request take can be estimated.
+
+        Raises:
+            TooMuchWork: they are more than one request may take.
+        """
+        estimates = [self._throughput.least_seconds(outline) for outline in outlines]
+        known = [seconds for seconds in estimates if seconds is not None]
+        limit_s = self._policy.max_request_s
+        if limit_s is not None and sum(known) > limit_s:
+            raise TooMuchWork(sum(known), limit_s)
+        return len(known) == len(estimates)
+
     async def _serve(self, accepted: AcceptedJob, resolve: Resolve) -> JobResult:
         """Wait for the engine, fetch, resolve, plan all stages, run one after the other."""
         job, arrived = accepted.job, self._clock()
@@ -228,6 +241,8 @@ class Dispatcher:
         stages = await resolve(spec)
         # Before the first stage begins, so that no work is done for a request that cannot be finished.
         plans = [await self._planned(spec, stage.outline) for stage in stages]
+        if not self.refuse_if_too_long([stage.outline for stage in stages]):
+            accepted.must_end_after_s = self._policy.max_request_s
         fetched_s = self._clock() - begun
         results = await self._stages(accepted, stages, plans)
         return JobResult(
@@ -330,8 +345,11 @@ class Dispatcher:
         job.check()
         self._watchdog.heartbeat()
 
+        begun, accepted = self._clock(), queued.accepted
+
         def on_step(done: int, total: int) -> Ending | None:
             self._watchdog.heartbeat()
+            accepted.stop_if_too_long(self._clock() - begun)
             return job.on_step(done, total)
 
         outcome = await self._fallbacks.run(
@@ -343,6 +361,7 @@ class Dispatcher:
             on_preview=job.on_preview if job.previews else None,
             give_way=job.give_way.is_set,
         )
+        accepted.device_s += self._clock() - begun
         if isinstance(outcome, FallbackResult) and not outcome.rendered.unfinished:
             self._throughput.note(queued.request, outcome.rendered)
         return outcome

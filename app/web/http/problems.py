@@ -33,6 +33,7 @@ HTTP_STATUS: Mapping[type[DiffusionError], int] = {
     errors.ConflictingKeys: 400,
     errors.Forbidden: 403,
     errors.WaitedTooLong: 503,
+    errors.TooMuchWork: 400,
     errors.EngineStuck: 503,
     errors.EngineFailed: 503,
     errors.UnknownJob: 404,

@@ -20,7 +20,6 @@ _TITLES: Mapping[int, tuple[str, str]] = {
     406: ("not_acceptable", "No acceptable format"),
     413: ("body_too_large", "The request is too large"),
     415: ("unsupported_media_type", "This media type is not understood"),
-    501: ("not_implemented", "This is not implemented"),
 }
 """Code and title, by status."""
 _MAX_SHOWN_CHARS = 200
