@@ -93,7 +93,7 @@ class GuardedProtocol(asyncio.Protocol):
             self._end_without_header(limits.header_timeout_s)
 
     def drop(self) -> None:
-        """End the connection at once, whatever waits to be sent."""
+        """End the connection at once; what is not sent yet is lost."""
         self._transport.abort()
 
     def _end_without_header(self, timeout_s: float) -> None:

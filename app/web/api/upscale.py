@@ -56,7 +56,7 @@ from .upscale_views import UpscaleView, upscale_view
         400: WRONG_FIELDS,
         403: FOREIGN,
         406: NOT_ACCEPTABLE,
-    408: TOO_SLOW,
+        408: TOO_SLOW,
         409: CONFLICT,
         413: TOO_LARGE,
         415: NOT_JSON,
