@@ -19,6 +19,7 @@ from .models.catalogue import Catalogues
 from .models.embeddings import EmbeddingCatalogue, usable
 from .models.spec import ModelName, ModelSpec, Residency
 from .requests.additions import find_additions
+from .requests.broken_limits import broken_limits
 from .requests.early_end import EarlyEnd
 from .requests.metadata.image_metadata import Provenance, image_facts
 from .requests.parameters import GenerationParameters, Limits, OutputFormat
@@ -28,7 +29,6 @@ from .requests.pictures.source import without_files
 from .requests.progress import OnProgress
 from .requests.rendering import ImageWriter, RawImage, RenderResult, StepTiming
 from .requests.request import GenerationRequest, Resolved
-from .requests.broken_limits import broken_limits
 from .requests.resolution import resolve
 from .requests.seed import random_seed
 from .shown import cut
