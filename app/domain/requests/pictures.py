@@ -6,6 +6,9 @@ from typing import Literal
 Resize = Literal["crop", "pad", "stretch"]
 """How a picture is brought to another shape: parts of it are cut off, its borders are continued, or it is distorted."""
 
+MaskContent = Literal["original", "fill", "noise", "nothing"]
+"""What the masked part begins from: the picture, the blurred colours around it, noise of the seed, or empty latents."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
