@@ -32,7 +32,9 @@ def test_forty_waiting_pictures_take_the_bytes_of_their_files_and_of_one_cache()
                 asyncio.create_task(services.generator.generate("demo", each, client=str(number)))
                 for number, each in enumerate(parameters)
             ]
-            while services.dispatcher.depth < REQUESTS or not engine.running:
+            for _ in range(3000):
+                if services.dispatcher.depth == REQUESTS and engine.running:
+                    break
                 await asyncio.sleep(0.01)
             nbytes, _ = tracemalloc.get_traced_memory()
         finally:
