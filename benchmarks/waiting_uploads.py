@@ -23,7 +23,8 @@ from litestar_diffusion.domain.requests.parameters import GenerationParameters
 from litestar_diffusion.settings import LimitsSettings, Settings
 from litestar_diffusion.testing import FakeEngine, fake_services, model
 
-_DEADLINE_S = 120
+_LOOKS = 1200
+"""Times that it is looked, ten a second, whether all requests wait."""
 
 
 def main() -> None:
@@ -47,11 +48,18 @@ async def _measure(requests: int, side_px: int, *, masked: bool) -> None:
     sent_nbytes = sum(len(body.image or b"") + len(body.mask or b"") for body in bodies)
     tracemalloc.start()
     held, resident = tracemalloc.get_traced_memory()[0], _resident_nbytes()
-    working = [asyncio.create_task(services.generator.generate("a", body)) for body in bodies]
-    async with asyncio.timeout(_DEADLINE_S):
-        while len(list(services.dispatcher._queue.all())) < requests:
-            await asyncio.sleep(0.05)
-        await asyncio.sleep(1)
+    ids = [str(number) for number in range(requests)]
+    generate = services.generator.generate
+    working = [
+        asyncio.create_task(generate("a", body, job_id=job_id)) for job_id, body in zip(ids, bodies, strict=True)
+    ]
+    for _ in range(_LOOKS):
+        queued = sum(services.dispatcher.position(job_id) is not None for job_id in ids)
+        if queued + len(engine.running) == requests:
+            break
+        await asyncio.sleep(0.1)
+    else:
+        sys.exit("not all requests came to wait")
     held, peak = tracemalloc.get_traced_memory()[0] - held, tracemalloc.get_traced_memory()[1]
     table = Table("figure", "MB", title=f"{requests} requests wait, {side_px} x {side_px}{', masks' if masked else ''}")
     table.add_row("their files", f"{sent_nbytes / 1e6:.0f}")
