@@ -27,6 +27,7 @@ from .web.middleware.methods import add_head, answer_options
 from .web.middleware.metrics import RequestCounter
 from .web.middleware.origin_check import OriginCheck
 from .web.middleware.origins import OriginRules
+from .web.middleware.root_path import RootPath
 from .web.middleware.security_headers import security_headers
 from .web.middleware.vary import note_vary, restore_vary
 from .web.redirects import redirects
@@ -62,6 +63,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     counted = RequestCounter(_guarded(restore_vary(app.asgi_handler), settings), plugin.metrics)
     # Around the whole application, because middleware of Litestar does not see requests that match no route.
     app.asgi_handler = AccessLog(security_headers(counted), log_prompts=settings.log.prompts)
+    app.asgi_handler = RootPath(app.asgi_handler, settings.server.root_path)
     return app
 
 

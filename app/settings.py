@@ -36,6 +36,8 @@ Origin = Annotated[str, Meta(pattern=r"^(\*|null|[a-z][a-z0-9+.-]*://[^/\s*]+)$"
 HostName = Annotated[str, Meta(pattern=r"^(\*|(\*\.)?[^*:/\s]+)$")]
 """`images.example.org`, or `*.example.org` for all names below it."""
 
+RootPathText = Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*/?$")]
+"""`/images` or `/tools/images`, with or without a final slash."""
 
 SHIPPED_HUB_MODELS = (
     HubModel(name="sdxl-base", repo="stabilityai/stable-diffusion-xl-base-1.0", variant="fp16"),
@@ -54,6 +56,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Address to listen on; IPv6 with or without brackets."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
     """TCP port; 0 takes a free one, which `serve` prints."""
+    root_path: RootPathText = ""
+    """Prefix under which a reverse proxy offers the server, such as `/images`; whether it removes the prefix does not matter."""
     shutdown_grace_s: Seconds = 10.0
     """Seconds that running images get after Ctrl+C; waiting requests end at once."""
     allowed_origins: tuple[Origin, ...] = ()
