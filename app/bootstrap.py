@@ -100,7 +100,7 @@ def build(
         embedded_texts=PillowEmbeddedTexts(),
         metrics=metrics,
         history=history,
-        quotas=Quotas(settings.keys),
+        quotas=Quotas(settings.keys, dry_runs_per_minute=settings.limits.dry_runs_per_minute or None),
         budget_shares=_BUDGET_SHARES,
         stop_downloads=fetcher.close,
     )

@@ -31,6 +31,8 @@
     │   └── NotFinite             the image holds NaN or Inf, in float32 too
     ├── Cancelled                 the client cancelled the request, or disconnected
     ├── ShuttingDown              the server is shutting down
+    ├── BodyTooSlow               the body of a request did not come in time
+    ├── BodiesFull                the bodies of all requests together take too much memory
     └── InvalidSettings           settings.toml, a sidecar or the environment is wrong
 
 Every error has a stable `code` for programs, a `title` for people, and a message that names the limit, its setting and the
@@ -433,6 +435,33 @@ class ShuttingDown(DiffusionError):
     title = "The server is shutting down"
     retry_after_s: ClassVar[int] = 5
     """Seconds after which another process behind the same address, or this one after a restart, is likely to answer."""
+
+
+class BodyTooSlow(DiffusionError):
+    """The body of a request did not come in time."""
+
+    code = "body_too_slow"
+    title = "The request's body came too slowly"
+
+    def __init__(self, nbytes: int, waited_s: float) -> None:
+        super().__init__(
+            f"{nbytes} bytes of the request's body came in {waited_s:.0f} seconds, and not its end. The limit is the seconds of "
+            "server.body_timeout_s, and one more for each server.min_bytes_per_s bytes. Send the request again."
+        )
+
+
+class BodiesFull(DiffusionError):
+    """The bodies of requests that are being read or answered take all the memory that there is for them."""
+
+    code = "bodies_full"
+    title = "There is no memory for the request's body"
+    retry_after_s: ClassVar[int] = 5
+
+    def __init__(self, held_nbytes: int, own_nbytes: int, max_nbytes: int) -> None:
+        super().__init__(
+            f"The bodies of all requests take {held_nbytes} of {max_nbytes} bytes (limits.max_buffered_bytes), those from your "
+            f"address {own_nbytes}; one address may hold as many as are free. Send the request again once others are answered."
+        )
 
 
 class InvalidSettings(DiffusionError):

@@ -173,10 +173,14 @@ class Dispatcher:
         try:
             await asyncio.wait_for(self._idle.wait(), grace_s)
         except TimeoutError:
-            for accepted in tuple(self._accepted):
-                accepted.stop(going_down())
+            self.stop_running()
             if self._watchdog.unresponsive is None:
                 await self._idle.wait()
+
+    def stop_running(self) -> None:
+        """Stop all jobs before their next step. Call `close` first."""
+        for accepted in tuple(self._accepted):
+            accepted.stop(going_down())
 
     def check_device(self) -> None:
         """End all jobs if the device has finished no step for too long. Call it periodically."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from ..clock import steady_time
 from ..dispatch.job import JobState
 from ..errors import Cancelled, ExpiredJob, IdempotencyConflict, QueueFull, UnknownJob
 from ..generator import Generated, ImageGenerator
@@ -71,7 +71,7 @@ class JobStore:
         writer: ImageWriter,
         policy: JobPolicy | None = None,
         *,
-        now: Callable[[], float] = time.time,
+        now: Callable[[], float] = steady_time,
         on_ended: Callable[[TrackedJob], None] = lambda _job: None,
     ) -> None:
         """Make a store without jobs.
@@ -80,7 +80,7 @@ class JobStore:
             generator: makes the images.
             writer: encodes previews.
             policy: limits of unfinished and of finished jobs.
-            now: clock, in seconds since the epoch.
+            now: clock, in seconds since the epoch, which does not jump.
             on_ended: receives every job that has ended; must return at once.
         """
         self._generator = generator
