@@ -59,7 +59,9 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     root_path: RootPathText = ""
     """Prefix under which a reverse proxy offers the server, such as `/images`; whether it removes the prefix does not matter."""
     shutdown_grace_s: Seconds = 10.0
-    """Seconds that running images get after Ctrl+C; waiting requests end at once."""
+    """Seconds that running images get after Ctrl+C or SIGTERM; waiting requests end at once. The port stays open and refuses."""
+    shutdown_notice_s: Seconds = 3.0
+    """Seconds for which the port then stays open, if there were jobs, so that clients that ask for them learn how they ended."""
     allowed_origins: tuple[Origin, ...] = ()
     """Origins whose web pages may use the server, besides its own pages; `*` allows all."""
     allowed_hosts: tuple[HostName, ...] = ()
