@@ -232,6 +232,13 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Whether prompts appear in the log."""
 
 
+class TelemetrySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is sent to other programs about requests."""
+
+    traces: bool = False
+    """Whether requests make spans of OpenTelemetry; needs the extra `otel`. The variables OTEL_* say where they go."""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings; each field is a table of settings.toml."""
 
@@ -245,6 +252,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     jobs: JobsSettings = JobsSettings()
     dialects: DialectsSettings = DialectsSettings()
     log: LogSettings = LogSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     keys: dict[str, ApiKey] = {}
     """API keys by name. If there are any, every request needs one."""
 
