@@ -107,7 +107,7 @@ def test_the_span_says_what_was_made_but_no_prompt(collected: Any) -> None:
 
 def test_the_answer_names_its_trace(collected: Any) -> None:
     spans, answer, _ = collected
-    assert answer.headers["traceresponse"] == f"00-{TRACE}-{spans['POST /generate/{model}'].span_id.hex()}-01"
+    assert answer.headers["traceresponse"] == f"00-{TRACE}-{spans['POST /generate/{model_name}'].span_id.hex()}-01"
 
 
 def test_the_standard_variables_name_the_service(collected: Any) -> None:
