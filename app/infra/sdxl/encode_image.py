@@ -12,7 +12,7 @@ from torch.func import functional_call
 from ...domain.errors import FieldError, InvalidRequest, NotFinite
 from ...domain.families.latents import LATENT_SCALE
 from ...domain.families.sdxl.activations import tile_px
-from ...domain.requests.pictures import Picture
+from ...domain.requests.pictures import Picture, Upload
 from ...domain.requests.source import FromLatents, FromMaskedImage, FromNoise, FromPictures, Source
 from ..diffusion.encoded_pictures import LatentDistribution
 from ..diffusion.tiles import encode_in_tiles
@@ -70,8 +70,13 @@ def _begin(model: SdxlModel, source: Source, index: int, tiled: bool) -> Startin
         refuse_without_encoder(model, "hires.upscaler")
         return StartingPoint(latents=_encoded(model, source.pictures[index], tiled), mask=None)
     refuse_without_encoder(model, "image")
-    mask = _latent_mask(source.mask, model.vae.device) if isinstance(source, FromMaskedImage) else None
-    return StartingPoint(latents=_encoded(model, source.image, tiled), mask=mask)
+    mask = _latent_mask(_prepared(source.mask), model.vae.device) if isinstance(source, FromMaskedImage) else None
+    return StartingPoint(latents=_encoded(model, _prepared(source.image), tiled), mask=mask)
+
+
+def _prepared(picture: Upload | Picture) -> Picture:
+    assert isinstance(picture, Picture), "the request was not prepared"
+    return picture
 
 
 def refuse_without_encoder(model: SdxlModel, field: str) -> None:
@@ -92,7 +97,7 @@ def _encoded_around(model: SdxlModel, source: Source, size_px: tuple[int, int], 
     """Encode the picture with grey in the place of the masked part; all of it is grey if there is no mask."""
     device = model.vae.device
     if isinstance(source, FromMaskedImage):
-        image, mask = source.image, source.mask
+        image, mask = _prepared(source.image), _prepared(source.mask)
         key = f"{image.digest} around {mask.digest}"
         return _encoded_once(model, key, lambda: _pixels(image, device) * (_mask_pixels(mask, device) < 0.5), tiled)
     refuse_without_encoder(model, "model")
