@@ -12,7 +12,7 @@ from ...domain.models.spec import HEAT, ModelName
 from ...domain.requests.early_end import EarlyEnd
 from ...domain.requests.parameters import GenerationParameters
 from ...domain.requests.progress import OnProgress
-from ...domain.requests.upscale_parameters import UpscaleParameters
+from ...domain.requests.upscaling.upscale_parameters import UpscaleParameters
 from ...domain.upscaling import ImageUpscaler, Upscaled, UpscaleTimings
 from ...version import VERSION
 from .phases import Phase, phases_of
