@@ -36,6 +36,8 @@ Origin = Annotated[str, Meta(pattern=r"^(\*|null|[a-z][a-z0-9+.-]*://[^/\s*]+)$"
 HostName = Annotated[str, Meta(pattern=r"^(\*|(\*\.)?[^*:/\s]+)$")]
 """`images.example.org`, or `*.example.org` for all names below it."""
 
+RootPathText = Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*/?$")]
+"""`/images` or `/tools/images`, with or without a final slash."""
 
 SHIPPED_HUB_MODELS = (
     HubModel(name="sdxl-base", repo="stabilityai/stable-diffusion-xl-base-1.0", variant="fp16"),
@@ -54,8 +56,12 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Address to listen on; IPv6 with or without brackets."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
     """TCP port; 0 takes a free one, which `serve` prints."""
+    root_path: RootPathText = ""
+    """Prefix under which a reverse proxy offers the server, such as `/images`; whether it removes the prefix does not matter."""
     shutdown_grace_s: Seconds = 10.0
-    """Seconds that running images get after Ctrl+C; waiting requests end at once."""
+    """Seconds that running images get after Ctrl+C or SIGTERM; waiting requests end at once. The port stays open and refuses."""
+    shutdown_notice_s: Seconds = 3.0
+    """Seconds for which the port then stays open, if there were jobs, so that clients that ask for them learn how they ended."""
     allowed_origins: tuple[Origin, ...] = ()
     """Origins whose web pages may use the server, besides its own pages; `*` allows all."""
     allowed_hosts: tuple[HostName, ...] = ()
@@ -226,6 +232,13 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Whether prompts appear in the log."""
 
 
+class TelemetrySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is sent to other programs about requests."""
+
+    traces: bool = False
+    """Whether requests make spans of OpenTelemetry; needs the extra `otel`. The variables OTEL_* say where they go."""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings; each field is a table of settings.toml."""
 
@@ -239,6 +252,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     jobs: JobsSettings = JobsSettings()
     dialects: DialectsSettings = DialectsSettings()
     log: LogSettings = LogSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     keys: dict[str, ApiKey] = {}
     """API keys by name. If there are any, every request needs one."""
 

@@ -1,4 +1,4 @@
-"""The command line: `litestar-diffusion serve | generate | upscale | models | adapters | inspect | keys`.
+"""The command line: `litestar-diffusion serve | generate | upscale | models | adapters | inspect | keys | pull | check`.
 
 Nothing here imports torch, Litestar or uvicorn until a command needs it, so that `--help` answers at once.
 """
@@ -8,11 +8,13 @@ import sys
 import click
 
 from .adapters import adapters
+from .check import check
 from .failures import told
 from .generate import generate
 from .inspect import inspect
 from .keys import keys
 from .models import models
+from .pull import pull
 from .serve import serve
 from .upscale import upscale
 
@@ -26,6 +28,8 @@ litestar-diffusion models                                  the models and their 
 litestar-diffusion adapters                                the LoRAs in models/loras
 litestar-diffusion inspect models/demo.safetensors         what a file is, and why
 litestar-diffusion keys add ci                             an API key, for a server that others may reach
+litestar-diffusion pull sdxl-turbo                         a model from the Hugging Face Hub, before it is needed
+litestar-diffusion check                                   what would fail, before it does
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 130 interrupted.
 """
@@ -37,7 +41,7 @@ def cli() -> None:
     """Run one of the commands."""
 
 
-for command in (serve, generate, upscale, models, adapters, inspect, keys):
+for command in (serve, generate, upscale, models, adapters, inspect, keys, pull, check):
     cli.add_command(command)
 
 

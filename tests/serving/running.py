@@ -105,7 +105,7 @@ def hold(server: Server, engine: FakeEngine) -> None:
 
 def let_go(server: Server, engine: FakeEngine) -> None:
     """Have images go on."""
-    if server.loop is not None:
+    if server.loop is not None and not server.loop.is_closed():
         server.loop.call_soon_threadsafe(engine.gate.set)
 
 
