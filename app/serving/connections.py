@@ -34,6 +34,11 @@ class Connection(Protocol):
         """Whether a request is being read or answered."""
         ...
 
+    @property
+    def unsent_nbytes(self) -> int:
+        """Bytes that wait for the client to read them."""
+        ...
+
     def check(self, now_s: float, limits: ConnectionLimits) -> None:
         """End it if it is too slow."""
         ...
@@ -74,6 +79,11 @@ class Connections:
     def busy(self) -> int:
         """Connections with a request that is being read or answered."""
         return sum(connection.busy for connection in tuple(self._open))
+
+    @property
+    def unsent_nbytes(self) -> int:
+        """Bytes that wait for clients to read them."""
+        return sum(connection.unsent_nbytes for connection in (*self._open, *self._refused))
 
     def admit(self, connection: Connection) -> Problem | None:
         """Count a new connection. Returns why it is refused, if it is: then health checks alone are answered on it."""

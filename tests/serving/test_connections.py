@@ -113,6 +113,16 @@ def test_an_answer_that_is_not_read_is_dropped(impatient: Running) -> None:
         wait_until(lambda: impatient.connections == 0)
 
 
+def test_answers_that_are_not_read_hold_a_slice_each(small: Running) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(3):
+            connection = stack.enter_context(small.connect())
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.sendall(request("GET", "/schema-assets/swagger/swagger-ui-bundle.js") * 20)
+        wait_until(lambda: small.busy == 3 and small.server.watched.unsent_nbytes > 3 * 64_000)
+        assert small.server.watched.unsent_nbytes < 3 * 300_000
+
+
 def test_an_answer_that_is_read_slowly_but_steadily_arrives(impatient: Running) -> None:
     with impatient.connect() as connection:
         connection.sendall(request("GET", "/schema-assets/swagger/swagger-ui-bundle.js", close=True))
