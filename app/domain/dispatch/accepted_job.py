@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from ..errors import DiffusionError, TooMuchWork
 from ..memory.plan import Fallback
-from ..models.assets import AssetSet
 from ..models.spec import ModelSpec, Residency
+from ..requests.render_request import RenderRequest
 from ..requests.rendering import RenderResult
 from ..uncancellable import consume_exception
 from .job import Job
@@ -23,8 +23,8 @@ class JobResult:
     """Memory fallbacks that were needed."""
     spec: ModelSpec
     """Entry of the model that it ran with first."""
-    assets: AssetSet
-    """What its last stage ran with, in the versions that it leased."""
+    request: RenderRequest
+    """That of its last stage, with its pictures and the assets in the versions that it leased."""
     found: Residency
     start_s: float
     """Seconds that it waited for the engine's start."""

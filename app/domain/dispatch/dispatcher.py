@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ..engine import Engine
 from ..errors import DiffusionError, QueueFull, TooManyRequests, TooMuchWork, WaitedTooLong
@@ -14,6 +15,7 @@ from ..memory.pool import ModelPool
 from ..models.spec import ModelName, ModelSpec
 from ..requests.early_end import Ending
 from ..requests.render_request import RenderRequest
+from ..requests.rendering import RenderResult
 from .accepted_job import AcceptedJob, JobResult
 from .fair_queue import FairQueue, QueuedJob
 from .job import Job, going_down, gone_away
@@ -249,7 +251,7 @@ class Dispatcher:
             rendered=joined_rendering(results),
             savings=tuple(dict.fromkeys(saving for result in results for saving in result.savings)),
             spec=results[0].spec,
-            assets=results[-1].request.assets,
+            request=results[-1].request,
             found=results[0].found,
             start_s=begun - arrived,
             queue_s=sum(result.queue_s for result in results),
@@ -269,9 +271,9 @@ class Dispatcher:
         for index, (stage, plan) in enumerate(zip(stages, plans, strict=True)):
             # Between two stages nothing of the engine runs for the job, so its task may be cancelled.
             accepted.running = False
-            request = await stage.complete(results[-1].rendered if results else None)
             accepted.job.enter_stage(steps_after=sum(expected[index + 1 :]))
-            queued = self._enter(accepted, request, plan, after=queued)
+            before = results[-1].rendered if results else None
+            queued = self._enter(accepted, stage, before, plan, after=queued)
             results.append(await self._served(queued))
         return results
 
@@ -322,6 +324,7 @@ class Dispatcher:
             beside=queued.request.assets.beside,
             on_claimed=queued.note_claimed,
         ) as lease:
+            await queued.complete_request()
             queued.leased, leased = True, self._clock()
             queued.request = replace(queued.request, assets=lease.leased(queued.request.assets))
             self._turns.update()
@@ -331,10 +334,22 @@ class Dispatcher:
         return _Turn(lease=lease, outcome=outcome, wait_s=waited, load_s=lease.load_s)
 
     def _enter(
-        self, accepted: AcceptedJob, request: RenderRequest, plan: Plan, *, after: QueuedJob | None
+        self,
+        accepted: AcceptedJob,
+        stage: Stage,
+        before: RenderResult | None,
+        plan: Plan,
+        *,
+        after: QueuedJob | None,
     ) -> QueuedJob:
-        queued = QueuedJob(accepted=accepted, request=request, plan=plan, waiting_since_s=self._clock())
-        queued.attempt = Attempt.of(plan, self._throughput.images_at_once(request, plan))
+        queued = QueuedJob(
+            accepted=accepted,
+            request=stage.outline,
+            complete=partial(stage.complete, before),
+            plan=plan,
+            waiting_since_s=self._clock(),
+        )
+        queued.attempt = Attempt.of(plan, self._throughput.images_at_once(stage.outline, plan))
         if after is None:
             accepted.job.state = "queued"
         self._queue.enter(queued, after=after)
