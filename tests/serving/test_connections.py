@@ -4,6 +4,7 @@ import contextlib
 import json
 import signal
 import socket
+import sys
 import time
 from collections.abc import Iterator
 
@@ -148,6 +149,23 @@ def test_idle_connections_make_room_for_new_ones(small: Running) -> None:
         assert small.get("/models").status == 200
         assert is_closed(silent[0])
         assert small.connections <= 4
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs all of 127.0.0.0/8")
+def test_a_flood_of_one_address_ends_its_own_connections_and_not_those_that_others_keep(small: Running) -> None:
+    wait_until(lambda: small.connections == 0)
+    with contextlib.ExitStack() as stack:
+        kept = stack.enter_context(small.connect("127.0.0.2"))
+        kept.sendall(request("GET", "/health/live"))
+        assert answer_on(kept).status == 200
+        for _ in range(10):
+            stack.enter_context(small.connect("127.0.0.3"))
+        wait_until(lambda: small.connections == 4)
+        new = stack.enter_context(small.connect("127.0.0.4"))
+        new.sendall(request("GET", "/health/live"))
+        assert answer_on(new).status == 200
+        kept.sendall(request("GET", "/health/live"))
+        assert answer_on(kept).status == 200
 
 
 def test_if_all_connections_of_an_address_are_busy_health_alone_is_answered(small: Running) -> None:
