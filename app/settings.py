@@ -71,8 +71,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     insecure: bool = False
     """Whether it may be reached from other machines without keys."""
     max_connections: Annotated[int, Meta(ge=1, le=_MAX_COUNT)] = 1024
-    """Connections that are open at the same time; fewer if the system gives the process fewer file descriptors. The one that has
-    been idle for longest makes room for a new one; if all are busy, new ones get 503, except for health checks."""
+    """Connections that are open at the same time; fewer if the system gives the process fewer file descriptors. One that is idle,
+    of the address with most, makes room for a new one; if all are busy, new ones get 503, except for health checks."""
     max_connections_per_address: Annotated[int, Meta(ge=1, le=_MAX_COUNT)] = 256
     """The same of one address, or one /64 network of IPv6, which get 429; trusted proxies and socket files have no such limit."""
     header_timeout_s: PositiveSeconds = 10.0
