@@ -163,7 +163,7 @@ def _choices(declared: Any) -> tuple[str, ...]:
     if typing.get_origin(declared) is typing.Annotated:
         return _choices(typing.get_args(declared)[0])
     if typing.get_origin(declared) is typing.Literal:
-        return typing.get_args(declared)
+        return tuple(word for word in typing.get_args(declared) if isinstance(word, str))
     options = typing.get_args(declared) if typing.get_origin(declared) in (typing.Union, types.UnionType) else ()
     found = [_choices(option) for option in options if option is not types.NoneType]
     return tuple(itertools.chain.from_iterable(found)) if all(found) else ()

@@ -167,6 +167,8 @@ def test_an_edit_streams_its_unfinished_pictures(client: Any) -> None:
     assert set(kinds[:-1]) == {"image_edit.partial_image"}
 
 
+# The SDK calls the route deprecated.
+@pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
 def test_variations_are_like_the_picture(client: Any) -> None:
     (image,) = files(
         client.images.create_variation(model="demo", image=("in.png", drawing()), extra_body={"strength": 0.1})

@@ -135,6 +135,10 @@ def test_a_type_may_list_other_names_of_its_words() -> None:
     assert respelled("jpg" * 1000, declared) == "jpg" * 1000
 
 
+def test_a_text_among_numbers_stays_what_it_is() -> None:
+    assert respelled("AAA", Literal[0, 1]) == "AAA"
+
+
 @pytest.mark.parametrize(
     ("key", "hint"),
     [

@@ -60,7 +60,7 @@ class ExtrasRequest(msgspec.Struct, frozen=True, kw_only=True):
 class SingleImageRequest(ExtrasRequest, frozen=True, kw_only=True):
     """One picture."""
 
-    image: Annotated[str, Meta(description="A file in base64, with or without `data:...;base64,`.")] = ""
+    image: Annotated[str, Meta(description="A file in base64, with or without `data:...;base64,`.")]
 
 
 class FileData(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,9 +73,7 @@ class FileData(msgspec.Struct, frozen=True, kw_only=True):
 class BatchImagesRequest(ExtrasRequest, frozen=True, kw_only=True):
     """Several pictures."""
 
-    image_list: Annotated[list[FileData], Meta(max_length=_MAX_PICTURES)] = msgspec.field(
-        name="imageList", default_factory=list[FileData]
-    )
+    image_list: Annotated[list[FileData], Meta(max_length=_MAX_PICTURES)] = msgspec.field(name="imageList")
 
 
 class SingleImageAnswer(msgspec.Struct, frozen=True, kw_only=True):
