@@ -12,6 +12,7 @@ from .domain.engine import Engine
 from .domain.errors import InvalidSettings
 from .domain.generator import LocalImageGenerator
 from .domain.jobs.job_store import JobPolicy, JobStore
+from .domain.jobs.retention import Retention
 from .domain.jobs.shared_calls import SharedCalls
 from .domain.memory.budget_shares import BudgetShares
 from .domain.memory.event_history import History
@@ -172,9 +173,9 @@ def job_policy(settings: Settings) -> JobPolicy:
     jobs = settings.jobs
     return JobPolicy(
         max_unfinished=settings.limits.max_waiting + settings.dispatch.max_rows,
-        keep_s=jobs.keep_s,
-        max_finished=jobs.max_finished,
-        max_result_nbytes=jobs.max_result_bytes,
+        retention=Retention(
+            keep_s=jobs.keep_s, max_finished=jobs.max_finished, max_result_nbytes=jobs.max_result_bytes
+        ),
     )
 
 

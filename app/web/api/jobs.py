@@ -152,11 +152,10 @@ class JobsController(Controller):
         summary="Show a job",
         response_description="The job.",
         responses=_GONE,
-        sync_to_thread=False,
     )
-    def show_job(self, request: Request[Any, Any, Any], model_or_job: _JobId, job_store: _Jobs) -> JobResultView:
+    async def show_job(self, request: Request[Any, Any, Any], model_or_job: _JobId, job_store: _Jobs) -> JobResultView:
         """Show a job's state and progress, and its images once it is done."""
-        return job_result_view(request, job_store.get(model_or_job, owner_of(request)))
+        return job_result_view(request, await job_store.get(model_or_job, owner_of(request), with_result=True))
 
     @delete(
         f"/{_MODEL_OR_JOB}",
@@ -195,15 +194,17 @@ class JobsController(Controller):
         ] = 0,
     ) -> Response[Any]:
         """Server-sent events, from the first that is still known, or from the one after `Last-Event-ID`."""
-        job = job_store.get(model_or_job, owner_of(request))
+        job = await job_store.get(model_or_job, owner_of(request))
         note_job(request, job)
         if job.over and not job.log.after(last_event_id):
             return Response(None, status_code=204)
-        return ServerSentEvent(_events(job, job_url(request, job.id), last_event_id, keep_alive_s))
+        return ServerSentEvent(_events(job_store, job, job_url(request, job.id), last_event_id, keep_alive_s))
 
 
-async def _events(job: TrackedJob, url: str, after: int, keep_alive_s: float) -> AsyncGenerator[ServerSentEventMessage]:
-    async with aclosing(job.log.follow(after, idle_s=keep_alive_s)) as events:
+async def _events(
+    jobs: JobStore, job: TrackedJob, url: str, after: int, keep_alive_s: float
+) -> AsyncGenerator[ServerSentEventMessage]:
+    async with aclosing(jobs.follow(job, after, idle_s=keep_alive_s)) as events:
         async for event in events:
             if event is None:
                 yield ServerSentEventMessage(data=None, comment="still here")
