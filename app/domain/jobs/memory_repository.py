@@ -100,7 +100,8 @@ class MemoryJobRepository:
 
     async def claim(self, now: float, limit: int) -> list[JobRecord]:  # noqa: ARG002 - the port's signature
         """Take the jobs that were released; see `JobRepository.claim`."""
-        claimed = [job for job in self._jobs.values() if job.id in self._released][:limit]
+        released = [job for job in self._jobs.values() if job.id in self._released]
+        claimed = sorted(released, key=lambda job: (job.created, job.id))[:limit]
         self._released.difference_update(job.id for job in claimed)
         return claimed
 

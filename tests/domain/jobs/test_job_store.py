@@ -298,7 +298,7 @@ def test_finished_jobs_expire_and_differ_from_unknown_ones(policy: JobPolicy, ke
         bench.now += 11
         assert len(await bench.listed()) == kept
         assert len(await bench.listed(state="done")) == kept
-        for job in jobs[: 4 - kept]:
+        for job in sorted(jobs, key=lambda job: job.ended or 0)[: 4 - kept]:
             with pytest.raises(ExpiredJob):
                 await bench.jobs.get(job.id)
         with pytest.raises(UnknownJob):

@@ -1,0 +1,113 @@
+"""Results of jobs as JSON, without the bytes of their images, and back."""
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import msgspec
+
+from ...domain.generator import Generated, GeneratedImage
+from ...domain.requests.pictures import Picture
+from ...domain.requests.request import GenerationRequest
+from ...domain.requests.source import FromImage, FromMaskedImage, FromNoise, Source
+
+_SOURCES: dict[str, type[Source]] = {kind.__name__: kind for kind in (FromNoise, FromImage, FromMaskedImage)}
+
+
+def _without(kind: type, *dropped: str) -> type[msgspec.Struct]:
+    """Make the stored form of a dataclass, in which some fields are anything: msgspec knows no unions of dataclasses."""
+    hints = get_type_hints(kind)
+    stored = [(each.name, Any if each.name in dropped else hints[each.name]) for each in fields(kind)]
+    return msgspec.defstruct(f"Stored{kind.__name__}", stored, kw_only=True)
+
+
+_StoredRequest = _without(GenerationRequest, "source")
+_StoredImage = _without(GeneratedImage, "data")
+_StoredResult = _without(Generated, "request", "images")
+
+
+def encode_result(generated: Generated) -> str:
+    """Write a result as JSON. The pixels of uploaded pictures are left out, the digests of their files are kept."""
+    images = [_plain(replace(image, data=b"")) for image in generated.images]
+    return msgspec.json.encode(
+        {
+            **_plain(replace(generated, request=_bare(generated.request), images=())),
+            "request": _encoded_request(generated.request),
+            "images": images,
+        }
+    ).decode()
+
+
+def decode_result(text: str, files: Sequence[bytes]) -> Generated:
+    """Read a result.
+
+    Args:
+        text: as `encode_result` wrote it.
+        files: of the images, in order.
+    """
+    raw = msgspec.json.decode(text)
+    stored = _read(raw, _StoredResult)
+    images = [_read({**image, "data": None}, _StoredImage) for image in raw["images"]]
+    return Generated(
+        **{
+            **_values(stored),
+            "request": _decoded_request(raw["request"]),
+            "images": tuple(
+                GeneratedImage(**{**_values(image), "data": data}) for image, data in zip(images, files, strict=True)
+            ),
+        }
+    )
+
+
+def _bare(request: GenerationRequest) -> GenerationRequest:
+    return replace(request, source=FromNoise())
+
+
+def _encoded_request(request: GenerationRequest) -> dict[str, Any]:
+    source = _without_pixels(request.source)
+    return {**_plain(_bare(request)), "source": {"kind": type(source).__name__, **_plain(source)}}
+
+
+def _decoded_request(raw: dict[str, Any]) -> GenerationRequest:
+    source = dict(raw["source"])
+    kind = _SOURCES[source.pop("kind")]
+    return GenerationRequest(**{**_values(_read(raw, _StoredRequest)), "source": _read(source, kind)})
+
+
+def _without_pixels(source: Source) -> Source:
+    match source:
+        case FromImage():
+            return replace(source, image=_emptied(source.image))
+        case FromMaskedImage():
+            return replace(source, image=_emptied(source.image), mask=_emptied(source.mask), canvas=None)
+        case _:
+            return FromNoise()
+
+
+def _emptied(picture: Picture) -> Picture:
+    return replace(picture, pixels=b"")
+
+
+def _plain(value: object) -> dict[str, Any]:
+    return msgspec.to_builtins(value, enc_hook=_path_as_text)
+
+
+def _read(raw: object, kind: type) -> Any:
+    return msgspec.convert(raw, kind, dec_hook=_text_as_path)
+
+
+def _values(stored: msgspec.Struct) -> dict[str, Any]:
+    return msgspec.structs.asdict(stored)
+
+
+def _path_as_text(value: object) -> str:
+    if isinstance(value, Path):
+        return str(value)
+    raise NotImplementedError(type(value))
+
+
+def _text_as_path(kind: type, value: Any) -> Path:
+    if issubclass(kind, Path):
+        return Path(value)
+    raise NotImplementedError(kind)
