@@ -1,6 +1,7 @@
 """The one composition root: builds all services from the settings. Wiring only; `lifecycle` starts and ends them."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .domain.access.key_ring import client_named
 from .domain.access.quotas import Quotas
@@ -9,9 +10,12 @@ from .domain.dispatch.fair_queue import AgingPolicy
 from .domain.dispatch.policy import DispatchPolicy
 from .domain.dry_run import DryRun
 from .domain.engine import Engine
-from .domain.errors import InvalidSettings
+from .domain.errors import FieldError, InvalidSettings
 from .domain.generator import LocalImageGenerator
+from .domain.jobs.job_keeper import JobKeeper
 from .domain.jobs.job_store import JobPolicy, JobStore
+from .domain.jobs.memory_repository import MemoryJobRepository
+from .domain.jobs.repository import JobRepository
 from .domain.jobs.retention import Retention
 from .domain.jobs.shared_calls import SharedCalls
 from .domain.memory.budget_shares import BudgetShares
@@ -39,7 +43,10 @@ from .infra.telemetry.loading_log import LoadingLog
 from .infra.telemetry.metrics import Metrics
 from .infra.telemetry.pool_log import log_event
 from .lifecycle import Services
-from .settings import Settings
+from .settings import JobsSettings, Settings
+
+if TYPE_CHECKING:
+    from .infra.jobs.device_lock import DeviceLock
 
 _PACKAGE = Path(__file__).parent
 _BUDGET_SHARES = BudgetShares()
@@ -66,7 +73,8 @@ def build(
     cache = Path(settings.hub.cache) if settings.hub.cache is not None else None
     fetcher = HubFetcher(cache=cache, offline=settings.hub.offline)
     catalogues = catalogues or _catalogues(settings, cache)
-    engine = engine or _engine(settings, fetcher)
+    device_lock = _device_lock(settings.jobs)
+    engine = engine or _engine(settings, fetcher, device_lock)
     inspector = inspector or ConfigInspector(lambda source: cached_snapshot(source, cache))
     metrics, history = Metrics(), History()
     pool = ModelPool(
@@ -85,6 +93,7 @@ def build(
     upscaler = LocalImageUpscaler(
         catalogues.upscalers, dispatcher, writer, reader, settings.limits, on_upscaled=metrics.on_upscaled
     )
+    job_store = JobStore(generator, writer, job_policy(settings), _repository(settings.jobs), on_ended=log_job)
     metrics.watch(pool, dispatcher)
     return Services(
         settings=settings,
@@ -95,7 +104,8 @@ def build(
         generator=generator,
         upscaler=upscaler,
         upscale_calls=SharedCalls(keep_s=settings.jobs.keep_s, max_kept=settings.jobs.max_finished),
-        job_store=JobStore(generator, writer, job_policy(settings), on_ended=log_job),
+        job_store=job_store,
+        job_keeper=JobKeeper(job_store, max_restarts=settings.jobs.max_restarts),
         dry_runs=DryRun(catalogues, pool, dispatcher, engine, inspector, reader, settings.limits, embeddings),
         embeddings=embeddings,
         embedded_texts=PillowEmbeddedTexts(),
@@ -104,6 +114,7 @@ def build(
         quotas=Quotas(settings.keys),
         budget_shares=_BUDGET_SHARES,
         stop_downloads=fetcher.close,
+        free_device=device_lock.free if device_lock is not None else lambda: None,
     )
 
 
@@ -139,13 +150,34 @@ def model_aliases(settings: Settings) -> Aliases:
     return Aliases.of(models.aliases, models.default)
 
 
-def _engine(settings: Settings, fetcher: HubFetcher) -> TorchEngine:
+def _repository(jobs: JobsSettings) -> JobRepository:
+    if not jobs.directory:
+        if jobs.database:
+            missing = FieldError(field="jobs.directory", message="must be stated beside jobs.database, for files")
+            raise InvalidSettings("The settings object", [missing])
+        return MemoryJobRepository()
+    from .infra.jobs.folder import jobs_in  # here, because SQLAlchemy takes half a second to import
+
+    return jobs_in(Path(jobs.directory), jobs.database, lease_s=jobs.lease_s, min_free_nbytes=jobs.min_free_bytes)
+
+
+def _device_lock(jobs: JobsSettings) -> "DeviceLock | None":
+    """Return the lock of the device; None if no other process can have the jobs of this one."""
+    if not jobs.directory:
+        return None
+    from .infra.jobs.folder import device_lock_in
+
+    return device_lock_in(Path(jobs.directory))
+
+
+def _engine(settings: Settings, fetcher: HubFetcher, device_lock: "DeviceLock | None") -> TorchEngine:
     return TorchEngine(
         device=settings.device.name,
         dtype=settings.models.dtype,
         threads=settings.device.threads,
         fetch=fetcher,
         prompt_cache_nbytes=settings.memory.prompt_cache,
+        on_device=device_lock.take if device_lock is not None else lambda _name: None,
     )
 
 

@@ -12,6 +12,7 @@ from .domain.dry_run import DryRun
 from .domain.engine import Engine
 from .domain.errors import DiffusionError, EngineFailed
 from .domain.generator import ImageGenerator
+from .domain.jobs.job_keeper import JobKeeper
 from .domain.jobs.job_store import JobStore
 from .domain.jobs.shared_calls import SharedCalls
 from .domain.memory.budget import Budget
@@ -48,6 +49,7 @@ class Services:
     upscaler: ImageUpscaler
     upscale_calls: SharedCalls[Upscaled]
     job_store: JobStore
+    job_keeper: JobKeeper
     dry_runs: DryRun
     embedded_texts: EmbeddedTexts
     embeddings: EmbeddingCatalogue
@@ -57,6 +59,8 @@ class Services:
     budget_shares: BudgetShares = field(default_factory=BudgetShares)
     """Shared by all services of the process that use the same memory."""
     stop_downloads: Callable[[], None] = lambda: None
+    free_device: Callable[[], None] = lambda: None
+    """Lets other processes have the device."""
     on_engine_started: Callable[[], None] = lambda: None
     """Hook that is called once torch is imported."""
     _starting: str | None = _STARTING
@@ -87,14 +91,18 @@ class Services:
 
         Raises:
             RuntimeError: it was entered before.
+            StorageUnavailable: jobs cannot be kept where the settings say.
         """
         if self._entered:
             raise RuntimeError("These services have been used by a lifespan before. Build new ones for each lifespan.")
         self._entered = True
         async with AsyncExitStack() as ending:  # in reverse order, and each of them if one before it fails
             ending.callback(self._leave_memory)
+            ending.callback(self.free_device)
             ending.push_async_callback(self.engine.stop)
             ending.push_async_callback(self.pool.close)
+            ending.push_async_callback(self.job_store.close)
+            await self.job_store.open()
             ending.push_async_callback(_cancel, self._background_tasks())
             ending.push_async_callback(self.end)
             yield
@@ -112,6 +120,7 @@ class Services:
             self._supervised(self._log_models(), "log models"),
             self._supervised(self._unload_idle(), "unload idle models"),
             self._supervised(self._watch_device(), "watch the device"),
+            *([self._supervised(self.job_keeper.run(), "keep jobs")] if self.job_store.repository.durable else []),
         ]
 
     def _supervised(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":

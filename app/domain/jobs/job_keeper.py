@@ -39,7 +39,6 @@ class JobKeeper:
         store: JobStore,
         *,
         max_restarts: int,
-        can_run: Callable[[], bool] = lambda: True,
         now: Callable[[], float] = time.time,
         tick_s: float = _TICK_S,
     ) -> None:
@@ -48,13 +47,11 @@ class JobKeeper:
         Args:
             store: has the jobs.
             max_restarts: how often a job that was running is begun again.
-            can_run: tells whether this process can run jobs.
             now: clock, in seconds since the epoch.
             tick_s: seconds between two looks.
         """
         self._store = store
         self._max_restarts = max_restarts
-        self._can_run = can_run
         self._now = now
         self._tick_s = tick_s
         self._claimed: deque[JobRecord] = deque()
@@ -73,8 +70,8 @@ class JobKeeper:
         await repository.renew(self._now())
         for job_id in await repository.to_cancel():
             self._store.stop_by_id(job_id)
-        if self._can_run() and self._store.places:
-            self._claimed.extend(await repository.claim(self._now(), min(_BATCH, self._store.places)))
+        if places := self._store.places:
+            self._claimed.extend(await repository.claim(self._now(), min(_BATCH, places)))
         while self._claimed:
             await self._take_over(self._claimed[0])
             self._claimed.popleft()

@@ -48,6 +48,8 @@ _LOOK_AGAIN_S = 0.5
 """Seconds between two looks at a job that runs in another process."""
 _TRY_AGAIN_S = 1.0
 """Seconds between two attempts to keep a job, or to begin one that was accepted before a restart."""
+_MOST_PLACES = 1000
+"""Jobs that are taken over if there is no limit."""
 _CLOSING_S = 5.0
 """Seconds in which jobs that have ended must be kept when the process ends."""
 
@@ -122,9 +124,13 @@ class JobStore:
 
     @property
     def places(self) -> int:
-        """Jobs that may be taken over from other processes now."""
+        """Jobs that may be taken over from other processes now; none while this one refuses new ones."""
+        try:
+            self._generator.refuse_if_full("")
+        except DiffusionError:
+            return 0
         limit = self._policy.max_unfinished
-        return 1000 if limit is None else max(0, limit - self._unfinished())
+        return _MOST_PLACES if limit is None else max(0, limit - self._unfinished())
 
     async def open(self) -> None:
         """Open the repository.

@@ -45,7 +45,8 @@ class MemoryJobRepository:
     async def note(self, progress: Sequence[JobProgress]) -> None:
         """Take over progress; see `JobRepository.note`."""
         for each in progress:
-            if (job := self._jobs.get(each.id)) is not None and not job.over:
+            job = self._jobs.get(each.id)
+            if job is not None and not job.over and job.id not in self._released:
                 self._jobs[each.id] = _advanced(job, each)
 
     async def finish(self, job: JobRecord, result: Generated | None) -> bool:
@@ -53,7 +54,8 @@ class MemoryJobRepository:
         known = self._jobs.get(job.id)
         if known is None or known.over or job.id in self._released:
             return False
-        self._jobs[job.id] = replace(job, key=known.key if job.key is not None else None)
+        key = known.key if job.key is not None else None  # none that was dropped
+        self._jobs[job.id] = replace(job, key=key, cancel_requested=known.cancel_requested)
         self._parameters.pop(job.id, None)
         if result is not None:
             self._results[job.id] = result

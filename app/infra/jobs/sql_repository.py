@@ -25,7 +25,7 @@ _REMEMBERED = 10_000
 """Expired jobs that are known to have existed, so that they are not reported as unknown."""
 _PICTURES = ("image", "mask")
 """Fields of the parameters that hold files."""
-_UNFINISHED = JOBS.c.ended.is_(None)
+_UNFINISHED = JOBS.c.ended.is_(None) & ~JOBS.c.expired
 _NOTHING: Mapping[str, Any] = {"key": None, "parameters": None, "uploads": "{}", "events": "[]", "failure": None}
 _DROPPED = {**_NOTHING, "result": None, "images": "[]", "nbytes": 0, "expired": True, "worker": None}
 """What is left of an expired job."""
@@ -189,8 +189,9 @@ class SqlJobRepository:
         free = or_(JOBS.c.worker.is_(None), JOBS.c.lease_until < now, JOBS.c.worker.in_(ended))
         oldest = select(JOBS.c.id).where(_UNFINISHED, free).order_by(JOBS.c.created, JOBS.c.id).limit(limit)
         # PostgreSQL: other processes that claim now get the next jobs, instead of waiting for these. SQLite has one writer.
-        oldest = oldest.with_for_update(skip_locked=True)
-        statement = update(JOBS).where(JOBS.c.id.in_(oldest.scalar_subquery()), _UNFINISHED, free)
+        # Selected once in a CTE: a subquery with a limit may be evaluated for each row.
+        picked = oldest.with_for_update(skip_locked=True).cte("oldest")
+        statement = update(JOBS).where(JOBS.c.id.in_(select(picked.c.id)), _UNFINISHED, free)
         values = {
             "worker": self._mark.name,
             "lease_until": now + self._lease_s,
