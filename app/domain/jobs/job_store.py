@@ -202,7 +202,7 @@ class JobStore:
             client=client,
             key=key,
             body=body,
-            created=self._now(),
+            created=round(self._now(), 6),  # as precise as it is shown, and filtered by
             detached=detached,
             kept=kept,
             callback_url=callback_url,

@@ -1,6 +1,7 @@
 """Jobs in a database, their pictures and images as files beside it."""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,8 @@ from .tables import JOBS
 
 _REMEMBERED = 10_000
 """Expired jobs that are known to have existed, so that they are not reported as unknown."""
+_ORPHANED_S = 3600
+"""Age of files, in seconds, after which their job must be in the database."""
 _PICTURES = ("image", "mask")
 """Fields of the parameters that hold files."""
 _UNFINISHED = JOBS.c.ended.is_(None) & ~JOBS.c.expired
@@ -69,6 +72,15 @@ class SqlJobRepository:
                 'jobs.directory = "" to keep jobs in memory only.'
             ) from error
         await self._database.migrate()
+        await self._drop_orphans()
+
+    async def _drop_orphans(self) -> None:
+        """Drop files of jobs that were never accepted, because a process was killed in between."""
+        with_files = await asyncio.to_thread(lambda: list(self._files.jobs(older_than=time.time() - _ORPHANED_S)))
+        async with self._database.transaction() as connection:
+            kept = {row.id for row in await connection.execute(select(JOBS.c.id).where(~JOBS.c.expired))}
+        for job_id in set(with_files) - kept:
+            await self._drop_files(job_id)
 
     async def close(self) -> None:
         """Close the database; see `JobRepository.close`."""
