@@ -12,12 +12,15 @@ from .domain.dry_run import DryRun
 from .domain.engine import Engine
 from .domain.errors import FieldError, InvalidSettings
 from .domain.generator import LocalImageGenerator
+from .domain.jobs.deliveries import Deliveries
 from .domain.jobs.job_keeper import JobKeeper
 from .domain.jobs.job_store import JobPolicy, JobStore
 from .domain.jobs.memory_repository import MemoryJobRepository
 from .domain.jobs.repository import JobRepository
 from .domain.jobs.retention import Retention
 from .domain.jobs.shared_calls import SharedCalls
+from .domain.jobs.webhook_deliverer import WebhookDeliverer
+from .domain.jobs.webhooks import WebhookPolicy
 from .domain.memory.budget_shares import BudgetShares
 from .domain.memory.event_history import History
 from .domain.memory.events import OnPoolEvent, PoolEvent
@@ -38,12 +41,13 @@ from .infra.hub.fetcher import HubFetcher
 from .infra.hub.snapshots import cached_snapshot
 from .infra.image_encoding import PillowImageWriter
 from .infra.pictures.reader import PillowImageReader
-from .infra.telemetry.job_log import log_job
+from .infra.telemetry.job_log import log_given_up, log_job
 from .infra.telemetry.loading_log import LoadingLog
 from .infra.telemetry.metrics import Metrics
 from .infra.telemetry.pool_log import log_event
+from .infra.webhooks.sender import HttpWebhookSender
 from .lifecycle import Services
-from .settings import JobsSettings, Settings
+from .settings import JobsSettings, Settings, WebhooksSettings
 
 if TYPE_CHECKING:
     from .infra.jobs.device_lock import DeviceLock
@@ -106,6 +110,8 @@ def build(
         upscale_calls=SharedCalls(keep_s=settings.jobs.keep_s, max_kept=settings.jobs.max_finished),
         job_store=job_store,
         job_keeper=JobKeeper(job_store, max_restarts=settings.jobs.max_restarts),
+        webhook_policy=webhook_policy(settings.webhooks),
+        webhooks=_webhooks(settings.webhooks, job_store.repository.deliveries),
         dry_runs=DryRun(catalogues, pool, dispatcher, engine, inspector, reader, settings.limits, embeddings),
         embeddings=embeddings,
         embedded_texts=PillowEmbeddedTexts(),
@@ -159,6 +165,18 @@ def _repository(jobs: JobsSettings) -> JobRepository:
     from .infra.jobs.folder import jobs_in  # here, because SQLAlchemy takes half a second to import
 
     return jobs_in(Path(jobs.directory), jobs.database, lease_s=jobs.lease_s, min_free_nbytes=jobs.min_free_bytes)
+
+
+def webhook_policy(webhooks: WebhooksSettings) -> WebhookPolicy:
+    """Build the rules of webhooks from the settings."""
+    return WebhookPolicy(allowed_hosts=webhooks.allowed_hosts, allow_private=webhooks.allow_private)
+
+
+def _webhooks(webhooks: WebhooksSettings, deliveries: Deliveries) -> WebhookDeliverer | None:
+    if not webhooks.allowed_hosts:
+        return None
+    sender = HttpWebhookSender(webhooks.secret, allow_private=webhooks.allow_private, timeout_s=webhooks.timeout_s)
+    return WebhookDeliverer(deliveries, sender, webhook_policy(webhooks), on_given_up=log_given_up)
 
 
 def _device_lock(jobs: JobsSettings) -> "DeviceLock | None":

@@ -15,6 +15,8 @@ from .domain.generator import ImageGenerator
 from .domain.jobs.job_keeper import JobKeeper
 from .domain.jobs.job_store import JobStore
 from .domain.jobs.shared_calls import SharedCalls
+from .domain.jobs.webhook_deliverer import WebhookDeliverer
+from .domain.jobs.webhooks import WebhookPolicy
 from .domain.memory.budget import Budget
 from .domain.memory.budget_shares import BudgetShares, Claim, Grants, Memory, Share
 from .domain.memory.event_history import History
@@ -50,6 +52,9 @@ class Services:
     upscale_calls: SharedCalls[Upscaled]
     job_store: JobStore
     job_keeper: JobKeeper
+    webhook_policy: WebhookPolicy
+    webhooks: WebhookDeliverer | None = None
+    """None if the settings allow no addresses."""
     dry_runs: DryRun
     embedded_texts: EmbeddedTexts
     embeddings: EmbeddingCatalogue
@@ -121,6 +126,7 @@ class Services:
             self._supervised(self._unload_idle(), "unload idle models"),
             self._supervised(self._watch_device(), "watch the device"),
             *([self._supervised(self.job_keeper.run(), "keep jobs")] if self.job_store.repository.durable else []),
+            *([self._supervised(self.webhooks.run(), "deliver webhooks")] if self.webhooks is not None else []),
         ]
 
     def _supervised(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from .domain.access.api_key import ApiKey, wrong_keys
 from .domain.errors import FieldError, InvalidSettings
+from .domain.jobs.webhooks import wrong_secret
 from .domain.models.aliases import USUAL_ALIASES, wrong_aliases
 from .domain.models.spec import DtypeName, HubModel, ModelOverrides
 from .domain.requests.parameters import Limits
@@ -191,6 +192,19 @@ class JobsSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds without an event after which a comment is sent, so that proxies keep the connection."""
 
 
+class WebhooksSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Which addresses are told of the end of a job, if its request has a `callback_url`."""
+
+    allowed_hosts: tuple[HostName, ...] = ()
+    """Hosts that may be called; `*` allows all. None: requests with a `callback_url` are refused."""
+    secret: str = ""
+    """Signs what is sent: `whsec_` and 24 to 64 random bytes in base64."""
+    allow_private: bool = False
+    """Whether hosts may have private addresses, and be called without TLS."""
+    timeout_s: Annotated[float, Meta(gt=0, le=30)] = 10.0
+    """Seconds in which a host must answer."""
+
+
 class DialectsSettings(msgspec.Struct, frozen=True, kw_only=True):
     """HTTP APIs of other servers that are offered beside the native one, by the names of their dialects."""
 
@@ -229,6 +243,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     limits: LimitsSettings = LimitsSettings()
     dispatch: DispatchSettings = DispatchSettings()
     jobs: JobsSettings = JobsSettings()
+    webhooks: WebhooksSettings = WebhooksSettings()
     dialects: DialectsSettings = DialectsSettings()
     log: LogSettings = LogSettings()
     keys: dict[str, ApiKey] = {}
@@ -280,6 +295,7 @@ def _wrong(settings: Settings) -> list[FieldError]:
         *wrong_aliases(settings.models.aliases, settings.models.default),
         *wrong_keys(settings.keys),
         *_wrong_jobs(settings.jobs),
+        *_wrong_webhooks(settings.webhooks),
         *(
             FieldError(field="server.trusted_proxies", message=f"must hold addresses and networks, got {proxy[:60]!r}")
             for proxy in settings.server.trusted_proxies
@@ -294,6 +310,12 @@ def _wrong_jobs(jobs: JobsSettings) -> list[FieldError]:
     if jobs.database and jobs.directory == "":
         return [FieldError(field="jobs.database", message="needs jobs.directory, for the files of the jobs")]
     return []
+
+
+def _wrong_webhooks(webhooks: WebhooksSettings) -> list[FieldError]:
+    needed = webhooks.secret or webhooks.allowed_hosts
+    wrong = wrong_secret(webhooks.secret) if needed else None
+    return [] if wrong is None else [FieldError(field="webhooks.secret", message=wrong)]
 
 
 def _is_network(text: str) -> bool:

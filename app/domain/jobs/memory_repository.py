@@ -7,8 +7,10 @@ from dataclasses import replace
 from ..errors import KeyTaken
 from ..generator import Generated
 from ..requests.parameters import GenerationParameters
+from .memory_deliveries import MemoryDeliveries
 from .record import JobProgress, JobQuery, JobRecord, place_of
 from .retention import Retention, to_drop
+from .webhooks import delivery_of
 
 _REMEMBERED = 10_000
 """Expired jobs that are known to have existed, so that they are not reported as unknown."""
@@ -23,11 +25,17 @@ class MemoryJobRepository:
         self._parameters: dict[str, GenerationParameters] = {}
         self._results: dict[str, Generated] = {}
         self._released: set[str] = set()
+        self._deliveries = MemoryDeliveries()
 
     @property
     def durable(self) -> bool:
         """False: they end with the process."""
         return False
+
+    @property
+    def deliveries(self) -> MemoryDeliveries:
+        """Webhooks of the jobs that have ended; they end with the process."""
+        return self._deliveries
 
     async def open(self) -> None:
         """Nothing to prepare."""
@@ -59,6 +67,8 @@ class MemoryJobRepository:
         self._parameters.pop(job.id, None)
         if result is not None:
             self._results[job.id] = result
+        if (delivery := delivery_of(job)) is not None:
+            self._deliveries.add(delivery)
         return True
 
     async def get(self, job_id: str) -> JobRecord | None:

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from ..generator import Generated
 from ..requests.parameters import GenerationParameters
+from .deliveries import Deliveries
 from .record import JobProgress, JobQuery, JobRecord
 from .retention import Retention
 
@@ -19,6 +20,11 @@ class JobRepository(Protocol):
     @property
     def durable(self) -> bool:
         """Whether jobs outlive the process."""
+        ...
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """Webhooks of the jobs that have ended."""
         ...
 
     async def open(self) -> None:
@@ -42,7 +48,7 @@ class JobRepository(Protocol):
         ...
 
     async def finish(self, job: JobRecord, result: Generated | None) -> bool:
-        """Take over the outcome of a job of this process.
+        """Take over the outcome of a job of this process, and keep the delivery of its webhook.
 
         Returns:
             Whether the job still belonged to this process and was unfinished; otherwise nothing has changed.

@@ -13,6 +13,7 @@ from ...domain.errors import ExpiredJob, KeyTaken, StorageUnavailable
 from ...domain.generator import Generated
 from ...domain.jobs.record import JobProgress, JobQuery, JobRecord
 from ...domain.jobs.retention import Retention
+from ...domain.jobs.webhooks import delivery_of
 from ...domain.requests.parameters import GenerationParameters
 from ...domain.units import format_bytes
 from .database import Database
@@ -20,6 +21,7 @@ from .job_files import JobFiles
 from .process_mark import ProcessMark
 from .result_codec import decode_result, encode_result
 from .rows import SHOWN, progress_row, record_of, row_of
+from .sql_deliveries import SqlDeliveries, forget_deliveries, new_delivery
 from .tables import JOBS
 
 _REMEMBERED = 10_000
@@ -55,11 +57,17 @@ class SqlJobRepository:
         self._lease_s = lease_s
         self._min_free_nbytes = min_free_nbytes
         self._renewed: float | None = None
+        self._deliveries = SqlDeliveries(database)
 
     @property
     def durable(self) -> bool:
         """True: they outlive the process."""
         return True
+
+    @property
+    def deliveries(self) -> SqlDeliveries:
+        """Webhooks of the jobs that have ended."""
+        return self._deliveries
 
     async def open(self) -> None:
         """Make the folders and the tables; see `JobRepository.open`."""
@@ -138,6 +146,8 @@ class SqlJobRepository:
         }
         async with self._database.transaction() as connection:
             finished = (await connection.execute(update(JOBS).where(*ours).values(values))).rowcount == 1
+            if finished and (delivery := delivery_of(job)) is not None:
+                await connection.execute(new_delivery(delivery))
         if finished:
             sent = msgspec.json.decode(uploads, type=dict[str, str])
             await asyncio.to_thread(self._files.drop, job.id, {*sent.values()} - {*names})
@@ -192,6 +202,7 @@ class SqlJobRepository:
         async with self._database.transaction() as connection:
             await connection.execute(update(JOBS).where(JOBS.c.id.in_(job_ids)).values(_DROPPED))
             await connection.execute(delete(JOBS).where(JOBS.c.expired, JOBS.c.id.not_in(newest)))
+            await connection.execute(forget_deliveries(job_ids))
         for job_id in job_ids:
             await self._drop_files(job_id)
 
