@@ -1,4 +1,4 @@
-"""The command line: `litestar-diffusion serve | generate | upscale | models | adapters | inspect | keys`.
+"""The command line: `litestar-diffusion serve | generate | upscale | models | adapters | inspect | keys | migrate`.
 
 Nothing here imports torch, Litestar or uvicorn until a command needs it, so that `--help` answers at once.
 """
@@ -12,6 +12,7 @@ from .failures import told
 from .generate import generate
 from .inspect import inspect
 from .keys import keys
+from .migrate import migrate
 from .models import models
 from .serve import serve
 from .upscale import upscale
@@ -26,6 +27,7 @@ litestar-diffusion models                                  the models and their 
 litestar-diffusion adapters                                the LoRAs in models/loras
 litestar-diffusion inspect models/demo.safetensors         what a file is, and why
 litestar-diffusion keys add ci                             an API key, for a server that others may reach
+litestar-diffusion migrate                                 the database of jobs, after an upgrade
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 130 interrupted.
 """
@@ -37,7 +39,7 @@ def cli() -> None:
     """Run one of the commands."""
 
 
-for command in (serve, generate, upscale, models, adapters, inspect, keys):
+for command in (serve, generate, upscale, models, adapters, inspect, keys, migrate):
     cli.add_command(command)
 
 

@@ -39,7 +39,8 @@ class Database:
             url: as SQLAlchemy writes it, with or without the name of a driver.
         """
         parsed = make_url(url)
-        self._shown = parsed.render_as_string(hide_password=True)
+        self.shown = parsed.render_as_string(hide_password=True)
+        """Its URL without the password."""
         self._engine = _engine(parsed.set(drivername=_DRIVERS.get(parsed.drivername, parsed.drivername)))
 
     @property
@@ -74,7 +75,7 @@ class Database:
         except (DBAPIError, PoolTimeout, OSError, TimeoutError) as error:
             cause = error.orig if isinstance(error, DBAPIError) else error
             raise StorageUnavailable(
-                f"The database of jobs ({self._shown}) refuses: {cause}. Check its disk and its server (jobs.database)."
+                f"The database of jobs ({self.shown}) refuses: {cause}. Check its disk and its server (jobs.database)."
             ) from error
 
     async def close(self) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from .database import Database, sqlite_url
+from .database import HEAD, Database, sqlite_url
 from .device_lock import DeviceLock
 from .job_files import JobFiles
 from .process_mark import ProcessMark
@@ -19,7 +19,7 @@ def jobs_in(folder: Path, database_url: str | None, *, lease_s: float, min_free_
         min_free_nbytes: bytes that stay free on the disk.
     """
     return SqlJobRepository(
-        Database(database_url or sqlite_url(folder / "jobs.db")),
+        _database(folder, database_url),
         JobFiles(folder / "files"),
         ProcessMark(folder / "processes"),
         lease_s=lease_s,
@@ -30,3 +30,25 @@ def jobs_in(folder: Path, database_url: str | None, *, lease_s: float, min_free_
 def device_lock_in(folder: Path) -> DeviceLock:
     """Make the lock of the device that this process will have."""
     return DeviceLock(folder / "devices")
+
+
+async def migrate_in(folder: Path, database_url: str | None) -> str:
+    """Bring the schema of the database to the version of this package.
+
+    Returns:
+        A line that says so.
+
+    Raises:
+        StorageUnavailable: the database does not answer, or its schema belongs to a later version.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    database = _database(folder, database_url)
+    try:
+        await database.migrate()
+    finally:
+        await database.close()
+    return f"{database.shown} has the schema {HEAD}."
+
+
+def _database(folder: Path, url: str | None) -> Database:
+    return Database(url or sqlite_url(folder / "jobs.db"))

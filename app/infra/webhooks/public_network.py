@@ -28,7 +28,7 @@ class PublicNetwork(httpcore.AsyncNetworkBackend):
 
     def __init__(self, *, allow_private: bool) -> None:
         self._allow_private = allow_private
-        self._network: httpcore.AsyncNetworkBackend = httpcore.AnyIOBackend()
+        self._network = httpcore.AnyIOBackend()
 
     async def connect_tcp(
         self,
@@ -50,6 +50,6 @@ class PublicNetwork(httpcore.AsyncNetworkBackend):
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         if not self._allow_private and not all(is_public(address) for address in addresses):
             raise httpcore.ConnectError(f"{host} has a private address, which is not called (webhooks.allow_private)")
-        return await self._network.connect_tcp(
+        return await self._network.connect_tcp(  # pyright: ignore[reportAttributeAccessIssue] - absent without anyio
             addresses[0], port, timeout=timeout, local_address=local_address, socket_options=socket_options
         )

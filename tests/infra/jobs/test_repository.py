@@ -395,3 +395,25 @@ def test_any_repository_keeps_what_the_one_in_memory_keeps(
             await real.close()
 
     asyncio.run(main())
+
+
+def test_the_webhook_of_a_job_is_due_once_it_ends_and_outlives_its_process(shared: Place) -> None:
+    async def scenario(first: JobRepository, second: JobRepository) -> None:
+        record = job(callback_url="https://x")
+        await first.add(record, PARAMETERS)
+        assert await first.deliveries.take_due(99, 9, 0) == []
+        assert await first.finish(done(record), await generated())
+        assert not await first.finish(done(record), await generated())
+        taken = await asyncio.gather(*(each.deliveries.take_due(20, 9, 80) for each in (first, second)))
+        ((delivery,),) = [found for found in taken if found]
+        assert (delivery.id, delivery.attempts, delivery.url) == (f"msg_{record.id}", 1, "https://x")
+        assert await second.deliveries.take_due(79, 9, 80) == []
+        (again,) = await second.deliveries.take_due(80, 9, 140)  # the process that took it has been killed
+        assert (again.payload, again.attempts) == (delivery.payload, 2)
+        await second.deliveries.failed(again.id, "answered 500", 200)
+        (third,) = await first.deliveries.take_due(200, 9, 260)
+        await first.deliveries.delivered(third.id)
+        assert await first.deliveries.take_due(9999, 9, 0) == []
+        await first.forget(record.id)
+
+    run(shared, scenario, 2)
