@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .asgi import create_app
     from .domain.errors import (
+        BodiesFull,
+        BodyTooSlow,
         Cancelled,
         ConflictingKeys,
         DiffusionError,
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
         RateLimited,
         ShuttingDown,
         TooManyRequests,
+        TooMuchWork,
         Unauthorized,
         UnknownAdapter,
         UnknownAsset,
@@ -57,6 +60,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "HTTP_STATUS": ".web.http.problems",
     "ROUTE_GROUPS": ".web.http.route_groups",
+    "BodiesFull": ".domain.errors",
+    "BodyTooSlow": ".domain.errors",
     "Cancelled": ".domain.errors",
     "Client": ".web.http.clients",
     "ConflictingKeys": ".domain.errors",
@@ -89,6 +94,7 @@ _HOMES = {
     "Settings": ".settings",
     "ShuttingDown": ".domain.errors",
     "TooManyRequests": ".domain.errors",
+    "TooMuchWork": ".domain.errors",
     "Unauthorized": ".domain.errors",
     "UnknownJob": ".domain.errors",
     "UnknownModel": ".domain.errors",
@@ -108,6 +114,8 @@ _HOMES = {
 __all__ = [
     "HTTP_STATUS",
     "ROUTE_GROUPS",
+    "BodiesFull",
+    "BodyTooSlow",
     "Cancelled",
     "Client",
     "ConflictingKeys",
@@ -140,6 +148,7 @@ __all__ = [
     "Settings",
     "ShuttingDown",
     "TooManyRequests",
+    "TooMuchWork",
     "Unauthorized",
     "UnknownAdapter",
     "UnknownAsset",

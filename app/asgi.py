@@ -8,7 +8,7 @@ from litestar.types import ASGIApp
 
 from .bootstrap import build
 from .infra.device.interpreter_turns import shorten_interpreter_turns
-from .infra.device.malloc import keep_freed_memory
+from .infra.device.malloc import give_back_freed_memory, keep_freed_memory
 from .infra.telemetry.loading_bars import LoadingBars
 from .infra.telemetry.logging import adopt_library_loggers, configure_logging, for_people
 from .lifecycle import Services
@@ -21,13 +21,16 @@ from .web.documentation import documentation_assets, openapi_config
 from .web.http.exception_handlers import exception_handlers
 from .web.middleware.access_log import AccessLog
 from .web.middleware.cors import cors_config
+from .web.middleware.framing import framed_once
 from .web.middleware.loopback_only import LoopbackOnly
 from .web.middleware.machine_names import machine_names
+from .web.middleware.memory_return import MemoryReturn
 from .web.middleware.methods import add_head, answer_options
 from .web.middleware.metrics import RequestCounter
 from .web.middleware.origin_check import OriginCheck
 from .web.middleware.origins import OriginRules
 from .web.middleware.security_headers import security_headers
+from .web.middleware.sliced_answers import sliced_answers
 from .web.middleware.vary import note_vary, restore_vary
 from .web.redirects import redirects
 
@@ -61,7 +64,8 @@ def create_app(settings: Settings | None = None) -> Litestar:
     add_head(app)
     counted = RequestCounter(_guarded(restore_vary(app.asgi_handler), settings), plugin.metrics)
     # Around the whole application, because middleware of Litestar does not see requests that match no route.
-    app.asgi_handler = AccessLog(security_headers(counted), log_prompts=settings.log.prompts)
+    inner = MemoryReturn(sliced_answers(framed_once(security_headers(counted))), give_back_freed_memory)
+    app.asgi_handler = AccessLog(inner, log_prompts=settings.log.prompts)
     return app
 
 

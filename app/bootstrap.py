@@ -117,7 +117,7 @@ def build(
         embedded_texts=PillowEmbeddedTexts(),
         metrics=metrics,
         history=history,
-        quotas=Quotas(settings.keys),
+        quotas=Quotas(settings.keys, dry_runs_per_minute=settings.limits.dry_runs_per_minute or None),
         budget_shares=_BUDGET_SHARES,
         stop_downloads=fetcher.close,
         free_device=device_lock.free if device_lock is not None else lambda: None,
@@ -212,6 +212,7 @@ def dispatch_policy(settings: Settings) -> DispatchPolicy:
             if key.max_waiting is not None
         },
         max_wait_s=limits.max_wait_s or None,
+        max_request_s=limits.max_request_s or None,
         aging=AgingPolicy(max_overtaken=dispatch.max_passes, max_wait_s=dispatch.patience_s),
         max_rows=dispatch.max_rows,
         stuck_after_s=dispatch.stuck_after_s,

@@ -119,6 +119,11 @@ class Services:
         self.stop_downloads()
         await self.dispatcher.drain(self.settings.server.shutdown_grace_s)
 
+    def hurry(self) -> None:
+        """Have `end` wait for no image any longer."""
+        self.dispatcher.close()
+        self.dispatcher.stop_running()
+
     def _background_tasks(self) -> "list[asyncio.Task[None]]":
         return [
             self._supervised(self._start(), "start engine"),

@@ -24,6 +24,7 @@ from .domain.requests.parameters import GenerationParameters
 from .infra.telemetry.metrics import Metrics
 from .lifecycle import Services
 from .plugin_config import DiffusionConfig
+from .settings import Settings
 from .version import VERSION
 from .web.api.metrics import MetricsController
 from .web.api.service import ServiceFacts
@@ -35,15 +36,20 @@ from .web.auth.own_key import OwnKeyController
 from .web.dialect import Dialect
 from .web.dialects import DIALECTS
 from .web.generation_service import GenerationService
+from .web.http.addresses import AddressRules
 from .web.http.body_schemas import BodySchemas
 from .web.http.clients import Identify, host_user, identified_by, is_identified
 from .web.http.exception_handlers import domain_error_handlers, exception_handlers
+from .web.http.incoming_bodies import BodyLimits, IncomingBodies
+from .web.http.large_json import LargeJSON
 from .web.http.route_groups import ROUTE_GROUPS, chosen, mounted, sparing, takes_pictures
+from .web.middleware.bounded_bodies import BoundedBodies
 from .web.middleware.form_bodies import FormBodies
 from .web.middleware.methods import add_head, answer_options
 from .web.middleware.metrics import RequestCounter
 from .web.middleware.origin_check import OriginCheck
 from .web.middleware.security_headers import security_headers
+from .web.middleware.sliced_answers import sliced_answers
 
 _NAMESPACE = {kind.__name__: kind for kind in (Generated, GenerationParameters, ImageGenerator, ModelPool)}
 """Types that handlers of the application name in their signatures, which may be imported for type checkers alone."""
@@ -60,7 +66,9 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin, ReceiveRoutePl
         parameters = (struct for dialect in self._dialects() for struct in dialect.parameters)
         self._schemas = BodySchemas(self.config.settings.limits, parameters)
         self._keys = KeyRing(self.config.settings.keys)
+        self._bodies = _bodies(self.config.settings)
         self._services: Services | None = None
+        self._hurried = False
         self._documentation = ""
         self._dialect_states: dict[str, object] = {}
         """What each dialect remembers, by its name; new in each lifespan."""
@@ -129,7 +137,19 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin, ReceiveRoutePl
     async def end(self) -> None:
         """Refuse new requests and finish or stop those that run, before the lifespan ends. May be called at any time."""
         if self._services is not None:
+            self._bodies.end()
             await self._services.end()
+
+    @property
+    def hurried(self) -> bool:
+        """Whether `hurry` was called in this lifespan."""
+        return self._hurried
+
+    def hurry(self) -> None:
+        """Stop running images at their next step, so that `end` ends soon. Event loop only."""
+        self._hurried = True
+        if self._services is not None:
+            self._services.hurry()
 
     @asynccontextmanager
     async def _lifespan(self, app: Litestar) -> AsyncIterator[None]:
@@ -140,6 +160,8 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin, ReceiveRoutePl
         self._documentation = "" if app.openapi_config is None else app.openapi_config.path or "/schema"
         # Built here and not before, so that the same application can be started again.
         self._services = services = self.config.build(self.config.settings)
+        self._hurried = False
+        self._bodies.begin()
         self._dialect_states = {dialect.name: dialect.state() for dialect in self._dialects()}
         try:
             async with services.running():
@@ -187,6 +209,7 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin, ReceiveRoutePl
                 "recent_decisions": self._provide(lambda services: services.history.recent),
             },
             exception_handlers=exception_handlers(),
+            response_class=LargeJSON,
             guards=self._guards(),
             middleware=self._middleware(),
             request_max_body_size=config.settings.limits.max_body_bytes,
@@ -238,6 +261,9 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin, ReceiveRoutePl
         origins = self.config.origins
         max_upload_bytes = self.config.settings.limits.max_upload_bytes
 
+        def bounded(app: ASGIApp) -> ASGIApp:
+            return BoundedBodies(app, self._bodies)
+
         def counted(app: ASGIApp) -> ASGIApp:
             return RequestCounter(app, self.metrics)
 
@@ -250,7 +276,8 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin, ReceiveRoutePl
         def formed(app: ASGIApp) -> ASGIApp:
             return FormBodies(app, max_upload_bytes)
 
-        return [security_headers, counted, *self.config.middleware, checked, authenticated, answer_options, formed]
+        own = [sliced_answers, bounded, security_headers, counted]
+        return [*own, *self.config.middleware, checked, authenticated, answer_options, formed]
 
     def metrics(self) -> Metrics | None:
         """Return the metrics of the lifespan that runs; None outside of one."""
@@ -276,6 +303,16 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin, ReceiveRoutePl
 
     def _provide_state(self, dialect_name: str) -> Provide:
         return Provide(lambda: self._dialect_states[dialect_name], sync_to_thread=False)
+
+
+def _bodies(settings: Settings) -> IncomingBodies:
+    server = settings.server
+    limits = BodyLimits(
+        timeout_s=server.body_timeout_s,
+        min_bytes_per_s=server.min_bytes_per_s,
+        max_nbytes=settings.limits.max_buffered_bytes,
+    )
+    return IncomingBodies(limits, AddressRules.of(server.trusted_proxies))
 
 
 def _generation(services: Services) -> GenerationService:

@@ -68,6 +68,21 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Addresses and networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed; `*` believes all."""
     insecure: bool = False
     """Whether it may be reached from other machines without keys."""
+    max_connections: Annotated[int, Meta(ge=1, le=_MAX_COUNT)] = 1024
+    """Connections that are open at the same time; fewer if the system gives the process fewer file descriptors. The one that has
+    been idle for longest makes room for a new one; if all are busy, new ones get 503, except for health checks."""
+    max_connections_per_address: Annotated[int, Meta(ge=1, le=_MAX_COUNT)] = 256
+    """The same of one address, or one /64 network of IPv6, which get 429; trusted proxies and socket files have no such limit."""
+    header_timeout_s: PositiveSeconds = 10.0
+    """Seconds in which the header of a request must arrive."""
+    body_timeout_s: PositiveSeconds = 20.0
+    """Seconds of waiting for a request's body, besides those that it takes at `min_bytes_per_s`; then 408."""
+    write_timeout_s: PositiveSeconds = 30.0
+    """Seconds in which a client must read some of an answer that is ready, besides those that it takes at `min_bytes_per_s`."""
+    min_bytes_per_s: Annotated[int, Meta(ge=1, le=_MAX_NBYTES)] = 1000
+    """Average bytes a second of the slowest body and the slowest reader."""
+    keep_alive_timeout_s: PositiveSeconds = 5.0
+    """Seconds for which a connection is kept between two requests."""
 
     @property
     def url(self) -> str:
@@ -147,10 +162,17 @@ class LimitsSettings(Limits, frozen=True, kw_only=True):
     may fill half of the queue, the next one half of the rest."""
     max_wait_s: Seconds = 0.0
     """Seconds that a request may wait before it gets 503; 0: no limit."""
+    max_request_s: Seconds = 3600.0
+    """Seconds that a request may take the device, by its estimate, or by the clock if there is none; 0: no limit."""
     max_body_bytes: Annotated[int, Meta(ge=1024, le=_MAX_NBYTES)] = 1_000_000
     """Largest request body of routes that take no pictures."""
     max_upload_bytes: Annotated[int, Meta(ge=1024, le=_MAX_NBYTES)] = 32_000_000
     """Largest request body of routes that take pictures, in base64 or as a form."""
+    max_buffered_bytes: Annotated[int, Meta(ge=1024, le=_MAX_NBYTES)] = 536_870_912
+    """Bytes of the bodies of all requests that are being read or answered; beyond that, 503 with Retry-After. One address may
+    hold as many as are free, so that alone it gets half of them."""
+    dry_runs_per_minute: Count = 120
+    """Dry runs of one client a minute; the next one gets 429. 0: no limit."""
 
 
 class DispatchSettings(msgspec.Struct, frozen=True, kw_only=True):

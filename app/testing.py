@@ -401,7 +401,7 @@ class FakeEngine:
             warnings=(),
             unfinished=unfinished,
             encode_s=0,
-            denoise_s=0,
+            denoise_s=self.step_s(request) * steps,
             decode_s=0,
             activation_nbytes=self.activation_nbytes,
         )

@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ class Started:
     """A server process that may not answer yet."""
 
     url: str
+    port: int
     process: subprocess.Popen[bytes]
     begun: float
     """When the process was started, on the monotonic clock."""
@@ -53,21 +54,34 @@ def server(folder: Path, environment: Mapping[str, str], factory: str = _FACTORY
         environment: added to that of this process; the Hub's models are off.
         factory: `module:function` of the application.
     """
+    command = ["uvicorn", factory, "--factory", "--no-access-log"]
+    with _started(command, folder, environment) as started:
+        yield started
+
+
+@contextmanager
+def served(folder: Path, environment: Mapping[str, str]) -> Iterator[Started]:
+    """Start `litestar-diffusion serve`, which has limits of connections, and end it. Arguments as of `server`."""
+    with _started(["litestar_diffusion", "serve"], folder, environment) as started:
+        yield started
+
+
+@contextmanager
+def _started(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Iterator[Started]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    command = [sys.executable, "-m", "uvicorn", factory, "--factory", "--port", str(port), "--no-access-log"]
     begun = time.monotonic()
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
-            command,
+            [sys.executable, "-m", *command, "--port", str(port)],
             cwd=folder,
             stdout=log,
             stderr=subprocess.STDOUT,
             env={**os.environ, "LITESTAR_DIFFUSION__MODELS__HUB_ENABLED": "false", **environment},
         )
     try:
-        yield Started(f"http://127.0.0.1:{port}", process, begun)
+        yield Started(f"http://127.0.0.1:{port}", port, process, begun)
     finally:
         process.terminate()
         try:

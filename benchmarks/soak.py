@@ -1,9 +1,8 @@
-"""Ten models in memory for three, under fire: `uv run python benchmarks/soak.py`.
+"""A server under slow, broken, greedy and polite clients at once: `uv run python benchmarks/soak.py --minutes 20`.
 
-Starts a server of its own with ten variants of the demo model. Clients ask for mixed images at the same time; some leave early,
-some ask for what runs out of memory, comes out as NaN or is refused. Every image must equal the one that the same request gives
-alone; afterwards no lease is out, nothing waits, the books are in order and memory is where it was. Exits with 1 if not. Linux
-only.
+Starts `litestar-diffusion serve` with short time-outs. Each image and job of polite clients must come, and equal the one made
+before; every health check must be answered; memory must be flat. Prints the figures, and ends with 1 if anything is wrong. Linux
+only: each kind of client has an address of its own in 127.0.0.0/8.
 """
 
 import argparse
@@ -14,65 +13,68 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.status import Status
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.arguments import count
-from benchmarks.server import Started, server
-from tests.load.clients import Clients
-from tests.load.models import environment, write_models
-from tests.load.plans import Ask, soak_plan
-from tests.load.soak import FACTORY, GROWTH, Soak, SoakReport
+from benchmarks.server import served
+from tests.load.siege import Siege, SiegeReport
 
-_MODELS = 10
 _START_S = 120.0
+_GROWTH = 0.1
+"""Share by which memory may grow from the first to the last third of the time after the warm-up."""
 _SHOWN = 10
+_SETTINGS = {
+    "LITESTAR_DIFFUSION__SERVER__HEADER_TIMEOUT_S": "3",
+    "LITESTAR_DIFFUSION__SERVER__BODY_TIMEOUT_S": "3",
+    "LITESTAR_DIFFUSION__SERVER__WRITE_TIMEOUT_S": "3",
+    "LITESTAR_DIFFUSION__SERVER__MIN_BYTES_PER_S": "1000000",
+    "LITESTAR_DIFFUSION__SERVER__MAX_CONNECTIONS": "160",
+    "LITESTAR_DIFFUSION__SERVER__MAX_CONNECTIONS_PER_ADDRESS": "40",
+    "LITESTAR_DIFFUSION__LIMITS__MAX_BUFFERED_BYTES": "30000000",
+}
 
 
 def main() -> None:
-    """Soak, print, and fail if something is wrong."""
+    """Besiege, print, and fail if something is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--requests", type=count, default=500, help="(default: 500)")
-    parser.add_argument("--clients", type=count, default=8, help="that ask at the same time (default: 8)")
-    parser.add_argument("--seed", type=int, default=0, help="of the requests (default: 0)")
+    parser.add_argument("--minutes", type=float, default=20.0, help="(default: 20)")
+    parser.add_argument("--polite", type=count, default=4, help="polite clients (default: 4)")
+    parser.add_argument("--scale", type=count, default=4, help="multiplies the hostile clients (default: 4)")
     options = parser.parse_args()
     console = Console(stderr=True)
-    with tempfile.TemporaryDirectory() as folder, console.status("writing models") as status:
-        models = write_models(Path(folder), _MODELS)
-        asks = soak_plan(options.requests, models, options.seed)
-        with server(Path(folder), environment(Path(folder)), FACTORY) as started:
-            status.update("starting a server")
+    with tempfile.TemporaryDirectory() as folder, console.status("starting a server") as status:
+        with served(Path(folder), _SETTINGS) as started:
             started.wait_until_ok("/health/ready", _START_S)
-            report = asyncio.run(_soak(started, models, asks, options.clients, status))
-    Console().print(_table(report, options.clients))
-    for line in report.tally.wrong[:_SHOWN]:
+            siege = Siege(started.url, started.port, started.process.pid, on_progress=status.update)
+            report = asyncio.run(siege.run(options.minutes * 60, polite=options.polite, scale=options.scale))
+        tracebacks = (Path(folder) / "server.log").read_text().count("Traceback")
+        log_nbytes = (Path(folder) / "server.log").stat().st_size
+    Console().print(_table(report, tracebacks, log_nbytes))
+    for line in report.wrong[:_SHOWN]:
         console.print(f"[red]wrong:[/red] {escape(line)}")
-    sys.exit(bool(report.tally.wrong) or report.growth > GROWTH)
+    sys.exit(bool(report.wrong) or report.growth > _GROWTH or tracebacks > 0)
 
 
-async def _soak(started: Started, models: list[str], asks: list[Ask], count: int, status: Status) -> SoakReport:
-    async with Clients(started.url, count, on_progress=status.update) as clients:
-        return await Soak(clients, started.process.pid, models, asks).run()
-
-
-def _table(report: SoakReport, clients: int) -> Table:
-    table = Table("figure", "value", title=f"{_MODELS} models in memory for three")
-    tally = report.tally
-    refused = ", ".join(f"{count} {code}" for code, count in sorted(tally.refused.items()))
+def _table(report: SiegeReport, tracebacks: int, log_nbytes: int) -> Table:
+    table = Table("figure", "value", title="polite clients among hostile ones")
+    nbytes = [each for _, each in report.settled]
     rows = {
-        f"requests from {clients} clients": report.requests,
-        "clients that left early": tally.left,
-        "failed as they had to": f"{tally.refused.total()}: {refused}",
-        "images, equal to the same request's alone": tally.compared,
-        "wrong": len(tally.wrong),
-        "leases left, requests left": f"{report.leases}, {report.waiting}",
-        "most models in memory at once": report.most_resident,
-        "evictions": report.evictions,
-        "own memory without models, after the warm-up": f"{report.own_begin_nbytes / 1e6:.0f} MB",
-        "own memory without models, at the end": f"{report.own_end_nbytes / 1e6:.0f} MB ({report.growth:+.1%})",
         "seconds": f"{report.seconds:.0f}",
+        "hostile acts": ", ".join(f"{number} {act}" for act, number in sorted(report.acts.items())),
+        "polite images, equal to those before": report.images,
+        "of these by jobs; lost jobs": f"{report.jobs}; {sum('job' in line for line in report.wrong)}",
+        "polite refusals, come back later": ", ".join(f"{number} {code}" for code, number in report.refused.items())
+        or "0",
+        "health checks; failed": f"{len(report.health_s) + report.health_failures}; {report.health_failures}",
+        "health p99": f"{report.health_p99_s * 1000:.1f} ms",
+        "own memory after the warm-up": f"{min(nbytes) / 1e6:.0f} to {max(nbytes) / 1e6:.0f} MB",
+        "growth, first to last third": f"{report.growth:+.1%}",
+        "slope": f"{report.slope_nbytes_per_hour / 1e6:+.1f} MB an hour",
+        "leases left": report.leases,
+        "log": f"{log_nbytes / 1e6:.1f} MB, {tracebacks} tracebacks",
+        "wrong": len(report.wrong),
     }
     for figure, value in rows.items():
         table.add_row(figure, str(value))

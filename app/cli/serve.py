@@ -1,7 +1,5 @@
 """`litestar-diffusion serve`."""
 
-import asyncio
-import math
 import shlex
 import socket
 from pathlib import Path
@@ -14,9 +12,6 @@ from ..settings import Settings, load_settings, with_durable_jobs
 from .failures import Failure
 from .listening import is_loopback, listen
 from .options import settings_option
-
-_GRACE_BEYOND_S = 5
-"""The server waits a little longer for answers than the dispatcher does for images."""
 
 
 @click.command()
@@ -42,33 +37,11 @@ def serve(host: str | None, port: int | None, insecure: bool, settings_file: Pat
 
 
 def _run(settings: Settings, listening: socket.socket) -> None:
-    import uvicorn  # here, because `--help` need not wait for it
+    from ..asgi import create_app  # here, because `--help` need not wait for it
+    from ..infra.telemetry.logging import flush_logs
+    from ..serving.server import make_server
 
-    from ..asgi import create_app
-    from ..plugin import DiffusionPlugin
-
-    app = create_app(settings)
-    plugin = app.plugins.get(DiffusionPlugin)
-
-    class Server(uvicorn.Server):
-        """Ends waiting requests when it is told to end; uvicorn alone would first wait until each of them has run."""
-
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            ending = asyncio.create_task(plugin.end())
-            await super().shutdown(sockets)
-            await ending
-
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        # uvicorn itself believes X-Forwarded-For from 127.0.0.1, where any program of this machine can make one up.
-        proxy_headers=bool(settings.server.trusted_proxies),
-        forwarded_allow_ips=list(settings.server.trusted_proxies),
-        timeout_graceful_shutdown=math.ceil(settings.server.shutdown_grace_s) + _GRACE_BEYOND_S,
-    )
-    server = Server(config)
+    server = make_server(create_app(settings), settings, flush_logs)
     server.run(sockets=[listening])
     if not server.started:
         raise Failure("The server could not start; the log says why.")

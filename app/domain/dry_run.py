@@ -132,6 +132,7 @@ class DryRun:
         passes = tuple(self._planned(outline, spec, additions.upscaler) for outline in outlines(request))
         plan = max((each.plan for each in passes if each.model == spec.name), key=lambda plan: plan.activation_nbytes)
         self._dispatcher.refuse_if_full(client)
+        self._dispatcher.refuse_if_too_long(outlines(request))
         eviction_preview = self._pool.preview_evictions(
             spec.name, plan.activation_nbytes, together_nbytes=plan.step_nbytes, beside=request.assets.beside
         )

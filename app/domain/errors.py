@@ -34,6 +34,8 @@
     │   └── NotFinite             the image holds NaN or Inf, in float32 too
     ├── Cancelled                 the client cancelled the request, or disconnected
     ├── ShuttingDown              the server is shutting down
+    ├── BodyTooSlow               the body of a request did not come in time
+    ├── BodiesFull                the bodies of all requests together take too much memory
     └── InvalidSettings           settings.toml, a sidecar or the environment is wrong
 
 Every error has a stable `code` for programs, a `title` for people, and a message that names the limit, its setting and the
@@ -330,6 +332,20 @@ class WaitedTooLong(DiffusionError):
         self.retry_after_s = retry_after_s
 
 
+class TooMuchWork(DiffusionError):
+    """The request would take the device for longer than one request may, by its estimate or, without one, by the clock."""
+
+    code = "too_much_work"
+    title = "The request takes too long"
+
+    def __init__(self, seconds: float, limit_s: float, *, ran: bool = False) -> None:
+        what = "has taken the device for" if ran else "would take the device for about"
+        super().__init__(
+            f"The request {what} {_duration(seconds)}; the limit of one request is {_duration(limit_s)} (limits.max_request_s). "
+            "Ask for fewer images, fewer steps or a smaller size, or send several requests."
+        )
+
+
 class EngineStuck(DiffusionError):
     """The device has finished no step for too long; it may or may not continue."""
 
@@ -456,6 +472,33 @@ class ShuttingDown(DiffusionError):
     """Seconds after which another process behind the same address, or this one after a restart, is likely to answer."""
 
 
+class BodyTooSlow(DiffusionError):
+    """The body of a request did not come in time."""
+
+    code = "body_too_slow"
+    title = "The request's body came too slowly"
+
+    def __init__(self, nbytes: int, waited_s: float) -> None:
+        super().__init__(
+            f"{nbytes} bytes of the request's body came in {waited_s:.0f} seconds, and not its end. The limit is the seconds of "
+            "server.body_timeout_s, and one more for each server.min_bytes_per_s bytes. Send the request again."
+        )
+
+
+class BodiesFull(DiffusionError):
+    """The bodies of requests that are being read or answered take all the memory that there is for them."""
+
+    code = "bodies_full"
+    title = "There is no memory for the request's body"
+    retry_after_s: ClassVar[int] = 5
+
+    def __init__(self, held_nbytes: int, own_nbytes: int, max_nbytes: int) -> None:
+        super().__init__(
+            f"The bodies of all requests take {held_nbytes} of {max_nbytes} bytes (limits.max_buffered_bytes), those from your "
+            f"address {own_nbytes}; one address may hold as many as are free. Send the request again once others are answered."
+        )
+
+
 class InvalidSettings(DiffusionError):
     """A settings file, a sidecar or an environment variable is wrong; `errors` names every key."""
 
@@ -475,6 +518,10 @@ def _nothing_named(noun: str, name: str, chain: Sequence[str]) -> str:
     path = ", which is an alias of ".join(map(repr, chain))
     missing = "no model is named so" if chain[-1] != "default" else "models.default is empty"
     return f"There is no model for {name!r}: it is an alias of {path} (models.aliases in the settings), and {missing}."
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.3g} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
 
 
 def _requests(count: int, state: str) -> str:

@@ -29,6 +29,7 @@ from .requests.rendering import ImageWriter, RawImage, RenderResult, StepTiming
 from .requests.request import GenerationRequest, Resolved
 from .requests.resolution import broken_limits, resolve
 from .requests.seed import random_seed
+from .requests.source import without_files
 from .shown import cut
 
 
@@ -219,7 +220,6 @@ class LocalImageGenerator:
                 additions=additions,
                 embeddings=usable(await self._embeddings.list()),
             )
-            resolved = replace(resolved, request=await self._reader.prepare(resolved.request))
             return stages_of(resolved.request, self._reader)
 
         job = Job(
@@ -305,7 +305,8 @@ class LocalImageGenerator:
             provenance=provenance,
             clip_skip_base=family_named(job_result.spec.traits.family).clip_skip_base,
         )
-        raw = await self._reader.compose(request, raw)
+        if isinstance(job_result.request, GenerationRequest):
+            raw = await self._reader.compose(job_result.request, raw)
         data = await self._writer.write(raw, request.output_format, request.output_quality, facts)
         return GeneratedImage(
             seed=seed,
@@ -320,7 +321,7 @@ class LocalImageGenerator:
 def _begun_part(request: GenerationRequest, job_result: JobResult) -> GenerationRequest:
     """Return the request without the seeds whose images were not begun, because it ended early."""
     seeds = request.seeds[: len(job_result.rendered.images)]
-    return replace(request, seeds=seeds, assets=job_result.assets)
+    return replace(request, source=without_files(request.source), seeds=seeds, assets=job_result.request.assets)
 
 
 def _early_end_warnings(request: GenerationRequest, job_result: JobResult) -> Iterator[str]:

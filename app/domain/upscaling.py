@@ -19,7 +19,7 @@ from .requests.image_reader import ImageReader
 from .requests.parameters import Limits
 from .requests.pictures import Picture
 from .requests.progress import OnProgress
-from .requests.rendering import ImageWriter, RawImage
+from .requests.rendering import ImageWriter, RawImage, RenderResult
 from .requests.upscale_parameters import (
     ResolvedUpscaling,
     UpscaleParameters,
@@ -125,9 +125,9 @@ class LocalImageUpscaler:
         if asked.network is not None:
             model = asked.network.model
             job = Job(id=job_id, model=model, client=client, priority=parameters.priority, on_progress=on_progress)
-            result = await self._dispatcher.run(job, _stages(asked, asked.network))
+            result = await self._dispatcher.run(job, self._stages(asked, asked.network))
         resized_from = self._clock()
-        enlarged = _raw(asked.picture) if result is None else result.rendered.images[0]
+        enlarged = _raw(await self._reader.decoded(asked.picture)) if result is None else result.rendered.images[0]
         wanted = asked.parameters
         (picture,) = await self._reader.resized([enlarged], wanted.width, wanted.height, wanted.resize)
         written_from = self._clock()
@@ -147,6 +147,15 @@ class LocalImageUpscaler:
         self._on_upscaled(upscaled)
         return upscaled
 
+    def _stages(self, asked: Upscaling, network: UpscaleRequest) -> Resolve:
+        async def complete(_before: RenderResult | None) -> UpscaleRequest:
+            return replace(network, pictures=(await self._reader.decoded(asked.picture),))
+
+        async def stages(_fetched: ModelSpec) -> tuple[Stage, ...]:
+            return (Stage(outline=network, complete=complete),)
+
+        return stages
+
     async def _write(self, wanted: ResolvedUpscaling, image: RawImage, factor: float) -> GeneratedImage:
         facts = upscaling_facts(wanted, factor)
         data = await self._writer.write(image, wanted.output_format, wanted.output_quality, facts)
@@ -155,13 +164,6 @@ class LocalImageUpscaler:
 
 def _raw(picture: Picture) -> RawImage:
     return RawImage(width=picture.width, height=picture.height, pixels=picture.pixels)
-
-
-def _stages(asked: Upscaling, network: UpscaleRequest) -> Resolve:
-    async def stages(_fetched: ModelSpec) -> tuple[Stage, ...]:
-        return (Stage.of(replace(network, pictures=(asked.picture,))),)
-
-    return stages
 
 
 def _timings(result: JobResult | None, *, resize_s: float, write_s: float, total_s: float) -> UpscaleTimings:

@@ -150,8 +150,10 @@ class GenerationService:
         self, request: Request[Any, Any, Any], model: str, parameters: GenerationParameters
     ) -> DryRunResult:
         """Describe what a request would do; nothing is loaded, queued or evicted."""
+        client = client_of(request)
+        self.admission.of_dry_run(client)
         await self.admission.of(request, model, parameters)  # counts as a request, and as no work
-        return await self.dry_runs.run(model, parameters, client_of(request))
+        return await self.dry_runs.run(model, parameters, client)
 
 
 _NO_JOB = "is for jobs: send the request to /jobs, or with the header Prefer: respond-async"

@@ -5,10 +5,10 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from ..errors import DiffusionError
+from ..errors import DiffusionError, TooMuchWork
 from ..memory.plan import Fallback
-from ..models.assets import AssetSet
 from ..models.spec import ModelSpec, Residency
+from ..requests.render_request import RenderRequest
 from ..requests.rendering import RenderResult
 from ..uncancellable import consume_exception
 from .job import Job
@@ -23,8 +23,8 @@ class JobResult:
     """Memory fallbacks that were needed."""
     spec: ModelSpec
     """Entry of the model that it ran with first."""
-    assets: AssetSet
-    """What its last stage ran with, in the versions that it leased."""
+    request: RenderRequest
+    """That of its last stage, with its pictures and the assets in the versions that it leased."""
     found: Residency
     start_s: float
     """Seconds that it waited for the engine's start."""
@@ -43,6 +43,10 @@ class AcceptedJob:
     """Whether the engine works on it; true until the work has ended, also if its client was answered before."""
     begun: bool = False
     """Whether the engine has worked on it; stays true while it gives way to others."""
+    must_end_after_s: float | None = None
+    """Seconds of the device after which it is stopped, because they could not be estimated; None for no limit."""
+    device_s: float = 0.0
+    """Seconds that it has taken the device in the turns that have ended."""
     work: "asyncio.Task[JobResult] | None" = None
     outcome: "asyncio.Future[JobResult]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     """Separate from `work`, so that the client gets an answer even if an unresponsive engine never ends the work."""
@@ -57,6 +61,16 @@ class AcceptedJob:
         # A running job is not cancelled, because work of the engine must run to its end: its next step checks the flag.
         if not self.running and self.work is not None:
             self.work.cancel()
+
+    def stop_if_too_long(self, turn_s: float) -> None:
+        """Stop the job if its turns have taken the device for too long. Any thread.
+
+        Args:
+            turn_s: seconds since its present turn began.
+        """
+        taken_s = self.device_s + turn_s
+        if self.must_end_after_s is not None and taken_s > self.must_end_after_s:
+            self.job.stop(TooMuchWork(taken_s, self.must_end_after_s, ran=True))
 
     def give_up(self, reason: DiffusionError) -> None:
         """End the job, and answer its client now, even if the engine never returns."""

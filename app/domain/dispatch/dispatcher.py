@@ -3,17 +3,19 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ..engine import Engine
-from ..errors import DiffusionError, QueueFull, TooManyRequests, WaitedTooLong
+from ..errors import DiffusionError, QueueFull, TooManyRequests, TooMuchWork, WaitedTooLong
 from ..memory.lease import Lease
 from ..memory.plan import Plan
 from ..memory.pool import ModelPool
 from ..models.spec import ModelName, ModelSpec
 from ..requests.early_end import Ending
 from ..requests.render_request import RenderRequest
+from ..requests.rendering import RenderResult
 from .accepted_job import AcceptedJob, JobResult
 from .fair_queue import FairQueue, QueuedJob
 from .job import Job, going_down, gone_away
@@ -173,10 +175,14 @@ class Dispatcher:
         try:
             await asyncio.wait_for(self._idle.wait(), grace_s)
         except TimeoutError:
-            for accepted in tuple(self._accepted):
-                accepted.stop(going_down())
+            self.stop_running()
             if self._watchdog.unresponsive is None:
                 await self._idle.wait()
+
+    def stop_running(self) -> None:
+        """Stop all jobs before their next step. Call `close` first."""
+        for accepted in tuple(self._accepted):
+            accepted.stop(going_down())
 
     def check_device(self) -> None:
         """End all jobs if the device has finished no step for too long. Call it periodically."""
@@ -214,6 +220,19 @@ class Dispatcher:
             # one client gets half of the queue, the next half of the rest, so that there is always a place for another one.
             raise TooManyRequests(own, retry_after_s=self._retry_after_s(), free=free)
 
+    def refuse_if_too_long(self, outlines: Iterable[RenderRequest]) -> bool:
+        """Tell whether the seconds of the device that the runs of one request take can be estimated.
+
+        Raises:
+            TooMuchWork: they are more than one request may take.
+        """
+        estimates = [self._throughput.least_seconds(outline) for outline in outlines]
+        known = [seconds for seconds in estimates if seconds is not None]
+        limit_s = self._policy.max_request_s
+        if limit_s is not None and sum(known) > limit_s:
+            raise TooMuchWork(sum(known), limit_s)
+        return len(known) == len(estimates)
+
     async def _serve(self, accepted: AcceptedJob, resolve: Resolve) -> JobResult:
         """Wait for the engine, fetch, resolve, plan all stages, run one after the other."""
         job, arrived = accepted.job, self._clock()
@@ -224,13 +243,15 @@ class Dispatcher:
         stages = await resolve(spec)
         # Before the first stage begins, so that no work is done for a request that cannot be finished.
         plans = [await self._planned(spec, stage.outline) for stage in stages]
+        if not self.refuse_if_too_long([stage.outline for stage in stages]):
+            accepted.must_end_after_s = self._policy.max_request_s
         fetched_s = self._clock() - begun
         results = await self._stages(accepted, stages, plans)
         return JobResult(
             rendered=joined_rendering(results),
             savings=tuple(dict.fromkeys(saving for result in results for saving in result.savings)),
             spec=results[0].spec,
-            assets=results[-1].request.assets,
+            request=results[-1].request,
             found=results[0].found,
             start_s=begun - arrived,
             queue_s=sum(result.queue_s for result in results),
@@ -250,9 +271,9 @@ class Dispatcher:
         for index, (stage, plan) in enumerate(zip(stages, plans, strict=True)):
             # Between two stages nothing of the engine runs for the job, so its task may be cancelled.
             accepted.running = False
-            request = await stage.complete(results[-1].rendered if results else None)
             accepted.job.enter_stage(steps_after=sum(expected[index + 1 :]))
-            queued = self._enter(accepted, request, plan, after=queued)
+            before = results[-1].rendered if results else None
+            queued = self._enter(accepted, stage, before, plan, after=queued)
             results.append(await self._served(queued))
         return results
 
@@ -303,6 +324,7 @@ class Dispatcher:
             beside=queued.request.assets.beside,
             on_claimed=queued.note_claimed,
         ) as lease:
+            await queued.complete_request()
             queued.leased, leased = True, self._clock()
             queued.request = replace(queued.request, assets=lease.leased(queued.request.assets))
             self._turns.update()
@@ -312,10 +334,22 @@ class Dispatcher:
         return _Turn(lease=lease, outcome=outcome, wait_s=waited, load_s=lease.load_s)
 
     def _enter(
-        self, accepted: AcceptedJob, request: RenderRequest, plan: Plan, *, after: QueuedJob | None
+        self,
+        accepted: AcceptedJob,
+        stage: Stage,
+        before: RenderResult | None,
+        plan: Plan,
+        *,
+        after: QueuedJob | None,
     ) -> QueuedJob:
-        queued = QueuedJob(accepted=accepted, request=request, plan=plan, waiting_since_s=self._clock())
-        queued.attempt = Attempt.of(plan, self._throughput.images_at_once(request, plan))
+        queued = QueuedJob(
+            accepted=accepted,
+            request=stage.outline,
+            complete=partial(stage.complete, before),
+            plan=plan,
+            waiting_since_s=self._clock(),
+        )
+        queued.attempt = Attempt.of(plan, self._throughput.images_at_once(stage.outline, plan))
         if after is None:
             accepted.job.state = "queued"
         self._queue.enter(queued, after=after)
@@ -326,8 +360,11 @@ class Dispatcher:
         job.check()
         self._watchdog.heartbeat()
 
+        begun, accepted = self._clock(), queued.accepted
+
         def on_step(done: int, total: int) -> Ending | None:
             self._watchdog.heartbeat()
+            accepted.stop_if_too_long(self._clock() - begun)
             return job.on_step(done, total)
 
         outcome = await self._fallbacks.run(
@@ -339,6 +376,7 @@ class Dispatcher:
             on_preview=job.on_preview if job.previews else None,
             give_way=job.give_way.is_set,
         )
+        accepted.device_s += self._clock() - begun
         if isinstance(outcome, FallbackResult) and not outcome.rendered.unfinished:
             self._throughput.note(queued.request, outcome.rendered)
         return outcome

@@ -11,7 +11,7 @@ later one run before it, so no request starves.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from itertools import count, takewhile
@@ -48,6 +48,8 @@ class QueuedJob:
     request: RenderRequest
     plan: Plan
     waiting_since_s: float
+    complete: Callable[[], Awaitable[RenderRequest]] | None = None
+    """Makes the request that runs, which may hold pictures; None once it is made."""
     attempt: Attempt = field(default_factory=Attempt)
     """How it begins, or goes on after it gave way."""
     virtual_start: float = 0.0
@@ -99,6 +101,12 @@ class QueuedJob:
         """Bytes that its lease reserves beside the weights, and the part that adds up over requests in one batch."""
         together = self.plan.step_nbytes * self.attempt.at_once
         return max(self.plan.activation_nbytes, together), together
+
+    async def complete_request(self) -> None:
+        """Make the request that runs; at its first turn, because what waits holds no pixels."""
+        if self.complete is not None:
+            self.request = await self.complete()
+            self.complete = None
 
     def allow_lease(self) -> None:
         """Let it lease its model."""

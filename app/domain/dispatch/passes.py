@@ -12,18 +12,25 @@ from .stage import Complete, Stage
 
 
 def stages_of(request: GenerationRequest, reader: ImageReader) -> tuple[Stage, ...]:
-    """Make the stages of a request whose pictures are prepared.
+    """Make the stages of a request.
 
     Args:
-        request: with every choice made.
-        reader: resizes pictures between two stages, in worker threads.
+        request: with every choice made; its pictures as they were sent.
+        reader: decodes pictures, and resizes them between two stages, in worker threads.
     """
     if request.hires is None:
-        return (Stage.of(request),)
+        return (Stage(outline=request, complete=_preparing(request, reader)),)
     network = request.hires.network
     between = () if network is None else (Stage(outline=network, complete=_enlarging(network, reader)),)
     last = Stage(outline=second_pass(request), complete=_refining(request, reader))
     return (Stage.of(first_pass(request)), *between, last)
+
+
+def _preparing(request: GenerationRequest, reader: ImageReader) -> Complete:
+    async def complete(_before: RenderResult | None) -> RenderRequest:
+        return await reader.prepare(request)
+
+    return complete
 
 
 def _enlarging(network: UpscaleRequest, reader: ImageReader) -> Complete:

@@ -18,6 +18,8 @@ class DispatchPolicy:
     """The same for the clients named here, each with the setting that says so."""
     max_wait_s: float | None = None
     """Seconds after which a job that has not begun to run fails; None for no limit."""
+    max_request_s: float | None = None
+    """Seconds that one request may take the device; None for no limit."""
     aging: AgingPolicy = field(default_factory=AgingPolicy)
     max_rows: int = 16
     """Rows of the largest batch of the denoiser; an image with guidance takes two."""

@@ -14,7 +14,8 @@ from ..requests.rendering import RenderResult
 from ..requests.upscale_request import UpscaleRequest
 
 Complete = Callable[[RenderResult | None], Awaitable[RenderRequest]]
-"""Makes the request of a stage from the result of the one before it, None for the first."""
+"""Makes the request of a stage from the result of the one before it, None for the first. Called when it holds its lease, so that
+requests that wait hold no pixels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,8 @@ FIRST_ROWS = 4
 """Rows that are tried before anything is known: two images with guidance."""
 _WEIGHT = 0.3
 """Weight of a new observation in the running average."""
+_SIMILAR = 0.25
+"""Part of an image's pixels from which another size tells what it takes."""
 _TRY_AGAIN = 500
 """Steps after which a batch size is measured again: the machine may have been busy when it was found too slow."""
 
@@ -57,6 +59,8 @@ class ThroughputModel:
         self._slice_s = slice_s
         self._lanes: dict[Lane, _LaneStatistics] = {}
         self._seconds_a_unit: dict[ModelName, float] = {}
+        self._best_unit: dict[ModelName, dict[int, float]] = {}
+        """The least seconds a unit of work, by model and pixels of an image."""
 
     def note(self, request: RenderRequest, rendered: RenderResult) -> None:
         """Learn from a request that ran: the seconds of its steps, and its own share of the device's time."""
@@ -69,6 +73,8 @@ class ThroughputModel:
             sum(timing.seconds * min(1.0, own / timing.rows) for timing in rendered.step_timings) or rendered.denoise_s
         )
         unit = (shares + rendered.encode_s + rendered.decode_s) / work_of(request)
+        best, pixels = self._best_unit.setdefault(request.model, {}), request.width * request.height
+        best[pixels] = min(unit, best.get(pixels, unit))
         known = self._seconds_a_unit.get(request.model, unit)
         self._seconds_a_unit[request.model] = known + (unit - known) * _WEIGHT
 
@@ -111,6 +117,17 @@ class ThroughputModel:
             return 1
         worthwhile = self.best_rows(lane_of(request)) // request.rows_an_image
         return max(1, min(request.count, worthwhile, plan.room_nbytes // max(plan.step_nbytes, 1)))
+
+    def least_seconds(self, request: RenderRequest) -> float | None:
+        """Return the seconds of the device that a request takes at the best speed seen; None if that cannot be told.
+
+        Only images of a quarter of its pixels or more count: a small image is mostly overhead, so that larger ones by its speed
+        seem to take many times what they do.
+        """
+        pixels = request.width * request.height
+        speeds = self._best_unit.get(request.model, {})
+        units = [unit for measured, unit in speeds.items() if measured >= pixels * _SIMILAR]
+        return min(units) * work_of(request) if units else None
 
     def seconds(self, request: RenderRequest) -> float | None:
         """Return the seconds of the device that a request will take, without loading; None before its model has made an image."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import time
 import uuid
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -12,6 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from ..clock import steady_time
 from ..errors import (
     Cancelled,
     DiffusionError,
@@ -86,7 +86,7 @@ class JobStore:
         policy: JobPolicy | None = None,
         repository: JobRepository | None = None,
         *,
-        now: Callable[[], float] = time.time,
+        now: Callable[[], float] = steady_time,
         on_ended: Callable[[TrackedJob], None] = lambda _job: None,
     ) -> None:
         """Make a store without jobs.
@@ -96,7 +96,7 @@ class JobStore:
             writer: encodes previews.
             policy: limits of unfinished and of finished jobs.
             repository: keeps the jobs; in memory if absent.
-            now: clock, in seconds since the epoch.
+            now: clock, in seconds since the epoch, which does not jump.
             on_ended: receives every job that has ended; must return at once.
         """
         self._generator = generator

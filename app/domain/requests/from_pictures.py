@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ..errors import FieldError
 from .parameters import GenerationParameters, Limits
-from .pictures import Picture, Uploads
+from .pictures import Upload, Uploads
 from .request import GenerationRequest
 from .source import FromImage, FromMaskedImage, FromNoise, Source
 
@@ -33,7 +33,7 @@ def source_of(parameters: GenerationParameters, uploads: Uploads) -> Source:
     )
 
 
-def size_for(image: Picture, limits: Limits, multiple_px: int) -> tuple[int, int]:
+def size_for(image: Upload, limits: Limits, multiple_px: int) -> tuple[int, int]:
     """Return the width and height in which a picture is denoised by default.
 
     They are its own, scaled into the limits if they are beyond them, and rounded down to the family's multiple.

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from .pictures import Picture, Resize, Uploads
+from .pictures import Picture, Resize, Upload, Uploads
 from .rendering import RawImage
 from .request import GenerationRequest
 
@@ -12,15 +12,19 @@ class ImageReader(Protocol):
     """Decodes uploads and brings them to the size of a request, in worker threads."""
 
     async def read(self, image: bytes | None, mask: bytes | None) -> Uploads:
-        """Decode the files of a request.
+        """Check the files of a request by decoding them; what waits holds the files and no pixels.
 
         Raises:
             InvalidRequest: a file is no picture that can be read, or is larger than the limits; names its field.
         """
         ...
 
+    async def decoded(self, upload: Upload) -> Picture:
+        """Decode a file that `read` has checked: upright, in RGB or as a mask."""
+        ...
+
     async def prepare(self, request: GenerationRequest) -> GenerationRequest:
-        """Return the request with its pictures in the size in which they are denoised."""
+        """Return the request with its pictures decoded and in the size in which they are denoised."""
         ...
 
     async def resized(self, images: Sequence[RawImage], width: int, height: int, resize: Resize) -> tuple[Picture, ...]:

@@ -1,10 +1,15 @@
 """Pictures that a request brings along."""
 
-from dataclasses import dataclass, field
+import dataclasses
+from dataclasses import dataclass
 from typing import Literal
 
 Resize = Literal["crop", "pad", "stretch"]
 """How a picture is brought to another shape: parts of it are cut off, its borders are continued, or it is distorted."""
+
+
+UploadField = Literal["image", "mask"]
+"""Field of a request that a picture was sent in; it decides how the file is read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,19 +18,32 @@ class Picture:
 
     digest: str
     """SHA-256 of the file that it came from, or of its pixels if it was made from others."""
-    width: int = field(compare=False)
-    height: int = field(compare=False)
-    channels: Literal[1, 3] = field(compare=False)
+    width: int = dataclasses.field(compare=False)
+    height: int = dataclasses.field(compare=False)
+    channels: Literal[1, 3] = dataclasses.field(compare=False)
     """3: RGB. 1: a mask, 255 where it is painted again."""
-    pixels: bytes = field(compare=False, repr=False)
+    pixels: bytes = dataclasses.field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """The file of a picture as it was sent, which can be decoded. Equal if its field and digest are."""
+
+    field: UploadField
+    digest: str
+    """SHA-256 of the file."""
+    width: int = dataclasses.field(compare=False)
+    """Of the upright picture, as `height` is."""
+    height: int = dataclasses.field(compare=False)
+    data: bytes = dataclasses.field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uploads:
-    """The pictures of one request as they were sent, upright and in RGB."""
+    """The pictures that one request brings along."""
 
-    image: Picture | None = None
-    mask: Picture | None = None
+    image: Upload | None = None
+    mask: Upload | None = None
     warnings: tuple[str, ...] = ()
     """What was changed while they were read."""
 

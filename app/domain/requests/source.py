@@ -1,8 +1,8 @@
 """What the first latents of a request are made from."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from .pictures import Picture, Resize
+from .pictures import Picture, Resize, Upload, UploadField
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,8 +14,8 @@ class FromNoise:
 class FromImage:
     """A picture with noise on it: image to image."""
 
-    image: Picture
-    """As it was sent; once prepared, width x height of the request."""
+    image: Upload | Picture
+    """As it was sent; once prepared, a picture of width x height of the request."""
     image_sha256: str
     """Of the file that was sent."""
     strength: float
@@ -49,9 +49,9 @@ class Canvas:
 class FromMaskedImage:
     """A picture, a part of which is painted again: inpainting and outpainting."""
 
-    image: Picture
+    image: Upload | Picture
     """As it was sent; once prepared, the region that is denoised, width x height of the request."""
-    mask: Picture
+    mask: Upload | Picture
     """255 where the picture is painted again; prepared as the image is."""
     image_sha256: str
     """Of the file that was sent."""
@@ -103,3 +103,18 @@ class FromLatents:
 
 Source = FromNoise | FromImage | FromMaskedImage | FromPictures | FromLatents
 """A tagged union by class."""
+
+
+def without_files(source: Source) -> Source:
+    """Return a source that names the files that were sent, and does not hold them."""
+    match source:
+        case FromImage():
+            return replace(source, image=_emptied("image", source.image))
+        case FromMaskedImage():
+            return replace(source, image=_emptied("image", source.image), mask=_emptied("mask", source.mask))
+        case _:
+            return source
+
+
+def _emptied(name: UploadField, picture: Upload | Picture) -> Upload:
+    return Upload(field=name, digest=picture.digest, width=picture.width, height=picture.height, data=b"")

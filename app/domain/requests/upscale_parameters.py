@@ -11,7 +11,7 @@ from ..errors import FieldError, InvalidRequest
 from ..models.spec import ModelSpec
 from ..validation import OTHER_NAMES
 from .parameters import DEFAULT_QUALITY, Limits, OutputFormat, Priority
-from .pictures import Picture, Resize
+from .pictures import Resize, Upload
 from .upscale_request import UpscaleRequest
 from .upscalers import LANCZOS, LATENT_UPSCALERS, network_of, outlined
 
@@ -118,7 +118,7 @@ class ResolvedUpscaling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
 class Upscaling:
     """A request to enlarge one picture, with every choice made."""
 
-    picture: Picture
+    picture: Upload
     parameters: ResolvedUpscaling
     network: UpscaleRequest | None
     """What the upscaler does, without the picture; None for `lanczos`."""
@@ -146,13 +146,13 @@ def refuse_latent(upscaler: str, field: str = "upscaler") -> None:
 
 
 def resolve_upscaling(
-    parameters: UpscaleParameters, picture: Picture, spec: ModelSpec | None, limits: Limits
+    parameters: UpscaleParameters, picture: Upload, spec: ModelSpec | None, limits: Limits
 ) -> Upscaling:
     """Choose the size, and the passes through the upscaler.
 
     Args:
         parameters: as the client sent them.
-        picture: `parameters.image`, decoded.
+        picture: `parameters.image`.
         spec: entry of the upscaler; None for `lanczos`.
         limits: bounds on the size.
 
@@ -184,7 +184,7 @@ def resolve_upscaling(
     )
 
 
-def _size(parameters: UpscaleParameters, picture: Picture, spec: ModelSpec | None) -> tuple[int, int]:
+def _size(parameters: UpscaleParameters, picture: Upload, spec: ModelSpec | None) -> tuple[int, int]:
     width, height = parameters.width, parameters.height
     if width is not None and height is not None:
         return width, height
@@ -198,7 +198,7 @@ def _size(parameters: UpscaleParameters, picture: Picture, spec: ModelSpec | Non
 
 def _errors(
     parameters: UpscaleParameters,
-    picture: Picture,
+    picture: Upload,
     size: tuple[int, int],
     network: UpscaleRequest | None,
     limits: Limits,
@@ -236,7 +236,7 @@ def _too_large_between(network: UpscaleRequest, limits: Limits) -> Iterator[Fiel
         yield FieldError(field="upscaler", message=message)
 
 
-def _warnings(parameters: UpscaleParameters, picture: Picture, resolved: ResolvedUpscaling) -> Iterator[str]:
+def _warnings(parameters: UpscaleParameters, picture: Upload, resolved: ResolvedUpscaling) -> Iterator[str]:
     expected = parameters.image_sha256
     if expected not in (None, picture.digest):
         yield f"image is another file than image_sha256 says ({picture.digest[:12]}… beside {expected[:12]}…)."

@@ -84,7 +84,7 @@ class EngineThreads:
 
     async def run(self, executor: Executor, function: Callable[..., _T], *arguments: Any) -> _T:
         """Call a function in one of the threads. The engine's thread does so between two steps."""
-        return await asyncio.get_running_loop().run_in_executor(executor, function, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(executor, _no_exit, function, *arguments)
 
     def wake(self) -> None:
         """Have the engine's thread step, unless it does."""
@@ -128,7 +128,7 @@ class EngineThreads:
         """Take one step, then queue the next one behind other work for this thread, such as moves of weights."""
         try:
             left = self.runtime.step()
-        except Exception:
+        except BaseException:  # also SystemExit of a library: otherwise no step would be taken any more
             _log.exception("step_failed")
             self.runtime.abandon(GenerationFailed("The engine failed between two steps; the server's log says how."))
             left = False
@@ -138,6 +138,14 @@ class EngineThreads:
                 self.engine.submit(self._step)
             except RuntimeError:  # the engine was stopped
                 self.runtime.abandon(ShuttingDown("The server is shutting down."))
+
+
+def _no_exit(function: Callable[..., _T], *arguments: Any) -> _T:
+    """Call a function; an attempt of a library to end the process is an error of the request, not the end of the event loop."""
+    try:
+        return function(*arguments)
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise RuntimeError(f"A library tried to end the process: {error!r}.") from error
 
 
 def _spare_the_collector() -> None:

@@ -1,5 +1,6 @@
 """The folder of jobs: what is where in it."""
 
+import asyncio
 from pathlib import Path
 
 from .database import HEAD, Database, sqlite_url
@@ -41,7 +42,7 @@ async def migrate_in(folder: Path, database_url: str | None) -> str:
     Raises:
         StorageUnavailable: the database does not answer, or its schema belongs to a later version.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     database = _database(folder, database_url)
     try:
         await database.migrate()

@@ -8,23 +8,29 @@ from typing import Any, get_type_hints
 import msgspec
 
 from ...domain.generator import Generated, GeneratedImage
-from ...domain.requests.pictures import Picture
+from ...domain.requests.pictures import Upload
 from ...domain.requests.request import GenerationRequest
-from ...domain.requests.source import FromImage, FromMaskedImage, FromNoise, Source
+from ...domain.requests.source import FromImage, FromMaskedImage, FromNoise, Source, without_files
 
 _SOURCES: dict[str, type[Source]] = {kind.__name__: kind for kind in (FromNoise, FromImage, FromMaskedImage)}
 
 
-def _without(kind: type, *dropped: str) -> type[msgspec.Struct]:
-    """Make the stored form of a dataclass, in which some fields are anything: msgspec knows no unions of dataclasses."""
-    hints = get_type_hints(kind)
-    stored = [(each.name, Any if each.name in dropped else hints[each.name]) for each in fields(kind)]
-    return msgspec.defstruct(f"Stored{kind.__name__}", stored, kw_only=True)
+def _with(kind: type, **others: Any) -> type[msgspec.Struct]:
+    """Make the stored form of a dataclass, in which some fields have other types: msgspec knows no unions of dataclasses."""
+    hints = {**get_type_hints(kind), **others}
+    return msgspec.defstruct(
+        f"Stored{kind.__name__}", [(each.name, hints[each.name]) for each in fields(kind)], kw_only=True
+    )
 
 
-_StoredRequest = _without(GenerationRequest, "source")
-_StoredImage = _without(GeneratedImage, "data")
-_StoredResult = _without(Generated, "request", "images")
+_STORED_SOURCES: dict[str, type[msgspec.Struct]] = {
+    FromNoise.__name__: _with(FromNoise),
+    FromImage.__name__: _with(FromImage, image=Upload),
+    FromMaskedImage.__name__: _with(FromMaskedImage, image=Upload, mask=Upload),
+}
+_StoredRequest = _with(GenerationRequest, source=Any)
+_StoredImage = _with(GeneratedImage, data=None)
+_StoredResult = _with(Generated, request=Any, images=Any)
 
 
 def encode_result(generated: Generated) -> str:
@@ -65,28 +71,15 @@ def _bare(request: GenerationRequest) -> GenerationRequest:
 
 
 def _encoded_request(request: GenerationRequest) -> dict[str, Any]:
-    source = _without_pixels(request.source)
+    source = without_files(request.source)
     return {**_plain(_bare(request)), "source": {"kind": type(source).__name__, **_plain(source)}}
 
 
 def _decoded_request(raw: dict[str, Any]) -> GenerationRequest:
     source = dict(raw["source"])
-    kind = _SOURCES[source.pop("kind")]
-    return GenerationRequest(**{**_values(_read(raw, _StoredRequest)), "source": _read(source, kind)})
-
-
-def _without_pixels(source: Source) -> Source:
-    match source:
-        case FromImage():
-            return replace(source, image=_emptied(source.image))
-        case FromMaskedImage():
-            return replace(source, image=_emptied(source.image), mask=_emptied(source.mask), canvas=None)
-        case _:
-            return FromNoise()
-
-
-def _emptied(picture: Picture) -> Picture:
-    return replace(picture, pixels=b"")
+    kind = source.pop("kind")
+    restored = _SOURCES[kind](**_values(_read(source, _STORED_SOURCES[kind])))
+    return GenerationRequest(**{**_values(_read(raw, _StoredRequest)), "source": restored})
 
 
 def _plain(value: object) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -40,7 +40,14 @@ class SqlJobRepository:
     """Implements `JobRepository`. The event loop waits for no disk: statements and files run in threads."""
 
     def __init__(
-        self, database: Database, files: JobFiles, mark: ProcessMark, *, lease_s: float, min_free_nbytes: int
+        self,
+        database: Database,
+        files: JobFiles,
+        mark: ProcessMark,
+        *,
+        lease_s: float,
+        min_free_nbytes: int,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """Make no connection yet.
 
@@ -50,12 +57,14 @@ class SqlJobRepository:
             mark: of this process.
             lease_s: seconds of silence after which another process takes the unfinished jobs of this one.
             min_free_nbytes: bytes that stay free on the disk: no job is accepted with less.
+            clock: seconds since the epoch, which other processes compare with theirs.
         """
         self._database = database
         self._files = files
         self._mark = mark
         self._lease_s = lease_s
         self._min_free_nbytes = min_free_nbytes
+        self._clock = clock
         self._renewed: float | None = None
         self._deliveries = SqlDeliveries(database)
 
@@ -84,7 +93,7 @@ class SqlJobRepository:
 
     async def _drop_orphans(self) -> None:
         """Drop files of jobs that were never accepted, because a process was killed in between."""
-        with_files = await asyncio.to_thread(lambda: list(self._files.jobs(older_than=time.time() - _ORPHANED_S)))
+        with_files = await asyncio.to_thread(lambda: list(self._files.jobs(older_than=self._clock() - _ORPHANED_S)))
         async with self._database.transaction() as connection:
             kept = {row.id for row in await connection.execute(select(JOBS.c.id).where(~JOBS.c.expired))}
         for job_id in set(with_files) - kept:
@@ -105,7 +114,7 @@ class SqlJobRepository:
             "uploads": _json(dict(zip(pictures, names, strict=True))),
             "images": "[]",
             "worker": self._mark.name,
-            "lease_until": job.created + self._lease_s,
+            "lease_until": self._clock() + self._lease_s,
         }
         try:
             async with self._database.transaction() as connection:

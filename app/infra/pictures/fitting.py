@@ -26,7 +26,9 @@ def resized(image: RawImage, width: int, height: int, resize: Resize) -> Picture
 
 
 def masked(source: FromMaskedImage, width: int, height: int) -> FromMaskedImage:
-    """Prepare a picture and its mask: the region that is denoised in `width` x `height`, and what it is laid over."""
+    """Prepare a picture and its mask, decoded: the region that is denoised in `width` x `height`, and what it is laid over."""
+    assert isinstance(source.image, Picture)
+    assert isinstance(source.mask, Picture)
     whole = source.mask_padding_px is None
     picture = _image(source.image)
     mask = _image(source.mask).resize(picture.size)

@@ -10,11 +10,12 @@ from PIL import Image, ImageOps
 
 from ...domain.errors import FieldError, InvalidRequest
 from ...domain.requests.parameters import Limits
-from ...domain.requests.pictures import Picture, Resize, Uploads
+from ...domain.requests.pictures import Picture, Resize, Upload, UploadField, Uploads
 from ...domain.requests.rendering import RawImage
 from ...domain.requests.request import GenerationRequest
 from ...domain.requests.source import FromImage, FromMaskedImage
 from .fitting import composed, fitted, masked, resized
+from .recent import RecentPictures
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
 """Formats that are read; Pillow has others, written for files that are trusted."""
@@ -27,21 +28,23 @@ class PillowImageReader:
     def __init__(self, limits: Limits) -> None:
         """Make a reader that refuses files and pictures beyond the limits."""
         self._limits = limits
+        self._recent = RecentPictures()
 
     async def read(self, image: bytes | None, mask: bytes | None) -> Uploads:
-        """Decode the files of a request; see `ImageReader.read`."""
+        """Check the files of a request; see `ImageReader.read`."""
         if image is None and mask is None:
             return Uploads()
         return await asyncio.to_thread(self._read, image, mask)
 
+    async def decoded(self, upload: Upload) -> Picture:
+        """Decode a file that `read` has checked."""
+        return await asyncio.to_thread(self._picture, upload)
+
     async def prepare(self, request: GenerationRequest) -> GenerationRequest:
-        """Bring its pictures to the size in which they are denoised."""
+        """Decode its pictures, and bring them to the size in which they are denoised."""
         match request.source:
-            case FromImage() as source:
-                image = await asyncio.to_thread(fitted, source.image, request.width, request.height, source.resize)
-                return replace(request, source=replace(source, image=image))
-            case FromMaskedImage() as source:
-                prepared = await asyncio.to_thread(masked, source, request.width, request.height)
+            case FromImage() | FromMaskedImage() as source:
+                prepared = await asyncio.to_thread(self._prepared, source, request.width, request.height)
                 return replace(request, source=prepared)
             case _:
                 return request
@@ -59,17 +62,39 @@ class PillowImageReader:
     def _read(self, image: bytes | None, mask: bytes | None) -> Uploads:
         errors: list[FieldError] = []
         warnings: list[str] = []
-        pictures: dict[str, Picture | None] = {}
-        for name, data in (("image", image), ("mask", mask)):
+        uploads: dict[str, Upload | None] = {}
+        sent: tuple[tuple[UploadField, bytes | None], ...] = (("image", image), ("mask", mask))
+        for name, data in sent:
             try:
-                pictures[name] = None if data is None else self._decoded(name, data, warnings)
+                uploads[name] = None if data is None else self._checked(name, data, warnings)
             except _Unreadable as error:
                 errors.append(FieldError(field=name, message=str(error)))
         if errors:
             raise InvalidRequest(errors)
-        return Uploads(image=pictures["image"], mask=pictures["mask"], warnings=tuple(warnings))
+        return Uploads(image=uploads["image"], mask=uploads["mask"], warnings=tuple(warnings))
 
-    def _decoded(self, name: str, data: bytes, warnings: list[str]) -> Picture:
+    def _prepared(self, source: FromImage | FromMaskedImage, width: int, height: int) -> FromImage | FromMaskedImage:
+        image = self._picture(source.image)
+        if isinstance(source, FromImage):
+            return replace(source, image=fitted(image, width, height, source.resize))
+        return masked(replace(source, image=image, mask=self._picture(source.mask)), width, height)
+
+    def _picture(self, sent: Upload | Picture) -> Picture:
+        if isinstance(sent, Picture):
+            return sent
+        return self._recent.picture(sent) or self._decoded(sent.field, sent.data, sent.digest, [])
+
+    def _checked(self, name: UploadField, data: bytes, warnings: list[str]) -> Upload:
+        """Decode a file unless it was decoded before, and keep its pixels for a request that runs at once."""
+        digest = hashlib.sha256(data).hexdigest()
+        known = self._recent.checked(name, digest)
+        if known is None:
+            own: list[str] = []
+            known = self._recent.keep(name, self._decoded(name, data, digest, own), tuple(own))
+        warnings.extend(known.warnings)
+        return Upload(field=name, digest=digest, width=known.width, height=known.height, data=data)
+
+    def _decoded(self, name: UploadField, data: bytes, digest: str, warnings: list[str]) -> Picture:
         if len(data) > self._limits.max_image_bytes:
             raise _Unreadable(
                 f"must be at most {self._limits.max_image_bytes} bytes (limits.max_image_bytes), got {len(data)}"
@@ -79,7 +104,7 @@ class PillowImageReader:
                 self._check_size(file.width, file.height)
                 warnings.extend(_first_frame(name, file))
                 picture = ImageOps.exif_transpose(file)
-                return _mask_of(picture, data) if name == "mask" else _rgb(picture, data)
+                return _mask_of(picture, digest) if name == "mask" else _rgb(picture, digest)
         except _Unreadable:
             raise
         except (
@@ -119,26 +144,25 @@ def _first_frame(name: str, file: Image.Image) -> Iterator[str]:
         yield f"{name} has {frames} frames; the first was used."
 
 
-def _rgb(picture: Image.Image, data: bytes) -> Picture:
+def _rgb(picture: Image.Image, digest: str) -> Picture:
     """Convert to RGB; what is transparent becomes white, as a page would show it."""
     if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
         picture = _eight_bits(picture)
     if picture.has_transparency_data:
         rgba = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    rgb = picture.convert("RGB")
-    return _picture(rgb, hashlib.sha256(data).hexdigest())
+    return _picture(picture.convert("RGB"), digest)
 
 
-def _mask_of(picture: Image.Image, data: bytes) -> Picture:
+def _mask_of(picture: Image.Image, digest: str) -> Picture:
     """Read a mask: what is transparent if there is any transparency, otherwise what is bright."""
     if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
         picture = _eight_bits(picture)
     if picture.has_transparency_data:
         alpha = picture.convert("RGBA").getchannel("A")
         if alpha.getextrema() != (255, 255):
-            return _picture(ImageOps.invert(alpha), hashlib.sha256(data).hexdigest())
-    return _picture(picture.convert("L"), hashlib.sha256(data).hexdigest())
+            return _picture(ImageOps.invert(alpha), digest)
+    return _picture(picture.convert("L"), digest)
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:

@@ -17,7 +17,7 @@ from ...domain.errors import UnusableModel
 from ...domain.families.sdxl.configs import VaeConfig
 from ...domain.families.sdxl.detection import NotServable
 from ...domain.families.sdxl.tensors.key_tensors import PREFIXES, ComponentName
-from ...domain.families.sdxl.variants import layers_of_file
+from ...domain.families.sdxl.variants import channels_of_file, layers_of_file
 from ...domain.models.components import Component, ComponentId, LoadProgress, OnLoad
 from ...domain.models.spec import Checkpoint, HubRepository, ModelSpec
 from ..device.precision import Precision
@@ -232,13 +232,15 @@ class ComponentReader:
         return msgspec.convert({name: built[name] for name in VaeConfig.__struct_fields__}, VaeConfig)
 
     def _variant(self, component: ComponentName, tensors: dict[str, Tensor]) -> dict[str, Any]:
-        """Return what replaces fields of a component's config: what the keys of a file without configs say of its UNet."""
+        """Return what replaces fields of a component's config: what the tensors of a single file say of its UNet."""
         if component in self._variants:
             return dict(self._variants[component])
         source = self._spec.source
-        if component != "unet" or not isinstance(source, Checkpoint) or source.config is not None:
+        if component != "unet" or not isinstance(source, Checkpoint):
             return {}
-        return layers_of_file({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        layers = layers_of_file(shapes) if source.config is None else {}
+        return {**layers, **channels_of_file(shapes)}
 
     def _layout(self, module: nn.Module) -> Layout:
         """Plan the buffer of a network's weights; large ones may be kept in fewer bits than they are computed in."""

@@ -16,7 +16,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from ...domain.families.json_config import decode_config
 from ...domain.families.sdxl.config_values import SERVED_VALUES
-from ...domain.families.sdxl.configs import TextEncoderConfig, UnetConfig, VaeConfig
+from ...domain.families.sdxl.configs import INPAINTING_CHANNELS, TextEncoderConfig, UnetConfig, VaeConfig
 from ...domain.families.sdxl.preview_factors import SDXL_PREVIEW
 from ...domain.families.sdxl.tensors.key_tensors import ComponentName
 from ...domain.families.sdxl.tokenizer_files import read_options, read_vocabulary
@@ -66,6 +66,11 @@ class SdxlModel:
     """Vectors of the textual inversion embeddings that were used last."""
     preview: PreviewFactors = SDXL_PREVIEW
     """Map from latents to preview colours."""
+
+    @property
+    def is_for_inpainting(self) -> bool:
+        """Whether its UNet sees a mask and the picture around it beside the latents."""
+        return self.unet.conv_in.in_channels == INPAINTING_CHANNELS
 
 
 def read_config(folder: Path, name: str) -> dict[str, Any]:

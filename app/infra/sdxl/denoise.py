@@ -17,10 +17,10 @@ from .adapted import Adapted
 from .components import SdxlModel
 from .conditioning import Conditioning, ScheduledConditioning
 from .encode_image import StartingPoint
-from .noised_picture import NoisedPicture
+from .noised_picture import inpainting_channels, noised_picture
 
 _LATENT_CHANNELS = 4
-"""Channels of the latents of SDXL's autoencoder; the catalogue refuses UNets that take more."""
+"""Channels of the latents of SDXL's autoencoder."""
 
 
 class ImageDenoise:
@@ -54,9 +54,11 @@ class ImageDenoise:
         self._timesteps = start(self._sampler, steps, device, skipped=steps - request.denoising_steps)
         self._step_options = step_arguments(self._sampler, [generator])
         shape = (1, _LATENT_CHANNELS, request.height // LATENT_SCALE, request.width // LATENT_SCALE)
-        self._picture = None if start_from is None else NoisedPicture(model, start_from, generator)
+        full = request.denoising_steps == request.num_inference_steps
+        self._picture = noised_picture(model, start_from, generator, full=full)
         noise = torch.randn(shape, generator=generator, dtype=torch.float32).to(device)
-        self._latents = self._first(noise, request)
+        self._latents = self._first(noise, full=full)
+        self._beside = inpainting_channels(model, start_from, generator)
         self._steps = steps_of_evaluations(self._sampler, len(self._timesteps), request.denoising_steps)
         self._stretch = 0
         self.conditioning: Conditioning = self._conditioning_now()
@@ -90,9 +92,9 @@ class ImageDenoise:
         return self._latents
 
     def model_input(self) -> Tensor:
-        """Return the UNet's input of about unit variance: 1 x 4 x height/8 x width/8, float32."""
+        """Return the UNet's input of about unit variance: 1 x 4 x height/8 x width/8, float32; for inpainting 1 x 9 x ..."""
         self._input = self._sampler.scale_model_input(self._latents, self._timesteps[self.done])
-        return self._input
+        return self._input if self._beside is None else torch.cat([self._input, self._beside], dim=1)
 
     def timestep(self) -> Tensor:
         """Return the timestep of the next evaluation as one float32 on the device."""
@@ -131,13 +133,11 @@ class ImageDenoise:
         self._stretch = stretch
         return self._scheduled.of_stretch(stretch)
 
-    def _first(self, noise: Tensor, request: GenerationRequest) -> Tensor:
+    def _first(self, noise: Tensor, *, full: bool) -> Tensor:
         """Make the first latents: of noise alone, or of the noised picture."""
         if self._picture is None:
             return noise * self._sampler.init_noise_sigma
-        return self._picture.first(
-            self._sampler, noise, self._timesteps[0], full=request.denoising_steps == request.num_inference_steps
-        )
+        return self._picture.first(self._sampler, noise, self._timesteps[0], full=full)
 
 
 class Forward:

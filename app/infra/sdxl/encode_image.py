@@ -1,7 +1,7 @@
 """Encodes the picture that a request begins from to a distribution over latents."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch.func import functional_call
 from ...domain.errors import FieldError, InvalidRequest, NotFinite
 from ...domain.families.latents import LATENT_SCALE
 from ...domain.families.sdxl.activations import tile_px
-from ...domain.requests.pictures import Picture
+from ...domain.requests.pictures import Picture, Upload
 from ...domain.requests.source import FromLatents, FromMaskedImage, FromNoise, FromPictures, Source
 from ..diffusion.encoded_pictures import LatentDistribution
 from ..diffusion.tiles import encode_in_tiles
@@ -30,18 +30,23 @@ _MIN_LOG_VARIANCE, _MAX_LOG_VARIANCE = -30.0, 20.0
 class StartingPoint:
     """What an image begins from beside its noise."""
 
-    latents: LatentDistribution | Tensor
-    """Tensor: in the denoiser's scale, 1 x 4 x h x w, on the device."""
+    latents: LatentDistribution | Tensor | None
+    """Tensor: in the denoiser's scale, 1 x 4 x h x w, on the device. None: noise alone."""
     mask: Tensor | None
     """1 x 1 x h x w, 1 where the picture is painted again, else 0; None for all of it."""
+    around: LatentDistribution | None = None
+    """The picture without the masked part, which a UNet for inpainting sees; None for other UNets."""
 
 
-def encode_source(model: SdxlModel, source: Source, index: int = 0, *, tiled: bool = False) -> StartingPoint | None:
+def encode_source(
+    model: SdxlModel, source: Source, size_px: tuple[int, int], index: int = 0, *, tiled: bool = False
+) -> StartingPoint | None:
     """Encode what an image begins from; None for pure noise.
 
     Args:
         model: the model with the VAE.
         source: of a prepared request.
+        size_px: width and height of the image.
         index: number of the image in its request.
         tiled: encode in overlapping tiles.
 
@@ -49,6 +54,14 @@ def encode_source(model: SdxlModel, source: Source, index: int = 0, *, tiled: bo
         InvalidRequest: the model's file holds no encoder.
         NotFinite: NaN or Inf in float32 too.
     """
+    begins = _begin(model, source, index, tiled)
+    if not model.is_for_inpainting:
+        return begins
+    begins = begins or StartingPoint(latents=None, mask=None)
+    return replace(begins, around=_encoded_around(model, source, size_px, tiled))
+
+
+def _begin(model: SdxlModel, source: Source, index: int, tiled: bool) -> StartingPoint | None:
     if isinstance(source, FromNoise):
         return None
     if isinstance(source, FromLatents):
@@ -57,8 +70,13 @@ def encode_source(model: SdxlModel, source: Source, index: int = 0, *, tiled: bo
         refuse_without_encoder(model, "hires.upscaler")
         return StartingPoint(latents=_encoded(model, source.pictures[index], tiled), mask=None)
     refuse_without_encoder(model, "image")
-    mask = _latent_mask(source.mask, model.vae.device) if isinstance(source, FromMaskedImage) else None
-    return StartingPoint(latents=_encoded(model, source.image, tiled), mask=mask)
+    mask = _latent_mask(_prepared(source.mask), model.vae.device) if isinstance(source, FromMaskedImage) else None
+    return StartingPoint(latents=_encoded(model, _prepared(source.image), tiled), mask=mask)
+
+
+def _prepared(picture: Upload | Picture) -> Picture:
+    assert isinstance(picture, Picture), "the request was not prepared"
+    return picture
 
 
 def refuse_without_encoder(model: SdxlModel, field: str) -> None:
@@ -72,10 +90,29 @@ def refuse_without_encoder(model: SdxlModel, field: str) -> None:
 
 
 def _encoded(model: SdxlModel, picture: Picture, tiled: bool) -> LatentDistribution:
-    key = f"{picture.digest} {'tiled' if tiled else 'whole'}"
+    return _encoded_once(model, picture.digest, lambda: _pixels(picture, model.vae.device), tiled)
+
+
+def _encoded_around(model: SdxlModel, source: Source, size_px: tuple[int, int], tiled: bool) -> LatentDistribution:
+    """Encode the picture with grey in the place of the masked part; all of it is grey if there is no mask."""
+    device = model.vae.device
+    if isinstance(source, FromMaskedImage):
+        image, mask = _prepared(source.image), _prepared(source.mask)
+        key = f"{image.digest} around {mask.digest}"
+        return _encoded_once(model, key, lambda: _pixels(image, device) * (_mask_pixels(mask, device) < 0.5), tiled)
+    refuse_without_encoder(model, "model")
+    width, height = size_px
+    return _encoded_once(
+        model, f"grey {width} x {height}", lambda: torch.zeros(1, 3, height, width, device=device), tiled
+    )
+
+
+def _encoded_once(model: SdxlModel, name: str, pixels: Callable[[], Tensor], tiled: bool) -> LatentDistribution:
+    """Encode pixels, 1 x 3 x height x width in -1..1, unless a picture of this name has been encoded before."""
+    key = f"{name} {'tiled' if tiled else 'whole'}"
     found = model.pictures.get(key)
     if found is None:
-        moments = _moments(model, _pixels(picture, model.vae.device), tiled)
+        moments = _moments(model, pixels(), tiled)
         mean, log_variance = moments.chunk(2, dim=1)
         deviation = torch.exp(0.5 * log_variance.clamp(_MIN_LOG_VARIANCE, _MAX_LOG_VARIANCE))
         found = LatentDistribution(mean=mean, deviation=deviation)
@@ -130,6 +167,12 @@ def _pixels(picture: Picture, device: torch.device) -> Tensor:
 
 def _latent_mask(mask: Picture, device: torch.device) -> Tensor:
     """Take the mask's value at one pixel for each cell of the latents, as diffusers does."""
+    return torch.nn.functional.interpolate(
+        _mask_pixels(mask, device), size=(mask.height // LATENT_SCALE, mask.width // LATENT_SCALE)
+    )
+
+
+def _mask_pixels(mask: Picture, device: torch.device) -> Tensor:
+    """Return 1 x 1 x height x width in 0..1, float32."""
     rows = np.frombuffer(mask.pixels, np.uint8).reshape(1, 1, mask.height, mask.width)
-    pixels = torch.from_numpy(rows.copy()).to(device).float().div_(255)
-    return torch.nn.functional.interpolate(pixels, size=(mask.height // LATENT_SCALE, mask.width // LATENT_SCALE))
+    return torch.from_numpy(rows.copy()).to(device).float().div_(255)

@@ -11,12 +11,52 @@ from .encode_image import StartingPoint
 from .latent_scale import in_denoiser_scale
 
 
+def noised_picture(
+    model: SdxlModel, start_from: StartingPoint | None, generator: torch.Generator, *, full: bool
+) -> "NoisedPicture | None":
+    """Draw the latents of the picture that an image begins from; None if it begins from noise alone.
+
+    Args:
+        model: that denoises it.
+        start_from: encoded.
+        generator: of the seed.
+        full: whether all steps are taken. A UNet for inpainting then begins from noise, as in diffusers' pipeline: it sees the
+            picture beside the latents.
+    """
+    if start_from is None or start_from.latents is None:
+        return None
+    if start_from.around is None:
+        return NoisedPicture(model, start_from.latents, start_from.mask, generator)
+    return None if full else NoisedPicture(model, start_from.latents, None, generator)
+
+
+def inpainting_channels(
+    model: SdxlModel, start_from: StartingPoint | None, generator: torch.Generator
+) -> Tensor | None:
+    """Draw what a UNet for inpainting sees beside the latents; None for other UNets.
+
+    Returns:
+        The mask and the latents of the picture around the masked part, 1 x 5 x h x w, float32.
+    """
+    if start_from is None or start_from.around is None:
+        return None
+    around = _drawn(model, start_from.around, generator)
+    mask = torch.ones_like(around[:, :1]) if start_from.mask is None else start_from.mask
+    return torch.cat([mask, around], dim=1)
+
+
 class NoisedPicture:
     """The latents of a picture for one seed. Draws from its generator in the order of diffusers' pipelines."""
 
-    def __init__(self, model: SdxlModel, start_from: StartingPoint, generator: torch.Generator) -> None:
-        self._latents = _drawn(model, start_from.latents, generator)
-        self._mask = start_from.mask
+    def __init__(
+        self,
+        model: SdxlModel,
+        latents: LatentDistribution | Tensor,
+        mask: Tensor | None,
+        generator: torch.Generator,
+    ) -> None:
+        self._latents = _drawn(model, latents, generator)
+        self._mask = mask
         self._generator = generator
         self._noise = self._latents
 

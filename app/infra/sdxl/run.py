@@ -186,7 +186,8 @@ class SdxlRun:
     def _encoded_start(self, index: int) -> StartingPoint | None:
         with stage("encode_image"):
             source, tiled = self.request.source, self.memory_savings.tiled_decode
-            return encode_source(self._with_vae, source, index, tiled=tiled)
+            size_px = (self.request.width, self.request.height)
+            return encode_source(self._with_vae, source, size_px, index, tiled=tiled)
 
     def _end(self, index: int, denoise: ImageDenoise) -> None:
         """Decode the latents of an image, or keep them for the next pass."""

@@ -8,6 +8,7 @@ from datetime import datetime
 from structlog.typing import EventDict, WrappedLogger
 
 from .console_phrases import Facts, phrase
+from .repeated_events import REPEATED
 
 _RESET, _DIM, _RED, _GREEN, _YELLOW = "\x1b[0m", "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[33m"
 _LEVEL_COLOURS = {"debug": _DIM, "warning": _YELLOW, "error": _RED, "critical": _RED}
@@ -26,8 +27,11 @@ class ConsoleRenderer:
     def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> str:
         """Render one event; a stack follows on lines of its own."""
         facts = {str(name): value for name, value in event.items()}
+        times = facts.pop(REPEATED, None)
         line = self._request(facts) if facts.get("event") == "request" else self._other(facts)
-        stacks = [str(facts[name]).rstrip() for name in ("stack", "exception") if facts.get(name)]
+        if times is not None:
+            line = f"{line} ({REPEATED} {times} times)"
+        stacks = [_printable_lines(str(facts[name])) for name in ("stack", "exception") if facts.get(name)]
         return "\n".join((f"{self._in(_DIM, _time_of_day(facts))}  {line}", *stacks))
 
     def _request(self, facts: Facts) -> str:
@@ -59,6 +63,11 @@ class ConsoleRenderer:
 def printable(text: object) -> str:
     """Escape control characters: a client's path must not move the cursor or rename the terminal's window."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in str(text))
+
+
+def _printable_lines(stack: str) -> str:
+    """Escape control characters in a stack, whose messages may quote a client."""
+    return "\n".join(printable(line) for line in stack.rstrip().split("\n"))
 
 
 def _time_of_day(facts: Facts) -> str:

@@ -3,10 +3,12 @@
 As a plugin the server leaves the logging of the application around it alone and calls none of this; see `logs`.
 """
 
+import io
 import logging
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal, TextIO, cast
 
 import msgspec
@@ -14,11 +16,16 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from .console import ConsoleRenderer
+from .log_writer import LogWriter
+from .repeated_events import RepeatedEvents
 
 LogFormat = Literal["auto", "console", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 _MAX_CHARS = 2000
+_FLUSH_S = 2.0
+_UNSEEN = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
+"""DEL, C1 controls, and what changes the direction of text or is not shown: JSON may hold them, a terminal obeys them."""
 _SECRET_NAME = re.compile(r"(?:^|[_-])(?:token|authorization|password|secret|cookie|api[_-]?key)$", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"\bhf_[A-Za-z0-9]{8,}|\b(?:Bearer|Basic)\s+[\w.~+/=-]{8,}")
 _REDACTED = "[redacted]"
@@ -28,21 +35,76 @@ _LIBRARIES = ("uvicorn", "uvicorn.error", "diffusers", "transformers", "huggingf
 
 
 class _Handler(logging.Handler):
-    """A type of its own, so that configuring again replaces this handler and no other."""
+    """A type of its own, so that configuring again replaces this handler and no other.
+
+    A logger that calls it never waits: lines are written by a thread, but for those to a stream in memory.
+    """
 
     def __init__(self, stream: TextIO | None) -> None:
         """Write to a stream; None: to what standard error is at the time, because live bars put themselves before it."""
         super().__init__()
         self._stream = stream
+        self._repeated = RepeatedEvents()
+        self._writer = LogWriter(self._target, told_dropped=self._told_dropped, on_tick=self._tell_repeated)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record."""
+        """Write one record, unless it repeats too often."""
         try:
-            stream = self._stream or sys.stderr
-            stream.write(f"{self.format(record)}\n")
-            stream.flush()
+            self._write_repeated()
+            if self._repeated.passes(record):
+                self._write(self.format(record))
         except Exception:
             self.handleError(record)
+
+    def flush(self) -> None:
+        """Write what is left, at the end of the process, for as long as that makes sense."""
+        with self._locked():
+            self._repeated.end()
+            self._write_repeated()
+        self._writer.flush(_FLUSH_S)
+
+    def close(self) -> None:
+        """End the thread."""
+        self._writer.close()
+        super().close()
+
+    def _tell_repeated(self) -> None:
+        with self._locked():
+            self._write_repeated()
+
+    def _write_repeated(self) -> None:
+        for record in self._repeated.summaries():
+            self._write(self.format(record))
+
+    def _write(self, line: str) -> None:
+        if isinstance(self._stream, io.StringIO):
+            self._stream.write(f"{line}\n")
+        else:
+            self._writer.write(line)
+
+    def _target(self) -> TextIO:
+        return self._stream or sys.stderr
+
+    def _told_dropped(self, count: int) -> str:
+        message = (
+            f"log_lines_dropped: {count} lines are missing, because the log is read more slowly than it is written"
+        )
+        return self.format(logging.LogRecord(__name__, logging.WARNING, "", 0, message, None, None))
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.acquire()
+        try:
+            yield
+        finally:
+            self.release()
+
+
+def flush_logs() -> None:
+    """Write what is left of the log. At most a few seconds, if nothing reads it."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _Handler):
+            handler.flush()
 
 
 def configure_logging(
@@ -76,7 +138,11 @@ def configure_logging(
         )
     )
     root = logging.getLogger()
-    root.handlers = [*(other for other in root.handlers if not isinstance(other, _Handler)), handler]
+    for other in root.handlers[:]:
+        if isinstance(other, _Handler):
+            root.removeHandler(other)
+            other.close()
+    root.addHandler(handler)
     root.setLevel(level.upper())
     # At level info httpx tells each request of a download, some with signed URLs.
     logging.getLogger("httpx").setLevel(logging.NOTSET if level == "debug" else logging.WARNING)
@@ -153,4 +219,5 @@ def _is_no_routine(record: logging.LogRecord) -> bool:
 
 
 def _json(event: object, **_: Any) -> str:
-    return msgspec.json.encode(event, enc_hook=lambda value: _cut(repr(value))).decode()
+    text = msgspec.json.encode(event, enc_hook=lambda value: _cut(repr(value))).decode()
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

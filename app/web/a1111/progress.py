@@ -9,6 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter, SkipValidation
 from msgspec import Meta
 
+from ...domain.clock import steady_time
 from ...domain.jobs.tracked_job import TrackedJob
 from ..auth.requirements import requires
 from ..generation_service import GenerationService
@@ -125,7 +126,7 @@ def _view(job: TrackedJob, *, with_image: bool) -> A1111Progress:
     )
     return A1111Progress(
         progress=min(1.0, _BEGUN + done),
-        eta_relative=job.remaining_s(time.time()) or 0.0,
+        eta_relative=job.remaining_s(steady_time()) or 0.0,
         state=state,
         current_image=_preview(job) if with_image else None,
         textinfo=_text(job),

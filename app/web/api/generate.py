@@ -27,11 +27,13 @@ from ..http.documented_errors import (
     NOT_JSON,
     TOO_LARGE,
     TOO_MANY,
+    TOO_SLOW,
     UNKNOWN,
     UNUSABLE,
     WRONG_FIELDS,
     ModelNameInPath,
 )
+from ..http.large_json import LargeJSON
 from ..http.media_types import IMAGES
 from ..http.route_groups import in_group, is_mounted, with_pictures
 from ..http.timings import server_timing
@@ -54,6 +56,7 @@ RESPONSES = {
     403: FOREIGN,
     404: UNKNOWN,
     406: NOT_ACCEPTABLE,
+    408: TOO_SLOW,
     409: CONFLICT,
     413: TOO_LARGE,
     415: NOT_JSON,
@@ -133,7 +136,7 @@ async def answer(
     generated = await generation.generate(request, model_name, parameters, idempotency_key=call.idempotency_key)
     if raw is not None:
         return Response(generated.images[0].data, media_type=IMAGES[raw], headers={**_facts(generated), **VARY})
-    return Response(generate_view(generated), headers=VARY)
+    return LargeJSON(generate_view(generated), headers=VARY)
 
 
 def _too_many_for_raw(parameters: GenerationParameters, raw: OutputFormat | None) -> list[FieldError]:

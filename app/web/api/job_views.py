@@ -8,6 +8,7 @@ import msgspec
 from litestar import Request
 from msgspec import Meta
 
+from ...domain.clock import steady_time
 from ...domain.dispatch.job import JobState
 from ...domain.jobs.tracked_job import TrackedJob
 from ..http.problems import Problem, problem_of
@@ -67,8 +68,7 @@ def job_url(request: Request[Any, Any, Any], job_id: str) -> str:
 
 
 def _facts(request: Request[Any, Any, Any], job: TrackedJob) -> dict[str, Any]:
-    now = datetime.now(UTC)
-    remaining = job.remaining_s(now.timestamp())
+    remaining = job.remaining_s(steady_time())
     return {
         "id": job.id,
         "model": job.model,

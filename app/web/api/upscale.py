@@ -25,9 +25,11 @@ from ..http.documented_errors import (
     NOT_JSON,
     TOO_LARGE,
     TOO_MANY,
+    TOO_SLOW,
     UNUSABLE,
     WRONG_FIELDS,
 )
+from ..http.large_json import LargeJSON
 from ..http.media_types import IMAGES
 from ..http.route_groups import in_group, with_pictures
 from ..http.timings import server_timing
@@ -54,6 +56,7 @@ from .upscale_views import UpscaleView, upscale_view
         400: WRONG_FIELDS,
         403: FOREIGN,
         406: NOT_ACCEPTABLE,
+        408: TOO_SLOW,
         409: CONFLICT,
         413: TOO_LARGE,
         415: NOT_JSON,
@@ -88,7 +91,7 @@ async def answer(
     parameters = data if raw is None else msgspec.structs.replace(data, output_format=raw)
     upscaled = await generation.upscale(request, parameters, idempotency_key=idempotency_key)
     if raw is None:
-        return Response(upscale_view(upscaled), headers=VARY)
+        return LargeJSON(upscale_view(upscaled), headers=VARY)
     return Response(upscaled.image.data, media_type=IMAGES[raw], headers={**_facts(upscaled), **VARY})
 
 

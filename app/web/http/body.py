@@ -22,6 +22,7 @@ from .forms import form_of
 from .json_fields import UNREADABLE, json_fields
 from .media_types import FORM, JSON
 from .refusals import not_json
+from .repeated_names import repeated_names
 
 _READ_AS_JSON = frozenset({"", JSON, FORM})  # `curl -d` calls every body a form
 
@@ -60,6 +61,8 @@ class JSONBodyDTO(MsgspecDTO[T]):
             raise _wrong(
                 f"has more than {_MAX_QUOTES_IF_LARGE // 2} texts in {len(text)} bytes; only pictures may be large"
             )
+        if repeated := repeated_names(text):
+            raise InvalidRequest(repeated)
         return text
 
     @property

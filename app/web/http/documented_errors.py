@@ -81,6 +81,10 @@ FOREIGN = documented(
     cross_origin("https://app.example.org"),
 )
 TOO_LARGE = documented("The body is larger than `limits.max_body_bytes`.", body_too_large())
+TOO_SLOW = documented(
+    "The body came more slowly than `server.body_timeout_s` and `server.min_bytes_per_s` allow.",
+    errors.BodyTooSlow(1000, 21.0),
+)
 _not_json = not_json("application/xml")
 NOT_JSON = documented(
     "The body claims to be of another media type than JSON.", refusal(_not_json.status_code, _not_json.detail)

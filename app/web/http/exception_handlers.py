@@ -18,6 +18,7 @@ from .wrong_parameters import wrong_parameters
 
 _log = get_logger(__name__)
 _MAX_MESSAGE_CHARS = 300
+_CLOSE = {"connection": "close"}
 _STATUSES = (400, 413, 415)
 """Statuses that Litestar and our decoder of bodies raise in our routes."""
 
@@ -73,14 +74,22 @@ def _headers(error: DiffusionError) -> dict[str, str]:
             | errors.RateLimited()
             | errors.WaitedTooLong()
             | errors.ShuttingDown()
+            | errors.BodiesFull()
         ):
-            return {"retry-after": str(error.retry_after_s)}
+            return {"retry-after": str(error.retry_after_s), **_closing(error)}
+        case errors.BodyTooSlow():
+            return _CLOSE
         case errors.Unauthorized():
             return challenge()
         case errors.Forbidden():
             return challenge(error.scopes)
         case _:
             return {}
+
+
+def _closing(error: DiffusionError) -> dict[str, str]:
+    """Return the header that ends a connection on which the rest of a body would come."""
+    return _CLOSE if isinstance(error, (errors.BodiesFull, errors.ShuttingDown)) else {}
 
 
 def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Problem:

@@ -1,6 +1,6 @@
 """Errors as RFC 9457 problem documents. Has the one table that maps the domain's errors to HTTP statuses."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -33,6 +33,7 @@ HTTP_STATUS: Mapping[type[DiffusionError], int] = {
     errors.ConflictingKeys: 400,
     errors.Forbidden: 403,
     errors.WaitedTooLong: 503,
+    errors.TooMuchWork: 400,
     errors.EngineStuck: 503,
     errors.EngineFailed: 503,
     errors.UnknownJob: 404,
@@ -46,6 +47,8 @@ HTTP_STATUS: Mapping[type[DiffusionError], int] = {
     errors.NotFinite: 500,
     errors.Cancelled: 499,
     errors.ShuttingDown: 503,
+    errors.BodyTooSlow: 408,
+    errors.BodiesFull: 503,
     errors.InvalidSettings: 500,
 }
 """The status that answers each error of the domain; public, for applications that answer in a form of their own."""
@@ -110,12 +113,12 @@ def problem_response(
     return Response(problem, status_code=problem.status, media_type=PROBLEM, headers=headers)
 
 
-async def send_problem(problem: Problem, scope: Scope, send: Send) -> None:
+async def send_problem(problem: Problem, scope: Scope, send: Send, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
     """Answer with a problem document from outside Litestar's routes; adds the id of the request."""
     note_problem(scope, problem)
     body = msgspec.json.encode(msgspec.structs.replace(problem, instance=id_in(scope)))
-    headers = [(b"content-type", PROBLEM.encode()), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    own = [(b"content-type", PROBLEM.encode()), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": problem.status, "headers": [*own, *headers]})
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 

@@ -20,7 +20,6 @@ _TITLES: Mapping[int, tuple[str, str]] = {
     406: ("not_acceptable", "No acceptable format"),
     413: ("body_too_large", "The request is too large"),
     415: ("unsupported_media_type", "This media type is not understood"),
-    501: ("not_implemented", "This is not implemented"),
 }
 """Code and title, by status."""
 _MAX_SHOWN_CHARS = 200
@@ -99,6 +98,48 @@ def unknown_host(host: str, name: str) -> Problem:
         code="unknown_host",
         detail=f"The request was sent to {_quoted(host)}, which is not known as a name of this server. To allow it, add "
         f"{_quoted(name)} to allowed_hosts under [server] in the server's settings.",
+    )
+
+
+def too_many_connections(count: int, limit: int) -> Problem:
+    """Return the answer on a connection beyond the limit of the server."""
+    return Problem(
+        title="There are too many connections",
+        status=HTTPStatus.SERVICE_UNAVAILABLE,
+        code="too_many_connections",
+        detail=f"{count} connections have requests, of {limit} that the server may have (server.max_connections, or fewer if "
+        "the system gives the process fewer file descriptors). Try again later, with fewer connections.",
+    )
+
+
+def too_many_connections_of_address(count: int, limit: int) -> Problem:
+    """Return the answer on a connection beyond the limit of one address."""
+    return Problem(
+        title="There are too many connections from your address",
+        status=HTTPStatus.TOO_MANY_REQUESTS,
+        code="too_many_connections",
+        detail=f"{count} connections from your address have requests, the limit is {limit} "
+        "(server.max_connections_per_address). Use fewer connections, or reuse them.",
+    )
+
+
+def header_too_slow(timeout_s: float) -> Problem:
+    """Return the answer to a request whose header does not end."""
+    return Problem(
+        title="The request's header came too slowly",
+        status=HTTPStatus.REQUEST_TIMEOUT,
+        code="header_too_slow",
+        detail=f"The header of the request did not end within {timeout_s:g} seconds (server.header_timeout_s). Send the request "
+        "again.",
+    )
+
+
+def framed_twice() -> Problem:
+    """Return the answer to a request with two statements of its length."""
+    return refusal(
+        HTTPStatus.BAD_REQUEST,
+        "The request has Content-Length and Transfer-Encoding. Send one of them: programs between client and server may "
+        "disagree about which of them counts.",
     )
 
 

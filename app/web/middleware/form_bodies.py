@@ -1,6 +1,14 @@
 """Reads forms with pictures before the handler's own decoder, which would hold the whole body in memory."""
 
-from litestar.types import ASGIApp, HTTPReceiveMessage, Receive, Scope, Send, WebSocketReceiveMessage
+from litestar.types import (
+    ASGIApp,
+    HTTPDisconnectEvent,
+    HTTPReceiveMessage,
+    Receive,
+    Scope,
+    Send,
+    WebSocketReceiveMessage,
+)
 
 from ...domain.errors import InvalidRequest
 from ..http.forms import MULTIPART, ClientGone, Form, FormTooLarge, note_form, read_form
@@ -15,25 +23,29 @@ class FormBodies:
         self._max_nbytes = max_nbytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Read the form of a request if it sends one."""
+        """Have the form of a request read if it sends one, once its handler asks for the body: after all guards."""
         content_type = _content_type(scope) if scope["type"] == "http" else ""
         if not content_type.lower().startswith(MULTIPART) or not takes_pictures(scope["route_handler"]):
             await self._app(scope, receive, send)
             return
-        try:
-            found: Form | Exception = await read_form(receive, content_type, self._max_nbytes)
-        except (InvalidRequest, FormTooLarge) as error:
-            found = error
-        except ClientGone:
-            return
-        note_form(scope, found)
-        # Litestar does not call the decoder of an empty body.
-        instead: list[HTTPReceiveMessage] = [{"type": "http.request", "body": b"{}", "more_body": False}]
+        read = False
 
-        async def after_the_form() -> HTTPReceiveMessage | WebSocketReceiveMessage:
-            return instead.pop() if instead else await receive()
+        async def form_first() -> HTTPReceiveMessage | WebSocketReceiveMessage:
+            nonlocal read
+            if read:
+                return await receive()
+            read = True
+            try:
+                found: Form | Exception = await read_form(receive, content_type, self._max_nbytes)
+            except (InvalidRequest, FormTooLarge) as error:
+                found = error
+            except ClientGone:
+                return HTTPDisconnectEvent(type="http.disconnect")
+            note_form(scope, found)
+            # Litestar does not call the decoder of an empty body.
+            return {"type": "http.request", "body": b"{}", "more_body": False}
 
-        await self._app(scope, after_the_form, send)
+        await self._app(scope, form_first, send)
 
 
 def _content_type(scope: Scope) -> str:

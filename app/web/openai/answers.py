@@ -22,7 +22,7 @@ _QUALITIES: dict[str | None, Literal["low", "medium", "high", "xhigh", "max"]] =
 }  # fmt: skip
 
 
-async def images_answer(
+def images_answer(
     request: Request[Any, Any, Any], body: ImagesBody, generated: Generated, stored: StoredImages
 ) -> ImagesAnswer:
     """Answer with all images of a request, in base64 or by address."""
@@ -32,8 +32,7 @@ async def images_answer(
             for image in generated.images
         ]
     else:
-        encoded = await asyncio.to_thread(_base64, [image.data for image in generated.images])
-        data = [ImageData(b64_json=text) for text in encoded]
+        data = [ImageData(b64_json=image.data) for image in generated.images]
     asked = generated.request
     return ImagesAnswer(
         created=int(time.time()),

@@ -21,6 +21,7 @@ from ..auth.requirements import requires
 from ..generation_service import GenerationService
 from ..http.body import LenientBodyDTO, ignored_fields
 from ..http.clients import owner_of
+from ..http.large_json import LargeJSON
 from ..http.problems import problem_of
 from ..http.refusals import refusal
 from ..http.route_groups import in_group, with_pictures
@@ -201,8 +202,8 @@ class _Made:
             join=join,
             linger_s=_LINGER_S if _RETRIES in self.request.headers else 0,
         )
-        answer = await images_answer(self.request, data, generated, self.stored)
-        return Response(answer, headers=warnings_header([*found.warnings, *generated.warnings]))
+        answer = images_answer(self.request, data, generated, self.stored)
+        return LargeJSON(answer, headers=warnings_header([*found.warnings, *generated.warnings]))
 
 
 async def _model(body: ImagesBody, catalogue: Catalogue, facts: ServiceFacts) -> ModelSpec:

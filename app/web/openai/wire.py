@@ -121,7 +121,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 class ImageData(msgspec.Struct, frozen=True, kw_only=True):
     """One image."""
 
-    b64_json: Annotated[str, Meta(description="The file in base64.")] | UnsetType = UNSET
+    b64_json: Annotated[bytes, Meta(description="The file in base64.")] | UnsetType = UNSET
     url: Annotated[str, Meta(description="Address of the file, for an hour.")] | UnsetType = UNSET
     revised_prompt: str | UnsetType = UNSET
 

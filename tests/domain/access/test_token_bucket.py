@@ -98,3 +98,18 @@ def test_quotas_are_per_key_and_name_the_number_the_limit_and_the_setting() -> N
     clock.now = 60
     quotas.use_work("ci", 1000)
     assert quotas.megapixel_steps_left("ci") == 0
+
+
+def test_dry_runs_are_limited_for_each_client_and_told_with_the_setting() -> None:
+    clock = Clock()
+    quotas = Quotas({}, dry_runs_per_minute=2, clock=clock)
+    for client in ("10.0.0.1", "10.0.0.2"):
+        quotas.use_dry_run(client)
+        quotas.use_dry_run(client)
+        with pytest.raises(RateLimited, match=r"2 dry runs a minute \(limits\.dry_runs_per_minute\)") as told:
+            quotas.use_dry_run(client)
+        assert told.value.retry_after_s == 30
+    clock.now = 30
+    quotas.use_dry_run("10.0.0.1")
+    for _ in range(100):
+        Quotas({}).use_dry_run("without a limit")

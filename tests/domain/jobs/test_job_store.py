@@ -142,13 +142,15 @@ def test_the_same_key_and_body_join_the_work_in_flight_and_get_its_answer_later(
         bench.engine.gate.clear()
         first = await bench.jobs.post("a", BODY, client="me", key="k")
         assert await bench.jobs.post("a", BODY, client="me", key="k") is first
-        assert await bench.jobs.post("a", BODY, client="you", key="k") is not first
+        other = await bench.jobs.post("a", BODY, client="you", key="k")
+        assert other is not first
         with pytest.raises(IdempotencyConflict):
             await bench.jobs.post("a", OTHER, client="me", key="k")
         bench.engine.gate.set()
         generated = await bench.jobs.result(first)
         again = await bench.jobs.post("a", BODY, client="me", key="k")
         assert await bench.jobs.result(again) is generated
+        assert await bench.jobs.result(other) is not generated
         assert len(bench.engine.requests) == 2
 
     run(scenario)

@@ -144,9 +144,9 @@ def as_refiner(folder: Path) -> None:
     (folder / "model_index.json").write_text(json.dumps(changed))
 
 
-def for_inpainting(folder: Path) -> None:
+def for_editing(folder: Path) -> None:
     config = folder / "unet" / "config.json"
-    config.write_text(json.dumps({**json.loads(config.read_text()), "in_channels": 9}))
+    config.write_text(json.dumps({**json.loads(config.read_text()), "in_channels": 8}))
 
 
 def without_index(folder: Path) -> None:
@@ -167,7 +167,7 @@ def with_broken_index(folder: Path) -> None:
         (of_other_sizes, "its VAE does not fit vae/config.json: encoder.conv_in.weight has shape [9, 3, 3, 3]"),
         (as_flux, "FluxPipeline"),
         (as_refiner, "refiner"),
-        (for_inpainting, "9 channels"),
+        (for_editing, "8 channels"),
         (without_index, "no model_index.json"),
         (with_broken_index, "not as it should be"),
     ],

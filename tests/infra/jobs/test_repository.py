@@ -46,7 +46,7 @@ class Place:
             Database(self.url),
             JobFiles(self.folder / "files"),
             ProcessMark(self.folder / "processes"),
-            **{"lease_s": LEASE_S, "min_free_nbytes": 0, **options},
+            **{"lease_s": LEASE_S, "min_free_nbytes": 0, "clock": lambda: 100.0, **options},
         )
 
 
@@ -241,7 +241,7 @@ def test_jobs_of_a_process_that_was_killed_are_claimed_at_once_and_marked_if_the
 
 def test_a_lease_ends_with_silence_and_is_renewed_by_signs_of_life(shared: Place) -> None:
     async def scenario(first: JobRepository, second: JobRepository) -> None:
-        await first.add(replace(job(), created=100.0), PARAMETERS)
+        await first.add(job(), PARAMETERS)
         assert await second.claim(100 + LEASE_S - 1, 9) == []
         await first.renew(100 + LEASE_S - 1)
         assert await second.claim(100 + LEASE_S + 1, 9) == []

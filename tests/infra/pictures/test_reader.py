@@ -5,6 +5,7 @@ import hashlib
 import io
 import struct
 import zlib
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,35 @@ from PIL import Image
 
 from litestar_diffusion.domain.errors import InvalidRequest
 from litestar_diffusion.domain.requests.parameters import Limits
-from litestar_diffusion.domain.requests.pictures import Picture, Uploads
+from litestar_diffusion.domain.requests.pictures import Picture
 from litestar_diffusion.infra.pictures.reader import PillowImageReader
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 LIMITS = Limits(max_image_bytes=200_000, max_image_pixels=1_000_000)
 
 
-def read(image: bytes | None = None, mask: bytes | None = None) -> Uploads:
-    return asyncio.run(PillowImageReader(LIMITS).read(image, mask))
+@dataclass(frozen=True)
+class Decoded:
+    image: Picture | None
+    mask: Picture | None
+    warnings: tuple[str, ...]
+
+
+def read(image: bytes | None = None, mask: bytes | None = None) -> Decoded:
+    async def decoded() -> Decoded:
+        reader = PillowImageReader(LIMITS)
+        uploads = await reader.read(image, mask)
+        for sent in (uploads.image, uploads.mask):
+            if sent is not None:
+                picture = await reader.decoded(sent)
+                assert (sent.digest, sent.width, sent.height) == (picture.digest, picture.width, picture.height)
+        return Decoded(
+            image=uploads.image and await reader.decoded(uploads.image),
+            mask=uploads.mask and await reader.decoded(uploads.mask),
+            warnings=uploads.warnings,
+        )
+
+    return asyncio.run(decoded())
 
 
 def refused(image: bytes | None = None, mask: bytes | None = None) -> dict[str, str]:

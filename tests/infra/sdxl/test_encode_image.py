@@ -23,12 +23,12 @@ def source(image: Image.Image) -> FromImage:
 
 
 def test_noise_has_no_picture(model: SdxlModel) -> None:
-    assert encode_source(model, FromNoise()) is None
+    assert encode_source(model, FromNoise(), (64, 64)) is None
 
 
 @torch.inference_mode()
 def test_the_distribution_is_that_of_diffusers(model: SdxlModel) -> None:
-    found = encode_source(model, source(drawing()))
+    found = encode_source(model, source(drawing()), (64, 64))
     assert found is not None
     pixels = torch.frombuffer(bytearray(drawing().tobytes()), dtype=torch.uint8).view(1, 64, 64, 3).permute(0, 3, 1, 2)
     expected = model.vae.encode(pixels.float() / 127.5 - 1).latent_dist
@@ -42,7 +42,8 @@ def test_the_same_picture_is_encoded_once(model: SdxlModel) -> None:
     hook = model.vae.encoder.register_forward_hook(lambda *_: calls.append(1))
     try:
         for colour in ("olive", "navy", "olive"):
-            encode_source(model, source(Image.new("RGB", (64, 80 if colour == "navy" else 72), colour)))
+            size = (64, 80 if colour == "navy" else 72)
+            encode_source(model, source(Image.new("RGB", size, colour)), size)
     finally:
         hook.remove()
     assert len(calls) == 2
@@ -51,7 +52,7 @@ def test_the_same_picture_is_encoded_once(model: SdxlModel) -> None:
 @torch.inference_mode()
 def test_tiles_change_the_latents_little(model: SdxlModel) -> None:
     image = drawing().resize((256, 192))
-    whole, tiled = (encode_source(model, source(image), tiled=tiled) for tiled in (False, True))
+    whole, tiled = (encode_source(model, source(image), image.size, tiled=tiled) for tiled in (False, True))
     assert whole is not None
     assert tiled is not None
     difference = (whole.latents.mean - tiled.latents.mean).square().mean().item()
@@ -63,7 +64,7 @@ def test_the_mask_is_one_number_for_each_cell(model: SdxlModel) -> None:
     masked = FromMaskedImage(
         image=picture(drawing()), mask=picture(stencil()), image_sha256="", mask_sha256="", strength=0.6
     )
-    found = encode_source(model, masked)
+    found = encode_source(model, masked, (64, 64))
     assert found is not None
     assert found.mask is not None
     assert found.mask.shape == (1, 1, 8, 8)

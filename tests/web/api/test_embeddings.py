@@ -11,10 +11,11 @@ from PIL import Image
 from tests.conftest import Server
 
 PROMPT = "a turquoise square on a pink background"
+PNG = {"accept": "image/png"}
 
 
 def post(server: Server, **body: Any) -> httpx.Response:
-    answer = server.client.post("/generate/demo", json={"prompt": PROMPT, "seed": 3, **body})
+    answer = server.client.post("/generate/demo", json={"prompt": PROMPT, "seed": 3, **body}, headers=PNG)
     answer.raise_for_status()
     return answer
 
@@ -38,7 +39,7 @@ def test_a_receipt_names_it_and_replays_to_the_same_bytes(server: Server) -> Non
     assert (np.abs(pixels - (20, 175, 165)).sum(axis=2) < 90).mean() > 0.15
     (listed,) = server.client.get("/embeddings").json()
     assert receipt["request"]["embeddings"] == {"turquoise": listed["sha256"]}
-    again = server.client.post("/generate/demo", json=receipt["request"])
+    again = server.client.post("/generate/demo", json=receipt["request"], headers=PNG)
     assert again.content == data
 
 

@@ -66,7 +66,8 @@ def test_the_answer_holds_all_that_was_decided(server: Server) -> None:
     assert parameters["sampler"] == "euler"
     assert parameters["guidance_scale"] == 3.0
     assert set(answer["timings"]) == {
-        f"{phase}_ms" for phase in ("queue", "start", "load", "encode", "denoise", "decode", "write", "total")
+        f"{phase}_ms"
+        for phase in ("queue", "start", "load", "encode", "upscale", "denoise", "decode", "write", "total")
     }
     assert answer["timings"]["denoise_ms"] > 0
     assert answer["warnings"] == []

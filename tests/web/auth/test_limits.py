@@ -4,8 +4,12 @@ import asyncio
 from typing import Any
 
 import pytest
+from litestar import Litestar
+from litestar.testing import TestClient
 
-from litestar_diffusion.testing import FakeEngine
+from litestar_diffusion import DiffusionConfig, DiffusionPlugin, Settings
+from litestar_diffusion.settings import LimitsSettings
+from litestar_diffusion.testing import FakeEngine, fake_services, model
 from tests.web.auth.keyed import BODY, bearer, keyed, keyed_loop, until
 
 OPENAI = {"prompt": "x", "model": "demo", "size": "64x64"}
@@ -105,3 +109,17 @@ def test_a_key_sees_what_it_may_do_and_what_is_left() -> None:
             "requests": {"per_minute": 5},
             "megapixel_steps": None,
         }
+
+
+def test_dry_runs_of_a_client_without_a_key_are_limited_and_images_are_not() -> None:
+    settings = Settings(limits=LimitsSettings(dry_runs_per_minute=2))
+
+    def build(settings: Settings) -> Any:
+        return fake_services(model("demo"), settings=settings)
+
+    with TestClient(Litestar(plugins=[DiffusionPlugin(DiffusionConfig(settings=settings, build=build))])) as client:
+        answers = [client.post("/generate/demo?dry_run=true", json=BODY) for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [200, 200, 429]
+        assert "limits.dry_runs_per_minute" in answers[-1].json()["detail"]
+        assert 1 <= int(answers[-1].headers["retry-after"]) <= 30
+        assert client.post("/generate/demo", json=BODY).status_code == 200

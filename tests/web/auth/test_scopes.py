@@ -1,5 +1,6 @@
 """Every route of every dialect says which scopes it needs, and no key does more than its scopes say."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -121,6 +122,51 @@ def test_a_body_is_not_read_before_its_sender_is_known(client: TestClient[Litest
     assert client.post("/generate/demo", content=b"{ no json").status_code == 401
     assert client.post("/generate/demo", content=b"{ no json", headers=bearer("ci")).status_code == 400
     assert client.post("/generate/demo", json=BODY, headers=bearer("ci")).status_code == 200
+
+
+@pytest.mark.parametrize("content_type", ["multipart/form-data; boundary=b", "application/json"])
+def test_no_byte_of_a_body_is_asked_for_before_its_sender_is_known(content_type: str) -> None:
+    """Uploads, too: forms are read by a middleware, but only when the handler asks for them."""
+    asked: list[str] = []
+
+    async def status(app: Litestar, **headers: str) -> int:
+        statuses: list[int] = []
+
+        async def receive() -> Any:
+            asked.append(content_type)
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            statuses.append(message.get("status"))
+
+        scope: Any = {
+            "type": "http",
+            "method": "POST",
+            "path": "/generate/demo",
+            "raw_path": b"/generate/demo",
+            "root_path": "",
+            "query_string": b"",
+            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+            "client": ("127.0.0.1", 1),
+            "scheme": "http",
+            "server": ("localhost", 80),
+            "http_version": "1.1",
+            "state": {},
+        }
+        await app(scope, receive, send)
+        return statuses[0]
+
+    async def main() -> None:
+        app = keyed_app()
+        async with app.lifespan():
+            sent = {"content-type": content_type, "content-length": "1000"}
+            assert await status(app, **sent) == 401
+            assert await status(app, **sent, **bearer("prom")) == 403
+            assert not asked
+            await status(app, **sent, **bearer("ci"))
+            assert asked
+
+    asyncio.run(main())
 
 
 def test_the_document_says_which_operations_need_a_key_and_shows_the_refusals(client: TestClient[Litestar]) -> None:

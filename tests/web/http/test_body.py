@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import time
 import typing
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from litestar_diffusion import DiffusionConfig, DiffusionPlugin
 from litestar_diffusion.domain.requests.parameters import GenerationParameters
 from litestar_diffusion.testing import FakeEngine, fake_services, model
 from litestar_diffusion.web.http.json_fields import json_fields
+from litestar_diffusion.web.http.repeated_names import repeated_names
 
 BODY = {"prompt": "x"}
 TEXT = json.dumps(BODY).encode()
@@ -74,6 +76,35 @@ def test_a_missing_body_is_told_what_to_send(client: Any, body: bytes) -> None:
     assert message(client, body) == 'body is empty. Send an object such as {"prompt": "a red circle"}'
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (b'{"prompt": "x", "seed": 1, "prompt": "y"}', "prompt"),
+        (b'{"prompt": "x", "hires": {"scale": 2, "scale": 1.5}}', "scale"),
+        (rb'{"prompt": "x", "seed": 1, "s\u0065ed": 1}', "seed"),
+        (b'{"prompt": "x", "image": "' + b"A" * 60_000 + b'", "image": "' + b"B" * 60_000 + b'"}', "image"),
+        (rb'{"prompt": "' + rb"\\" * 20_000 + rb'\"", "prompt": "y"}', "prompt"),
+    ],
+    ids=["at the top", "inside", "spelled otherwise", "long", "escaped"],
+)
+def test_a_name_that_is_stated_twice_is_told(client: Any, text: bytes, name: str) -> None:
+    assert message(client, text) == f"{name} is stated twice; a field has one value"
+
+
+def test_looking_for_names_that_are_stated_twice_takes_no_time() -> None:
+    worst = [
+        b'{"image": "' + b"A" * 32 * MB + b'"}',
+        b'{"image": "' + rb"\"" * 16_000 + b'"}',
+        b"[" + b"{}," * 10_900 + b"{}]",
+        b'{"a":1,' * 4_600,
+        b'"' * MB,
+    ]
+    for text in worst:
+        begun = time.perf_counter()
+        assert repeated_names(text) == []
+        assert time.perf_counter() - begun < 0.5, text[:20]  # of milliseconds, on a busy machine
+
+
 def test_a_packed_body_is_held_to_the_limit_and_must_be_whole(client: Any) -> None:
     bomb = gzip.compress(b" " * 50 * MB)
     assert len(bomb) < MB
@@ -124,10 +155,6 @@ def test_the_largest_seed_is_taken_and_reported(client: Any) -> None:
     status, answer = send(client, BODY | {"seed": 2**64 - 2, "n": 2})
     assert (status, [image["seed"] for image in answer["images"]]) == (200, [2**64 - 2, 2**64 - 1])
     assert send(client, BODY | {"seed": 2**64 - 1, "n": 2})[0] == 400
-
-
-def test_the_last_of_two_equal_keys_counts(client: Any) -> None:
-    assert send(client, b'{"prompt": "x", "seed": 1, "seed": 2}')[1]["parameters"]["seed"] == 2
 
 
 LONG = {

@@ -16,6 +16,8 @@ _Positive = Annotated[float, Meta(gt=0, lt=1e6)]
 _Activation = Literal["silu", "swish", "mish", "gelu", "relu"]
 _EachBlock = Count | tuple[Count, ...]
 _LATENT_CHANNELS = 4
+INPAINTING_CHANNELS = 2 * _LATENT_CHANNELS + 1
+"""Channels of a UNet that sees, beside the latents, a mask and the latents of the picture around it."""
 _VAE_BLOCKS = 4
 """Blocks of an autoencoder that makes latents of an eighth of the picture's side."""
 
@@ -68,8 +70,11 @@ class UnetConfig(msgspec.Struct, frozen=True, kw_only=True):
             if not isinstance(field, int) and len(field) != blocks:
                 yield f"{name} has {len(field)} entries for {blocks} blocks"
                 return
-        if (self.in_channels, self.out_channels) != (_LATENT_CHANNELS, _LATENT_CHANNELS):
-            yield f"in_channels and out_channels must be {_LATENT_CHANNELS}"
+        if self.in_channels not in (_LATENT_CHANNELS, INPAINTING_CHANNELS) or self.out_channels != _LATENT_CHANNELS:
+            yield (
+                f"in_channels must be {_LATENT_CHANNELS}, or {INPAINTING_CHANNELS} for inpainting, and out_channels "
+                f"{_LATENT_CHANNELS}"
+            )
         yield from _group_problems(self.block_out_channels, self.norm_num_groups)
         if any(channels % self.heads(block) for block, channels in enumerate(self.block_out_channels)):
             yield "attention_head_dim must divide block_out_channels"

@@ -4,11 +4,11 @@ import math
 import re
 from collections.abc import Mapping
 
-from ...models.spec import ModelTraits
+from ...models.spec import ModelKind, ModelTraits
 from ..distillation import FewStepReading, is_original_turbo, read_few_step
 from ..latents import LATENT_SCALE
 from ..reading import NotServable, Reading, Shapes
-from .configs import ComponentConfigs
+from .configs import INPAINTING_CHANNELS, ComponentConfigs
 from .noise import read_noise
 from .tensors.key_tensors import PREFIXES, checkpoint_problems, join_problems
 from .unsupported import sdxl_relative, unsupported_variant
@@ -20,6 +20,7 @@ _SIZE_STEP_PX = 64
 _NO_ODD: Mapping[str, str] = {}
 _PIPELINE = "StableDiffusionXL"
 """Prefix of the class names of SDXL's pipelines."""
+_EDITING_CHANNELS = 8
 _TEXT_ENCODERS = "conditioner.embedders."
 _SIZE_INPUTS = (
     "model.diffusion_model.label_emb.0.0.weight",
@@ -53,7 +54,7 @@ def read_header(
         NotServable: it is not an SDXL base model, or parts of it are missing or have the wrong size.
     """
     _refuse_unfit(shapes, configs, odd)
-    kind = "SDXL base: the file holds UNet, VAE and both text encoders, in the sizes of their configs"
+    kind = f"{_title(configs)}: the file holds UNet, VAE and both text encoders, in the sizes of their configs"
     return _reading(kind, shapes, metadata, read_few_step(metadata, name), configs, name)
 
 
@@ -69,7 +70,7 @@ def read_pipeline(pipeline: str, configs: ComponentConfigs, *names: str) -> Read
         NotServable: it is not an SDXL text-to-image pipeline.
     """
     _refuse_other_pipelines(pipeline, configs)
-    kind = f"SDXL base: model_index.json describes a {pipeline}"
+    kind = f"{_title(configs)}: model_index.json describes a {pipeline}"
     return _reading(kind, {}, {}, _few_step_of_names(names), configs, " ".join(names))
 
 
@@ -106,10 +107,9 @@ def _refuse_unfit(shapes: Shapes, configs: ComponentConfigs, odd: Mapping[str, s
 def _refuse_other_pipelines(pipeline: str, configs: ComponentConfigs) -> None:
     if "Refiner" in pipeline or not pipeline.startswith(_PIPELINE):
         raise NotServable(f"its model_index.json describes a {pipeline}; only StableDiffusionXLPipeline is served.")
-    if configs.unet.in_channels != 4:
+    if configs.unet.in_channels == _EDITING_CHANNELS:
         raise NotServable(
-            f"its UNet takes {configs.unet.in_channels} channels, as models for inpainting or editing do; only "
-            "text-to-image is served."
+            f"its UNet takes {_EDITING_CHANNELS} channels, as models for editing by instructions do; that is not served."
         )
     if configs.unet.time_cond_proj_dim is not None:
         raise NotServable("its UNet takes the guidance scale as an input (an LCM model); that is not served.")
@@ -127,6 +127,7 @@ def _reading(
     size_px, how_size = _size_px(metadata, few_step, configs)
     traits = ModelTraits(
         family=NAME,
+        kind=_kind(configs),
         prediction_type=noise.prediction_type,
         zero_snr=noise.zero_snr,
         few_step=few_step.few_step,
@@ -134,6 +135,14 @@ def _reading(
     )
     evidence = (kind, *noise.evidence, few_step.evidence, how_size, *(doubt.text for doubt in noise.doubts))
     return Reading(traits=traits, evidence=evidence, doubts=noise.doubts, networks=configs.widths)
+
+
+def _kind(configs: ComponentConfigs) -> ModelKind:
+    return "inpainting" if configs.unet.in_channels == INPAINTING_CHANNELS else "base"
+
+
+def _title(configs: ComponentConfigs) -> str:
+    return f"SDXL {_kind(configs)}"
 
 
 def _size_px(metadata: Mapping[str, str], few_step: FewStepReading, configs: ComponentConfigs) -> tuple[int, str]:

@@ -39,8 +39,6 @@ def sdxl_relative(shapes: Shapes) -> str | None:
         return _REFINER
     if convolution[:1] == (_REFINER_CHANNELS,):
         return _REFINER
-    if channels == 9:
-        return "this is an inpainting model (its UNet takes 9 channels); only text-to-image is served."
     if channels == 8:
-        return "this is an image-editing model (its UNet takes 8 channels); only text-to-image is served."
+        return "this is an image-editing model (its UNet takes 8 channels); that is not served."
     return None

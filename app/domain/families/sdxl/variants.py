@@ -1,13 +1,19 @@
-"""Smaller variants of SDXL (SSD-1B, Segmind Vega, KOALA), told by the transformer layers that a single file holds."""
+"""Variants of SDXL that a single file tells: SSD-1B, Vega and KOALA by their layers, those for inpainting by channels."""
 
 from typing import Any
 
 import msgspec
 
 from ..reading import Shapes
-from .configs import ComponentConfigs, UnetConfig
+from .configs import INPAINTING_CHANNELS, ComponentConfigs, UnetConfig
+from .tensors.layouts import PREFIXES
 
 _PREFIX = "model.diffusion_model."
+_FIRST_CONVOLUTIONS = (
+    f"{_PREFIX}input_blocks.0.0.weight",
+    *(f"{prefix}conv_in.weight" for prefix in PREFIXES["unet"]),
+)
+"""First layer of the UNet, in each layout."""
 _BLOCKS = 3
 _MAX_PLACES = 32
 _MAX_DEPTH = 64
@@ -33,11 +39,17 @@ def layers_of_file(shapes: Shapes) -> dict[str, Any]:
     }
 
 
+def channels_of_file(shapes: Shapes) -> dict[str, Any]:
+    """Return `in_channels` of the UNet in a single file if it is made for inpainting; else nothing."""
+    shape = next((shapes[name] for name in _FIRST_CONVOLUTIONS if name in shapes), ())
+    return {"in_channels": INPAINTING_CHANNELS} if shape[1:2] == (INPAINTING_CHANNELS,) else {}
+
+
 def of_file(configs: ComponentConfigs, shapes: Shapes) -> ComponentConfigs:
-    """Return configs of a file that has none beside it, with the layers that its keys tell."""
-    if configs.unet != UnetConfig():
-        return configs
-    return msgspec.structs.replace(configs, unet=msgspec.structs.replace(configs.unet, **layers_of_file(shapes)))
+    """Return configs of a file with the channels that its tensors tell and, if none are beside it, the layers."""
+    fields = layers_of_file(shapes) if configs.unet == UnetConfig() else {}
+    unet = msgspec.structs.replace(configs.unet, **fields, **channels_of_file(shapes))
+    return msgspec.structs.replace(configs, unet=unet)
 
 
 def _middle(shapes: Shapes) -> str | None:

@@ -121,7 +121,6 @@ def test_the_size_is_the_one_stated_or_that_of_the_original(name: str, metadata:
     [
         ({"model.diffusion_model.a": (4,), "conditioner.embedders.0.model.x": (4,)}, "refiner"),
         ({**SDXL, "model.diffusion_model.input_blocks.0.0.weight": (384, 4, 3, 3)}, "refiner"),
-        ({**SDXL, "model.diffusion_model.input_blocks.0.0.weight": (320, 9, 3, 3)}, "inpainting"),
         ({**SDXL, "model.diffusion_model.input_blocks.0.0.weight": (320, 8, 3, 3)}, "editing"),
         ({**SDXL, "edm_vpred.sigma_max": ()}, "EDM"),
         ({**SDXL, "model.diffusion_model.time_embed.cond_proj.weight": (320, 256)}, "LCM"),
@@ -200,7 +199,7 @@ def test_a_folder_is_told_by_its_configs() -> None:
     ("pipeline", "configs", "what"),
     [
         ("StableDiffusionXLRefinerPipeline", BASE, "StableDiffusionXLRefinerPipeline"),
-        (PIPELINE, ComponentConfigs(unet=UnetConfig(in_channels=9)), "9 channels"),
+        (PIPELINE, ComponentConfigs(unet=UnetConfig(in_channels=8)), "8 channels"),
         (PIPELINE, ComponentConfigs(unet=UnetConfig(time_cond_proj_dim=256)), "LCM"),
         (PIPELINE, ComponentConfigs(sampler=SamplerConfig(prediction_type="sample")), "'sample'"),
     ],

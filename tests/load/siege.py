@@ -1,0 +1,217 @@
+"""A server under siege: polite clients, whose work must all be done, among hostile ones, and what it costs. Linux only."""
+
+import asyncio
+import base64
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean, linear_regression
+from typing import Any
+
+import httpx
+
+from .hostile import Hostile
+from .soak import at_rest, own_nbytes
+
+_ANSWER_S = 120.0
+_MEMORY_EVERY_S = 2.0
+_REST_S = 60.0
+_WARM_UP = 0.3
+"""Part of the time in which memory may still grow: caches fill, the heap finds its size."""
+POLITE = {"prompt": "a red circle on a blue background", "num_inference_steps": 2, "width": 64, "height": 64}
+
+
+@dataclass(slots=True)
+class SiegeReport:
+    """What a siege came to."""
+
+    seconds: float = 0.0
+    images: int = 0
+    """Images of polite clients, equal to those made before the siege."""
+    jobs: int = 0
+    """Jobs of polite clients that were accepted, and done."""
+    refused: Counter[str] = field(default_factory=Counter[str])
+    """Codes of refusals that polite clients were told to come back after, as they did."""
+    wrong: list[str] = field(default_factory=list[str])
+    acts: Counter[str] = field(default_factory=Counter[str])
+    """What hostile clients did."""
+    health_s: list[float] = field(default_factory=list[float])
+    health_failures: int = 0
+    memory: list[tuple[float, int]] = field(default_factory=list[tuple[float, int]])
+    """Seconds since the start, and bytes of the server's own memory."""
+    leases: int = 0
+
+    @property
+    def health_p99_s(self) -> float:
+        """99th percentile of the seconds in which a health check was answered, on a connection of its own."""
+        return sorted(self.health_s)[int(0.99 * (len(self.health_s) - 1))] if self.health_s else float("inf")
+
+    @property
+    def settled(self) -> Sequence[tuple[float, int]]:
+        """Samples of memory after the warm-up."""
+        return [sample for sample in self.memory if sample[0] >= _WARM_UP * self.seconds]
+
+    @property
+    def slope_nbytes_per_hour(self) -> float:
+        """Growth of memory after the warm-up, by a line through all samples."""
+        seconds, nbytes = zip(*self.settled, strict=True)
+        return linear_regression(seconds, nbytes).slope * 3600
+
+    @property
+    def growth(self) -> float:
+        """Growth from the first to the last third of the samples after the warm-up, as a share."""
+        nbytes = [each for _, each in self.settled]
+        third = max(1, len(nbytes) // 3)
+        return fmean(nbytes[-third:]) / fmean(nbytes[:third]) - 1
+
+
+class Siege:
+    """Polite clients, hostile clients, a health check four times a second, and a look at memory."""
+
+    def __init__(
+        self, url: str, port: int, pid: int, *, on_progress: Callable[[str], None] = lambda _doing: None
+    ) -> None:
+        """Know the server.
+
+        Args:
+            url: of the server.
+            port: of the server.
+            pid: of its process.
+            on_progress: receives a line of text every few seconds.
+        """
+        self._url = url
+        self._port = port
+        self._pid = pid
+        self._hostile = Hostile(port)
+        self._on_progress = on_progress
+        self._report = SiegeReport()
+        self._begun = 0.0
+        self._end = 0.0
+        self._alone: dict[int, bytes] = {}
+
+    async def run(self, seconds: float, *, polite: int, scale: int) -> SiegeReport:
+        """Besiege the server.
+
+        Args:
+            seconds: for which new requests are sent.
+            polite: clients of each polite kind.
+            scale: multiplies the number of hostile clients.
+        """
+        report = self._report
+        async with httpx.AsyncClient(base_url=self._url, timeout=_ANSWER_S) as http:
+            for seed in range(8):
+                answer = await http.post("/generate/demo", json={**POLITE, "seed": seed, "reproducible": True})
+                self._alone[seed] = base64.b64decode(answer.raise_for_status().json()["images"][0]["image"])
+            self._begun = time.monotonic()
+            self._end = self._begun + seconds
+            hostile = [asyncio.ensure_future(client) for client in self._hostile.all(scale)]
+            watching = [asyncio.ensure_future(self._watch_health()), asyncio.ensure_future(self._watch_memory())]
+            await asyncio.gather(*(self._polite(number) for number in range(polite)))
+            for task in (*hostile, *watching):
+                task.cancel()
+            await asyncio.wait([*hostile, *watching])
+            report.seconds = time.monotonic() - self._begun
+            report.acts = self._hostile.acts
+            await self._come_to_rest(http)
+        return report
+
+    async def _polite(self, number: int) -> None:
+        """Ask for images and send jobs by turns, from an address of one's own; come back when told to."""
+        transport = httpx.AsyncHTTPTransport(local_address=f"127.0.2.{number + 1}")
+        async with httpx.AsyncClient(base_url=self._url, timeout=_ANSWER_S, transport=transport) as http:
+            seed = number
+            while time.monotonic() < self._end:
+                seed = (seed + 1) % len(self._alone)
+                body = {**POLITE, "seed": seed, "reproducible": True}
+                if (image := await self._image(http, body) if seed % 2 else await self._job(http, body)) is None:
+                    continue
+                if base64.b64decode(image) == self._alone[seed]:
+                    self._report.images += 1
+                else:
+                    self._report.wrong.append(f"seed {seed}: another image than before the siege")
+
+    async def _image(self, http: httpx.AsyncClient, body: dict[str, Any]) -> str | None:
+        answer = await self._send(http, "/generate/demo", body)
+        return None if answer is None else answer["images"][0]["image"]
+
+    async def _job(self, http: httpx.AsyncClient, body: dict[str, Any]) -> str | None:
+        """Send a job, which must end, and end well, once it is accepted."""
+        job = await self._send(http, "/jobs/demo", body)
+        if job is None:
+            return None
+        deadline = time.monotonic() + _ANSWER_S
+        while time.monotonic() < deadline:
+            answer = await http.get(job["url"])
+            if answer.status_code != 200:
+                self._report.wrong.append(f"lost job: {answer.status_code} {answer.text[:200]}")
+                return None
+            found = answer.json()
+            if found["state"] == "done":
+                self._report.jobs += 1
+                return found["result"]["images"][0]["image"]
+            if found["state"] in ("failed", "cancelled"):
+                self._report.wrong.append(f"job {found['state']}: {found['problem']}")
+                return None
+            await asyncio.sleep(0.1)
+        self._report.wrong.append("a job did not end")
+        return None
+
+    async def _send(self, http: httpx.AsyncClient, path: str, body: dict[str, Any]) -> Any:
+        try:
+            answer = await http.post(path, json=body)
+        except httpx.HTTPError as error:
+            self._report.wrong.append(f"{path}: {error!r}")
+            return None
+        if answer.status_code in (200, 202):
+            return answer.json()
+        if answer.status_code in (429, 503) and "retry-after" in answer.headers:
+            self._report.refused[answer.json()["code"]] += 1
+            await asyncio.sleep(min(float(answer.headers["retry-after"]), 2))
+        else:
+            self._report.wrong.append(f"{path}: {answer.status_code} {answer.text[:200]}")
+        return None
+
+    async def _watch_health(self) -> None:
+        """Take over what a process of its own finds, which no work of this one delays."""
+        report = self._report
+        root = Path(__file__).parents[2]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.load.health", str(self._port), cwd=root, stdout=asyncio.subprocess.PIPE
+        )
+        assert process.stdout is not None
+        try:
+            async for line in process.stdout:
+                told = line.decode().strip()
+                try:
+                    report.health_s.append(float(told))
+                except ValueError:
+                    report.health_failures += 1
+                    report.wrong.append(f"health: {told}")
+        finally:
+            process.kill()
+            await process.wait()
+
+    async def _watch_memory(self) -> None:
+        while True:
+            elapsed = time.monotonic() - self._begun
+            nbytes = own_nbytes(self._pid)
+            self._report.memory.append((elapsed, nbytes))
+            self._on_progress(
+                f"{elapsed:.0f} s, {self._report.images} images, {nbytes / 1e6:.0f} MB, {len(self._report.wrong)} wrong"
+            )
+            await asyncio.sleep(_MEMORY_EVERY_S)
+
+    async def _come_to_rest(self, http: httpx.AsyncClient) -> None:
+        for job in (await http.get("/jobs")).json():
+            if job["state"] not in ("done", "failed", "cancelled"):
+                await http.delete(job["url"])
+        deadline = time.monotonic() + _REST_S
+        while (pool := await at_rest(http))["leases"] or pool["waiting"]:
+            if time.monotonic() > deadline:
+                self._report.wrong.append(f"{pool['leases']} leases, {pool['waiting']} requests left")
+                break
+            await asyncio.sleep(0.05)
+        self._report.leases = pool["leases"]

@@ -1,0 +1,37 @@
+"""Memory goes back to the system after much traffic, and not more often than it is worth."""
+
+import asyncio
+from typing import Any
+
+from litestar_diffusion.web.middleware.memory_return import MemoryReturn
+
+MB = 1_000_000
+
+
+def test_memory_is_given_back_after_many_bytes_and_not_after_few() -> None:
+    given: list[int] = []
+
+    async def main() -> None:
+        async def app(_scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": bytes(10 * MB), "more_body": False})
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": bytes(10 * MB), "more_body": False}
+
+        async def send(_message: Any) -> None:
+            pass
+
+        returning = MemoryReturn(app, lambda: given.append(1))
+        for _ in range(3):
+            await returning({"type": "http"}, receive, send)  # type: ignore[typeddict-item, arg-type]
+        await asyncio.sleep(0)
+        assert not given
+        await returning({"type": "http"}, receive, send)  # type: ignore[typeddict-item, arg-type]
+        async with asyncio.timeout(10):
+            while not given:  # noqa: ASYNC110 - a list is no event
+                await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert len(given) == 1
