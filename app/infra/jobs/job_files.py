@@ -23,7 +23,9 @@ class JobFiles:
         Raises:
             OSError: it cannot be written.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(
+            parents=True, exist_ok=True, mode=0o700
+        )  # prompts and pictures are for the server's user alone
         probe = self._folder / f".{uuid.uuid4().hex}"
         probe.touch()
         probe.unlink()

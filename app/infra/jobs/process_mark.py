@@ -4,7 +4,7 @@ import fcntl
 import os
 import socket
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
@@ -31,28 +31,46 @@ class ProcessMark:
             OSError: the folder cannot be written.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._file = locked(self._folder / self.name)
+        path = self._folder / self.name
+        # Another process may look at the mark before it is locked: it holds the lock for a moment, and may remove the file.
+        while self._file is None or not _is_at(self._file, path):
+            self.close()
+            self._file = path.open("a+")
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def close(self) -> None:
+        """Let go of the mark, as the kernel does when the process ends."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def remove(self) -> None:
         """Remove the mark."""
         if self._file is not None:
             (self._folder / self.name).unlink(missing_ok=True)
-            self._file.close()
-            self._file = None
+        self.close()
 
-    def ended(self) -> Iterator[str]:
+    def ended(self) -> list[str]:
         """Return the names of processes of this machine that have ended without removing their marks."""
-        for path in self._folder.glob(f"{_host()}-*"):
-            if path.name == self.name:
-                continue
-            file = locked(path)
-            if file is not None:
-                file.close()
-                yield path.name
+        others = (path for path in self._folder.glob(f"{_host()}-*") if path.name != self.name)
+        return [path.name for path in others if self._is_free(path)]
 
-    def forget(self, name: str) -> None:
-        """Remove the mark of a process that has ended."""
-        (self._folder / name).unlink(missing_ok=True)
+    def forget(self, names: Iterable[str]) -> None:
+        """Remove the marks of processes that have ended."""
+        for name in names:
+            path = self._folder / name
+            file = locked(path)
+            if file is not None:  # otherwise it was about to be set
+                path.unlink(missing_ok=True)
+                file.close()
+
+    @staticmethod
+    def _is_free(path: Path) -> bool:
+        file = locked(path)
+        if file is None:
+            return False
+        file.close()
+        return True
 
 
 def locked(path: Path) -> IO[str] | None:
@@ -76,6 +94,14 @@ def note_holder(file: IO[str]) -> None:
     file.truncate(0)
     file.write(str(os.getpid()))
     file.flush()
+
+
+def _is_at(file: IO[str], path: Path) -> bool:
+    """Tell whether a path still leads to an open file."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _host() -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import ColumnElement, bindparam, case, delete, func, insert, or_, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from ...domain.errors import ExpiredJob, KeyTaken, StorageUnavailable
 from ...domain.generator import Generated
@@ -217,28 +218,31 @@ class SqlJobRepository:
 
     async def claim(self, now: float, limit: int) -> list[JobRecord]:
         """Take jobs over; see `JobRepository.claim`."""
-        ended = await asyncio.to_thread(lambda: list(self._mark.ended()))
-        free = or_(JOBS.c.worker.is_(None), JOBS.c.lease_until < now, JOBS.c.worker.in_(ended))
-        oldest = select(JOBS.c.id).where(_UNFINISHED, free).order_by(JOBS.c.created, JOBS.c.id).limit(limit)
+        ended = await asyncio.to_thread(self._mark.ended)
+        free = or_(JOBS.c.worker.is_(None), JOBS.c.lease_until < now, JOBS.c.worker.in_(ended)) & _UNFINISHED
+        async with self._database.transaction() as connection:
+            # Nearly always there is none; then nothing is locked.
+            found = (await connection.execute(select(JOBS.c.id).where(free).limit(1))).first()
+            rows = (await connection.execute(self._claiming(free, now, limit))).mappings() if found is not None else ()
+            claimed = sorted((record_of(row) for row in rows), key=lambda job: (job.created, job.id))
+        if not claimed:  # so that the processes that have ended have no unfinished jobs
+            await asyncio.to_thread(self._mark.forget, ended)
+        return claimed
+
+    def _claiming(self, free: ColumnElement[bool], now: float, limit: int) -> ReturningUpdate[Any]:
+        """Make the statement that takes the oldest of the jobs that are free."""
+        oldest = select(JOBS.c.id).where(free).order_by(JOBS.c.created, JOBS.c.id).limit(limit)
         # PostgreSQL: other processes that claim now get the next jobs, instead of waiting for these. SQLite has one writer.
         # Selected once in a CTE: a subquery with a limit may be evaluated for each row.
         picked = oldest.with_for_update(skip_locked=True).cte("oldest")
-        statement = update(JOBS).where(JOBS.c.id.in_(select(picked.c.id)), _UNFINISHED, free)
+        statement = update(JOBS).where(JOBS.c.id.in_(select(picked.c.id)), free)
         values = {
             "worker": self._mark.name,
             "lease_until": now + self._lease_s,
             "restarts": case((JOBS.c.state == "running", JOBS.c.restarts + 1), else_=JOBS.c.restarts),
             "state": "queued",
         }
-        async with self._database.transaction() as connection:
-            rows = (await connection.execute(statement.values(values).returning(*SHOWN))).mappings()
-            claimed = sorted((record_of(row) for row in rows), key=lambda job: (job.created, job.id))
-            left = await connection.execute(select(JOBS.c.worker).where(JOBS.c.worker.in_(ended)).distinct())
-            with_jobs = {row.worker for row in left}
-        for name in ended:
-            if name not in with_jobs:
-                self._mark.forget(name)
-        return claimed
+        return statement.values(values).returning(*SHOWN)
 
     async def parameters(self, job_id: str) -> GenerationParameters:
         """Return parameters; see `JobRepository.parameters`."""

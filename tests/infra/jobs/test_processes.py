@@ -44,8 +44,7 @@ class Process:
 
     def kill(self) -> None:
         """End it as kill -9 does, as far as others see it: its lock is gone, and it writes nothing more."""
-        assert self.repository._mark._file is not None
-        self.repository._mark._file.close()
+        self.repository._mark.close()
         for job in self.store.in_flight:
             job.work.cancel()
 
