@@ -5,10 +5,11 @@ import io
 import json
 import random
 import signal
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,49 @@ def test_a_second_server_on_the_same_device_answers_for_jobs_and_says_why_it_mak
     assert "device.name" in refused.json()["detail"]
     assert second.client.get(url).json() == done
     assert list(events_of(second, url)) == list(events_of(server, url))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 6 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"a disk that is full needs the right to mount one: {mounted.stderr.decode().strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.slow
+def test_a_full_disk_refuses_jobs_loses_none_and_recovers_by_itself(tmp_path: Path, small_disk: Path) -> None:
+    environment = {
+        "LITESTAR_DIFFUSION__JOBS__DIRECTORY": str(small_disk / "jobs"),
+        "LITESTAR_DIFFUSION__JOBS__MIN_FREE_BYTES": "0",
+    }
+    with restarted(tmp_path, **environment) as servers:
+        server = servers.server
+        early = sent(server, num_inference_steps=150)
+        wait_for(server, early, "running")
+        ballast = small_disk / "ballast"
+        with ballast.open("wb") as file, suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+                file.flush()
+        refused = server.client.post("/jobs/demo", json={**BODY, "image": picture(), "strength": 0.5})
+        assert (refused.status_code, refused.json()["code"]) == (503, "storage_unavailable"), refused.text
+        assert refused.headers["retry-after"] == "30"
+        assert server.client.post("/generate/demo", json=BODY).status_code == 200, "what is not kept needs no disk"
+        assert server.client.get(early).json()["state"] == "running"
+        ballast.unlink()
+        assert images_of(wait_for(server, early, "done")["result"])
+        later = sent(server)
+        wait_for(server, later, "done")
+        server = servers.again()
+        server.wait_until("/health/live")
+        assert [server.client.get(url).json()["state"] for url in (early, later)] == ["done", "done"]
 
 
 @pytest.mark.slow
