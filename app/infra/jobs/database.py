@@ -12,7 +12,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from ...domain.errors import StorageUnavailable
+from ...logs import get_logger
 from .tables import VERSION_TABLE
+
+_log = get_logger(__name__)
 
 HEAD = "0001"
 """Revision of the schema that this version of the package needs."""
@@ -74,8 +77,11 @@ class Database:
             raise
         except (DBAPIError, PoolTimeout, OSError, TimeoutError) as error:
             cause = error.orig if isinstance(error, DBAPIError) else error
+            # Clients see the message, which therefore names no host and no path.
+            _log.warning("job_database_failed", database=self.shown, reason=str(cause))
             raise StorageUnavailable(
-                f"The database of jobs ({self.shown}) refuses: {cause}. Check its disk and its server (jobs.database)."
+                "The database of jobs does not answer, or its disk is full; the server's log has the details. Try again later. "
+                "(Operator: see jobs.directory, jobs.database.)"
             ) from error
 
     async def close(self) -> None:

@@ -26,8 +26,8 @@ class DeviceLock:
         self._file = locked(path)
         if self._file is None:
             raise EngineFailed(
-                f"The device {device} is in use by another server with the same folder of jobs (process {holder(path)}, "
-                f"{self._folder.parent}). It would need the memory twice. This server answers for jobs, and makes no images: use "
+                f"The device {device} is in use by another server with the same folder of jobs (process {holder(path)}). "
+                "It would need the memory twice. This server answers for jobs, and makes no images: use "
                 "the other one, or give this one a device of its own (device.name) or another folder (jobs.directory)."
             )
         note_holder(self._file)

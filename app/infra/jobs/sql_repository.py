@@ -306,7 +306,7 @@ class SqlJobRepository:
             return await asyncio.to_thread(self._put_now, job_id, files, spare=spare)
         except OSError as error:
             raise StorageUnavailable(
-                f"The files of the job cannot be written to the folder of jobs.directory: {error}. Free some of its disk."
+                f"The files of the job cannot be written to the disk of jobs.directory: {error.strerror}. Try again later."
             ) from error
 
     def _put_now(self, job_id: str, files: Sequence[bytes], *, spare: bool) -> list[str]:

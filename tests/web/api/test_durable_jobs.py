@@ -159,10 +159,9 @@ def test_a_full_disk_refuses_jobs_loses_none_and_recovers_by_itself(tmp_path: Pa
         early = sent(server, num_inference_steps=150)
         wait_for(server, early, "running")
         ballast = small_disk / "ballast"
-        with ballast.open("wb") as file, suppress(OSError):
+        with ballast.open("wb", buffering=0) as file, suppress(OSError):
             while True:
                 file.write(bytes(4096))
-                file.flush()
         refused = server.client.post("/jobs/demo", json={**BODY, "image": picture(), "strength": 0.5})
         assert (refused.status_code, refused.json()["code"]) == (503, "storage_unavailable"), refused.text
         assert refused.headers["retry-after"] == "30"
