@@ -23,7 +23,7 @@ from .domain.memory.event_history import History
 from .domain.memory.pool import ModelPool
 from .domain.models.catalogue import Catalogue, Catalogues
 from .domain.models.embeddings import EmbeddingCatalogue
-from .domain.requests.generation_data import EmbeddedTexts
+from .domain.requests.metadata.generation_data import EmbeddedTexts
 from .domain.upscaling import ImageUpscaler, Upscaled
 from .infra.device.host_memory import host_nbytes
 from .infra.telemetry.metrics import Metrics

@@ -52,7 +52,7 @@ from .domain.requests.rendering import (
     stay,
 )
 from .domain.requests.request import GenerationRequest
-from .domain.requests.upscale_request import UpscaleRequest
+from .domain.requests.upscaling.upscale_request import UpscaleRequest
 from .lifecycle import Services
 from .plugin import DiffusionPlugin
 from .settings import ModelsSettings, Settings

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from litestar_diffusion.bootstrap import build
 from litestar_diffusion.domain.requests.hires import Hires
 from litestar_diffusion.domain.requests.parameters import GenerationParameters
-from litestar_diffusion.domain.requests.upscale_parameters import UpscaleParameters
+from litestar_diffusion.domain.requests.upscaling.upscale_parameters import UpscaleParameters
 from litestar_diffusion.lifecycle import Services
 from litestar_diffusion.settings import Settings
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from ..domain.errors import InvalidRequest
-from ..domain.requests.upscale_parameters import UpscaleParameters
+from ..domain.requests.upscaling.upscale_parameters import UpscaleParameters
 from ..domain.upscaling import Upscaled
 from ..domain.validation import convert_all
 from .generate import prepare_process, without_default_model

@@ -15,15 +15,15 @@ from .models.catalogue import Catalogues
 from .models.embeddings import EmbeddingCatalogue, usable
 from .models.spec import ModelName, ModelSpec
 from .requests.additions import find_additions
-from .requests.image_reader import ImageReader
 from .requests.inspection import Inspection, Inspector
 from .requests.parameters import GenerationParameters, Limits
 from .requests.passes import outlines
+from .requests.pictures.image_reader import ImageReader
 from .requests.render_request import RenderRequest
 from .requests.request import GenerationRequest
 from .requests.resolution import resolve
 from .requests.seed import random_seed
-from .requests.upscale_request import UpscaleRequest
+from .requests.upscaling.upscale_request import UpscaleRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

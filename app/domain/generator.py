@@ -19,17 +19,18 @@ from .models.catalogue import Catalogues
 from .models.embeddings import EmbeddingCatalogue, usable
 from .models.spec import ModelName, ModelSpec, Residency
 from .requests.additions import find_additions
+from .requests.broken_limits import broken_limits
 from .requests.early_end import EarlyEnd
-from .requests.image_metadata import Provenance, image_facts
-from .requests.image_reader import ImageReader
+from .requests.metadata.image_metadata import Provenance, image_facts
 from .requests.parameters import GenerationParameters, Limits, OutputFormat
-from .requests.pictures import Uploads
+from .requests.pictures.image_reader import ImageReader
+from .requests.pictures.picture import Uploads
+from .requests.pictures.source import without_files
 from .requests.progress import OnProgress
 from .requests.rendering import ImageWriter, RawImage, RenderResult, StepTiming
 from .requests.request import GenerationRequest, Resolved
-from .requests.resolution import broken_limits, resolve
+from .requests.resolution import resolve
 from .requests.seed import random_seed
-from .requests.source import without_files
 from .shown import cut
 
 
@@ -201,27 +202,6 @@ class LocalImageGenerator:
         """Make images and wait for them; see `ImageGenerator.generate`."""
         begun = self._clock()
         spec, uploads = await self._checked(model, parameters)
-        # Drawn here, because `resolve` is a pure function.
-        chosen_seed = random_seed()
-
-        resolved: Resolved | None = None
-
-        async def stages(fetched: ModelSpec) -> tuple[Stage, ...]:
-            nonlocal resolved
-            additions = await find_additions(parameters, fetched, self._limits, self._catalogues)
-            # In a thread: a prompt that changes at every step takes milliseconds to read.
-            resolved = await asyncio.to_thread(
-                resolve,
-                parameters,
-                fetched,
-                self._limits,
-                random_seed=chosen_seed,
-                uploads=uploads,
-                additions=additions,
-                embeddings=usable(await self._embeddings.list()),
-            )
-            return stages_of(resolved.request, self._reader)
-
         job = Job(
             id=job_id or uuid.uuid4().hex,
             model=spec.name,
@@ -231,6 +211,13 @@ class LocalImageGenerator:
             previews=previews,
             early_end=early_end or EarlyEnd(),
         )
+        resolved: Resolved | None = None
+
+        async def stages(fetched: ModelSpec) -> tuple[Stage, ...]:
+            nonlocal resolved
+            resolved = await self._resolved(parameters, fetched, uploads)
+            return stages_of(resolved.request, self._reader)
+
         job_result = await self._dispatcher.run(job, stages)
         assert resolved is not None
         request = _begun_part(resolved.request, job_result)
@@ -247,13 +234,7 @@ class LocalImageGenerator:
             found=job_result.found,
             step_timings=job_result.rendered.step_timings,
             savings=job_result.savings,
-            warnings=(
-                *resolved.warnings,
-                *_dtype_warnings(parameters.dtype, job_result.rendered.dtype),
-                *job_result.rendered.warnings,
-                *_early_end_warnings(resolved.request, job_result),
-                *warnings(job_result.savings),
-            ),
+            warnings=tuple(_all_warnings(parameters, resolved, job_result)),
         )
         self._on_generated(generated)
         return generated
@@ -287,6 +268,21 @@ class LocalImageGenerator:
             raise InvalidRequest(errors)
         await find_additions(parameters, spec, self._limits, self._catalogues)
         return spec, uploads
+
+    async def _resolved(self, parameters: GenerationParameters, fetched: ModelSpec, uploads: Uploads) -> Resolved:
+        """Resolve a request with the entry of its model, whose files are on disk."""
+        additions = await find_additions(parameters, fetched, self._limits, self._catalogues)
+        # In a thread: a prompt that changes at every step takes milliseconds to read.
+        return await asyncio.to_thread(
+            resolve,
+            parameters,
+            fetched,
+            self._limits,
+            random_seed=random_seed(),  # drawn here, because `resolve` is a pure function
+            uploads=uploads,
+            additions=additions,
+            embeddings=usable(await self._embeddings.list()),
+        )
 
     async def _write(
         self, request: GenerationRequest, job_result: JobResult, raw: RawImage, place: int
@@ -322,6 +318,14 @@ def _begun_part(request: GenerationRequest, job_result: JobResult) -> Generation
     """Return the request without the seeds whose images were not begun, because it ended early."""
     seeds = request.seeds[: len(job_result.rendered.images)]
     return replace(request, source=without_files(request.source), seeds=seeds, assets=job_result.request.assets)
+
+
+def _all_warnings(parameters: GenerationParameters, resolved: Resolved, job_result: JobResult) -> Iterator[str]:
+    yield from resolved.warnings
+    yield from _dtype_warnings(parameters.dtype, job_result.rendered.dtype)
+    yield from job_result.rendered.warnings
+    yield from _early_end_warnings(resolved.request, job_result)
+    yield from warnings(job_result.savings)
 
 
 def _early_end_warnings(request: GenerationRequest, job_result: JobResult) -> Iterator[str]:

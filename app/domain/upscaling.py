@@ -14,21 +14,21 @@ from .generator import GeneratedImage
 from .memory.plan import Fallback, warnings
 from .models.catalogue import Catalogue
 from .models.spec import ModelSpec, Residency
-from .requests.image_metadata import upscaling_facts
-from .requests.image_reader import ImageReader
+from .requests.metadata.image_metadata import upscaling_facts
 from .requests.parameters import Limits
-from .requests.pictures import Picture
+from .requests.pictures.image_reader import ImageReader
+from .requests.pictures.picture import Picture
 from .requests.progress import OnProgress
 from .requests.rendering import ImageWriter, RawImage, RenderResult
-from .requests.upscale_parameters import (
+from .requests.upscaling.upscale_parameters import (
     ResolvedUpscaling,
     UpscaleParameters,
     Upscaling,
     refuse_latent,
     resolve_upscaling,
 )
-from .requests.upscale_request import UpscaleRequest
-from .requests.upscalers import find_upscaler
+from .requests.upscaling.upscale_request import UpscaleRequest
+from .requests.upscaling.upscalers import find_upscaler
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

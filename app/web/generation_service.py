@@ -22,7 +22,7 @@ from ..domain.jobs.tracked_job import TrackedJob
 from ..domain.jobs.webhooks import WebhookPolicy, wrong_callback
 from ..domain.requests.early_end import Ending
 from ..domain.requests.parameters import GenerationParameters
-from ..domain.requests.upscale_parameters import UpscaleParameters
+from ..domain.requests.upscaling.upscale_parameters import UpscaleParameters
 from ..domain.upscaling import ImageUpscaler, Upscaled
 from .auth.admission import Admission
 from .http.clients import client_of

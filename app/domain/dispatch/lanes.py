@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ..models.spec import ModelName
 from ..requests.render_request import RenderRequest
-from ..requests.upscale_request import UpscaleRequest
+from ..requests.upscaling.upscale_request import UpscaleRequest
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from ..requests.image_reader import ImageReader
 from ..requests.passes import first_pass, second_pass
+from ..requests.pictures.image_reader import ImageReader
 from ..requests.render_request import RenderRequest
 from ..requests.rendering import RenderResult
 from ..requests.request import GenerationRequest
-from ..requests.upscale_request import UpscaleRequest
+from ..requests.upscaling.upscale_request import UpscaleRequest
 from .stage import Complete, Stage
 
 

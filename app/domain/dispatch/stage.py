@@ -11,7 +11,7 @@ from ..memory.plan import Fallback
 from ..models.spec import ModelSpec, Residency
 from ..requests.render_request import RenderRequest
 from ..requests.rendering import RenderResult
-from ..requests.upscale_request import UpscaleRequest
+from ..requests.upscaling.upscale_request import UpscaleRequest
 
 Complete = Callable[[RenderResult | None], Awaitable[RenderRequest]]
 """Makes the request of a stage from the result of the one before it, None for the first. Called when it holds its lease, so that

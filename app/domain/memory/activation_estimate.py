@@ -9,7 +9,7 @@ from ..models.spec import ModelSpec
 from ..requests.render_request import RenderRequest
 from ..requests.rendering import NO_SAVINGS, MemorySavings
 from ..requests.request import GenerationRequest
-from ..requests.upscale_request import UpscaleRequest
+from ..requests.upscaling.upscale_request import UpscaleRequest
 
 SIZE_STEP_PX = 64
 """Sizes that are recommended to people are multiples of it."""

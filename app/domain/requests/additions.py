@@ -10,9 +10,9 @@ from ..models.assets import key_of, unusable
 from ..models.catalogue import Catalogues
 from ..models.spec import ModelSpec
 from ..models.vaes import VaeSpec, VaeUse
-from .adapter_tags import read_tags
 from .hires import upscaler_of
 from .parameters import GenerationParameters, Limits
+from .prompts.adapter_tags import read_tags
 
 OWN_VAE = "model"
 """Name that means the model's own VAE, although its sidecar names another one."""

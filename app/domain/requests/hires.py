@@ -12,8 +12,8 @@ from ..errors import FieldError
 from ..models.catalogue import Catalogue
 from ..models.spec import ModelSpec
 from .samplers import SamplerChoice, SigmaSchedule, UnknownSampler, parse_sampler, with_schedule
-from .upscale_request import UpscaleRequest
-from .upscalers import LATENT_UPSCALERS, find_upscaler, outlined
+from .upscaling.upscale_request import UpscaleRequest
+from .upscaling.upscalers import LATENT_UPSCALERS, find_upscaler, outlined
 
 DEFAULT_SCALE = 2.0
 DEFAULT_STRENGTH = 0.6

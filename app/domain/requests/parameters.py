@@ -10,7 +10,7 @@ from ..models.adapters import AdapterChoice
 from ..models.spec import Guidance, TimestepSpacing
 from ..validation import OTHER_NAMES
 from .hires import Hires
-from .pictures import Resize
+from .pictures.picture import Resize
 from .samplers import SigmaSchedule
 
 OutputFormat = Literal["png", "jpeg", "webp"]

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from .pictures import Picture
+from .pictures.picture import Picture
+from .pictures.source import FromLatents, FromPictures, Latents
 from .render_request import RenderRequest
 from .request import GenerationRequest, SizeConditioning
-from .source import FromLatents, FromPictures, Latents
 
 
 def first_pass(request: GenerationRequest) -> GenerationRequest:

@@ -1,7 +1,7 @@
 """What the engine works on: a tagged union by class."""
 
 from .request import GenerationRequest
-from .upscale_request import UpscaleRequest
+from .upscaling.upscale_request import UpscaleRequest
 
 RenderRequest = GenerationRequest | UpscaleRequest
 """Images that a model makes, or pictures that an upscaler enlarges."""

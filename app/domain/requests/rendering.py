@@ -6,7 +6,7 @@ from typing import Protocol
 
 from .early_end import Ending
 from .parameters import OutputFormat
-from .source import Latents
+from .pictures.source import Latents
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

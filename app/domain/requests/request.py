@@ -9,9 +9,9 @@ from ..models.embeddings import EmbeddingUse
 from ..models.spec import ModelName, TimestepSpacing
 from .hires import SecondPass
 from .parameters import OutputFormat
-from .prompt_composition import Part, composed_of
+from .pictures.source import FromNoise, Source
+from .prompts.composition import Part, composed_of
 from .samplers import SamplerChoice
-from .source import FromNoise, Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,10 +8,10 @@ import msgspec
 from ..models.adapters import AdapterChoice
 from .hires import ResolvedHires, resolved_hires
 from .parameters import OutputFormat, RequestedSpacing
-from .pictures import Resize
+from .pictures.picture import Resize
+from .pictures.source import FromImage, FromLatents, FromNoise, FromPictures, Source
 from .request import GenerationRequest
 from .samplers import SigmaSchedule
-from .source import FromImage, FromLatents, FromNoise, FromPictures, Source
 
 
 class ResolvedParameters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

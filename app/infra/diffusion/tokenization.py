@@ -8,8 +8,8 @@ from typing import Any
 from transformers import CLIPTokenizer
 
 from ...domain.models.embeddings import EmbeddingUse
-from ...domain.requests.embedding_words import split_words
-from ...domain.requests.prompt_syntax import MAX_WEIGHT, Span, parse_prompt
+from ...domain.requests.prompts.embedding_words import split_words
+from ...domain.requests.prompts.syntax import MAX_WEIGHT, Span, parse_prompt
 
 MAX_CHUNKS = 8
 """Chunks of one prompt that are used; the UNet attends to every one of them in every step."""

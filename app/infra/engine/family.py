@@ -15,9 +15,9 @@ from ...domain.models.spec import ModelSpec
 from ...domain.models.vaes import VaeSpec
 from ...domain.requests.early_end import Ending
 from ...domain.requests.inspection import Inspection
+from ...domain.requests.pictures.source import Latents
 from ...domain.requests.rendering import MemorySavings, RawImage
 from ...domain.requests.request import GenerationRequest
-from ...domain.requests.source import Latents
 from ..device.precision import FileWeights, Precision
 from ..diffusion.load_context import Loading
 

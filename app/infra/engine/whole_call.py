@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from ...domain.requests.early_end import Ending
+from ...domain.requests.pictures.source import Latents
 from ...domain.requests.rendering import RawImage
 from ...domain.requests.request import GenerationRequest
-from ...domain.requests.source import Latents
 from ..device.out_of_memory import stage
 
 

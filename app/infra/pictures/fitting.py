@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 
-from ...domain.requests.pictures import Picture, Resize
+from ...domain.requests.pictures.picture import Picture, Resize
+from ...domain.requests.pictures.source import Canvas, FromMaskedImage, Region
 from ...domain.requests.rendering import RawImage
-from ...domain.requests.source import Canvas, FromMaskedImage, Region
 
 _HALF = 128
 

@@ -10,10 +10,10 @@ from PIL import Image, ImageOps
 
 from ...domain.errors import FieldError, InvalidRequest
 from ...domain.requests.parameters import Limits
-from ...domain.requests.pictures import Picture, Resize, Upload, UploadField, Uploads
+from ...domain.requests.pictures.picture import Picture, Resize, Upload, UploadField, Uploads
+from ...domain.requests.pictures.source import FromImage, FromMaskedImage
 from ...domain.requests.rendering import RawImage
 from ...domain.requests.request import GenerationRequest
-from ...domain.requests.source import FromImage, FromMaskedImage
 from .fitting import composed, fitted, masked, resized
 from .recent import RecentPictures
 

@@ -4,7 +4,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from ...domain.requests.pictures import Picture, Upload, UploadField
+from ...domain.requests.pictures.picture import Picture, Upload, UploadField
 
 _MAX_NBYTES = 64 * 1024**2
 """Pixels of all pictures that are kept: five of 2048 x 2048."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...domain.requests.conditioning_schedule import ConditioningSchedule, Rows, Texts
+from ...domain.requests.prompts.conditioning_schedule import ConditioningSchedule, Rows, Texts
 
 
 @dataclass(frozen=True, slots=True, eq=False)

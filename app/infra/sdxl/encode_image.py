@@ -12,8 +12,8 @@ from torch.func import functional_call
 from ...domain.errors import FieldError, InvalidRequest, NotFinite
 from ...domain.families.latents import LATENT_SCALE
 from ...domain.families.sdxl.activations import tile_px
-from ...domain.requests.pictures import Picture, Upload
-from ...domain.requests.source import FromLatents, FromMaskedImage, FromNoise, FromPictures, Source
+from ...domain.requests.pictures.picture import Picture, Upload
+from ...domain.requests.pictures.source import FromLatents, FromMaskedImage, FromNoise, FromPictures, Source
 from ..diffusion.encoded_pictures import LatentDistribution
 from ..diffusion.tiles import encode_in_tiles
 from .components import SdxlModel

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ...domain.families.latents import LATENT_SCALE
-from ...domain.requests.source import FromLatents, Latents
+from ...domain.requests.pictures.source import FromLatents, Latents
 
 
 @dataclass(frozen=True, slots=True)

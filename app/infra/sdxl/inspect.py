@@ -8,8 +8,8 @@ from typing import Any
 from transformers import CLIPTokenizer
 
 from ...domain.models.spec import ModelSpec
-from ...domain.requests.conditioning_schedule import texts_of
 from ...domain.requests.inspection import Inspection, PromptFacts, SamplerFacts, TextFacts
+from ...domain.requests.prompts.conditioning_schedule import texts_of
 from ...domain.requests.request import GenerationRequest
 from ..diffusion.samplers import build_sampler, start
 from ..diffusion.tokenization import tokens_of

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import torch
 
 from ...domain.requests.early_end import Ending
+from ...domain.requests.pictures.source import FromLatents, FromPictures, Latents
 from ...domain.requests.rendering import NO_SAVINGS, MemorySavings, RawImage
 from ...domain.requests.request import GenerationRequest
-from ...domain.requests.source import FromLatents, FromPictures, Latents
 from ..device.out_of_memory import stage
 from ..diffusion.latent_preview import preview
 from .adapted import Adapted, adapt

@@ -15,8 +15,8 @@ from transformers import CLIPTokenizer
 from ...domain.families.sdxl.tensors.key_tensors import ComponentName
 from ...domain.models.components import ComponentId
 from ...domain.models.embeddings import EmbeddingUse
-from ...domain.requests.conditioning_schedule import ConditioningSchedule, Texts, conditioning_schedule
-from ...domain.requests.embedding_words import named_in
+from ...domain.requests.prompts.conditioning_schedule import ConditioningSchedule, Texts, conditioning_schedule
+from ...domain.requests.prompts.embedding_words import named_in
 from ...domain.requests.request import GenerationRequest
 from ..diffusion.prompt_cache import EncodedPrompt, PromptCache, PromptKey
 from ..diffusion.side_paths.side_path import SidePaths, lay_side_paths, standing_in

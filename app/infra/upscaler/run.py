@@ -8,10 +8,10 @@ from torch import Tensor
 
 from ...domain.families.upscaler.tiles import side_of, sizes_of_passes, tiles_of_pass
 from ...domain.requests.early_end import Ending
-from ...domain.requests.pictures import Picture
+from ...domain.requests.pictures.picture import Picture
+from ...domain.requests.pictures.source import Latents
 from ...domain.requests.rendering import MemorySavings, RawImage
-from ...domain.requests.source import Latents
-from ...domain.requests.upscale_request import UpscaleRequest
+from ...domain.requests.upscaling.upscale_request import UpscaleRequest
 from ..device.out_of_memory import stage
 from .canvas import Canvas
 from .load import UpscalerModel

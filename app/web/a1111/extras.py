@@ -11,7 +11,7 @@ from litestar.params import JSONBody, SkipValidation
 from msgspec import Meta
 
 from ...domain.errors import FieldError, InvalidRequest
-from ...domain.requests.upscale_parameters import MAX_SCALE, UpscaleParameters
+from ...domain.requests.upscaling.upscale_parameters import MAX_SCALE, UpscaleParameters
 from ..auth.requirements import requires
 from ..generation_service import GenerationService
 from ..http.body import LenientBodyDTO

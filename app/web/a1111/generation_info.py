@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from ...domain.generator import Generated
-from ...domain.requests.image_metadata import lora_hashes, parameters_text, schedule_label, tagged_prompt
+from ...domain.requests.metadata.image_metadata import lora_hashes, parameters_text, schedule_label, tagged_prompt
 from ...domain.requests.samplers import spec_of
 from ...version import VERSION
 from .txt2img_wire import GenerationInfo, Txt2ImgRequest

@@ -8,7 +8,7 @@ import msgspec
 
 from ...domain.errors import FieldError, InvalidRequest
 from ...domain.requests.parameters import GenerationParameters
-from ...domain.requests.pictures import Resize
+from ...domain.requests.pictures.picture import Resize
 from .img2img_wire import Img2ImgRequest
 from .translation import Translation
 

@@ -9,7 +9,7 @@ from litestar.params import SkipValidation
 
 from ...domain.memory.pool import ModelPool
 from ...domain.models.catalogue import Catalogues
-from ...domain.requests.upscalers import LANCZOS, UPSCALER_LABELS, network_of
+from ...domain.requests.upscaling.upscalers import LANCZOS, UPSCALER_LABELS, network_of
 from ..api.service import ServiceFacts
 from ..auth.requirements import public, requires
 from ..http.route_groups import in_group

@@ -13,7 +13,7 @@ from litestar.params import JSONBody, SkipValidation
 from msgspec import Meta
 
 from ...domain.errors import FieldError, InvalidRequest
-from ...domain.requests.generation_data import EmbeddedTexts, read_generation_data
+from ...domain.requests.metadata.generation_data import EmbeddedTexts, read_generation_data
 from ..auth.requirements import requires
 from ..http.body import LenientBodyDTO
 from ..http.documented_errors import FOREIGN

@@ -1,6 +1,6 @@
 """Names of upscalers, as the web UI writes them and as this server does. Pure functions."""
 
-from ...domain.requests.upscalers import LANCZOS, LATENT_UPSCALERS, UPSCALER_LABELS
+from ...domain.requests.upscaling.upscalers import LANCZOS, LATENT_UPSCALERS, UPSCALER_LABELS
 
 NONE = "None"
 """The web UI's upscaler that does nothing."""

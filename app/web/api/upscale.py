@@ -10,7 +10,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody, SkipValidation
 
 from ...domain.models.spec import HEAT
-from ...domain.requests.upscale_parameters import UpscaleParameters
+from ...domain.requests.upscaling.upscale_parameters import UpscaleParameters
 from ...domain.upscaling import Upscaled
 from ..auth.requirements import requires
 from ..generation_service import GenerationService

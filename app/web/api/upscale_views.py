@@ -7,8 +7,8 @@ from msgspec import Meta
 
 from ...domain.memory.snapshot import AssetStatus
 from ...domain.models.spec import HEAT, Heat, ModelSpec, Residency
-from ...domain.requests.upscale_parameters import ResolvedUpscaling
-from ...domain.requests.upscalers import LANCZOS, network_of
+from ...domain.requests.upscaling.upscale_parameters import ResolvedUpscaling
+from ...domain.requests.upscaling.upscalers import LANCZOS, network_of
 from ...domain.upscaling import Upscaled
 from ..http.media_types import IMAGES
 from ..http.timings import milliseconds

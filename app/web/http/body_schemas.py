@@ -8,7 +8,7 @@ from litestar.openapi.spec.enums import OpenAPIType
 from litestar.typing import FieldDefinition
 
 from ...domain.requests.parameters import MAX_SEED, GenerationParameters, Limits
-from ...domain.requests.upscale_parameters import UpscaleParameters
+from ...domain.requests.upscaling.upscale_parameters import UpscaleParameters
 from .problems import Problem
 
 

@@ -11,7 +11,7 @@ from litestar_diffusion.domain.errors import InvalidRequest, UnknownAdapter, Unk
 from litestar_diffusion.domain.models.adapters import AdapterChoice, AdapterSpec
 from litestar_diffusion.domain.models.spec import ModelName, ModelOverrides, ModelSpec, ModelTraits
 from litestar_diffusion.domain.requests.additions import find_additions
-from litestar_diffusion.domain.requests.image_metadata import Provenance, parameters_text, receipt
+from litestar_diffusion.domain.requests.metadata.image_metadata import Provenance, parameters_text, receipt
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.request import Resolved
 from litestar_diffusion.domain.requests.resolution import resolve

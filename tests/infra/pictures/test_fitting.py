@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from litestar_diffusion.domain.requests.pictures import Picture, Resize
+from litestar_diffusion.domain.requests.pictures.picture import Picture, Resize
+from litestar_diffusion.domain.requests.pictures.source import FromMaskedImage
 from litestar_diffusion.domain.requests.rendering import RawImage
-from litestar_diffusion.domain.requests.source import FromMaskedImage
 from litestar_diffusion.infra.pictures.fitting import composed, fitted, masked
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 128, 0), (0, 0, 255)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from litestar_diffusion.domain.errors import InvalidRequest
 from litestar_diffusion.domain.requests.parameters import Limits
-from litestar_diffusion.domain.requests.pictures import Picture
+from litestar_diffusion.domain.requests.pictures.picture import Picture
 from litestar_diffusion.infra.pictures.reader import PillowImageReader
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)

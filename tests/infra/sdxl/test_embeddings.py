@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from litestar_diffusion.domain.errors import GenerationFailed
 from litestar_diffusion.domain.models.embeddings import EmbeddingName, EmbeddingReading, EmbeddingUse, usable
-from litestar_diffusion.domain.requests.image_metadata import Provenance, receipt
+from litestar_diffusion.domain.requests.metadata.image_metadata import Provenance, receipt
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.request import Resolved
 from litestar_diffusion.domain.requests.resolution import resolve

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from litestar_diffusion.domain.requests.source import FromImage, FromMaskedImage, FromNoise
+from litestar_diffusion.domain.requests.pictures.source import FromImage, FromMaskedImage, FromNoise
 from litestar_diffusion.infra.sdxl.components import SdxlModel
 from litestar_diffusion.infra.sdxl.encode_image import encode_source
 from tests.infra.sdxl.test_parity import model_named

@@ -14,8 +14,8 @@ from diffusers import StableDiffusionXLInpaintPipeline
 from PIL import Image
 
 from litestar_diffusion.domain.models.spec import Folder, ModelName, ModelSpec, ModelTraits
+from litestar_diffusion.domain.requests.pictures.source import FromImage, FromMaskedImage, FromNoise, Source
 from litestar_diffusion.domain.requests.request import GenerationRequest
-from litestar_diffusion.domain.requests.source import FromImage, FromMaskedImage, FromNoise, Source
 from litestar_diffusion.infra.device.precision import Precision
 from litestar_diffusion.infra.diffusion.samplers import build_sampler
 from litestar_diffusion.infra.sdxl.components import SdxlModel

@@ -10,10 +10,10 @@ import torch
 from diffusers import StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline
 from PIL import Image, ImageDraw
 
-from litestar_diffusion.domain.requests.pictures import Picture
+from litestar_diffusion.domain.requests.pictures.picture import Picture
+from litestar_diffusion.domain.requests.pictures.source import FromImage, FromMaskedImage, Source
 from litestar_diffusion.domain.requests.request import GenerationRequest
 from litestar_diffusion.domain.requests.samplers import SAMPLERS
-from litestar_diffusion.domain.requests.source import FromImage, FromMaskedImage, Source
 from litestar_diffusion.infra.diffusion.samplers import build_sampler
 from tests.infra.sdxl.test_parity import _ETA, MODELS, TOLERANCE, model_named, ours, spec_named
 from tests.infra.sdxl.test_render import request

@@ -16,9 +16,9 @@ from litestar_diffusion.domain.families.upscaler.networks import UpscalerNetwork
 from litestar_diffusion.domain.models.assets import AssetSet
 from litestar_diffusion.domain.models.spec import ModelSpec
 from litestar_diffusion.domain.models.upscalers import pooled_name
-from litestar_diffusion.domain.requests.pictures import Picture
+from litestar_diffusion.domain.requests.pictures.picture import Picture
 from litestar_diffusion.domain.requests.rendering import MemorySavings, RawImage
-from litestar_diffusion.domain.requests.upscale_request import UpscaleRequest
+from litestar_diffusion.domain.requests.upscaling.upscale_request import UpscaleRequest
 from litestar_diffusion.infra.catalogue.scan import candidate_of
 from litestar_diffusion.infra.catalogue.upscaler_files import describe_upscaler
 from litestar_diffusion.infra.device.precision import Precision

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from .pictures import Picture, Resize, Upload, Uploads
-from .rendering import RawImage
-from .request import GenerationRequest
+from ..rendering import RawImage
+from ..request import GenerationRequest
+from .picture import Picture, Resize, Upload, Uploads
 
 
 class ImageReader(Protocol):

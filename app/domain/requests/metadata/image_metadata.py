@@ -8,15 +8,15 @@ from importlib import metadata
 
 import msgspec
 
-from ..models.adapters import AdapterChoice
-from .adapter_tags import tag_of
-from .hires import SecondPass
-from .request import GenerationRequest
-from .resolved_parameters import resolved_parameters
-from .samplers import SigmaSchedule, spec_of
-from .source import FromMaskedImage, FromNoise
-from .upscale_parameters import ResolvedUpscaling
-from .upscalers import UPSCALER_LABELS
+from ...models.adapters import AdapterChoice
+from ..hires import SecondPass
+from ..pictures.source import FromMaskedImage, FromNoise
+from ..prompts.adapter_tags import tag_of
+from ..request import GenerationRequest
+from ..resolved_parameters import resolved_parameters
+from ..samplers import SigmaSchedule, spec_of
+from ..upscaling.upscale_parameters import ResolvedUpscaling
+from ..upscaling.upscalers import UPSCALER_LABELS
 
 PARAMETERS_KEY = "parameters"
 """PNG key under which AUTOMATIC1111's web UI writes its text, and readers of generation data look first."""

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from ..families.upscaler.tiles import TILE_PX, sizes_of_passes, tiles_of_pass
-from ..models.assets import AssetSet
-from ..models.spec import ModelName
-from .pictures import Picture
+from ...families.upscaler.tiles import TILE_PX, sizes_of_passes, tiles_of_pass
+from ...models.assets import AssetSet
+from ...models.spec import ModelName
+from ..pictures.picture import Picture
 
 _WORK = 8
 """Denoising steps that one pass takes as long as, by the multiplications for each pixel of an ESRGAN and of a large denoiser."""

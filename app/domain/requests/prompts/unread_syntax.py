@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from ..shown import cut
+from ...shown import cut
 from .embedding_words import UNKNOWN_EMBEDDING
 
 _UNREAD = (

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..models.adapters import MAX_WEIGHT, AdapterChoice
-from ..shown import cut
+from ...models.adapters import MAX_WEIGHT, AdapterChoice
+from ...shown import cut
 
 _TAG = re.compile(r"<(?:lora|lyco):([^<>]{1,400})>")
 _NAMED = {"te": "text_weight", "unet": "weight"}

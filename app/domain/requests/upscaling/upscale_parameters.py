@@ -7,11 +7,11 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from ..errors import FieldError, InvalidRequest
-from ..models.spec import ModelSpec
-from ..validation import OTHER_NAMES
-from .parameters import DEFAULT_QUALITY, Limits, OutputFormat, Priority
-from .pictures import Resize, Upload
+from ...errors import FieldError, InvalidRequest
+from ...models.spec import ModelSpec
+from ...validation import OTHER_NAMES
+from ..parameters import DEFAULT_QUALITY, Limits, OutputFormat, Priority
+from ..pictures.picture import Resize, Upload
 from .upscale_request import UpscaleRequest
 from .upscalers import LANCZOS, LATENT_UPSCALERS, network_of, outlined
 

@@ -5,8 +5,8 @@ from typing import Any, cast
 
 import msgspec
 
+from ..samplers import UnknownSampler, parse_sampler, spec_of
 from .infotext import Infotext
-from .samplers import UnknownSampler, parse_sampler, spec_of
 
 _Graph = Mapping[str, Mapping[str, Any]]
 """Inputs of each node, by its id. An input is a value, or a link `[id of a node, number of its output]`."""

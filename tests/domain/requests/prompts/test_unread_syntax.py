@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from litestar_diffusion.domain.requests.unread_syntax import unread_syntax
+from litestar_diffusion.domain.requests.prompts.unread_syntax import unread_syntax
 
 
 @pytest.mark.parametrize(

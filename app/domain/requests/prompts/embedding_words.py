@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
-from ..models.embeddings import EmbeddingUse
+from ...models.embeddings import EmbeddingUse
 
 _MAX_NAMES = 5000
 _NO_MATCH = re.compile(r"(?!)")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from litestar_diffusion.domain.models.adapters import AdapterChoice
-from litestar_diffusion.domain.requests.adapter_tags import read_tags, tag_of
+from litestar_diffusion.domain.requests.prompts.adapter_tags import read_tags, tag_of
 
 
 @pytest.mark.parametrize(

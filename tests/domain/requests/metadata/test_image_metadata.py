@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from litestar_diffusion.domain.models.spec import Folder, ModelName, ModelOverrides, ModelSpec, ModelTraits
-from litestar_diffusion.domain.requests.image_metadata import (
+from litestar_diffusion.domain.requests.metadata.image_metadata import (
     PARAMETERS_KEY,
     RECEIPT_KEY,
     Provenance,

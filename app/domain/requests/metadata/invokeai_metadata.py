@@ -6,8 +6,8 @@ from typing import Any, cast
 
 import msgspec
 
+from ..samplers import UnknownSampler, parse_sampler, spec_of
 from .infotext import Infotext
-from .samplers import UnknownSampler, parse_sampler, spec_of
 
 _COMMAND = re.compile(r'^\s*"((?:\\.|[^"\\])*)"(.*)$', re.DOTALL)
 _OPTION = re.compile(r"-([sSWHCA])\s?([\w.+-]{1,40})")

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .prompt_syntax import MAX_WEIGHT
+from .syntax import MAX_WEIGHT
 
 _AND = re.compile(r"\bAND\b")
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?|[0-9]*\.[0-9]+)")

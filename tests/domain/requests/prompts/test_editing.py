@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from litestar_diffusion.domain.requests.prompt_editing import Passes, Stretch, prompt_schedule
+from litestar_diffusion.domain.requests.prompts.editing import Passes, Stretch, prompt_schedule
 
 Schedule = list[tuple[int, str]]
 

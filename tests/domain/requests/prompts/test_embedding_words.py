@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from litestar_diffusion.domain.models.embeddings import EmbeddingName, EmbeddingReading, EmbeddingUse
-from litestar_diffusion.domain.requests.embedding_words import named_in, split_words, without_names
+from litestar_diffusion.domain.requests.prompts.embedding_words import named_in, split_words, without_names
 
 READING = EmbeddingReading(family="sdxl", vectors=1, tensors=("clip_l", "clip_g"), widths=(768, 1280))
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from litestar_diffusion.domain.requests.prompt_syntax import MAX_WEIGHT, Prompt, Span, parse_prompt
+from litestar_diffusion.domain.requests.prompts.syntax import MAX_WEIGHT, Prompt, Span, parse_prompt
 
 PLAIN = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="()[]\\:"), min_size=1)
 SYNTAX = st.lists(st.sampled_from([*"()[]\\:.+-,0123 ab", "BREAK", ":1.3)"]), max_size=60).map("".join)

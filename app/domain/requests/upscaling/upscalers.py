@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from ..errors import FieldError, InvalidRequest, UnknownModel
-from ..families.upscaler.networks import USUAL, UpscalerNetwork
-from ..models.assets import AssetSet
-from ..models.catalogue import Catalogue
-from ..models.spec import ModelSpec
-from ..models.upscalers import pooled_name
+from ...errors import FieldError, InvalidRequest, UnknownModel
+from ...families.upscaler.networks import USUAL, UpscalerNetwork
+from ...models.assets import AssetSet
+from ...models.catalogue import Catalogue
+from ...models.spec import ModelSpec
+from ...models.upscalers import pooled_name
 from .upscale_request import UpscaleRequest
 
 LANCZOS = "lanczos"

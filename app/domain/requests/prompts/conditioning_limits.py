@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 
-from ..errors import FieldError
-from ..shown import cut
+from ...errors import FieldError
+from ...shown import cut
+from ..parameters import GenerationParameters, Limits
+from ..request import GenerationRequest
+from .composition import UnequalParts, lowered_weights
 from .conditioning_schedule import conditioning_schedule, texts_of
 from .embedding_words import without_names
-from .parameters import GenerationParameters, Limits
-from .prompt_composition import UnequalParts, lowered_weights
-from .prompt_syntax import MAX_WEIGHT
-from .request import GenerationRequest
+from .syntax import MAX_WEIGHT
 from .unread_syntax import unread_syntax
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from .prompt_editing import Passes, Stretch, prompt_schedule
-from .request import GenerationRequest
+from ..request import GenerationRequest
+from .editing import Passes, Stretch, prompt_schedule
 
 
 @dataclass(frozen=True, slots=True)

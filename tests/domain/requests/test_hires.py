@@ -19,10 +19,10 @@ from litestar_diffusion.domain.models.spec import Checkpoint, ModelName, ModelSp
 from litestar_diffusion.domain.requests.early_end import EarlyEnd
 from litestar_diffusion.domain.requests.hires import Hires, schedule_steps
 from litestar_diffusion.domain.requests.parameters import GenerationParameters
+from litestar_diffusion.domain.requests.pictures.source import FromLatents, FromPictures
 from litestar_diffusion.domain.requests.progress import Progress, StepProgress
 from litestar_diffusion.domain.requests.request import GenerationRequest
-from litestar_diffusion.domain.requests.source import FromLatents, FromPictures
-from litestar_diffusion.domain.requests.upscale_request import UpscaleRequest
+from litestar_diffusion.domain.requests.upscaling.upscale_request import UpscaleRequest
 from litestar_diffusion.lifecycle import Services
 from litestar_diffusion.settings import ModelsSettings, Settings
 from litestar_diffusion.testing import FakeCatalogue, FakeEngine, FakeInspector, fake_catalogues, model

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from litestar_diffusion.domain.requests.prompt_composition import Part, UnequalParts, composed_of
+from litestar_diffusion.domain.requests.prompts.composition import Part, UnequalParts, composed_of
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from ..errors import FieldError
-from .parameters import GenerationParameters, Limits
-from .pictures import Upload, Uploads
-from .request import GenerationRequest
+from ...errors import FieldError
+from ..parameters import GenerationParameters, Limits
+from ..request import GenerationRequest
+from .picture import Upload, Uploads
 from .source import FromImage, FromMaskedImage, FromNoise, Source
 
 DEFAULT_STRENGTH = 0.6

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from .pictures import Picture, Resize, Upload, UploadField
+from .picture import Picture, Resize, Upload, UploadField
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Pictures that requests bring along, and what is made from them."""

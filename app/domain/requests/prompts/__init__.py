@@ -1,0 +1,1 @@
+"""What prompts say beside their words."""

@@ -1,0 +1,1 @@
+"""Requests to enlarge a picture."""
