@@ -8,9 +8,9 @@ from typing import Any, get_type_hints
 import msgspec
 
 from ...domain.generator import Generated, GeneratedImage
-from ...domain.requests.pictures import Upload
+from ...domain.requests.pictures.picture import Upload
+from ...domain.requests.pictures.source import FromImage, FromMaskedImage, FromNoise, Source, without_files
 from ...domain.requests.request import GenerationRequest
-from ...domain.requests.source import FromImage, FromMaskedImage, FromNoise, Source, without_files
 
 _SOURCES: dict[str, type[Source]] = {kind.__name__: kind for kind in (FromNoise, FromImage, FromMaskedImage)}
 

@@ -11,7 +11,7 @@ from PIL import Image
 from litestar_diffusion.domain.generator import Generated, GeneratedImage, Timings
 from litestar_diffusion.domain.requests.hires import Hires
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
-from litestar_diffusion.domain.requests.pictures import NO_UPLOADS, Uploads
+from litestar_diffusion.domain.requests.pictures.picture import NO_UPLOADS, Uploads
 from litestar_diffusion.domain.requests.rendering import StepTiming
 from litestar_diffusion.domain.requests.resolution import resolve
 from litestar_diffusion.infra.jobs.result_codec import decode_result, encode_result
