@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -18,20 +18,29 @@ from tests.domain.jobs.test_webhooks import SECRET
 async def receiver(answer: bytes | None, seen: list[bytes]) -> AsyncIterator[int]:
     """Listens on a port, notes requests, and answers all of them with the same bytes; None: with nothing."""
 
+    handling = set[asyncio.Task[None]]()
+
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).lower()
-        length = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.startswith(b"content-length"))
-        seen.append(head + await reader.readexactly(length))
-        if answer is not None:
-            writer.write(answer)
-            await writer.drain()
-        else:
-            await reader.read()
+        handling.add(asyncio.current_task())  # type: ignore[arg-type]
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            length = next(
+                int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.startswith(b"content-length")
+            )
+            seen.append(head + await reader.readexactly(length))
+            if answer is not None:
+                writer.write(answer)
+                await writer.drain()
+            await reader.read()  # until the other side closes
         writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     async with server:
         yield server.sockets[0].getsockname()[1]
+    if handling:
+        await asyncio.wait(handling, timeout=10)
 
 
 def attempt(
