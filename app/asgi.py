@@ -1,16 +1,21 @@
 """The standalone application: the plugin, and the little that only a whole application may have."""
 
+import asyncio
 import os
 import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 from litestar import Litestar
-from litestar.types import ASGIApp
+from litestar.types import ASGIApp, Middleware
 
 from .bootstrap import build
 from .infra.device.interpreter_turns import shorten_interpreter_turns
 from .infra.device.malloc import give_back_freed_memory, keep_freed_memory
 from .infra.telemetry.loading_bars import LoadingBars
 from .infra.telemetry.logging import adopt_library_loggers, configure_logging, for_people
+from .infra.telemetry.trace_export import otlp_provider
 from .lifecycle import Services
 from .logs import get_logger
 from .plugin import DiffusionPlugin
@@ -29,12 +34,19 @@ from .web.middleware.methods import add_head, answer_options
 from .web.middleware.metrics import RequestCounter
 from .web.middleware.origin_check import OriginCheck
 from .web.middleware.origins import OriginRules
+from .web.middleware.root_path import RootPath
 from .web.middleware.security_headers import security_headers
+from .web.middleware.server_spans import name_span, server_spans
 from .web.middleware.sliced_answers import sliced_answers
 from .web.middleware.vary import note_vary, restore_vary
 from .web.redirects import redirects
 
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
 _log = get_logger(__name__)
+_FLUSH_MS = 2000
+"""Time that the last spans get to leave when the application ends."""
 
 
 def create_app(settings: Settings | None = None) -> Litestar:
@@ -51,12 +63,14 @@ def create_app(settings: Settings | None = None) -> Litestar:
     shorten_interpreter_turns()
     configure_logging(settings.log.format, settings.log.level)
     _warn_of_unknown_variables()
-    plugin = DiffusionPlugin(DiffusionConfig(settings=settings, build=_build))
+    provider = otlp_provider() if settings.telemetry.traces else None
+    plugin = DiffusionPlugin(DiffusionConfig(settings=settings, build=partial(_build, provider=provider)))
     app = Litestar(
         plugins=[plugin],
         route_handlers=[documentation_assets(), redirects()],
         openapi_config=openapi_config(settings.server.url, settings.models.default or "demo"),
-        middleware=[answer_options, note_vary],
+        middleware=[*_traced(provider), answer_options, note_vary],
+        on_shutdown=[] if provider is None else [_flushing(provider)],
         cors_config=cors_config(settings.server.allowed_origins),
         exception_handlers=exception_handlers(),
         logging_config=None,
@@ -66,6 +80,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     # Around the whole application, because middleware of Litestar does not see requests that match no route.
     inner = MemoryReturn(sliced_answers(framed_once(security_headers(counted))), give_back_freed_memory)
     app.asgi_handler = AccessLog(inner, log_prompts=settings.log.prompts)
+    app.asgi_handler = RootPath(app.asgi_handler, settings.server.root_path)
     return app
 
 
@@ -77,8 +92,19 @@ def _guarded(app: ASGIApp, settings: Settings) -> ASGIApp:
     return checked if settings.keys or server.insecure else LoopbackOnly(checked)
 
 
-def _build(settings: Settings) -> Services:
-    services = build(settings, on_loading=_loading_shown(settings.log))
+def _traced(provider: "TracerProvider | None") -> list[Middleware]:
+    return [] if provider is None else [server_spans(provider), name_span]
+
+
+def _flushing(provider: "TracerProvider") -> Callable[[], Awaitable[None]]:
+    async def flush() -> None:
+        await asyncio.to_thread(provider.force_flush, _FLUSH_MS)
+
+    return flush
+
+
+def _build(settings: Settings, provider: "TracerProvider | None" = None) -> Services:
+    services = build(settings, on_loading=_loading_shown(settings.log), tracer_provider=provider)
     # Libraries install log handlers of their own when they are imported, which the engine does as it starts.
     services.on_engine_started = adopt_library_loggers
     return services

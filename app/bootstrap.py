@@ -45,11 +45,14 @@ from .infra.telemetry.job_log import log_given_up, log_job
 from .infra.telemetry.loading_log import LoadingLog
 from .infra.telemetry.metrics import Metrics
 from .infra.telemetry.pool_log import log_event
+from .infra.telemetry.tracing import traced
 from .infra.webhooks.sender import HttpWebhookSender
 from .lifecycle import Services
 from .settings import JobsSettings, Settings, WebhooksSettings
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
+
     from .infra.jobs.device_lock import DeviceLock
 
 _PACKAGE = Path(__file__).parent
@@ -64,6 +67,7 @@ def build(
     catalogues: Catalogues | None = None,
     inspector: Inspector | None = None,
     on_loading: OnLoading | None = None,
+    tracer_provider: "TracerProvider | None" = None,
 ) -> Services:
     """Build the services of one lifespan. Reads no file, imports no torch, opens no socket.
 
@@ -73,6 +77,7 @@ def build(
         catalogues: instead of the files of the settings' models folders; for tests.
         inspector: instead of the one that reads configs and tokenizers; for tests.
         on_loading: receives the progress of loads and downloads; by default it is logged each few seconds.
+        tracer_provider: receives spans, if the settings want traces; by default the one of the process.
     """
     cache = Path(settings.hub.cache) if settings.hub.cache is not None else None
     fetcher = HubFetcher(cache=cache, offline=settings.hub.offline)
@@ -97,6 +102,8 @@ def build(
     upscaler = LocalImageUpscaler(
         catalogues.upscalers, dispatcher, writer, reader, settings.limits, on_upscaled=metrics.on_upscaled
     )
+    if settings.telemetry.traces:
+        generator, upscaler = traced(generator, upscaler, tracer_provider)
     job_store = JobStore(generator, writer, job_policy(settings), _repository(settings.jobs), on_ended=log_job)
     metrics.watch(pool, dispatcher)
     return Services(

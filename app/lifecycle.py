@@ -90,6 +90,16 @@ class Services:
         """Whether requests will not be served until the process is restarted."""
         return self._failed is not None
 
+    @property
+    def ending(self) -> bool:
+        """Whether new work is refused, because the lifespan is about to end."""
+        return self._ending
+
+    @property
+    def has_jobs(self) -> bool:
+        """Whether jobs are unfinished for which no client waits on a connection."""
+        return any(job.detached and not job.over for job in self.job_store.in_flight)
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Start in the background, so that health is answered at once; at the end, finish or stop what runs.

@@ -39,6 +39,7 @@ from .web.generation_service import GenerationService
 from .web.http.addresses import AddressRules
 from .web.http.body_schemas import BodySchemas
 from .web.http.clients import Identify, host_user, identified_by, is_identified
+from .web.http.draining import refuse_while
 from .web.http.exception_handlers import domain_error_handlers, exception_handlers
 from .web.http.incoming_bodies import BodyLimits, IncomingBodies
 from .web.http.large_json import LargeJSON
@@ -141,6 +142,11 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin, ReceiveRoutePl
             await self._services.end()
 
     @property
+    def has_jobs(self) -> bool:
+        """Whether clients have jobs here that have not ended, and ask for them from time to time."""
+        return self._services is not None and self._services.has_jobs
+
+    @property
     def hurried(self) -> bool:
         """Whether `hurry` was called in this lifespan."""
         return self._hurried
@@ -233,7 +239,8 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin, ReceiveRoutePl
 
     def _guards(self) -> list[Guard]:
         own: list[Guard] = [authorize] if self._keys else []
-        return [*own, *(sparing(guard, self.config.unguarded) for guard in self.config.guards)]
+        hosts = (sparing(guard, self.config.unguarded) for guard in self.config.guards)
+        return [*own, *hosts, refuse_while(lambda: self._services is not None and self._services.ending)]
 
     def _mounted(self, dialect: Dialect, replaced: Mapping[ControllerRouterHandler, ControllerRouterHandler]) -> Router:
         chosen_handlers = chosen(dialect.route_handlers, self.config.routes)

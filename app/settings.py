@@ -40,6 +40,8 @@ Origin = Annotated[str, Meta(pattern=r"^(\*|null|[a-z][a-z0-9+.-]*://[^/\s*]+)$"
 HostName = Annotated[str, Meta(pattern=r"^(\*|(\*\.)?[^*:/\s]+)$")]
 """`images.example.org`, or `*.example.org` for all names below it."""
 
+RootPathText = Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*/?$")]
+"""`/images` or `/tools/images`, with or without a final slash."""
 
 SHIPPED_HUB_MODELS = (
     HubModel(name="sdxl-base", repo="stabilityai/stable-diffusion-xl-base-1.0", variant="fp16"),
@@ -58,8 +60,12 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Address to listen on; IPv6 with or without brackets."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
     """TCP port; 0 takes a free one, which `serve` prints."""
+    root_path: RootPathText = ""
+    """Prefix under which a reverse proxy offers the server, such as `/images`; whether it removes the prefix does not matter."""
     shutdown_grace_s: Seconds = 10.0
-    """Seconds that running images get after Ctrl+C; waiting requests end at once."""
+    """Seconds that running images get after Ctrl+C or SIGTERM; waiting requests end at once. The port stays open and refuses."""
+    shutdown_notice_s: Seconds = 3.0
+    """Seconds for which the port then stays open, if there were jobs, so that clients that ask for them learn how they ended."""
     allowed_origins: tuple[Origin, ...] = ()
     """Origins whose web pages may use the server, besides its own pages; `*` allows all."""
     allowed_hosts: tuple[HostName, ...] = ()
@@ -69,8 +75,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     insecure: bool = False
     """Whether it may be reached from other machines without keys."""
     max_connections: Annotated[int, Meta(ge=1, le=_MAX_COUNT)] = 1024
-    """Connections that are open at the same time; fewer if the system gives the process fewer file descriptors. The one that has
-    been idle for longest makes room for a new one; if all are busy, new ones get 503, except for health checks."""
+    """Connections that are open at the same time; fewer if the system gives the process fewer file descriptors. One that is idle,
+    of the address with most, makes room for a new one; if all are busy, new ones get 503, except for health checks."""
     max_connections_per_address: Annotated[int, Meta(ge=1, le=_MAX_COUNT)] = 256
     """The same of one address, or one /64 network of IPv6, which get 429; trusted proxies and socket files have no such limit."""
     header_timeout_s: PositiveSeconds = 10.0
@@ -254,6 +260,13 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Whether prompts appear in the log."""
 
 
+class TelemetrySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is sent to other programs about requests."""
+
+    traces: bool = False
+    """Whether requests make spans of OpenTelemetry; needs the extra `otel`. The variables OTEL_* say where they go."""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings; each field is a table of settings.toml."""
 
@@ -268,6 +281,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     webhooks: WebhooksSettings = WebhooksSettings()
     dialects: DialectsSettings = DialectsSettings()
     log: LogSettings = LogSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     keys: dict[str, ApiKey] = {}
     """API keys by name. If there are any, every request needs one."""
 

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.arguments import count
 from benchmarks.server import served
-from tests.load.siege import Siege, SiegeReport
+from tests.load.siege import Siege, SiegeReport, percentile
 
 _START_S = 120.0
 _GROWTH = 0.1
@@ -57,6 +57,10 @@ def main() -> None:
     sys.exit(bool(report.wrong) or report.growth > _GROWTH or tracebacks > 0)
 
 
+def _milliseconds(seconds: list[float]) -> str:
+    return f"{percentile(seconds, 0.5) * 1000:.1f} ms, {percentile(seconds, 0.99) * 1000:.1f} ms"
+
+
 def _table(report: SiegeReport, tracebacks: int, log_nbytes: int) -> Table:
     table = Table("figure", "value", title="polite clients among hostile ones")
     nbytes = [each for _, each in report.settled]
@@ -68,7 +72,8 @@ def _table(report: SiegeReport, tracebacks: int, log_nbytes: int) -> Table:
         "polite refusals, come back later": ", ".join(f"{number} {code}" for code, number in report.refused.items())
         or "0",
         "health checks; failed": f"{len(report.health_s) + report.health_failures}; {report.health_failures}",
-        "health p99": f"{report.health_p99_s * 1000:.1f} ms",
+        "health p50, p99": _milliseconds(report.health_s),
+        "the same of an idle server": _milliseconds(report.machine_s),
         "own memory after the warm-up": f"{min(nbytes) / 1e6:.0f} to {max(nbytes) / 1e6:.0f} MB",
         "growth, first to last third": f"{report.growth:+.1%}",
         "slope": f"{report.slope_nbytes_per_hour / 1e6:+.1f} MB an hour",

@@ -59,6 +59,13 @@ class Server:
                 time.sleep(0.05)
         raise AssertionError(f"{path} did not answer 200 within {timeout_s} s:\n{self.log.read_text()}")
 
+    def log_with(self, text: str, timeout_s: float = 5.0) -> str:
+        """Return the log once it holds a text: a thread of the server writes it, after the answer. Without it, as it is."""
+        deadline = time.monotonic() + timeout_s
+        while text not in (log := self.log.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return log
+
 
 StartServer = Callable[..., Server]
 

@@ -193,8 +193,9 @@ def test_the_sidecar_example_is_valid() -> None:
     msgspec.convert(tomllib.loads(hub), type=dict[str, dict[str, list[dict[str, str]]]])
 
 
-def test_every_promise_names_tests_that_exist() -> None:
-    promised = rows("docs/security.md", "## What is promised")[2:]
+@pytest.mark.parametrize("page", ["docs/security.md", "docs/hostile-clients.md"])
+def test_every_promise_names_tests_that_exist(page: str) -> None:
+    promised = rows(page, "## What is promised")[2:]
     named = [quoted(row[1]) for row in promised]
     assert len(promised) > 8
     assert all(named)

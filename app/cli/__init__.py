@@ -1,4 +1,4 @@
-"""The command line: `litestar-diffusion serve | generate | upscale | models | adapters | inspect | keys | migrate`.
+"""The command line of `litestar-diffusion`, a command a module.
 
 Nothing here imports torch, Litestar or uvicorn until a command needs it, so that `--help` answers at once.
 """
@@ -8,12 +8,14 @@ import sys
 import click
 
 from .adapters import adapters
+from .check import check
 from .failures import told
 from .generate import generate
 from .inspect import inspect
 from .keys import keys
 from .migrate import migrate
 from .models import models
+from .pull import pull
 from .serve import serve
 from .upscale import upscale
 
@@ -28,6 +30,8 @@ litestar-diffusion adapters                                the LoRAs in models/l
 litestar-diffusion inspect models/demo.safetensors         what a file is, and why
 litestar-diffusion keys add ci                             an API key, for a server that others may reach
 litestar-diffusion migrate                                 the database of jobs, after an upgrade
+litestar-diffusion pull sdxl-turbo                         a model from the Hugging Face Hub, before it is needed
+litestar-diffusion check                                   what would fail, before it does
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 130 interrupted.
 """
@@ -39,7 +43,7 @@ def cli() -> None:
     """Run one of the commands."""
 
 
-for command in (serve, generate, upscale, models, adapters, inspect, keys, migrate):
+for command in (serve, generate, upscale, models, adapters, inspect, keys, migrate, pull, check):
     cli.add_command(command)
 
 

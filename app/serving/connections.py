@@ -1,9 +1,10 @@
 """All open connections: how many there may be, and which of them must end. Event loop only."""
 
 import asyncio
+import itertools
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Protocol
 
@@ -32,6 +33,11 @@ class Connection(Protocol):
     @property
     def busy(self) -> bool:
         """Whether a request is being read or answered."""
+        ...
+
+    @property
+    def unsent_nbytes(self) -> int:
+        """Bytes that wait for the client to read them."""
         ...
 
     def check(self, now_s: float, limits: ConnectionLimits) -> None:
@@ -75,13 +81,18 @@ class Connections:
         """Connections with a request that is being read or answered."""
         return sum(connection.busy for connection in tuple(self._open))
 
+    @property
+    def unsent_nbytes(self) -> int:
+        """Bytes that wait for clients to read them."""
+        return sum(connection.unsent_nbytes for connection in (*self._open, *self._refused))
+
     def admit(self, connection: Connection) -> Problem | None:
         """Count a new connection. Returns why it is refused, if it is: then health checks alone are answered on it."""
         limits, name = self._limits, self._addresses.group_of(connection.address)
         own = self._of_address[name] if name is not None else None
         if own is not None and len(own) >= limits.max_of_address and not self._shed(own):
             return self._refuse(connection, too_many_connections_of_address(len(own), limits.max_of_address))
-        if len(self._open) >= limits.max_open and not self._shed(self._open):
+        if len(self._open) >= limits.max_open and not self._shed(self._heaviest_first()):
             return self._refuse(connection, too_many_connections(len(self._open), limits.max_open))
         self._open[connection] = None
         if own is not None:
@@ -128,9 +139,14 @@ class Connections:
     def _tick_s(self) -> float:
         return min(_TICK_S, self._limits.header_timeout_s / _TICKS, self._limits.write_timeout_s / _TICKS)
 
-    def _shed(self, group: _Group) -> bool:
-        """End the connection that has been idle for longest. Returns whether there was one."""
-        idle = next((connection for connection in group if not connection.busy), None)
+    def _heaviest_first(self) -> Iterable[Connection]:
+        """Iterate over all connections, those of the address that has most first, so that a flood ends its own."""
+        groups = sorted(self._of_address.values(), key=len, reverse=True)
+        return itertools.chain(*groups, self._open)
+
+    def _shed(self, candidates: Iterable[Connection]) -> bool:
+        """End the first connection that is idle. Returns whether there was one."""
+        idle = next((connection for connection in candidates if not connection.busy), None)
         if idle is None:
             return False
         idle.drop()

@@ -39,6 +39,11 @@ class GuardedProtocol(asyncio.Protocol):
         cycle = self._inner.cycle
         return cycle is not None and not cycle.response_complete
 
+    @property
+    def unsent_nbytes(self) -> int:
+        """Bytes that wait for the client to read them."""
+        return self._transport.get_write_buffer_size()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, unless there are too many."""
         self._transport = cast("asyncio.Transport", transport)
@@ -82,7 +87,7 @@ class GuardedProtocol(asyncio.Protocol):
 
     def check(self, now_s: float, limits: ConnectionLimits) -> None:
         """End the connection if it is too slow."""
-        self._unread.note(self._transport.get_write_buffer_size(), now_s)
+        self._unread.note(self.unsent_nbytes, now_s)
         if self._unread.is_overdue(now_s, limits):
             self.drop()
         elif (

@@ -1,7 +1,6 @@
 """uvicorn with the limits of the settings, and an end that waits for no client for longer than its grace."""
 
 import asyncio
-import math
 import signal
 import socket
 from collections.abc import Callable, Generator
@@ -26,16 +25,25 @@ _log = get_logger(__name__)
 _BACKLOG = 2048
 """Connections that the system keeps until they are accepted."""
 _GRACE_BEYOND_S = 5
-"""The server waits a little longer for answers than the dispatcher does for images."""
+"""Seconds that answers get once no image is made any more."""
+_LOOK_S = 0.05
+"""Seconds between two looks at signals, which may come at any time."""
 
 
 class Server(uvicorn.Server):
     """Watches connections, and ends waiting requests when it is told to end; uvicorn alone would wait until each has run."""
 
     def __init__(
-        self, config: uvicorn.Config, plugin: DiffusionPlugin, connections: Connections, flush: Callable[[], None]
+        self,
+        config: uvicorn.Config,
+        plugin: DiffusionPlugin,
+        connections: Connections,
+        flush: Callable[[], None],
+        *,
+        notice_s: float,
     ) -> None:
         super().__init__(config)
+        self._notice_s = notice_s
         self.plugin = plugin
         self.watched = connections
         self._flush = flush
@@ -50,14 +58,27 @@ class Server(uvicorn.Server):
         self._watching = asyncio.create_task(self.watched.watch(), name="watch connections")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End waiting requests, give running ones their grace, then end all connections."""
-        ending = asyncio.create_task(self.plugin.end())
+        """End waiting requests, give running ones their grace while the port refuses others, then end all connections."""
+        await self._drain()
         self.watched.hurry()
         await super().shutdown(sockets)
-        await ending
         self._watching.cancel()
         with suppress(asyncio.CancelledError):
             await self._watching
+
+    async def _drain(self) -> None:
+        """End what there is with the port open: clients learn why they are refused, and how their jobs have ended."""
+        had_jobs = self.plugin.has_jobs
+        ending = asyncio.create_task(self.plugin.end(), name="drain")
+        await self._until(ending.done)
+        if had_jobs:
+            closes_at = asyncio.get_running_loop().time() + self._notice_s
+            await self._until(lambda: self.plugin.hurried or asyncio.get_running_loop().time() >= closes_at)
+
+    async def _until(self, over: Callable[[], bool]) -> None:
+        """Wait for a condition, or for a signal that leaves at once."""
+        while not over() and not self.force_exit:  # noqa: ASYNC110 - signal handlers cannot set events of the loop
+            await asyncio.sleep(_LOOK_S)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """End at the first signal; at a second Ctrl+C stop running images at their next step, too; a third one leaves at once."""
@@ -104,9 +125,9 @@ def make_server(app: Litestar, settings: Settings, flush: Callable[[], None] = l
         forwarded_allow_ips=list(server.trusted_proxies),
         backlog=ACCEPTED_AT_ONCE,
         timeout_keep_alive=cast("int", server.keep_alive_timeout_s),  # seconds of a timer of the event loop
-        timeout_graceful_shutdown=math.ceil(server.shutdown_grace_s) + _GRACE_BEYOND_S,
+        timeout_graceful_shutdown=_GRACE_BEYOND_S,
     )
-    return Server(config, app.plugins.get(DiffusionPlugin), connections, flush)
+    return Server(config, app.plugins.get(DiffusionPlugin), connections, flush, notice_s=server.shutdown_notice_s)
 
 
 def _limits(server: ServerSettings, most: int) -> ConnectionLimits:

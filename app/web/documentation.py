@@ -7,7 +7,13 @@ from litestar import Request, Response
 from litestar.exceptions import InternalServerException
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin, RedocRenderPlugin, SwaggerRenderPlugin, YamlRenderPlugin
+from litestar.openapi.plugins import (
+    JsonRenderPlugin,
+    OpenAPIRenderPlugin,
+    RedocRenderPlugin,
+    SwaggerRenderPlugin,
+    YamlRenderPlugin,
+)
 from litestar.openapi.spec import Tag
 from litestar.router import Router
 from litestar.static_files import create_static_files_router
@@ -15,10 +21,10 @@ from openapi_ui_bundles import redoc, swagger_ui
 
 from ..version import VERSION
 from .http.problems import Problem, id_in, problem_response
-from .http.refusals import nothing_at
+from .http.refusals import nothing_at, path_asked
+from .http.relative_pages import ASSETS, RelativePages
 
-_ASSETS = "/schema-assets"
-_FAVICON = f'<link rel="icon" href="{_ASSETS}/swagger/favicon-32x32.png">'
+_FAVICON = f'<link rel="icon" href="{ASSETS}/swagger/favicon-32x32.png">'
 _STYLE = """<style>body { margin: 0; padding: 0 }</style>
 <meta http-equiv="Content-Security-Policy"
       content="default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; img-src 'self' data: blob:">"""
@@ -46,27 +52,31 @@ def openapi_config(url: str, model: str) -> OpenAPIConfig:
         tags=_TAGS,
         use_handler_docstrings=True,
         operation_id_creator=_operation_id,
-        render_plugins=[
-            SwaggerRenderPlugin(
-                js_url=f"{_ASSETS}/swagger/swagger-ui-bundle.js",
-                css_url=f"{_ASSETS}/swagger/swagger-ui.css",
-                standalone_preset_js_url=f"{_ASSETS}/swagger/swagger-ui-standalone-preset.js",
-                favicon=_FAVICON,
-                style=_STYLE,
-            ),
-            RedocRenderPlugin(
-                js_url=f"{_ASSETS}/redoc/redoc.standalone.js", google_fonts=False, favicon=_FAVICON, style=_STYLE
-            ),
-            JsonRenderPlugin(),
-            YamlRenderPlugin(),
-        ],
+        render_plugins=[RelativePages(plugin, url) for plugin in _plugins()],
     )
+
+
+def _plugins() -> list[OpenAPIRenderPlugin]:
+    return [
+        SwaggerRenderPlugin(
+            js_url=f"{ASSETS}/swagger/swagger-ui-bundle.js",
+            css_url=f"{ASSETS}/swagger/swagger-ui.css",
+            standalone_preset_js_url=f"{ASSETS}/swagger/swagger-ui-standalone-preset.js",
+            favicon=_FAVICON,
+            style=_STYLE,
+        ),
+        RedocRenderPlugin(
+            js_url=f"{ASSETS}/redoc/redoc.standalone.js", google_fonts=False, favicon=_FAVICON, style=_STYLE
+        ),
+        JsonRenderPlugin(),
+        YamlRenderPlugin(),
+    ]
 
 
 def documentation_assets() -> Router:
     """Read the scripts and styles of the pages from the package `openapi-ui-bundles`."""
     return Router(
-        path=_ASSETS,
+        path=ASSETS,
         route_handlers=[
             create_static_files_router(path="/swagger", directories=[swagger_ui.static_path]),
             create_static_files_router(path="/redoc", directories=[redoc.static_path]),
@@ -78,7 +88,9 @@ def documentation_assets() -> Router:
 
 
 def _no_such_file(request: Request[Any, Any, Any], _error: Exception) -> Response[Problem]:
-    problem = msgspec.structs.replace(nothing_at(request.url.path), instance=id_in(request.scope))
+    problem = msgspec.structs.replace(
+        nothing_at(path_asked(request.scope), request.scope.get("root_path", "")), instance=id_in(request.scope)
+    )
     return problem_response(request, problem)
 
 

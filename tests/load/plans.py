@@ -1,9 +1,13 @@
 """Requests of a load test: what each asks for, how it must end, and when its client leaves. Equal seeds give equal plans."""
 
+import base64
+import io
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+from PIL import Image
 
 Outcome = Literal["image", "tiled", "no_memory", "not_finite", "bad_field", "unknown_model"]
 WIDTHS_PX: Mapping[Outcome, tuple[int, ...]] = {
@@ -79,7 +83,7 @@ def soak_plan(count: int, models: Sequence[str], seed: int) -> list[Ask]:
 
 
 def storm_plan(count: int, distinct: int, seed: int) -> list[Ask]:
-    """`count` requests of which `distinct` differ: ten samplers, priorities, several images, shared steps; a fifth leaves."""
+    """`count` requests of which `distinct` differ: ten samplers, pictures, masks, second passes, adapters; a fifth leaves."""
     rng = random.Random(seed)
     kinds = [_storm_ask(rng) for _ in range(distinct)]
     return [_varied(rng, rng.choice(kinds)) for _ in range(count)]
@@ -104,7 +108,22 @@ def _soak_ask(rng: random.Random, model: str, outcome: Outcome) -> Ask:
         "guidance_scale": rng.choice((1.0, 3.0)),
         "reproducible": True,
     }
+    body |= _beginning(rng, (side, side))
     return Ask("no-such-model" if outcome == "unknown_model" else model, body, outcome)
+
+
+def _beginning(rng: random.Random, size: tuple[int, int]) -> Mapping[str, Any]:
+    """Have a part of the requests begin from a picture, or paint a part of one."""
+    kind = rng.choice(("text", "text", "image", "mask"))
+    picture = {"num_inference_steps": 4, "image": _picture(rng, size), "strength": 0.6}
+    match kind:
+        case "image":
+            return picture
+        case "mask":
+            content = rng.choice(("original", "fill", "noise", "nothing"))
+            return {**picture, "mask": _half(size), "mask_content": content}
+        case _:
+            return {}
 
 
 def _storm_ask(rng: random.Random) -> Ask:
@@ -119,7 +138,39 @@ def _storm_ask(rng: random.Random) -> Ask:
         "height": 64,
         "n": rng.choice((1, 1, 1, 2)),
     }
-    return Ask(rng.choice(("demo", "demo-vpred")), body, outcome)
+    return Ask(rng.choice(("demo", "demo-vpred")), {**body, **_addition(rng, outcome, body)}, outcome)
+
+
+def _addition(rng: random.Random, outcome: Outcome, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Have requests begin from pictures, have a second pass, or adapters."""
+    kind = rng.choice(("beginning", "beginning", "hires", "adapter"))
+    match kind:
+        case "hires" if outcome == "image":
+            upscaler = rng.choice(("latent", "lanczos", "demo-x2"))
+            # 160 pixels are no width of the faults.
+            return {"hires": {"width": 160, "height": 160, "steps": 2, "upscaler": upscaler, "strength": 0.5}}
+        case "adapter":
+            return {"adapters": [{"name": "outline", "weight": rng.choice((0.5, 1.0))}]}
+        case _:
+            return _beginning(rng, (body["width"], body["height"]))
+
+
+def _picture(rng: random.Random, size: tuple[int, int]) -> str:
+    picture = Image.new("RGB", size, rng.choice(_COLOURS))
+    picture.paste(rng.choice(_COLOURS), (16, 16, 48, 48))
+    return _sent(picture)
+
+
+def _half(size: tuple[int, int]) -> str:
+    mask = Image.new("L", size, 0)
+    mask.paste(255, (size[0] // 2, 0, *size))
+    return _sent(mask)
+
+
+def _sent(picture: Image.Image) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def _varied(rng: random.Random, ask: Ask) -> Ask:

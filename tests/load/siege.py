@@ -39,15 +39,12 @@ class SiegeReport:
     acts: Counter[str] = field(default_factory=Counter[str])
     """What hostile clients did."""
     health_s: list[float] = field(default_factory=list[float])
+    machine_s: list[float] = field(default_factory=list[float])
+    """Seconds of the same checks of an idle server."""
     health_failures: int = 0
     memory: list[tuple[float, int]] = field(default_factory=list[tuple[float, int]])
     """Seconds since the start, and bytes of the server's own memory."""
     leases: int = 0
-
-    @property
-    def health_p99_s(self) -> float:
-        """99th percentile of the seconds in which a health check was answered, on a connection of its own."""
-        return sorted(self.health_s)[int(0.99 * (len(self.health_s) - 1))] if self.health_s else float("inf")
 
     @property
     def settled(self) -> Sequence[tuple[float, int]]:
@@ -184,7 +181,8 @@ class Siege:
         assert process.stdout is not None
         try:
             async for line in process.stdout:
-                told = line.decode().strip()
+                told, machine = line.decode().split()
+                report.machine_s.append(float(machine))
                 try:
                     report.health_s.append(float(told))
                 except ValueError:
@@ -215,3 +213,8 @@ class Siege:
                 break
             await asyncio.sleep(0.05)
         self._report.leases = pool["leases"]
+
+
+def percentile(seconds: Sequence[float], part: float) -> float:
+    """Return the value below which this part of the values is."""
+    return sorted(seconds)[int(part * (len(seconds) - 1))] if seconds else float("inf")

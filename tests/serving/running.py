@@ -34,9 +34,9 @@ class Running:
     engine: FakeEngine
     port: int
 
-    def connect(self) -> socket.socket:
-        """Open a connection whose reads do not wait for ever."""
-        return socket.create_connection(("127.0.0.1", self.port), timeout=SOON_S)
+    def connect(self, address: str = "127.0.0.1") -> socket.socket:
+        """Open a connection whose reads do not wait for ever. Linux has all of 127.0.0.0/8."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=SOON_S, source_address=(address, 0))
 
     def get(self, path: str) -> "Answer":
         """Ask on a connection of its own."""
@@ -105,7 +105,7 @@ def hold(server: Server, engine: FakeEngine) -> None:
 
 def let_go(server: Server, engine: FakeEngine) -> None:
     """Have images go on."""
-    if server.loop is not None:
+    if server.loop is not None and not server.loop.is_closed():
         server.loop.call_soon_threadsafe(engine.gate.set)
 
 

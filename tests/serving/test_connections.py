@@ -4,6 +4,7 @@ import contextlib
 import json
 import signal
 import socket
+import sys
 import time
 from collections.abc import Iterator
 
@@ -113,6 +114,16 @@ def test_an_answer_that_is_not_read_is_dropped(impatient: Running) -> None:
         wait_until(lambda: impatient.connections == 0)
 
 
+def test_answers_that_are_not_read_hold_a_slice_each(small: Running) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(3):
+            connection = stack.enter_context(small.connect())
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.sendall(request("GET", "/schema-assets/swagger/swagger-ui-bundle.js") * 20)
+        wait_until(lambda: small.busy == 3 and small.server.watched.unsent_nbytes > 3 * 64_000)
+        assert small.server.watched.unsent_nbytes < 3 * 300_000
+
+
 def test_an_answer_that_is_read_slowly_but_steadily_arrives(impatient: Running) -> None:
     with impatient.connect() as connection:
         connection.sendall(request("GET", "/schema-assets/swagger/swagger-ui-bundle.js", close=True))
@@ -138,6 +149,23 @@ def test_idle_connections_make_room_for_new_ones(small: Running) -> None:
         assert small.get("/models").status == 200
         assert is_closed(silent[0])
         assert small.connections <= 4
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs all of 127.0.0.0/8")
+def test_a_flood_of_one_address_ends_its_own_connections_and_not_those_that_others_keep(small: Running) -> None:
+    wait_until(lambda: small.connections == 0)
+    with contextlib.ExitStack() as stack:
+        kept = stack.enter_context(small.connect("127.0.0.2"))
+        kept.sendall(request("GET", "/health/live"))
+        assert answer_on(kept).status == 200
+        for _ in range(10):
+            stack.enter_context(small.connect("127.0.0.3"))
+        wait_until(lambda: small.connections == 4)
+        new = stack.enter_context(small.connect("127.0.0.4"))
+        new.sendall(request("GET", "/health/live"))
+        assert answer_on(new).status == 200
+        kept.sendall(request("GET", "/health/live"))
+        assert answer_on(kept).status == 200
 
 
 def test_if_all_connections_of_an_address_are_busy_health_alone_is_answered(small: Running) -> None:

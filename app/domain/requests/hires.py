@@ -13,10 +13,12 @@ from ..models.catalogue import Catalogue
 from ..models.spec import ModelSpec
 from .samplers import SamplerChoice, SigmaSchedule, UnknownSampler, parse_sampler, with_schedule
 from .upscaling.upscale_request import UpscaleRequest
-from .upscaling.upscalers import LATENT_UPSCALERS, find_upscaler, outlined
+from .upscaling.upscalers import LANCZOS, LATENT_UPSCALERS, find_upscaler, outlined
 
 DEFAULT_SCALE = 2.0
-DEFAULT_STRENGTH = 0.6
+_LATENT_DEFAULT_STRENGTH = 0.6
+_PICTURE_DEFAULT_STRENGTH = 0.3
+"""More lets a model repeat what it shows, if the second pass is larger than what it was trained on."""
 MAX_SCALE = 8.0
 MAX_SCHEDULE = 1000
 """Longest schedule: models are trained on so many timesteps."""
@@ -48,19 +50,26 @@ class Hires(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             ge=0, le=_MAX_COUNT, description="Steps that the second pass takes. Default, and 0: as many as the first."
         ),
     ] = 0
-    strength: Annotated[
-        float,
-        Meta(gt=0, le=1, description="How much of the enlarged image changes. Default: 0.6."),
-    ] = DEFAULT_STRENGTH
+    strength: (
+        Annotated[
+            float,
+            Meta(
+                gt=0,
+                le=1,
+                description="How much of the enlarged image changes. Default: 0.3, or 0.6 after `latent`, which needs more.",
+            ),
+        ]
+        | None
+    ) = None
     upscaler: Annotated[
         str,
         Meta(
             max_length=256,
             description="What enlarges: `latent` (also `-antialiased`, `-bicubic`, `-bicubic-antialiased`, `-nearest`, "
-            "`-nearest-exact`), `lanczos`, or a file of `GET /upscalers`. Default: `latent`.",
+            "`-nearest-exact`), `lanczos`, or a file of `GET /upscalers`. Default: `lanczos`.",
             examples=["demo-x2"],
         ),
-    ] = LATENT_UPSCALERS[0]
+    ] = LANCZOS
     upscaler_version: (
         Annotated[
             str,
@@ -126,6 +135,13 @@ async def upscaler_of(hires: Hires | None, upscalers: Catalogue) -> ModelSpec | 
     return None if hires is None else await find_upscaler(upscalers, hires.upscaler, "hires.upscaler")
 
 
+def strength_of(hires: Hires) -> float:
+    """Return the strength of a second pass: less if what it begins from is whole already."""
+    if hires.strength is not None:
+        return hires.strength
+    return _LATENT_DEFAULT_STRENGTH if hires.upscaler in LATENT_UPSCALERS else _PICTURE_DEFAULT_STRENGTH
+
+
 def schedule_steps(steps: int, strength: float) -> int:
     """Return the shortest schedule of which image to image takes `steps` steps at a strength.
 
@@ -178,7 +194,7 @@ def second_pass(
         width=size[0],
         height=size[1],
         steps=hires.steps or first_steps,
-        strength=hires.strength,
+        strength=strength_of(hires),
         upscaler=hires.upscaler if upscaler is None else upscaler.name,
         upscaler_version=None if upscaler is None else upscaler.version,
         network=network,
@@ -204,11 +220,11 @@ def hires_errors(
     steps = hires.steps or first_steps
     if steps > max_steps:
         yield FieldError(field="hires.steps", message=f"must be at most {max_steps}, got {steps}")
-    elif schedule_steps(steps, hires.strength) > MAX_SCHEDULE:
+    elif (length := schedule_steps(steps, strength_of(hires))) > MAX_SCHEDULE:
         yield FieldError(
             field="hires.strength",
-            message=f"{steps} steps at strength {hires.strength:g} are the end of a schedule of "
-            f"{schedule_steps(steps, hires.strength)} steps, and models know {MAX_SCHEDULE}; use at least "
+            message=f"{steps} steps at strength {strength_of(hires):g} are the end of a schedule of "
+            f"{length} steps, and models know {MAX_SCHEDULE}; use at least "
             f"{steps / MAX_SCHEDULE:.3g}, or fewer hires.steps",
         )
     yield from _sampler_errors(hires)

@@ -10,7 +10,7 @@ from ..models.adapters import AdapterChoice
 from ..models.spec import Guidance, TimestepSpacing
 from ..validation import OTHER_NAMES
 from .hires import Hires
-from .pictures.picture import Resize
+from .pictures.picture import MaskContent, Resize
 from .samplers import SigmaSchedule
 
 OutputFormat = Literal["png", "jpeg", "webp"]
@@ -128,6 +128,13 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
             description="Pixels inside the border of the mask over which the new part fades into the picture.",
         ),
     ] = 4
+    mask_content: Annotated[
+        MaskContent,
+        Meta(
+            description="What the masked part begins from: `original`, the picture; `fill`, the blurred colours around it; "
+            "`noise`, noise of the seed in its latents; `nothing`, empty latents. The last two want a `strength` of 0.8 or more."
+        ),
+    ] = "original"
     mask_padding_px: (
         Annotated[
             int,

@@ -8,7 +8,7 @@ import msgspec
 from ..models.adapters import AdapterChoice
 from .hires import ResolvedHires, resolved_hires
 from .parameters import OutputFormat, RequestedSpacing
-from .pictures.picture import Resize
+from .pictures.picture import MaskContent, Resize
 from .pictures.source import FromImage, FromLatents, FromNoise, FromPictures, Source
 from .request import GenerationRequest
 from .samplers import SigmaSchedule
@@ -59,6 +59,7 @@ class ResolvedParameters(msgspec.Struct, frozen=True, kw_only=True, omit_default
     mask_sha256: str | None = None
     mask_invert: bool | None = None
     mask_blur_px: int | None = None
+    mask_content: MaskContent | None = None
     mask_padding_px: int | None = None
 
 
@@ -134,5 +135,6 @@ def _of_pictures(source: Source) -> dict[str, Any]:
         "mask_sha256": source.mask_sha256,
         "mask_invert": source.mask_invert,
         "mask_blur_px": source.mask_blur_px,
+        "mask_content": source.mask_content,
         "mask_padding_px": source.mask_padding_px,
     }

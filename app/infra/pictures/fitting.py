@@ -10,6 +10,8 @@ from ...domain.requests.pictures.source import Canvas, FromMaskedImage, Region
 from ...domain.requests.rendering import RawImage
 
 _HALF = 128
+_FILL_BLURS = ((256, 1), (64, 1), (16, 2), (4, 4), (2, 2), (0, 1))
+"""Radius in pixels and repetitions of each layer, the widest at the bottom; the values of AUTOMATIC1111's web UI."""
 
 
 def fitted(picture: Picture, width: int, height: int, resize: Resize) -> Picture:
@@ -41,8 +43,10 @@ def masked(source: FromMaskedImage, width: int, height: int) -> FromMaskedImage:
     region = Region(left=0, top=0, width=picture.width, height=picture.height)
     if not whole:
         region = _region(mask, source.mask_padding_px or 0, width / height)
-    box = (region.left, region.top, region.left + region.width, region.top + region.height)
     canvas = Canvas(picture=_of(picture), mask=_of(_faded(mask, source.mask_blur_px)), region=region)
+    if source.mask_content == "fill":
+        picture = filled(picture, mask)
+    box = (region.left, region.top, region.left + region.width, region.top + region.height)
     return replace(
         source,
         image=_of(_scaled(picture.crop(box), (width, height))),
@@ -59,6 +63,19 @@ def composed(canvas: Canvas, painted: RawImage) -> RawImage:
     over.paste(_scaled(part, (region.width, region.height)), (region.left, region.top))
     result = Image.composite(over, picture, _image(canvas.mask))
     return RawImage(width=result.width, height=result.height, pixels=result.tobytes())
+
+
+def filled(picture: Image.Image, mask: Image.Image) -> Image.Image:
+    """Replace the masked part by the colours around it: blurred widely first, then less and less, from its border inwards."""
+    outside = ImageOps.invert(mask)
+    known = Image.new("RGBa", picture.size)  # premultiplied, so that what is masked adds no black when it is blurred
+    known.paste(picture.convert("RGBA").convert("RGBa"), mask=outside)
+    result = Image.new("RGBA", picture.size)
+    for radius_px, times in _FILL_BLURS:
+        blurred = known.filter(ImageFilter.GaussianBlur(radius_px)).convert("RGBA")
+        for _ in range(times):
+            result.alpha_composite(blurred)
+    return Image.composite(picture, result.convert("RGB"), outside)
 
 
 def _resized(picture: Image.Image, size: tuple[int, int], resize: Resize) -> Image.Image:

@@ -12,7 +12,7 @@ from torch.func import functional_call
 from ...domain.errors import FieldError, InvalidRequest, NotFinite
 from ...domain.families.latents import LATENT_SCALE
 from ...domain.families.sdxl.activations import tile_px
-from ...domain.requests.pictures.picture import Picture, Upload
+from ...domain.requests.pictures.picture import MaskContent, Picture, Upload
 from ...domain.requests.pictures.source import FromLatents, FromMaskedImage, FromNoise, FromPictures, Source
 from ..diffusion.encoded_pictures import LatentDistribution
 from ..diffusion.tiles import encode_in_tiles
@@ -34,6 +34,8 @@ class StartingPoint:
     """Tensor: in the denoiser's scale, 1 x 4 x h x w, on the device. None: noise alone."""
     mask: Tensor | None
     """1 x 1 x h x w, 1 where the picture is painted again, else 0; None for all of it."""
+    content: MaskContent = "original"
+    """What takes the place of the masked latents before noise is added."""
     around: LatentDistribution | None = None
     """The picture without the masked part, which a UNet for inpainting sees; None for other UNets."""
 
@@ -70,8 +72,11 @@ def _begin(model: SdxlModel, source: Source, index: int, tiled: bool) -> Startin
         refuse_without_encoder(model, "hires.upscaler")
         return StartingPoint(latents=_encoded(model, source.pictures[index], tiled), mask=None)
     refuse_without_encoder(model, "image")
-    mask = _latent_mask(_prepared(source.mask), model.vae.device) if isinstance(source, FromMaskedImage) else None
-    return StartingPoint(latents=_encoded(model, _prepared(source.image), tiled), mask=mask)
+    latents = _encoded(model, _prepared(source.image), tiled)
+    if not isinstance(source, FromMaskedImage):
+        return StartingPoint(latents=latents, mask=None)
+    mask = _latent_mask(_prepared(source.mask), model.vae.device)
+    return StartingPoint(latents=latents, mask=mask, content=source.mask_content)
 
 
 def _prepared(picture: Upload | Picture) -> Picture:

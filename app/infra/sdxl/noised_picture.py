@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...domain.requests.pictures.picture import MaskContent
 from ..diffusion.encoded_pictures import LatentDistribution
 from .components import SdxlModel
 from .encode_image import StartingPoint
@@ -25,9 +26,8 @@ def noised_picture(
     """
     if start_from is None or start_from.latents is None:
         return None
-    if start_from.around is None:
-        return NoisedPicture(model, start_from.latents, start_from.mask, generator)
-    return None if full else NoisedPicture(model, start_from.latents, None, generator)
+    sees_mask = start_from.around is not None
+    return None if sees_mask and full else NoisedPicture(model, start_from, generator, keeps=not sees_mask)
 
 
 def inpainting_channels(
@@ -49,14 +49,14 @@ class NoisedPicture:
     """The latents of a picture for one seed. Draws from its generator in the order of diffusers' pipelines."""
 
     def __init__(
-        self,
-        model: SdxlModel,
-        latents: LatentDistribution | Tensor,
-        mask: Tensor | None,
-        generator: torch.Generator,
+        self, model: SdxlModel, start_from: StartingPoint, generator: torch.Generator, *, keeps: bool = True
     ) -> None:
-        self._latents = _drawn(model, latents, generator)
-        self._mask = mask
+        """Draw the latents; `keeps` tells whether they are put around the masked part after each step."""
+        assert start_from.latents is not None
+        self._latents = _drawn(model, start_from.latents, generator)
+        self._mask = start_from.mask if keeps else None
+        self._hole = start_from.mask
+        self._content: MaskContent = start_from.content
         self._generator = generator
         self._noise = self._latents
 
@@ -76,7 +76,14 @@ class NoisedPicture:
             )  # diffusers draws for the masked picture, which 4 channels do not use
             if full:
                 return noise * sampler.init_noise_sigma
-        return sampler.add_noise(self._latents, noise, timestep[None])
+        return sampler.add_noise(self._emptied(noise), noise, timestep[None])
+
+    def _emptied(self, noise: Tensor) -> Tensor:
+        """Return the latents with noise or nothing in the place of the masked part, if the request says so."""
+        if self._hole is None or self._content not in ("noise", "nothing"):
+            return self._latents
+        around = (1 - self._hole) * self._latents
+        return around + self._hole * noise if self._content == "noise" else around
 
     def kept_around(self, latents: Tensor, sampler: Any, timestep: Tensor | None) -> Tensor:
         """Put the picture, as noisy as the next step expects it, around the masked part.

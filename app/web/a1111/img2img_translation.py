@@ -8,14 +8,13 @@ import msgspec
 
 from ...domain.errors import FieldError, InvalidRequest
 from ...domain.requests.parameters import GenerationParameters
-from ...domain.requests.pictures.picture import Resize
+from ...domain.requests.pictures.picture import MaskContent, Resize
 from .img2img_wire import Img2ImgRequest
 from .translation import Translation
 
 _RESIZES: dict[int, Resize] = {0: "stretch", 1: "crop", 2: "pad"}
 _LATENT_UPSCALE = 3
-_ORIGINAL = 1
-_FILLS = {0: "fill", 2: "latent noise", 3: "latent nothing"}
+_CONTENTS: dict[int, MaskContent] = {0: "fill", 1: "original", 2: "noise", 3: "nothing"}
 
 
 def with_picture(asked: Img2ImgRequest, text: Translation) -> Translation:
@@ -39,6 +38,7 @@ def with_picture(asked: Img2ImgRequest, text: Translation) -> Translation:
         resize=_RESIZES[asked.resize_mode],
         mask_invert=bool(asked.inpainting_mask_invert) if mask else False,
         mask_blur_px=asked.mask_blur,
+        mask_content=_CONTENTS[asked.inpainting_fill] if mask else "original",
         mask_padding_px=asked.inpaint_full_res_padding if mask and asked.inpaint_full_res else None,
     )
     return Translation(parameters=parameters, warnings=(*text.warnings, *_warnings(asked)))
@@ -57,9 +57,6 @@ def _refused(asked: Img2ImgRequest) -> Iterator[FieldError]:
 
 
 def _warnings(asked: Img2ImgRequest) -> Iterator[str]:
-    if asked.mask and asked.inpainting_fill != _ORIGINAL:
-        fill = _FILLS.get(asked.inpainting_fill, str(asked.inpainting_fill))
-        yield f"inpainting_fill {fill!r} was ignored: the masked part begins from the original."
     if asked.mask and asked.mask_blur_x != asked.mask_blur_y:
         yield "mask_blur_x and mask_blur_y were ignored: mask_blur is for both."
 

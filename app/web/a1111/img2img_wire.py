@@ -28,7 +28,8 @@ class Img2ImgRequest(Txt2ImgRequest, frozen=True, kw_only=True):
     mask_blur_y: int = 4
     mask_round: bool = True
     inpainting_fill: Annotated[
-        int, Meta(description="1: the original, as here always; others bring a warning in `info`.")
+        Literal[0, 1, 2, 3],
+        Meta(description="What the masked part begins from: 0 blurred colours, 1 the original, 2 noise, 3 nothing."),
     ] = 0
     inpaint_full_res: Annotated[bool, Meta(description="Paint only the masked part, at the size of the request.")] = (
         True

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from litestar import Controller, Response, get
+from litestar import Controller, Request, Response, get
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import SkipValidation
@@ -41,6 +42,7 @@ class ServiceController(Controller):
     @get("/", summary="Service facts", response_description="The facts.")
     async def facts(
         self,
+        request: Request[Any, Any, Any],
         service_facts: NamedDependency[SkipValidation[ServiceFacts]],
         catalogues: NamedDependency[SkipValidation[Catalogues]],
         model_pool: NamedDependency[SkipValidation[ModelPool]],
@@ -68,8 +70,13 @@ class ServiceController(Controller):
             loaded=[name for name in usable if model_pool.status(name).residency != "cold"],
             unusable=[spec.name for spec in specs if spec.unusable is not None],
             waiting=dispatcher.depth,
-            documentation=service_facts.documentation,
+            documentation=_below_root(request, service_facts.documentation),
         )
+
+
+def _below_root(request: Request[Any, Any, Any], path: str) -> str:
+    """Return a path with the prefix of a proxy before it; nothing if there is no path."""
+    return f"{request.scope.get('root_path') or ''}{path}" if path else path
 
 
 class HealthController(Controller):

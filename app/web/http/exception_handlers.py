@@ -13,7 +13,7 @@ from ...domain.errors import DiffusionError
 from ...logs import get_logger
 from .challenges import challenge
 from .problems import HTTP_STATUS, Problem, id_in, problem_of, problem_response
-from .refusals import body_too_large, nothing_at, refusal, wrong_method
+from .refusals import body_too_large, nothing_at, path_asked, refusal, wrong_method
 from .wrong_parameters import wrong_parameters
 
 _log = get_logger(__name__)
@@ -106,10 +106,10 @@ def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Problem:
 
 
 def _refusal(request: Request[Any, Any, Any], error: HTTPException) -> Problem:
-    path = request.url.path
+    path = path_asked(request.scope)
     match error.status_code:
         case 404:
-            return nothing_at(path)
+            return nothing_at(path, request.scope.get("root_path", ""))
         case 405:
             return wrong_method(request.method, path, (error.headers or {}).get("allow", "another method"))
         case 413:

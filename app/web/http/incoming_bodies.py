@@ -83,12 +83,11 @@ class IncomingBodies:
         Raises:
             BodyTooSlow, ShuttingDown: it does not come in time.
         """
-        if self._ended:
-            raise _going_down()
         loop, limits = asyncio.get_running_loop(), self._limits
         begun = loop.time()
         allowed_s = limits.timeout_s + body.nbytes / limits.min_bytes_per_s - body.waited_s
-        waiting = asyncio.timeout(allowed_s)
+        # Once the server ends, only what has come is taken: requests without a body are still answered.
+        waiting = asyncio.timeout(0 if self._ended else allowed_s)
         self._waiting.add(waiting)
         try:
             async with waiting:

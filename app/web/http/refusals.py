@@ -5,6 +5,7 @@ The OpenAPI document shows documents made by the same functions, so that its exa
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
 from litestar.exceptions import HTTPException
 
@@ -32,9 +33,15 @@ def refusal(status: int, detail: str) -> Problem:
     return Problem(title=title, status=status, code=code, detail=detail)
 
 
-def nothing_at(path: str) -> Problem:
-    """Return the answer to a path that no route has."""
-    return refusal(HTTPStatus.NOT_FOUND, f"There is nothing at {cut(path)}. /schema lists what there is.")
+def nothing_at(path: str, root: str = "") -> Problem:
+    """Return the answer to a path that no route has; `root` is the prefix of a proxy."""
+    return refusal(HTTPStatus.NOT_FOUND, f"There is nothing at {cut(path)}. {root}/schema lists what there is.")
+
+
+def path_asked(scope: Any) -> str:
+    """Return the path that the client asked for; Litestar has removed the prefix of a proxy from it if a route matches."""
+    root, path = scope.get("root_path") or "", scope["path"]
+    return path if path.startswith(root) else root + path
 
 
 def wrong_method(method: str, path: str, allowed: str) -> Problem:

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from litestar.types import ASGIApp, HTTPReceiveMessage, Message, Receive, Scope, Send, WebSocketReceiveMessage
 
 _WORTH_NBYTES = 64_000_000
-"""Bytes of bodies and answers after which there may be something to give back."""
+"""Bytes of bodies and answers of requests that have ended, after which there may be something to give back."""
+_SETTLE_S = 1.0
+"""Seconds in which other requests of the same burst end, too."""
 _PAUSE_S = 10.0
 """Least seconds between two times, because images that are being made need the pages again at once."""
 
@@ -28,28 +30,32 @@ class MemoryReturn:
         self._app = app
         self._give_back = give_back
         self._clock = clock
-        self._passed_nbytes = 0
+        self._freed_nbytes = 0
         self._last_s = float("-inf")
         self._giving: asyncio.Future[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Wrap one request."""
+        nbytes = 0
 
         async def counted_receive() -> HTTPReceiveMessage | WebSocketReceiveMessage:
+            nonlocal nbytes
             message = await receive()
             if message["type"] == "http.request":
-                self._passed_nbytes += len(message["body"])
+                nbytes += len(message["body"])
             return message
 
         async def counted_send(message: Message) -> None:
+            nonlocal nbytes
             if message["type"] == "http.response.body":
-                self._passed_nbytes += len(message["body"])
+                nbytes += len(message["body"])
             await send(message)
 
         try:
             await self._app(scope, counted_receive, counted_send)
         finally:
-            if self._passed_nbytes >= _WORTH_NBYTES:
+            self._freed_nbytes += nbytes
+            if self._freed_nbytes >= _WORTH_NBYTES:
                 self._begin()
 
     def _begin(self) -> None:
@@ -58,7 +64,7 @@ class MemoryReturn:
             self._giving = asyncio.ensure_future(self._return())
 
     async def _return(self) -> None:
-        await asyncio.sleep(max(0.0, self._last_s + _PAUSE_S - self._clock()))
-        self._passed_nbytes = 0
+        await asyncio.sleep(max(_SETTLE_S, self._last_s + _PAUSE_S - self._clock()))
+        self._freed_nbytes = 0
         await asyncio.to_thread(self._give_back)
         self._last_s = self._clock()

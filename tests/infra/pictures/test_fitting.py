@@ -151,3 +151,20 @@ def test_an_empty_mask_paints_nothing() -> None:
     assert prepared.canvas is not None
     result = composed(prepared.canvas, RawImage(width=64, height=64, pixels=bytes(64 * 64 * 3)))
     assert result.pixels == image.tobytes()
+
+
+def test_a_filled_mask_takes_the_colours_around_it_and_changes_nothing_else() -> None:
+    image = Image.new("RGB", (96, 96), RED)
+    image.paste(BLUE, (48, 0, 96, 96))
+    image.paste("white", (16, 32, 80, 64))
+    mask = box_mask((96, 96), (16, 32, 80, 64))
+    prepared = masked(source(image, mask, mask_content="fill"), 96, 96)
+    found, given = array(prepared.image).astype(int), np.asarray(image)
+    outside = np.asarray(mask) == 0
+    assert np.array_equal(found[outside], given[outside])
+    assert (found[33:63, 17:79, 1] < 40).all()  # no white, and no black from what was cut out
+    assert (found[33:63, 17:79].sum(axis=2) > 200).all()
+    assert found[48, 20, 0] > found[48, 20, 2]
+    assert found[48, 76, 2] > found[48, 76, 0]
+    assert prepared.canvas is not None
+    assert np.array_equal(array(prepared.canvas.picture), given)

@@ -144,5 +144,20 @@ def test_refusals_name_the_field(
 
 
 def test_a_weak_latent_pass_is_a_warning(server: Server) -> None:
-    answer = made(server, body(hires={"strength": 0.3}))
+    answer = made(server, body(hires={"strength": 0.3, "upscaler": "latent"}))
     assert any("leaves blurred cells at strength 0.3" in warning for warning in answer["warnings"])
+
+
+def test_by_default_the_figure_of_the_first_pass_stays_in_one_piece(server: Server) -> None:
+    answer = made(server, {"prompt": PROMPT, "seed": 7, "hires": {}})
+    resolved, (image,) = answer["parameters"]["hires"], images_of(answer)
+    assert (resolved["upscaler"], resolved["strength"]) == ("lanczos", 0.3)
+    (figure,) = seen_in(image).figures
+    assert figure.colour == "red"
+
+
+def test_interpolated_latents_change_more_by_default(server: Server) -> None:
+    answer = server.client.post(
+        "/generate/demo", params={"dry_run": True}, json={"prompt": PROMPT, "hires": {"upscaler": "latent"}}
+    )
+    assert answer.json()["parameters"]["hires"]["strength"] == 0.6

@@ -92,7 +92,7 @@ def downloaded_nbytes(server: Server) -> int:
 
 
 def logged(server: Server, event: str) -> list[dict[str, Any]]:
-    lines = (json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{"))
+    lines = (json.loads(line) for line in server.log_with(f'"event":"{event}"').splitlines() if line.startswith("{"))
     return [line for line in lines if line["event"] == event]
 
 

@@ -29,6 +29,7 @@ def source_of(parameters: GenerationParameters, uploads: Uploads) -> Source:
         resize=parameters.resize,
         mask_invert=parameters.mask_invert,
         mask_blur_px=parameters.mask_blur_px,
+        mask_content=parameters.mask_content,
         mask_padding_px=parameters.mask_padding_px,
     )
 
@@ -90,5 +91,7 @@ def picture_warnings(parameters: GenerationParameters, request: GenerationReques
     if (image.width, image.height) != (request.width, request.height) and parameters.mask_padding_px is None:
         how = f"resized ({parameters.resize})" if asked else "resized to sides and an area that can be denoised"
         yield f"image was {how} from {image.width} x {image.height} to {request.width} x {request.height}."
+    if uploads.mask is not None and parameters.mask_content != "original" and parameters.strength == 1.0:
+        yield "mask_content has no effect with strength 1: the masked part begins from noise alone."
     if uploads.mask is None and parameters.mask_padding_px is not None:
         yield "mask_padding_px has no effect without mask."

@@ -7,6 +7,9 @@ from typing import Literal
 Resize = Literal["crop", "pad", "stretch"]
 """How a picture is brought to another shape: parts of it are cut off, its borders are continued, or it is distorted."""
 
+MaskContent = Literal["original", "fill", "noise", "nothing"]
+"""What the masked part begins from: the picture, the blurred colours around it, noise of the seed, or empty latents."""
+
 
 UploadField = Literal["image", "mask"]
 """Field of a request that a picture was sent in; it decides how the file is read."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from .picture import Picture, Resize, Upload, UploadField
+from .picture import MaskContent, Picture, Resize, Upload, UploadField
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,7 @@ class FromMaskedImage:
     """Whether the mask marks what is kept."""
     mask_blur_px: int = 4
     """Pixels inside the mask's border over which the painted part fades into the picture."""
+    mask_content: MaskContent = "original"
     mask_padding_px: int | None = None
     """Pixels around the masked part that are denoised with it, at the size of the request; None: the whole picture."""
     canvas: Canvas | None = field(default=None, compare=False, repr=False)

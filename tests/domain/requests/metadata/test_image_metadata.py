@@ -33,7 +33,16 @@ SPEC = ModelSpec(
     ),
 )
 PROVENANCE = Provenance(model_version="v7", dtype="bfloat16", shared_steps=False, memory_savings=("tiled_decode",))
-PICTURES = {"strength", "resize", "image_sha256", "mask_sha256", "mask_invert", "mask_blur_px", "mask_padding_px"}
+PICTURES = {
+    "strength",
+    "resize",
+    "image_sha256",
+    "mask_sha256",
+    "mask_invert",
+    "mask_blur_px",
+    "mask_content",
+    "mask_padding_px",
+}
 SAMPLER_NAMES = [f"{spec.name}_{sigmas}" for spec in SAMPLERS for sigmas in spec.schedules]
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 SIZE = st.tuples(st.integers(0, 4096), st.integers(0, 4096))
