@@ -12,12 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import hypothesis
 import pytest
 import structlog
 
 # Before torch is imported. The layers of the built-in models are too small for several threads, and those of two test processes
 # wait for each other's cores by spinning: 37 s instead of 390 for tests/infra/sdxl/test_parity.py beside another process.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# The deadline of an example is a time on the wall, and the machine may be busy.
+hypothesis.settings.register_profile("steady", deadline=None)
+hypothesis.settings.load_profile("steady")
 
 _OWN_LOGGERS = ("", "litestar_diffusion")
 ROOT = Path(__file__).parents[1]

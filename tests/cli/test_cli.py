@@ -101,6 +101,7 @@ def test_generate_writes_the_picture_and_never_over_another(tmp_path: Path) -> N
     assert (tmp_path / "out.webp").read_bytes() == data
 
 
+@pytest.mark.slow
 def test_several_images_are_named_after_their_seeds(tmp_path: Path) -> None:
     small = ("--num-inference-steps", "1", "--model", "gpt-image-1")  # an alias of the default model
     done = cli("generate", "x", "-o", "o.png", "-n", "2", "--seed", "5", *small, cwd=tmp_path)
@@ -113,6 +114,7 @@ def test_several_images_are_never_written_over_others(tmp_path: Path) -> None:
     assert "o-6.png exists" in refused(cli("generate", "x", "-o", "o.png", "-n", "2", "--seed", "5", cwd=tmp_path), 2)
 
 
+@pytest.mark.slow
 def test_a_dash_writes_the_bytes_and_nothing_else_to_standard_output(tmp_path: Path) -> None:
     done = cli(
         "generate", "x", "-o", "-", "--output-format", "jpeg", "--num-inference-steps", "1",
@@ -192,6 +194,7 @@ def test_inspect_says_what_an_adapter_is(tmp_path: Path) -> None:
     assert "Adapter 'broken.safetensors' cannot be used" in refused(cli("inspect", str(broken)), 1)
 
 
+@pytest.mark.slow
 def test_generate_takes_loras(tmp_path: Path) -> None:
     body = ("generate", "a red circle", "--seed", "7", "--num-inference-steps", "4", "-o")
     for name, more in (("plain.png", ()), ("lora.png", ("--lora", "outline:0.8", "--lora", "OUTLINE:0.2:0"))):
@@ -289,6 +292,7 @@ def test_wrong_usage_is_one_line_that_names_the_help(arguments: list[str], said:
     assert "--help" in line
 
 
+@pytest.mark.slow
 def test_generate_begins_from_a_picture(tmp_path: Path) -> None:
     Image.new("RGB", (96, 64), "blue").save(tmp_path / "in.png")
     done = cli("generate", "a green square", "--image", "in.png", "--strength", "0.5", "-o", "out.png", cwd=tmp_path)

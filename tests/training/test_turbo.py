@@ -44,6 +44,7 @@ def test_the_same_seed_gives_the_same_trajectories(teacher: Denoiser, trajectori
     assert torch.equal(again.ids[0], trajectories.ids[0])
 
 
+@pytest.mark.slow
 def test_a_student_comes_nearer_to_the_ends_and_keeps_the_text_encoders(
     teacher: Denoiser, trajectories: Trajectories, tmp_path: Path
 ) -> None:

@@ -31,6 +31,7 @@ def wait_for_work(server: Server, count: int = 1) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_many_first_requests_load_a_model_once(start_server: StartServer) -> None:
     server = start_server(**NOTHING_LOADED)
     server.wait_until("/health/live")
@@ -99,6 +100,7 @@ def test_ctrl_c_ends_event_streams_and_waiting_jobs_too(start_server: StartServe
     assert "Traceback" not in server.log.read_text()
 
 
+@pytest.mark.slow
 def test_under_plain_uvicorn_work_is_finished_before_the_server_ends(start_server: StartServer) -> None:
     server = start_server("litestar_diffusion.asgi:create_app")
     server.wait_until("/health/ready")
@@ -110,6 +112,7 @@ def test_under_plain_uvicorn_work_is_finished_before_the_server_ends(start_serve
     assert "event: done" in events
 
 
+@pytest.mark.slow
 def test_a_full_queue_says_when_to_come_back(start_server: StartServer) -> None:
     server = start_server(LITESTAR_DIFFUSION__LIMITS__MAX_WAITING="1")
     server.wait_until("/health/ready")
@@ -130,6 +133,7 @@ def test_a_full_queue_says_when_to_come_back(start_server: StartServer) -> None:
         assert {answer.result().status_code for answer in waiting} == {200}
 
 
+@pytest.mark.slow
 def test_a_default_model_that_does_not_exist_is_said_and_not_fatal(start_server: StartServer) -> None:
     server = start_server(LITESTAR_DIFFUSION__MODELS__DEFAULT="nope")
     server.wait_until("/health/live")

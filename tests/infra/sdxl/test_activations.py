@@ -127,6 +127,7 @@ def _low_rank(layer: Any, rank: int) -> Change:
     return LowRankConvolution(layer, down, on_meta(layer.out_channels, rank, 1, 1), 1.0)
 
 
+@pytest.mark.slow
 def test_a_large_adapter_of_every_layer_adds_less_than_the_prediction_is_off_by() -> None:
     """A LoCon of rank 128 in every linear layer and convolution of SDXL's UNet; 2 rows of 1024 x 1024 in bfloat16."""
     unet = build_network("unet", SHIPPED_CONFIGS).to(torch.bfloat16)

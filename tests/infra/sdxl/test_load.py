@@ -85,6 +85,7 @@ except OSError as error:
 """
 
 
+@pytest.mark.slow
 def test_key_conversion_reads_no_byte_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "demo.safetensors"
     shutil.copy(MODELS / "demo.safetensors", path)

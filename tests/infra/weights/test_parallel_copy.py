@@ -92,6 +92,7 @@ def test_readers_work_in_their_own_threads_alone_and_leave_others_as_many_as_bef
         torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 def test_a_load_as_the_first_work_of_a_process_leaves_torch_its_threads() -> None:
     """Torch counts for each thread when it is first asked there, and by then the readers had set theirs."""
     script = """

@@ -146,6 +146,7 @@ def test_errors_are_those_of_the_request_itself(
     assert {**told, "instance": ""} == {**real, "instance": ""}
 
 
+@pytest.mark.slow
 def test_a_broken_model_is_refused_with_its_reason(start_server: StartServer, tmp_path: Any) -> None:
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "broken.safetensors").write_bytes(b"nothing")

@@ -145,6 +145,7 @@ def check_refused(answer: Any, *named: str) -> None:
     assert [part for part in named if part not in problem["detail"]] == []
 
 
+@pytest.mark.slow
 def test_a_hub_that_is_not_there_is_502_with_what_to_do(start: Callable[[str], Server]) -> None:
     server = start(f"http://127.0.0.1:{free_port()}")
     check_refused(ask(server, "good"), "someone/sdxl", "HF_ENDPOINT")

@@ -124,6 +124,6 @@ def test_break_divides_inside_brackets_too() -> None:
 
 @pytest.mark.parametrize("text", ["(" * 100_000, "(a" * 50_000, ":" + "1" * 100_000, " " * 100_000, "(a:1)" * 20_000])
 def test_it_takes_time_in_proportion_to_the_length(text: str) -> None:
-    begun = time.perf_counter()
+    begun = time.thread_time()  # not the clock on the wall, because other processes may have the core
     parse_prompt(text)
-    assert time.perf_counter() - begun < 5
+    assert time.thread_time() - begun < 5
