@@ -20,7 +20,7 @@ from .lifecycle import Services
 from .logs import get_logger
 from .plugin import DiffusionPlugin
 from .plugin_config import DiffusionConfig
-from .settings import LogSettings, Settings, load_settings
+from .settings import LogSettings, Settings, load_settings, with_durable_jobs
 from .settings_sources import unknown_variables
 from .web.documentation import documentation_assets, openapi_config
 from .web.http.exception_handlers import exception_handlers
@@ -53,12 +53,12 @@ def create_app(settings: Settings | None = None) -> Litestar:
     """Build the application, for `uvicorn litestar_diffusion.asgi:create_app --factory` and `litestar-diffusion serve`.
 
     Args:
-        settings: read from `settings.toml` and the environment when absent.
+        settings: read from `settings.toml` and the environment when absent; jobs are kept on disk then.
 
     Raises:
         InvalidSettings: naming every wrong key.
     """
-    settings = settings or load_settings()
+    settings = settings or with_durable_jobs(load_settings())
     keep_freed_memory()
     shorten_interpreter_turns()
     configure_logging(settings.log.format, settings.log.level)

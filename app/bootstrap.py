@@ -10,10 +10,17 @@ from .domain.dispatch.fair_queue import AgingPolicy
 from .domain.dispatch.policy import DispatchPolicy
 from .domain.dry_run import DryRun
 from .domain.engine import Engine
-from .domain.errors import InvalidSettings
+from .domain.errors import FieldError, InvalidSettings
 from .domain.generator import LocalImageGenerator
+from .domain.jobs.deliveries import Deliveries
+from .domain.jobs.job_keeper import JobKeeper
 from .domain.jobs.job_store import JobPolicy, JobStore
+from .domain.jobs.memory_repository import MemoryJobRepository
+from .domain.jobs.repository import JobRepository
+from .domain.jobs.retention import Retention
 from .domain.jobs.shared_calls import SharedCalls
+from .domain.jobs.webhook_deliverer import WebhookDeliverer
+from .domain.jobs.webhooks import WebhookPolicy
 from .domain.memory.budget_shares import BudgetShares
 from .domain.memory.event_history import History
 from .domain.memory.events import OnPoolEvent, PoolEvent
@@ -34,16 +41,19 @@ from .infra.hub.fetcher import HubFetcher
 from .infra.hub.snapshots import cached_snapshot
 from .infra.image_encoding import PillowImageWriter
 from .infra.pictures.reader import PillowImageReader
-from .infra.telemetry.job_log import log_job
+from .infra.telemetry.job_log import log_given_up, log_job
 from .infra.telemetry.loading_log import LoadingLog
 from .infra.telemetry.metrics import Metrics
 from .infra.telemetry.pool_log import log_event
 from .infra.telemetry.tracing import traced
+from .infra.webhooks.sender import HttpWebhookSender
 from .lifecycle import Services
-from .settings import Settings
+from .settings import JobsSettings, Settings, WebhooksSettings
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
+
+    from .infra.jobs.device_lock import DeviceLock
 
 _PACKAGE = Path(__file__).parent
 _BUDGET_SHARES = BudgetShares()
@@ -72,7 +82,8 @@ def build(
     cache = Path(settings.hub.cache) if settings.hub.cache is not None else None
     fetcher = HubFetcher(cache=cache, offline=settings.hub.offline)
     catalogues = catalogues or _catalogues(settings, cache)
-    engine = engine or _engine(settings, fetcher)
+    device_lock = _device_lock(settings.jobs)
+    engine = engine or _engine(settings, fetcher, device_lock)
     inspector = inspector or ConfigInspector(lambda source: cached_snapshot(source, cache))
     metrics, history = Metrics(), History()
     pool = ModelPool(
@@ -93,6 +104,7 @@ def build(
     )
     if settings.telemetry.traces:
         generator, upscaler = traced(generator, upscaler, tracer_provider)
+    job_store = JobStore(generator, writer, job_policy(settings), _repository(settings.jobs), on_ended=log_job)
     metrics.watch(pool, dispatcher)
     return Services(
         settings=settings,
@@ -103,7 +115,10 @@ def build(
         generator=generator,
         upscaler=upscaler,
         upscale_calls=SharedCalls(keep_s=settings.jobs.keep_s, max_kept=settings.jobs.max_finished),
-        job_store=JobStore(generator, writer, job_policy(settings), on_ended=log_job),
+        job_store=job_store,
+        job_keeper=JobKeeper(job_store, max_restarts=settings.jobs.max_restarts),
+        webhook_policy=webhook_policy(settings.webhooks),
+        webhooks=_webhooks(settings.webhooks, job_store.repository.deliveries),
         dry_runs=DryRun(catalogues, pool, dispatcher, engine, inspector, reader, settings.limits, embeddings),
         embeddings=embeddings,
         embedded_texts=PillowEmbeddedTexts(),
@@ -112,6 +127,7 @@ def build(
         quotas=Quotas(settings.keys, dry_runs_per_minute=settings.limits.dry_runs_per_minute or None),
         budget_shares=_BUDGET_SHARES,
         stop_downloads=fetcher.close,
+        free_device=device_lock.free if device_lock is not None else lambda: None,
     )
 
 
@@ -147,13 +163,46 @@ def model_aliases(settings: Settings) -> Aliases:
     return Aliases.of(models.aliases, models.default)
 
 
-def _engine(settings: Settings, fetcher: HubFetcher) -> TorchEngine:
+def _repository(jobs: JobsSettings) -> JobRepository:
+    if not jobs.directory:
+        if jobs.database:
+            missing = FieldError(field="jobs.directory", message="must be stated beside jobs.database, for files")
+            raise InvalidSettings("The settings object", [missing])
+        return MemoryJobRepository()
+    from .infra.jobs.folder import jobs_in  # here, because SQLAlchemy takes half a second to import
+
+    return jobs_in(Path(jobs.directory), jobs.database, lease_s=jobs.lease_s, min_free_nbytes=jobs.min_free_bytes)
+
+
+def webhook_policy(webhooks: WebhooksSettings) -> WebhookPolicy:
+    """Build the rules of webhooks from the settings."""
+    return WebhookPolicy(allowed_hosts=webhooks.allowed_hosts, allow_private=webhooks.allow_private)
+
+
+def _webhooks(webhooks: WebhooksSettings, deliveries: Deliveries) -> WebhookDeliverer | None:
+    if not webhooks.allowed_hosts:
+        return None
+    sender = HttpWebhookSender(webhooks.secret, allow_private=webhooks.allow_private, timeout_s=webhooks.timeout_s)
+    return WebhookDeliverer(deliveries, sender, webhook_policy(webhooks), on_given_up=log_given_up)
+
+
+def _device_lock(jobs: JobsSettings) -> "DeviceLock | None":
+    """Return the lock of the device; None if no other process can have the jobs of this one."""
+    if not jobs.directory:
+        return None
+    from .infra.jobs.folder import device_lock_in
+
+    return device_lock_in(Path(jobs.directory))
+
+
+def _engine(settings: Settings, fetcher: HubFetcher, device_lock: "DeviceLock | None") -> TorchEngine:
     return TorchEngine(
         device=settings.device.name,
         dtype=settings.models.dtype,
         threads=settings.device.threads,
         fetch=fetcher,
         prompt_cache_nbytes=settings.memory.prompt_cache,
+        on_device=device_lock.take if device_lock is not None else lambda _name: None,
     )
 
 
@@ -182,9 +231,9 @@ def job_policy(settings: Settings) -> JobPolicy:
     jobs = settings.jobs
     return JobPolicy(
         max_unfinished=settings.limits.max_waiting + settings.dispatch.max_rows,
-        keep_s=jobs.keep_s,
-        max_finished=jobs.max_finished,
-        max_result_nbytes=jobs.max_result_bytes,
+        retention=Retention(
+            keep_s=jobs.keep_s, max_finished=jobs.max_finished, max_result_nbytes=jobs.max_result_bytes
+        ),
     )
 
 

@@ -12,8 +12,11 @@ from .domain.dry_run import DryRun
 from .domain.engine import Engine
 from .domain.errors import DiffusionError, EngineFailed
 from .domain.generator import ImageGenerator
+from .domain.jobs.job_keeper import JobKeeper
 from .domain.jobs.job_store import JobStore
 from .domain.jobs.shared_calls import SharedCalls
+from .domain.jobs.webhook_deliverer import WebhookDeliverer
+from .domain.jobs.webhooks import WebhookPolicy
 from .domain.memory.budget import Budget
 from .domain.memory.budget_shares import BudgetShares, Claim, Grants, Memory, Share
 from .domain.memory.event_history import History
@@ -48,6 +51,10 @@ class Services:
     upscaler: ImageUpscaler
     upscale_calls: SharedCalls[Upscaled]
     job_store: JobStore
+    job_keeper: JobKeeper
+    webhook_policy: WebhookPolicy
+    webhooks: WebhookDeliverer | None = None
+    """None if the settings allow no addresses."""
     dry_runs: DryRun
     embedded_texts: EmbeddedTexts
     embeddings: EmbeddingCatalogue
@@ -57,6 +64,8 @@ class Services:
     budget_shares: BudgetShares = field(default_factory=BudgetShares)
     """Shared by all services of the process that use the same memory."""
     stop_downloads: Callable[[], None] = lambda: None
+    free_device: Callable[[], None] = lambda: None
+    """Lets other processes have the device."""
     on_engine_started: Callable[[], None] = lambda: None
     """Hook that is called once torch is imported."""
     _starting: str | None = _STARTING
@@ -89,7 +98,7 @@ class Services:
     @property
     def has_jobs(self) -> bool:
         """Whether jobs are unfinished for which no client waits on a connection."""
-        return any(job.detached and not job.over for job in self.job_store.all())
+        return any(job.detached and not job.over for job in self.job_store.in_flight)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -97,14 +106,18 @@ class Services:
 
         Raises:
             RuntimeError: it was entered before.
+            StorageUnavailable: jobs cannot be kept where the settings say.
         """
         if self._entered:
             raise RuntimeError("These services have been used by a lifespan before. Build new ones for each lifespan.")
         self._entered = True
         async with AsyncExitStack() as ending:  # in reverse order, and each of them if one before it fails
             ending.callback(self._leave_memory)
+            ending.callback(self.free_device)
             ending.push_async_callback(self.engine.stop)
             ending.push_async_callback(self.pool.close)
+            ending.push_async_callback(self.job_store.close)
+            await self.job_store.open()
             ending.push_async_callback(_cancel, self._background_tasks())
             ending.push_async_callback(self.end)
             yield
@@ -127,6 +140,8 @@ class Services:
             self._supervised(self._log_models(), "log models"),
             self._supervised(self._unload_idle(), "unload idle models"),
             self._supervised(self._watch_device(), "watch the device"),
+            *([self._supervised(self.job_keeper.run(), "keep jobs")] if self.job_store.repository.durable else []),
+            *([self._supervised(self.webhooks.run(), "deliver webhooks")] if self.webhooks is not None else []),
         ]
 
     def _supervised(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":

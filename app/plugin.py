@@ -330,6 +330,7 @@ def _generation(services: Services) -> GenerationService:
         upscaler=services.upscaler,
         upscale_calls=services.upscale_calls,
         admission=Admission(quotas=services.quotas, generator=services.generator),
+        webhooks=services.webhook_policy,
     )
 
 

@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,6 +12,7 @@ from msgspec import Meta
 
 from .domain.access.api_key import ApiKey, wrong_keys
 from .domain.errors import FieldError, InvalidSettings
+from .domain.jobs.webhooks import wrong_secret
 from .domain.models.aliases import USUAL_ALIASES, wrong_aliases
 from .domain.models.spec import DtypeName, HubModel, ModelOverrides
 from .domain.requests.parameters import Limits
@@ -18,6 +20,8 @@ from .domain.validation import convert_all
 from .settings_sources import FILE_VARIABLE, merged, overrides, read_file, with_plain_words
 
 DEFAULT_FILE = Path("settings.toml")
+DEFAULT_JOBS = "data"
+"""Folder of the jobs of the standalone application."""
 
 Fraction = Annotated[float, Meta(gt=0, le=1)]
 _MAX_COUNT = 2**53
@@ -193,16 +197,40 @@ class DispatchSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobsSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How long finished jobs are kept, and how their events are sent."""
+    """Where jobs are kept, for how long, and how their events are sent."""
 
-    keep_s: Seconds = 600.0
+    directory: PathText | None = None
+    """Folder of the jobs, relative to the settings file; `""` keeps them in memory. None: `data` in the standalone application,
+    and memory in a host application."""
+    database: str | None = None
+    """URL of a PostgreSQL database that several servers share, with a `directory` that they share, too; None: SQLite in it."""
+    keep_s: Seconds = 86_400.0
     """Seconds for which a finished job is kept."""
-    max_finished: Count = 100
+    max_finished: Count = 1000
     """Finished jobs that are kept; the oldest are dropped first."""
     max_result_bytes: NbytesOrNone = 536_870_912
     """Bytes of the images of all finished jobs together; the oldest jobs are dropped first."""
+    min_free_bytes: NbytesOrNone = 268_435_456
+    """Bytes that stay free on the disk of `directory`: with less, new jobs get 503."""
+    max_restarts: Count = 1
+    """How often a job is begun again that was running when its server was killed."""
+    lease_s: Annotated[float, Meta(ge=3, le=3600)] = 30.0
+    """Seconds without a sign of life after which another server on the same database takes the jobs of one."""
     keep_alive_s: PositiveSeconds = 15.0
     """Seconds without an event after which a comment is sent, so that proxies keep the connection."""
+
+
+class WebhooksSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Which addresses are told of the end of a job, if its request has a `callback_url`."""
+
+    allowed_hosts: tuple[HostName, ...] = ()
+    """Hosts that may be called; `*` allows all. None: requests with a `callback_url` are refused."""
+    secret: str = ""
+    """Signs what is sent: `whsec_` and 24 to 64 random bytes in base64."""
+    allow_private: bool = False
+    """Whether hosts may have private addresses, and be called without TLS."""
+    timeout_s: Annotated[float, Meta(gt=0, le=30)] = 10.0
+    """Seconds in which a host must answer."""
 
 
 class DialectsSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -250,6 +278,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     limits: LimitsSettings = LimitsSettings()
     dispatch: DispatchSettings = DispatchSettings()
     jobs: JobsSettings = JobsSettings()
+    webhooks: WebhooksSettings = WebhooksSettings()
     dialects: DialectsSettings = DialectsSettings()
     log: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
@@ -282,17 +311,47 @@ def load_settings(file: Path | None = None, environment: Mapping[str, str] | Non
     return _anchored(settings, file.parent if file is not None else Path(), origin)
 
 
+def with_durable_jobs(settings: Settings, file: Path | None = None) -> Settings:
+    """Keep jobs on disk, as the standalone application does, unless the settings say where, or not to.
+
+    Args:
+        settings: of all parts.
+        file: the one that they are from, if it was named; otherwise the folder is in the working directory.
+    """
+    if settings.jobs.directory is not None:
+        return settings
+    file = file or file_named_in_environment()
+    directory = str((file.parent if file is not None else Path()) / DEFAULT_JOBS)
+    return msgspec.structs.replace(settings, jobs=msgspec.structs.replace(settings.jobs, directory=directory))
+
+
 def _wrong(settings: Settings) -> list[FieldError]:
     """Find what the types of the settings cannot say."""
     return [
         *wrong_aliases(settings.models.aliases, settings.models.default),
         *wrong_keys(settings.keys),
+        *_wrong_jobs(settings.jobs),
+        *_wrong_webhooks(settings.webhooks),
         *(
             FieldError(field="server.trusted_proxies", message=f"must hold addresses and networks, got {proxy[:60]!r}")
             for proxy in settings.server.trusted_proxies
             if not _is_network(proxy)
         ),
     ]
+
+
+def _wrong_jobs(jobs: JobsSettings) -> list[FieldError]:
+    if jobs.database and not re.match(r"^(postgres(ql)?|sqlite)(\+\w+)?://", jobs.database):
+        return [FieldError(field="jobs.database", message="must be a URL such as postgresql://user:password@host/name")]
+    if jobs.database and jobs.directory == "":
+        return [FieldError(field="jobs.database", message="needs jobs.directory, for the files of the jobs")]
+    return []
+
+
+def _wrong_webhooks(webhooks: WebhooksSettings) -> list[FieldError]:
+    needed = webhooks.secret or webhooks.allowed_hosts
+    wrong = wrong_secret(webhooks.secret) if needed else None
+    return [] if wrong is None else [FieldError(field="webhooks.secret", message=wrong)]
 
 
 def _is_network(text: str) -> bool:
@@ -318,18 +377,21 @@ def _converted(raw: Mapping[str, Any], origin: str, *, strict: bool) -> Settings
 
 
 def _anchored(settings: Settings, base: Path, origin: str) -> Settings:
-    """Resolve the models folder against the folder of the settings file; an empty text becomes None."""
+    """Resolve the folders of models and jobs against that of the settings file; an empty text of the others becomes None."""
     models, hub = settings.models, settings.hub
     try:
         directory = str(base / Path(models.directory).expanduser()) if models.directory else None
         cache = str(Path(hub.cache).expanduser()) if hub.cache else None
+        jobs = str(base / Path(settings.jobs.directory).expanduser()) if settings.jobs.directory else ""
     except RuntimeError as error:  # `~name` of a user that this machine does not know
         wrong = FieldError(
-            field="models.directory or hub.cache", message=f"begins with an unknown home folder: {error}"
+            field="models.directory, hub.cache or jobs.directory",
+            message=f"begins with an unknown home folder: {error}",
         )
         raise InvalidSettings(origin, [wrong]) from error
     return msgspec.structs.replace(
         settings,
         models=msgspec.structs.replace(models, directory=directory, default=models.default or None),
         hub=msgspec.structs.replace(hub, cache=cache),
+        jobs=msgspec.structs.replace(settings.jobs, directory=None if settings.jobs.directory is None else jobs),
     )

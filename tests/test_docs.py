@@ -156,7 +156,7 @@ def test_the_error_codes_are_those_of_the_table() -> None:
     assert sent <= documented
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/api.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/api.md", "docs/jobs.md"])
 def test_the_bodies_of_curl_are_valid(page: str) -> None:
     bodies = [match for command in commands(page) for match in re.findall(r"-d '(\{.*?\})'", command)]
     assert bodies
@@ -174,7 +174,7 @@ def test_the_commands_have_these_options(page: str, monkeypatch: pytest.MonkeyPa
         cli.commands[name].make_context(name, arguments)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/embedding.md", "docs/security.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/embedding.md", "docs/security.md", "docs/jobs.md"])
 def test_the_python_examples_run(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     examples = blocks(page, "python")

@@ -51,6 +51,8 @@ def test_configs_tokenizers_and_type_marker_travel_along(installed: Path) -> Non
         "infra/diffusion/fast_layers/patches.py",
         "infra/diffusion/side_paths/side_path.py",
         "builtin/embeddings/turquoise.safetensors",
+        "infra/jobs/migrations/env.py",
+        "infra/jobs/migrations/versions/0001_jobs.py",
         "infra/sdxl/configs/tokenizer/merges.txt",
         "infra/sdxl/configs/unet/config.json",
     ):

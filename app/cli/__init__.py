@@ -1,4 +1,4 @@
-"""The command line: `litestar-diffusion serve | generate | upscale | models | adapters | inspect | keys | pull | check`.
+"""The command line of `litestar-diffusion`, a command a module.
 
 Nothing here imports torch, Litestar or uvicorn until a command needs it, so that `--help` answers at once.
 """
@@ -13,6 +13,7 @@ from .failures import told
 from .generate import generate
 from .inspect import inspect
 from .keys import keys
+from .migrate import migrate
 from .models import models
 from .pull import pull
 from .serve import serve
@@ -28,6 +29,7 @@ litestar-diffusion models                                  the models and their 
 litestar-diffusion adapters                                the LoRAs in models/loras
 litestar-diffusion inspect models/demo.safetensors         what a file is, and why
 litestar-diffusion keys add ci                             an API key, for a server that others may reach
+litestar-diffusion migrate                                 the database of jobs, after an upgrade
 litestar-diffusion pull sdxl-turbo                         a model from the Hugging Face Hub, before it is needed
 litestar-diffusion check                                   what would fail, before it does
 
@@ -41,7 +43,7 @@ def cli() -> None:
     """Run one of the commands."""
 
 
-for command in (serve, generate, upscale, models, adapters, inspect, keys, pull, check):
+for command in (serve, generate, upscale, models, adapters, inspect, keys, migrate, pull, check):
     cli.add_command(command)
 
 

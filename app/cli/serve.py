@@ -8,7 +8,7 @@ from typing import Any
 import click
 import msgspec
 
-from ..settings import Settings, load_settings
+from ..settings import Settings, load_settings, with_durable_jobs
 from .failures import Failure
 from .listening import is_loopback, listen
 from .options import settings_option
@@ -24,7 +24,9 @@ def serve(host: str | None, port: int | None, insecure: bool, settings_file: Pat
 
     Other machines reach it with --host 0.0.0.0, which needs a key: `litestar-diffusion keys add NAME`.
     """
-    settings = _overridden(load_settings(settings_file), host, port, insecure=insecure)
+    settings = _overridden(
+        with_durable_jobs(load_settings(settings_file), settings_file), host, port, insecure=insecure
+    )
     _refuse_if_open(settings)
     with listen(settings.server.host, settings.server.port) as listening:
         bound = _overridden(

@@ -26,6 +26,9 @@
     ├── UnknownJob                no job has this id
     ├── ExpiredJob                the job is no longer kept
     ├── IdempotencyConflict       the idempotency key was sent before with another body
+    ├── KeyTaken                  another process has just accepted a job with the same idempotency key
+    ├── Interrupted               the process that ran the job has ended too often
+    ├── StorageUnavailable        jobs cannot be kept: the disk is full, or the database does not answer
     ├── ModelInUse                the operation must wait until running requests have ended
     ├── GenerationFailed          the engine failed to make the image
     │   └── NotFinite             the image holds NaN or Inf, in float32 too
@@ -370,9 +373,7 @@ class UnknownJob(DiffusionError):
     title = "There is no such job"
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(
-            f"There is no job {cut(job_id)!r} since the server started, or it belongs to another client. GET /jobs lists yours."
-        )
+        super().__init__(f"There is no job {cut(job_id)!r}, or it belongs to another client. GET /jobs lists yours.")
 
 
 class ExpiredJob(DiffusionError):
@@ -398,6 +399,40 @@ class IdempotencyConflict(DiffusionError):
         super().__init__(
             f"The Idempotency-Key {cut(key)!r} was sent before with another model or body. Use a new key for a new request."
         )
+
+
+class KeyTaken(DiffusionError):
+    """A job with this idempotency key was accepted a moment ago; the one who asks looks it up again."""
+
+    code = "key_taken"
+    title = "This key is in use"
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"Another request with the Idempotency-Key {cut(key)!r} was accepted a moment ago. Send yours again."
+        )
+
+
+class Interrupted(DiffusionError):
+    """The process that ran the job has ended more often than a job is begun again."""
+
+    code = "interrupted"
+    title = "The server ended while the job ran"
+
+    def __init__(self, restarts: int) -> None:
+        super().__init__(
+            f"The server ended {restarts} times while it ran this job, which is not begun again (jobs.max_restarts). If the job "
+            "needs more memory than there is, send a smaller one."
+        )
+
+
+class StorageUnavailable(DiffusionError):
+    """Jobs cannot be kept now: the disk is full, or the database does not answer."""
+
+    code = "storage_unavailable"
+    title = "Jobs cannot be kept now"
+    retry_after_s: ClassVar[int] = 30
+    """Seconds after which there may be space again."""
 
 
 class ModelInUse(DiffusionError):

@@ -14,10 +14,12 @@ from litestar import Request
 
 from ..domain.dispatch.job import gone_away
 from ..domain.dry_run import DryRun, DryRunResult
+from ..domain.errors import FieldError, InvalidRequest
 from ..domain.generator import Generated, ImageGenerator
 from ..domain.jobs.job_store import JobStore, Join
 from ..domain.jobs.shared_calls import SharedCalls
 from ..domain.jobs.tracked_job import TrackedJob
+from ..domain.jobs.webhooks import WebhookPolicy, wrong_callback
 from ..domain.requests.early_end import Ending
 from ..domain.requests.parameters import GenerationParameters
 from ..domain.requests.upscaling.upscale_parameters import UpscaleParameters
@@ -40,6 +42,7 @@ class GenerationService:
     upscaler: ImageUpscaler
     upscale_calls: SharedCalls[Upscaled]
     admission: Admission
+    webhooks: WebhookPolicy
 
     async def generate(
         self,
@@ -61,6 +64,7 @@ class GenerationService:
             join: which work of the same key is joined.
             linger_s: seconds that work with a key continues after its last client has gone, for one that comes back.
         """
+        _refuse_callback(parameters, _NO_JOB)
         client, admit = client_of(request), await self.admission.of(request, model, parameters)
         if idempotency_key is None:
             admit()
@@ -109,6 +113,8 @@ class GenerationService:
         detached: bool = True,
     ) -> TrackedJob:
         """Queue a job and return it at once, or return the one of the same client with the same key and parameters."""
+        if parameters.callback_url is not None:
+            _refuse_callback(parameters, wrong_callback(parameters.callback_url, self.webhooks))
         admit = await self.admission.of(request, model, parameters)
         job = await self.jobs.post(
             model,
@@ -118,6 +124,7 @@ class GenerationService:
             join=join,
             detached=detached,
             admit=admit,
+            callback_url=parameters.callback_url,
         )
         note_job(request, job)
         return job
@@ -147,6 +154,14 @@ class GenerationService:
         self.admission.of_dry_run(client)
         await self.admission.of(request, model, parameters)  # counts as a request, and as no work
         return await self.dry_runs.run(model, parameters, client)
+
+
+_NO_JOB = "is for jobs: send the request to /jobs, or with the header Prefer: respond-async"
+
+
+def _refuse_callback(parameters: GenerationParameters, because: str | None) -> None:
+    if parameters.callback_url is not None and because is not None:
+        raise InvalidRequest([FieldError(field="callback_url", message=because)])
 
 
 def _digest(parameters: UpscaleParameters) -> bytes:

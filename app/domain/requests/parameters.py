@@ -347,6 +347,17 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         bool,
         Meta(description="Whether the events of its job hold small, rough pictures of the image. Default: false."),
     ] = False
+    callback_url: (
+        Annotated[
+            str,
+            Meta(
+                max_length=2048,
+                description="Is told of the end of the job by a signed POST, if the server's settings allow its host. Jobs only.",
+                examples=["https://app.example.org/hooks/images"],
+            ),
+        ]
+        | None
+    ) = None
     priority: Annotated[
         Priority,
         Meta(

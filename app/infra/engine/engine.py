@@ -1,7 +1,7 @@
 """The torch engine: the three ports of `domain.engine` over the same threads."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from ...domain.errors import DiffusionError
@@ -38,6 +38,7 @@ class TorchEngine:
         threads: int,
         fetch: "FetchRepository",
         prompt_cache_nbytes: int = 64 * 1024**2,
+        on_device: Callable[[str], None] = lambda _name: None,
     ) -> None:
         """Begin with idle threads.
 
@@ -47,6 +48,7 @@ class TorchEngine:
             threads: CPU threads of torch; 0: chosen by the size of the work.
             fetch: downloads a repository and returns its folder; blocks.
             prompt_cache_nbytes: host memory in which each model keeps encoded prompts.
+            on_device: called with the name of the device before its memory is used; may refuse it by `EngineFailed`.
         """
         self._threads = EngineThreads(
             {
@@ -55,7 +57,8 @@ class TorchEngine:
                 "threads": threads,
                 "fetch": fetch,
                 "prompt_cache_nbytes": prompt_cache_nbytes,
-            }
+            },
+            on_device,
         )
         self.loader = TorchLoader(self._threads)
         self.device = TorchDevice(self._threads)

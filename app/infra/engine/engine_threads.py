@@ -22,9 +22,15 @@ _T = TypeVar("_T")
 class EngineThreads:
     """Starts the runtime in the engine's thread and has that thread step while there are requests. Event loop only."""
 
-    def __init__(self, options: dict[str, Any]) -> None:
-        """Import nothing yet; `options` are those of `Runtime`."""
+    def __init__(self, options: dict[str, Any], on_device: Callable[[str], None] = lambda _name: None) -> None:
+        """Import nothing yet.
+
+        Args:
+            options: those of `Runtime`.
+            on_device: called with the name of the device before its memory is used; may refuse it by `EngineFailed`.
+        """
         self._options = options
+        self._on_device = on_device
         self.engine = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
         self.loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader")
         self.downloader = ThreadPoolExecutor(max_workers=4, thread_name_prefix="downloader")
@@ -101,6 +107,7 @@ class EngineThreads:
         from .family import import_runtimes
 
         runtime = Runtime(**self._options)
+        self._on_device(str(runtime.device))
         import_runtimes()
         self._runtime = runtime
         _spare_the_collector()

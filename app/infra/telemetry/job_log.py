@@ -1,9 +1,11 @@
 """A log line for every job without a waiting request: the access log does not say how such a job ended."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from ...domain.errors import DiffusionError, DownloadFailed, GenerationFailed, LoadFailed
 from ...domain.jobs.tracked_job import TrackedJob
+from ...domain.jobs.webhooks import Delivery
 from ...logs import get_logger
 
 _log = get_logger(__name__)
@@ -22,6 +24,12 @@ def log_job(job: TrackedJob) -> None:
         _log.error("job_ended", **facts, code=failure.code, exc_info=failure)
     else:
         _log.info("job_ended", **facts, code=failure.code)
+
+
+def log_given_up(delivery: Delivery, problem: str) -> None:
+    """Log a webhook that was not accepted at any attempt."""
+    host = urlsplit(delivery.url).hostname  # the rest of an address may hold a secret
+    _log.warning("webhook_given_up", job=delivery.job_id, host=host, attempts=delivery.attempts, problem=problem)
 
 
 def _is_ours(failure: DiffusionError) -> bool:

@@ -30,6 +30,9 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     steps_total: Annotated[int, Meta(description="Of the denoiser, for all images; 0 before it is known.")]
     loading: Annotated[ProgressView | None, Meta(description="How far the load of its model is.")]
     remaining_s: Annotated[float | None, Meta(description="Until it is done, as far as its own pace tells.")]
+    restarts: Annotated[
+        int, Meta(description="How often it was begun again because its server had ended while it ran; usually 0.")
+    ]
     created: datetime
     started: datetime | None
     ended: datetime | None
@@ -76,6 +79,7 @@ def _facts(request: Request[Any, Any, Any], job: TrackedJob) -> dict[str, Any]:
         "steps_total": job.steps_total,
         "loading": progress_view(job.loading),
         "remaining_s": None if remaining is None else round(remaining, 2),
+        "restarts": job.restarts,
         "created": _moment(job.created),
         "started": _moment(job.started),
         "ended": _moment(job.ended),

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -16,6 +17,7 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 from ...domain.dispatch.job import JobState
 from ...domain.jobs.event_log import JobEvent
 from ...domain.jobs.job_store import JobStore
+from ...domain.jobs.record import JobQuery
 from ...domain.jobs.tracked_job import TrackedJob
 from ...domain.requests.parameters import GenerationParameters
 from ..auth.requirements import requires
@@ -41,6 +43,7 @@ from ..http.problems import problem_of
 from ..http.route_groups import in_group, with_pictures
 from ..log_facts import note_job
 from .generate_openapi import JobOperation
+from .job_pages import next_page, place_in
 from .job_views import JobResultView, JobView, job_result_view, job_url, job_view
 
 IdempotencyKey = Annotated[
@@ -63,6 +66,7 @@ _JobId = Annotated[
 ]
 _MODEL_OR_JOB = "{model_or_job:str}"
 """A model for POST, a job for the other methods. OpenAPI forbids two paths that differ in a parameter's name alone."""
+_MAX_PAGE = 500
 _Jobs = NamedDependency[SkipValidation[JobStore]]
 _GONE = {400: WRONG_FIELDS, 404: UNKNOWN_JOB, 410: EXPIRED}
 
@@ -133,20 +137,49 @@ class JobsController(Controller):
         "/",
         opt=requires("generate", "read"),
         summary="List jobs",
-        response_description="The newest first.",
-        responses={400: WRONG_FIELDS},
-        sync_to_thread=False,
+        responses={
+            200: ResponseSpec(
+                list[JobView],
+                description='The newest first. If there may be more, the header `Link` has the next page (`rel="next"`).',
+                generate_examples=False,
+            ),
+            400: WRONG_FIELDS,
+        },
     )
-    def list_jobs(
+    async def list_jobs(
         self,
         request: Request[Any, Any, Any],
         job_store: _Jobs,
         in_state: Annotated[
             JobState | None, QueryParameter(name="state", description="Only those in this state.")
         ] = None,
-    ) -> list[JobView]:
+        of_model: Annotated[
+            str | None, QueryParameter(name="model", description="Only those of this model.", max_length=256)
+        ] = None,
+        created_from: Annotated[
+            datetime | None, QueryParameter(description="Only those that were sent at this moment or later (UTC).")
+        ] = None,
+        created_before: Annotated[
+            datetime | None, QueryParameter(description="Only those that were sent before this moment (UTC).")
+        ] = None,
+        limit: Annotated[int, QueryParameter(description="Most jobs of a page.", ge=1, le=_MAX_PAGE)] = 100,
+        after: Annotated[
+            str | None,
+            QueryParameter(description="Where the page before ended: see the header `Link`.", max_length=200),
+        ] = None,
+    ) -> Response[list[JobView]]:
         """List the jobs of the client that have not expired, without their images; all jobs for keys with the scope `admin`."""
-        return [job_view(request, job) for job in job_store.all(in_state, owner_of(request))]
+        query = JobQuery(
+            owner=owner_of(request),
+            state=in_state,
+            model=of_model,
+            created_from=_seconds(created_from),
+            created_before=_seconds(created_before),
+            after=None if after is None else place_in(after),
+            limit=limit,
+        )
+        jobs = await job_store.page(query)
+        return Response([job_view(request, job) for job in jobs], headers=next_page(request, jobs, limit))
 
     @get(
         f"/{_MODEL_OR_JOB}",
@@ -154,11 +187,10 @@ class JobsController(Controller):
         summary="Show a job",
         response_description="The job.",
         responses=_GONE,
-        sync_to_thread=False,
     )
-    def show_job(self, request: Request[Any, Any, Any], model_or_job: _JobId, job_store: _Jobs) -> JobResultView:
+    async def show_job(self, request: Request[Any, Any, Any], model_or_job: _JobId, job_store: _Jobs) -> JobResultView:
         """Show a job's state and progress, and its images once it is done."""
-        return job_result_view(request, job_store.get(model_or_job, owner_of(request)))
+        return job_result_view(request, await job_store.get(model_or_job, owner_of(request), with_result=True))
 
     @delete(
         f"/{_MODEL_OR_JOB}",
@@ -197,15 +229,24 @@ class JobsController(Controller):
         ] = 0,
     ) -> Response[Any]:
         """Server-sent events, from the first that is still known, or from the one after `Last-Event-ID`."""
-        job = job_store.get(model_or_job, owner_of(request))
+        job = await job_store.get(model_or_job, owner_of(request))
         note_job(request, job)
         if job.over and not job.log.after(last_event_id):
             return Response(None, status_code=204)
-        return ServerSentEvent(_events(job, job_url(request, job.id), last_event_id, keep_alive_s))
+        return ServerSentEvent(_events(job_store, job, job_url(request, job.id), last_event_id, keep_alive_s))
 
 
-async def _events(job: TrackedJob, url: str, after: int, keep_alive_s: float) -> AsyncGenerator[ServerSentEventMessage]:
-    async with aclosing(job.log.follow(after, idle_s=keep_alive_s)) as events:
+def _seconds(moment: datetime | None) -> float | None:
+    """Return the seconds since the epoch of a moment, which is in UTC if it does not say otherwise."""
+    if moment is None:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+async def _events(
+    jobs: JobStore, job: TrackedJob, url: str, after: int, keep_alive_s: float
+) -> AsyncGenerator[ServerSentEventMessage]:
+    async with aclosing(jobs.follow(job, after, idle_s=keep_alive_s)) as events:
         async for event in events:
             if event is None:
                 yield ServerSentEventMessage(data=None, comment="still here")

@@ -75,6 +75,7 @@ def _headers(error: DiffusionError) -> dict[str, str]:
             | errors.WaitedTooLong()
             | errors.ShuttingDown()
             | errors.BodiesFull()
+            | errors.StorageUnavailable()
         ):
             return {"retry-after": str(error.retry_after_s), **_closing(error)}
         case errors.BodyTooSlow():

@@ -23,6 +23,8 @@ from litestar_diffusion.domain.errors import (
 )
 from litestar_diffusion.domain.generator import Generated
 from litestar_diffusion.domain.jobs.job_store import JobPolicy, JobStore
+from litestar_diffusion.domain.jobs.record import JobQuery
+from litestar_diffusion.domain.jobs.retention import Retention
 from litestar_diffusion.domain.jobs.tracked_job import TrackedJob
 from litestar_diffusion.domain.models.components import LoadProgress
 from litestar_diffusion.domain.models.spec import ModelName
@@ -71,12 +73,21 @@ class Bench:
             services.generator,
             writer,
             policy,
-            now=lambda: self.now,
+            now=self.tick,
             on_ended=self.ended.append,
         )
 
-    def kinds(self, job_id: str) -> list[str]:
-        return [event.kind for event in self.jobs.get(job_id).log.after(0)]
+    def tick(self) -> float:
+        """No two jobs are accepted at the same moment."""
+        self.now += 1e-6
+        return self.now
+
+    async def listed(self, **query: Any) -> list[str]:
+        return [job.id for job in await self.jobs.page(JobQuery(**query))]
+
+
+def kinds(job: TrackedJob) -> list[str]:
+    return [event.kind for event in job.log.after(0)]
 
 
 def run(scenario: Callable[[], Awaitable[Any]]) -> None:
@@ -99,8 +110,7 @@ def test_a_job_tells_its_whole_life() -> None:
         generated = await bench.jobs.result(job)
         await rounds()
         assert (job.state, job.result, job.steps_total) == ("done", generated, 3)
-        kinds = bench.kinds(job.id)
-        assert list(dict.fromkeys(kinds)) == ["queued", "loading", "step", "done"]
+        assert list(dict.fromkeys(kinds(job))) == ["queued", "loading", "step", "done"]
 
     run(scenario)
 
@@ -119,7 +129,7 @@ def test_an_invalid_request_is_refused_before_it_becomes_a_job() -> None:
         await rounds()
         with pytest.raises(QueueFull):
             await bench.jobs.post("a", BODY)
-        assert bench.jobs.all() == [first]
+        assert await bench.listed() == [first.id]
         bench.engine.gate.set()
         await bench.jobs.result(first)
 
@@ -154,7 +164,7 @@ def test_a_key_whose_job_failed_may_be_used_again() -> None:
         with pytest.raises(GenerationFailed):
             await bench.jobs.result(failed)
         await rounds()
-        assert (failed.state, bench.kinds(failed.id)[-1]) == ("failed", "failed")
+        assert (failed.state, kinds(failed)[-1]) == ("failed", "failed")
         assert len((await bench.jobs.result(await bench.jobs.post("a", BODY, key="k"))).images) == 1
 
     run(scenario)
@@ -188,13 +198,13 @@ def test_a_job_of_one_request_is_forgotten_once_its_outcome_is_delivered() -> No
         for _ in range(2):
             await bench.jobs.run("a", BODY, key="k", join="in_flight")
             await rounds()
-            assert bench.jobs.all() == []
+            assert await bench.listed() == []
         assert len(bench.engine.requests) == 2
         bench.engine.failures["generate"] = GenerationFailed("injected")
         with pytest.raises(GenerationFailed):
             await bench.jobs.run("a", BODY, key="k", join="in_flight")
         await rounds()
-        assert bench.jobs.all() == []
+        assert await bench.listed() == []
 
     run(scenario)
 
@@ -208,11 +218,11 @@ def test_an_outcome_that_reached_no_client_waits_for_the_one_that_comes_back() -
         first.cancel()
         await rounds()
         bench.engine.gate.set()
-        (job,) = bench.jobs.all()
+        (job,) = bench.jobs.in_flight
         await asyncio.wait([job.work])
         assert await bench.jobs.run("a", BODY, key="k", join="in_flight", linger_s=1000) is job.result
         await rounds()
-        assert (bench.jobs.all(), len(bench.engine.requests)) == ([], 1)
+        assert (await bench.listed(), len(bench.engine.requests)) == ([], 1)
 
     run(scenario)
 
@@ -227,7 +237,7 @@ def test_a_request_that_may_ask_again_has_a_joined_job_kept() -> None:
         bench.engine.gate.set()
         assert await once is await bench.jobs.result(job)
         await rounds()
-        assert bench.jobs.all() == [job]
+        assert await bench.listed() == [job.id]
 
     run(scenario)
 
@@ -261,20 +271,25 @@ def test_a_cancelled_job_ends_before_its_next_step_and_says_so() -> None:
             await asyncio.sleep(0)
         await bench.jobs.cancel(job.id)
         await rounds()
-        assert (job.state, bench.kinds(job.id)[-1]) == ("cancelled", "cancelled")
+        assert (job.state, kinds(job)[-1]) == ("cancelled", "cancelled")
         assert job.steps_done < 20
         with pytest.raises(Cancelled):
             await waiting
         await bench.jobs.cancel(job.id)  # removes it, because it has ended
         with pytest.raises(ExpiredJob):
-            bench.jobs.get(job.id)
+            await bench.jobs.get(job.id)
 
     run(scenario)
 
 
 @pytest.mark.parametrize(
     ("policy", "kept"),
-    [(JobPolicy(keep_s=10), 0), (JobPolicy(max_finished=2), 2), (JobPolicy(max_result_nbytes=0), 0), (JobPolicy(), 4)],
+    [
+        (JobPolicy(retention=Retention(keep_s=10)), 0),
+        (JobPolicy(retention=Retention(max_finished=2)), 2),
+        (JobPolicy(retention=Retention(max_result_nbytes=0)), 0),
+        (JobPolicy(), 4),
+    ],
 )
 def test_finished_jobs_expire_and_differ_from_unknown_ones(policy: JobPolicy, kept: int) -> None:
     async def scenario() -> None:
@@ -283,13 +298,13 @@ def test_finished_jobs_expire_and_differ_from_unknown_ones(policy: JobPolicy, ke
         await asyncio.gather(*(bench.jobs.result(job) for job in jobs))
         await rounds()
         bench.now += 11
-        assert len(bench.jobs.all()) == kept
-        assert len(bench.jobs.all("done")) == kept
-        for job in jobs[: 4 - kept]:
+        assert len(await bench.listed()) == kept
+        assert len(await bench.listed(state="done")) == kept
+        for job in sorted(jobs, key=lambda job: job.ended or 0)[: 4 - kept]:
             with pytest.raises(ExpiredJob):
-                bench.jobs.get(job.id)
+                await bench.jobs.get(job.id)
         with pytest.raises(UnknownJob):
-            bench.jobs.get("never")
+            await bench.jobs.get("never")
 
     run(scenario)
 
@@ -316,7 +331,7 @@ def test_a_key_starts_a_new_job_as_soon_as_the_old_one_is_being_cancelled() -> N
         waiter = asyncio.create_task(bench.jobs.run("a", BODY, key="k"))
         while not bench.engine.running:  # noqa: ASYNC110 - the request is resolved in a thread
             await asyncio.sleep(0)
-        (first,) = bench.jobs.all()
+        (first,) = bench.jobs.in_flight
         ending = give_up(bench, first, waiter)
         await rounds()
         assert not first.over
@@ -355,7 +370,7 @@ def test_a_waiter_that_stays_gets_an_image_even_if_others_leave(actions: list[tu
         assert all([(await bench.jobs.result(job)).images for job in sent]), "detached jobs continue without waiters"
         await rounds()
         assert (bench.dispatcher.depth, bench.pool.stats().leases) == (0, 0)
-        assert all(job.over and job.waiters == 0 for job in bench.jobs.all())
+        assert bench.jobs.in_flight == []
 
     run(scenario)
 
@@ -376,12 +391,12 @@ def test_an_unexpected_failure_becomes_an_internal_error_with_its_cause() -> Non
 
 def kept_nbytes(bench: Bench) -> int:
     """Bytes of the images that are kept."""
-    return sum(job.nbytes for job in bench.jobs._jobs.values())
+    return sum(job.nbytes for job in bench.jobs.repository._jobs.values())
 
 
 def test_images_are_freed_without_any_request() -> None:
     async def scenario() -> None:
-        bench = Bench(JobPolicy(keep_s=0.05))
+        bench = Bench(JobPolicy(retention=Retention(keep_s=0.05)))
         bench.jobs._now = time.time  # its timers are the event loop's
         job = await bench.jobs.post("a", BODY)
         await bench.jobs.result(job)
@@ -394,7 +409,7 @@ def test_images_are_freed_without_any_request() -> None:
 
 def test_results_stay_within_their_memory_limit() -> None:
     async def scenario() -> None:
-        bench = Bench(JobPolicy(max_result_nbytes=150), writer=InstantWriter())
+        bench = Bench(JobPolicy(retention=Retention(max_result_nbytes=150)), writer=InstantWriter())
         for _ in range(4):
             await bench.jobs.result(await bench.jobs.post("a", BODY))
             await rounds()
@@ -451,28 +466,24 @@ def test_a_phase_of_a_load_gets_a_hundred_events_and_one_for_its_end() -> None:
 
 def test_a_job_is_found_by_its_client_alone_also_after_it_has_expired() -> None:
     async def main() -> None:
-        bench = Bench(JobPolicy(keep_s=10))
+        bench = Bench(JobPolicy(retention=Retention(keep_s=10)))
         mine = await bench.jobs.post("a", BODY, client="me")
         theirs = await bench.jobs.post("a", OTHER, client="them")
         await asyncio.wait([mine.work, theirs.work])
-        assert bench.jobs.all(owner="me") == [mine]
-        assert bench.jobs.all(owner="third") == []
-        assert bench.jobs.all() == [theirs, mine]
-        assert bench.jobs.get(mine.id, "me") is bench.jobs.get(mine.id) is mine
+        assert await bench.listed(owner="me") == [mine.id]
+        assert await bench.listed(owner="third") == []
+        assert await bench.listed() == [theirs.id, mine.id]
+        assert (await bench.jobs.get(mine.id, "me")).id == (await bench.jobs.get(mine.id)).id == mine.id
         for foreign in (bench.jobs.get, bench.jobs.cancel):
             with pytest.raises(UnknownJob):
-                await _awaited(foreign(mine.id, "them"))
+                await foreign(mine.id, "them")
         bench.now += 100
         with pytest.raises(ExpiredJob):
-            bench.jobs.get(mine.id, "me")
+            await bench.jobs.get(mine.id, "me")
         with pytest.raises(UnknownJob):
-            bench.jobs.get(mine.id, "them")
+            await bench.jobs.get(mine.id, "them")
 
     asyncio.run(main())
-
-
-async def _awaited(value: Any) -> Any:
-    return await value if asyncio.iscoroutine(value) else value
 
 
 def test_what_admits_a_job_is_asked_for_new_ones_alone_and_may_refuse() -> None:
@@ -493,6 +504,6 @@ def test_what_admits_a_job_is_asked_for_new_ones_alone_and_may_refuse() -> None:
         assert asked == 1
         with pytest.raises(QueueFull):
             await bench.jobs.post("a", OTHER, admit=admit)
-        assert bench.jobs.all() == [first]
+        assert await bench.listed() == [first.id]
 
     asyncio.run(main())

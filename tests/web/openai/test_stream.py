@@ -57,7 +57,7 @@ class Bench:
 
     def assert_all_is_over(self) -> None:
         (services,) = self.services
-        assert services.job_store.all() == []
+        assert services.job_store.in_flight == []
         assert (services.dispatcher.depth, services.pool.stats().leases) == (0, 0)
 
 
@@ -81,12 +81,12 @@ def test_work_stops_when_its_client_leaves_the_stream(heard: bytes) -> None:
             await bench.post(BODY)
             bench.engine.gate.set()
             services = bench.services[0]
-            await bench.until(lambda: services.dispatcher.depth == 0 and services.job_store.all() == [])
+            await bench.until(lambda: services.dispatcher.depth == 0 and services.job_store.in_flight == [])
             bench.assert_all_is_over()
             return
         talking = asyncio.create_task(bench.post(BODY))
         await bench.until(lambda: bool(bench.engine.running))
-        (job,) = bench.services[0].job_store.all()
+        (job,) = bench.services[0].job_store.in_flight
         bench.engine.gate.set()
         await bench.until(lambda: job.steps_done >= 1)
         bench.engine.gate.clear()

@@ -1,0 +1,98 @@
+"""Keeps the jobs of this process claimed, takes over those of processes that have ended, and ends those that are cancelled."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Literal
+
+from ..errors import Cancelled, ExpiredJob, Interrupted, StorageUnavailable
+from .job_store import JobStore
+from .record import JobRecord
+
+_TICK_S = 1.0
+"""Seconds between two looks at the repository."""
+_BATCH = 16
+"""Jobs that are taken over at once, so that other processes get some, too."""
+
+
+def decide(job: JobRecord, max_restarts: int) -> Literal["begin", "cancel", "abandon", "give_up"]:
+    """Decide what becomes of a job whose process has ended.
+
+    Returns:
+        `begin` it again; `cancel` it, as was asked; `abandon` it, because its client waited for the answer and is gone with the
+        connection; `give_up`, because it may be what ends the processes.
+    """
+    if job.cancel_requested:
+        return "cancel"
+    if not job.detached:
+        return "abandon"
+    return "give_up" if job.restarts > max_restarts else "begin"
+
+
+class JobKeeper:
+    """Looks at the repository every second. Event loop only."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        *,
+        max_restarts: int,
+        now: Callable[[], float] = time.time,
+        tick_s: float = _TICK_S,
+    ) -> None:
+        """Make a keeper that does nothing yet.
+
+        Args:
+            store: has the jobs.
+            max_restarts: how often a job that was running is begun again.
+            now: clock, in seconds since the epoch.
+            tick_s: seconds between two looks.
+        """
+        self._store = store
+        self._max_restarts = max_restarts
+        self._now = now
+        self._tick_s = tick_s
+        self._claimed: deque[JobRecord] = deque()
+        """Claimed and not taken over yet, in case the repository fails in between."""
+
+    async def run(self) -> None:
+        """Look until cancelled. If the repository does not answer, look again later."""
+        while True:
+            with suppress(StorageUnavailable):
+                await self.look()
+            await asyncio.sleep(self._tick_s)
+
+    async def look(self) -> None:
+        """Do what is due once."""
+        repository = self._store.repository
+        await repository.renew(self._now())
+        for job_id in await repository.to_cancel():
+            self._store.stop_by_id(job_id)
+        if places := self._store.places:
+            self._claimed.extend(await repository.claim(self._now(), min(_BATCH, places)))
+        while self._claimed:
+            await self._take_over(self._claimed[0])
+            self._claimed.popleft()
+
+    async def _take_over(self, job: JobRecord) -> None:
+        match decide(job, self._max_restarts):
+            case "begin":
+                await self._begin(job)
+            case "cancel":
+                await self._store.end_unbegun(job, Cancelled("The job was cancelled."))
+            case "abandon":
+                await self._store.end_unbegun(
+                    job, Cancelled("The server ended while the client waited. Send it again.")
+                )
+            case "give_up":
+                await self._store.end_unbegun(job, Interrupted(job.restarts))
+
+    async def _begin(self, job: JobRecord) -> None:
+        try:
+            parameters = await self._store.repository.parameters(job.id)
+        except ExpiredJob as error:  # its pictures were removed
+            await self._store.end_unbegun(job, error)
+        else:
+            self._store.adopt(job, parameters)

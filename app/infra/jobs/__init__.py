@@ -1,0 +1,1 @@
+"""Jobs in a database, their pictures and images as files beside it."""

@@ -1,0 +1,129 @@
+"""The database of jobs: its connections, its schema, and what its errors mean."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, column, event, select, table
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from ...domain.errors import StorageUnavailable
+from ...logs import get_logger
+from .tables import VERSION_TABLE
+
+_log = get_logger(__name__)
+
+HEAD = "0001"
+"""Revision of the schema that this version of the package needs."""
+_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+_BUSY_S = 15
+"""Seconds that SQLite waits for another process that writes."""
+_ALONE = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(7352401)"}
+"""Statement that lets one process after the other change the schema, by dialect; the number is any."""
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def sqlite_url(file: Path) -> str:
+    """Return the URL of a database in a file."""
+    return URL.create("sqlite+aiosqlite", database=str(file)).render_as_string(hide_password=False)
+
+
+class Database:
+    """Connections to one database."""
+
+    def __init__(self, url: str) -> None:
+        """Make no connection yet.
+
+        Args:
+            url: as SQLAlchemy writes it, with or without the name of a driver.
+        """
+        parsed = make_url(url)
+        self.shown = parsed.render_as_string(hide_password=True)
+        """Its URL without the password."""
+        self._engine = _engine(parsed.set(drivername=_DRIVERS.get(parsed.drivername, parsed.drivername)))
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self._engine.dialect.name
+
+    async def migrate(self) -> None:
+        """Bring the schema to the version that this package needs.
+
+        Raises:
+            StorageUnavailable: the database does not answer, or its schema belongs to a later version.
+        """
+        async with self.transaction() as connection:
+            # Processes that start together would both make the tables.
+            await connection.exec_driver_sql(_ALONE[self.dialect])
+            if await connection.run_sync(_revision) != HEAD:
+                await connection.run_sync(_upgrade)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Run statements together; all of them count, or none.
+
+        Raises:
+            StorageUnavailable: the disk is full, or the database does not answer.
+        """
+        try:
+            async with self._engine.begin() as connection:
+                yield connection
+        except (IntegrityError, ProgrammingError, DataError):  # the fault of a statement, and not of the database
+            raise
+        except (DBAPIError, PoolTimeout, OSError, TimeoutError) as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            # Clients see the message, which therefore names no host and no path.
+            _log.warning("job_database_failed", database=self.shown, reason=str(cause))
+            raise StorageUnavailable(
+                "The database of jobs does not answer, or its disk is full; the server's log has the details. Try again later. "
+                "(Operator: see jobs.directory, jobs.database.)"
+            ) from error
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._engine.dispose()
+
+
+def _engine(url: URL) -> AsyncEngine:
+    if url.get_backend_name() != "sqlite":
+        return create_async_engine(url, pool_pre_ping=True)
+    engine = create_async_engine(url, connect_args={"timeout": _BUSY_S})
+    event.listen(engine.sync_engine, "connect", _configure_sqlite)
+    return engine
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    # WAL: readers do not wait for the one who writes. FULL: what was committed outlives a loss of power, too.
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.close()
+
+
+def _revision(connection: Connection) -> str | None:
+    """Return the revision of the schema; None if there is none. Alembic, which takes long to import, need not be asked."""
+    if not connection.dialect.has_table(connection, VERSION_TABLE):
+        return None
+    return connection.execute(select(column("version_num")).select_from(table(VERSION_TABLE))).scalar()
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command  # here, because it takes long to import, and the schema is rarely old
+    from alembic.config import Config
+    from alembic.util import CommandError
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise StorageUnavailable(
+            f"The schema of the database of jobs cannot be brought to {HEAD}: {error}. If a later version of litestar-diffusion "
+            "has used it, take that version."
+        ) from error

@@ -1,0 +1,1 @@
+"""Changes of the schema, the oldest first."""

@@ -1,0 +1,361 @@
+"""Jobs in a database, their pictures and images as files beside it."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, bindparam, case, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.sql.dml import ReturningUpdate
+
+from ...domain.errors import ExpiredJob, KeyTaken, StorageUnavailable
+from ...domain.generator import Generated
+from ...domain.jobs.record import JobProgress, JobQuery, JobRecord
+from ...domain.jobs.retention import Retention
+from ...domain.jobs.webhooks import delivery_of
+from ...domain.requests.parameters import GenerationParameters
+from ...domain.units import format_bytes
+from .database import Database
+from .job_files import JobFiles
+from .process_mark import ProcessMark
+from .result_codec import decode_result, encode_result
+from .rows import SHOWN, progress_row, record_of, row_of
+from .sql_deliveries import SqlDeliveries, forget_deliveries, new_delivery
+from .tables import JOBS
+
+_REMEMBERED = 10_000
+"""Expired jobs that are known to have existed, so that they are not reported as unknown."""
+_ORPHANED_S = 3600
+"""Age of files, in seconds, after which their job must be in the database."""
+_PICTURES = ("image", "mask")
+"""Fields of the parameters that hold files."""
+_UNFINISHED = JOBS.c.ended.is_(None) & ~JOBS.c.expired
+_NOTHING: Mapping[str, Any] = {"key": None, "parameters": None, "uploads": "{}", "events": "[]", "failure": None}
+_DROPPED = {**_NOTHING, "result": None, "images": "[]", "nbytes": 0, "expired": True, "worker": None}
+"""What is left of an expired job."""
+
+
+class SqlJobRepository:
+    """Implements `JobRepository`. The event loop waits for no disk: statements and files run in threads."""
+
+    def __init__(
+        self,
+        database: Database,
+        files: JobFiles,
+        mark: ProcessMark,
+        *,
+        lease_s: float,
+        min_free_nbytes: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Make no connection yet.
+
+        Args:
+            database: of the jobs.
+            files: of the jobs; processes that share the database share them, too.
+            mark: of this process.
+            lease_s: seconds of silence after which another process takes the unfinished jobs of this one.
+            min_free_nbytes: bytes that stay free on the disk: no job is accepted with less.
+            clock: seconds since the epoch, which other processes compare with theirs.
+        """
+        self._database = database
+        self._files = files
+        self._mark = mark
+        self._lease_s = lease_s
+        self._min_free_nbytes = min_free_nbytes
+        self._clock = clock
+        self._renewed: float | None = None
+        self._deliveries = SqlDeliveries(database)
+
+    @property
+    def durable(self) -> bool:
+        """True: they outlive the process."""
+        return True
+
+    @property
+    def deliveries(self) -> SqlDeliveries:
+        """Webhooks of the jobs that have ended."""
+        return self._deliveries
+
+    async def open(self) -> None:
+        """Make the folders and the tables; see `JobRepository.open`."""
+        try:
+            await asyncio.to_thread(self._files.prepare)
+            await asyncio.to_thread(self._mark.set)
+        except OSError as error:
+            raise StorageUnavailable(
+                f"The folder of jobs cannot be written: {error}. Choose another one (jobs.directory), or state "
+                'jobs.directory = "" to keep jobs in memory only.'
+            ) from error
+        await self._database.migrate()
+        await self._drop_orphans()
+
+    async def _drop_orphans(self) -> None:
+        """Drop files of jobs that were never accepted, because a process was killed in between."""
+        with_files = await asyncio.to_thread(lambda: list(self._files.jobs(older_than=self._clock() - _ORPHANED_S)))
+        async with self._database.transaction() as connection:
+            kept = {row.id for row in await connection.execute(select(JOBS.c.id).where(~JOBS.c.expired))}
+        for job_id in set(with_files) - kept:
+            await self._drop_files(job_id)
+
+    async def close(self) -> None:
+        """Close the database; see `JobRepository.close`."""
+        await self._database.close()
+        await asyncio.to_thread(self._mark.remove)
+
+    async def add(self, job: JobRecord, parameters: GenerationParameters) -> None:
+        """Keep a new job; see `JobRepository.add`."""
+        pictures = {name: data for name in _PICTURES if (data := getattr(parameters, name)) is not None}
+        names = await self._put(job.id, list(pictures.values()), spare=True)
+        row = {
+            **row_of(job),
+            "parameters": _json(msgspec.structs.replace(parameters, image=None, mask=None)),
+            "uploads": _json(dict(zip(pictures, names, strict=True))),
+            "images": "[]",
+            "worker": self._mark.name,
+            "lease_until": self._clock() + self._lease_s,
+        }
+        try:
+            async with self._database.transaction() as connection:
+                await connection.execute(insert(JOBS).values(row))
+        except IntegrityError as error:
+            await self._drop_files(job.id)
+            raise KeyTaken(job.key or "") from error
+        except StorageUnavailable:
+            await self._drop_files(job.id)
+            raise
+
+    async def note(self, progress: Sequence[JobProgress]) -> None:
+        """Take over progress; see `JobRepository.note`."""
+        statement = update(JOBS).where(JOBS.c.id == bindparam("job_id"), *self._ours)
+        rows = [progress_row(each) for each in progress]
+        statement = statement.values({name: bindparam(name) for name in rows[0] if name != "job_id"})
+        async with self._database.transaction() as connection:
+            await connection.execute(statement, rows)
+
+    async def finish(self, job: JobRecord, result: Generated | None) -> bool:
+        """Take over an outcome; see `JobRepository.finish`."""
+        ours = (JOBS.c.id == job.id, *self._ours)
+        async with self._database.transaction() as connection:
+            uploads = await connection.scalar(select(JOBS.c.uploads).where(*ours))
+        if uploads is None:
+            return False
+        files = [image.data for image in result.images] if result is not None else []
+        names = await self._put(job.id, files)
+        values = {
+            **row_of(job),
+            "key": JOBS.c.key if job.key is not None else None,
+            "cancel_requested": JOBS.c.cancel_requested,
+            "parameters": None,
+            "uploads": "{}",
+            "result": None if result is None else await asyncio.to_thread(encode_result, result),
+            "images": _json(names),
+            "worker": None,
+        }
+        async with self._database.transaction() as connection:
+            finished = (await connection.execute(update(JOBS).where(*ours).values(values))).rowcount == 1
+            if finished and (delivery := delivery_of(job)) is not None:
+                await connection.execute(new_delivery(delivery))
+        if finished:
+            sent = msgspec.json.decode(uploads, type=dict[str, str])
+            await asyncio.to_thread(self._files.drop, job.id, {*sent.values()} - {*names})
+        # Otherwise the files stay until the job is dropped: the process that has it may have written the same ones.
+        return finished
+
+    async def get(self, job_id: str) -> JobRecord | None:
+        """Return a job; see `JobRepository.get`."""
+        return await self._one(JOBS.c.id == job_id)
+
+    async def with_key(self, client: str, key: str) -> JobRecord | None:
+        """Return the job of a key; see `JobRepository.with_key`."""
+        return await self._one(JOBS.c.client == client, JOBS.c.key == key)
+
+    async def result(self, job_id: str) -> Generated | None:
+        """Return images; see `JobRepository.result`."""
+        async with self._database.transaction() as connection:
+            found = (await connection.execute(select(JOBS.c.result, JOBS.c.images).where(JOBS.c.id == job_id))).first()
+        if found is None or found.result is None:
+            return None
+        return await asyncio.to_thread(self._read_result, job_id, found.result, found.images)
+
+    def _read_result(self, job_id: str, text: str, names: str) -> Generated | None:
+        files = self._files.read(job_id, msgspec.json.decode(names, type=list[str]))
+        return None if files is None else decode_result(text, files)
+
+    async def page(self, query: JobQuery) -> list[JobRecord]:
+        """List jobs; see `JobRepository.page`."""
+        newest_first = (JOBS.c.created.desc(), JOBS.c.id.desc())
+        statement = select(*SHOWN).where(*_conditions(query)).order_by(*newest_first).limit(query.limit)
+        async with self._database.transaction() as connection:
+            return [record_of(row) for row in (await connection.execute(statement)).mappings()]
+
+    async def drop_key(self, job_id: str) -> None:
+        """Free a key; see `JobRepository.drop_key`."""
+        async with self._database.transaction() as connection:
+            await connection.execute(update(JOBS).where(JOBS.c.id == job_id).values(key=None))
+
+    async def forget(self, job_id: str) -> None:
+        """Drop a job; see `JobRepository.forget`."""
+        await self._drop([job_id])
+
+    async def expire(self, retention: Retention, now: float) -> None:
+        """Drop old jobs; see `JobRepository.expire`."""
+        async with self._database.transaction() as connection:
+            ids = [row.id for row in await connection.execute(_beyond(retention, now))]
+        if ids:
+            await self._drop(ids)
+
+    async def _drop(self, job_ids: Sequence[str]) -> None:
+        newest = select(JOBS.c.id).where(JOBS.c.expired).order_by(JOBS.c.created.desc()).limit(_REMEMBERED)
+        async with self._database.transaction() as connection:
+            await connection.execute(update(JOBS).where(JOBS.c.id.in_(job_ids)).values(_DROPPED))
+            await connection.execute(delete(JOBS).where(JOBS.c.expired, JOBS.c.id.not_in(newest)))
+            await connection.execute(forget_deliveries(job_ids))
+        for job_id in job_ids:
+            await self._drop_files(job_id)
+
+    async def claim(self, now: float, limit: int) -> list[JobRecord]:
+        """Take jobs over; see `JobRepository.claim`."""
+        ended = await asyncio.to_thread(self._mark.ended)
+        free = or_(JOBS.c.worker.is_(None), JOBS.c.lease_until < now, JOBS.c.worker.in_(ended)) & _UNFINISHED
+        async with self._database.transaction() as connection:
+            # Nearly always there is none; then nothing is locked.
+            found = (await connection.execute(select(JOBS.c.id).where(free).limit(1))).first()
+            rows = (await connection.execute(self._claiming(free, now, limit))).mappings() if found is not None else ()
+            claimed = sorted((record_of(row) for row in rows), key=lambda job: (job.created, job.id))
+        if not claimed:  # so that the processes that have ended have no unfinished jobs
+            await asyncio.to_thread(self._mark.forget, ended)
+        return claimed
+
+    def _claiming(self, free: ColumnElement[bool], now: float, limit: int) -> ReturningUpdate[Any]:
+        """Make the statement that takes the oldest of the jobs that are free."""
+        oldest = select(JOBS.c.id).where(free).order_by(JOBS.c.created, JOBS.c.id).limit(limit)
+        # PostgreSQL: other processes that claim now get the next jobs, instead of waiting for these. SQLite has one writer.
+        # Selected once in a CTE: a subquery with a limit may be evaluated for each row.
+        picked = oldest.with_for_update(skip_locked=True).cte("oldest")
+        statement = update(JOBS).where(JOBS.c.id.in_(select(picked.c.id)), free)
+        values = {
+            "worker": self._mark.name,
+            "lease_until": now + self._lease_s,
+            "restarts": case((JOBS.c.state == "running", JOBS.c.restarts + 1), else_=JOBS.c.restarts),
+            "state": "queued",
+        }
+        return statement.values(values).returning(*SHOWN)
+
+    async def parameters(self, job_id: str) -> GenerationParameters:
+        """Return parameters; see `JobRepository.parameters`."""
+        wanted = select(JOBS.c.parameters, JOBS.c.uploads).where(JOBS.c.id == job_id)
+        async with self._database.transaction() as connection:
+            found = (await connection.execute(wanted)).first()
+        if found is None or found.parameters is None:
+            raise ExpiredJob(job_id)
+        uploads = msgspec.json.decode(found.uploads, type=dict[str, str])
+        files = await asyncio.to_thread(self._files.read, job_id, uploads.values())
+        if files is None:
+            raise ExpiredJob(job_id)
+        parameters = msgspec.json.decode(found.parameters, type=GenerationParameters)
+        return msgspec.structs.replace(parameters, **dict(zip(uploads, files, strict=True)))
+
+    async def release(self, job_ids: Sequence[str]) -> None:
+        """Give jobs back; see `JobRepository.release`."""
+        statement = update(JOBS).where(JOBS.c.id.in_(job_ids), *self._ours).values(state="queued", worker=None)
+        async with self._database.transaction() as connection:
+            await connection.execute(statement)
+
+    async def renew(self, now: float) -> None:
+        """Renew the lease of the jobs of this process; see `JobRepository.renew`."""
+        if self._renewed is not None and 0 <= now - self._renewed < self._lease_s / 3:
+            return
+        statement = update(JOBS).where(*self._ours).values(lease_until=now + self._lease_s)
+        async with self._database.transaction() as connection:
+            await connection.execute(statement)
+        self._renewed = now
+
+    async def request_cancel(self, job_id: str) -> None:
+        """Note the wish; see `JobRepository.request_cancel`."""
+        async with self._database.transaction() as connection:
+            await connection.execute(update(JOBS).where(JOBS.c.id == job_id, _UNFINISHED).values(cancel_requested=True))
+
+    async def to_cancel(self) -> list[str]:
+        """Return jobs of this process that are to end; see `JobRepository.to_cancel`."""
+        async with self._database.transaction() as connection:
+            rows = await connection.execute(select(JOBS.c.id).where(*self._ours, JOBS.c.cancel_requested))
+            return [row.id for row in rows]
+
+    @property
+    def _ours(self) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+        """Conditions of unfinished jobs of this process: one that was silent for too long changes nothing of others."""
+        return JOBS.c.worker == self._mark.name, _UNFINISHED
+
+    async def _one(self, *conditions: ColumnElement[bool]) -> JobRecord | None:
+        async with self._database.transaction() as connection:
+            row = (await connection.execute(select(*SHOWN).where(*conditions))).mappings().first()
+        return None if row is None else record_of(row)
+
+    async def _put(self, job_id: str, files: Sequence[bytes], *, spare: bool = False) -> list[str]:
+        """Write files of a job.
+
+        Args:
+            job_id: of the job.
+            files: their contents.
+            spare: whether some of the disk must stay free.
+        """
+        try:
+            return await asyncio.to_thread(self._put_now, job_id, files, spare=spare)
+        except OSError as error:
+            raise StorageUnavailable(
+                f"The files of the job cannot be written to the disk of jobs.directory: {error.strerror}. Try again later."
+            ) from error
+
+    def _put_now(self, job_id: str, files: Sequence[bytes], *, spare: bool) -> list[str]:
+        free = self._files.free_nbytes()
+        if spare and free - sum(map(len, files)) < self._min_free_nbytes:
+            raise StorageUnavailable(
+                f"The disk of jobs.directory has {format_bytes(free)} left; no job is accepted with less than "
+                f"{format_bytes(self._min_free_nbytes)} (jobs.min_free_bytes). Jobs are accepted again once there is space."
+            )
+        return self._files.put(job_id, files)
+
+    async def _drop_files(self, job_id: str) -> None:
+        await asyncio.to_thread(self._files.drop, job_id)
+
+
+def _conditions(query: JobQuery) -> list[ColumnElement[bool]]:
+    jobs, conditions = JOBS.c, [~JOBS.c.expired]
+    equal = ((jobs.client, query.owner), (jobs.state, query.state), (jobs.model, query.model))
+    conditions += [column == value for column, value in equal if value is not None]
+    if query.created_from is not None:
+        conditions.append(jobs.created >= query.created_from)
+    if query.created_before is not None:
+        conditions.append(jobs.created < query.created_before)
+    if query.after is not None:
+        conditions.append(tuple_(jobs.created, jobs.id) < tuple_(query.after.created, query.after.id))
+    return conditions
+
+
+def _beyond(retention: Retention, now: float) -> Any:
+    """Select the finished jobs that are beyond a limit, as `retention.to_drop` does."""
+    newest_first = (JOBS.c.ended.desc(), JOBS.c.id.desc())
+    finished = (
+        select(
+            JOBS.c.id,
+            JOBS.c.ended,
+            func.row_number().over(order_by=newest_first).label("place"),
+            func.sum(JOBS.c.nbytes).over(order_by=newest_first).label("nbytes"),
+        )
+        .where(JOBS.c.ended.is_not(None), ~JOBS.c.expired)
+        .subquery()
+    )
+    return select(finished.c.id).where(
+        or_(
+            finished.c.ended <= now - retention.keep_s,
+            finished.c.place > retention.max_finished,
+            finished.c.nbytes > retention.max_result_nbytes,
+        )
+    )
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

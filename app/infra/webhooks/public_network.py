@@ -1,0 +1,55 @@
+"""Connections to public addresses only: a name may lead to a private one, also a moment after it was checked."""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Iterable
+from typing import Any
+
+import httpcore
+
+
+def is_public(address: str) -> bool:
+    """Tell whether an address is one of the internet, and not of this machine, its network or its cloud."""
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(parsed, ipaddress.IPv6Address):
+        inner = parsed.ipv4_mapped or parsed.sixtofour or (parsed.teredo[1] if parsed.teredo else None)
+        nat64 = parsed in _NAT64
+        if inner is not None or nat64:
+            return not nat64 and is_public(str(inner))
+    return parsed.is_global and not parsed.is_multicast
+
+
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+class PublicNetwork(httpcore.AsyncNetworkBackend):
+    """Looks up a name once, checks the addresses, and connects to one of them: there is no second look-up to deceive."""
+
+    def __init__(self, *, allow_private: bool) -> None:
+        self._allow_private = allow_private
+        self._network = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - the port's signature
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Connect to a host.
+
+        Raises:
+            ConnectError: it has a private address, or none.
+        """
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise httpcore.ConnectError(f"{host} has no address: {error}") from error
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        if not self._allow_private and not all(is_public(address) for address in addresses):
+            raise httpcore.ConnectError(f"{host} has a private address, which is not called (webhooks.allow_private)")
+        return await self._network.connect_tcp(  # pyright: ignore[reportAttributeAccessIssue] - absent without anyio
+            addresses[0], port, timeout=timeout, local_address=local_address, socket_options=socket_options
+        )

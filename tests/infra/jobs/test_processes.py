@@ -1,0 +1,259 @@
+"""Several processes on one database, each with a job store and an engine of its own; here in one event loop, on fake engines."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from litestar_diffusion.domain.errors import (
+    Cancelled,
+    IdempotencyConflict,
+    Interrupted,
+    ShuttingDown,
+    StorageUnavailable,
+)
+from litestar_diffusion.domain.jobs.job_keeper import JobKeeper, decide
+from litestar_diffusion.domain.jobs.job_store import JobPolicy, JobStore
+from litestar_diffusion.domain.jobs.record import JobQuery, JobRecord
+from litestar_diffusion.domain.jobs.tracked_job import TrackedJob
+from litestar_diffusion.domain.models.spec import ModelName
+from litestar_diffusion.domain.requests.parameters import GenerationParameters
+from litestar_diffusion.infra.image_encoding import PillowImageWriter
+from litestar_diffusion.infra.jobs.folder import jobs_in
+from litestar_diffusion.infra.jobs.sql_repository import SqlJobRepository
+from litestar_diffusion.testing import FakeEngine, fake_services, model
+
+BODY = GenerationParameters(prompt="x", seed=1, num_inference_steps=3, reproducible=True)
+
+
+class Process:
+    """One process: a store, its keeper, an engine whose gate holds jobs back."""
+
+    def __init__(self, folder: Path, *, max_restarts: int = 1) -> None:
+        self.engine = FakeEngine()
+        services = fake_services(model("a"), engine=self.engine)
+        self.dispatcher = services.dispatcher
+        self.repository: SqlJobRepository = jobs_in(folder, None, lease_s=30, min_free_nbytes=0)
+        self.ended: list[TrackedJob] = []
+        self.store = JobStore(
+            services.generator, PillowImageWriter(), JobPolicy(), self.repository, on_ended=self.ended.append
+        )
+        self.keeper = JobKeeper(self.store, max_restarts=max_restarts)
+
+    def kill(self) -> None:
+        """End it as kill -9 does, as far as others see it: its lock is gone, and it writes nothing more."""
+        self.repository._mark.close()
+        for job in self.store.in_flight:
+            job.work.cancel()
+
+    async def until_running(self, job: TrackedJob) -> None:
+        async with asyncio.timeout(20):
+            while job.state != "running":  # noqa: ASYNC110 - the fake engine has no event for it
+                await asyncio.sleep(0.01)
+        await self.store._journal.flush()
+
+    async def finish_all(self) -> None:
+        self.engine.gate.set()
+        await asyncio.gather(*(job.work for job in self.store.in_flight), return_exceptions=True)
+
+
+def run(folder: Path, scenario: Callable[..., Awaitable[None]], count: int = 2, **options: Any) -> None:
+    async def main() -> None:
+        processes = [Process(folder, **options) for _ in range(count)]
+        for process in processes:
+            await process.store.open()
+        try:
+            async with asyncio.timeout(30):
+                await scenario(*processes)
+        finally:
+            for process in processes:
+                process.engine.gate.set()
+                await process.store.close()
+
+    asyncio.run(main())
+
+
+def test_any_process_answers_for_any_job_and_follows_it(tmp_path: Path) -> None:
+    async def scenario(first: Process, second: Process) -> None:
+        first.engine.gate.clear()
+        job = await first.store.post("a", BODY, client="me", key="k")
+        await first.until_running(job)
+        seen = await second.store.get(job.id)
+        assert (seen.state, await second.store.page(JobQuery(model="b"))) == ("running", [])
+
+        async def follow() -> list[str]:
+            return [event.kind async for event in second.store.follow(seen) if event is not None]
+
+        following = asyncio.create_task(follow())
+        joining = asyncio.create_task(second.store.run("a", BODY, client="me", key="k"))
+        with pytest.raises(IdempotencyConflict):
+            await second.store.post("a", GenerationParameters(prompt="y"), client="me", key="k")
+        first.engine.gate.set()
+        assert (await joining).images == (await job.work).images
+        assert (await following)[-1] == "done"
+        assert second.engine.requests == []
+
+    run(tmp_path, scenario)
+
+
+def test_a_job_is_cancelled_by_any_process(tmp_path: Path) -> None:
+    async def scenario(first: Process, second: Process) -> None:
+        first.engine.gate.clear()
+        job = await first.store.post("a", BODY)
+        await first.until_running(job)
+        cancelling = asyncio.create_task(second.store.cancel(job.id))
+        while not job.stopping:
+            await first.keeper.look()
+        first.engine.gate.set()
+        assert (await cancelling).state == "cancelled"
+
+    run(tmp_path, scenario)
+
+
+def test_jobs_of_a_killed_process_are_run_by_another_one_and_those_that_ran_are_marked(tmp_path: Path) -> None:
+    async def scenario(first: Process, second: Process) -> None:
+        first.engine.gate.clear()
+        ran = await first.store.post("a", BODY)
+        await first.until_running(ran)
+        waited = await first.store.post("a", GenerationParameters(prompt="y", num_inference_steps=3))
+        first.kill()
+        await second.keeper.look()
+        await second.finish_all()
+        states = {job.id: (job.state, job.restarts) for job in await second.store.page(JobQuery())}
+        assert states == {ran.id: ("done", 1), waited.id: ("done", 0)}
+        kinds = [event.kind for event in (await second.store.get(ran.id)).log.after(0)]
+        assert (kinds[0], kinds.count("restarted"), kinds[-1]) == ("queued", 1, "done")
+        ids = [event.id for event in (await second.store.get(ran.id)).log.after(0)]
+        assert ids == sorted(set(ids))
+
+    run(tmp_path, scenario)
+
+
+def test_a_job_that_ran_whenever_its_process_was_killed_is_given_up(tmp_path: Path) -> None:
+    async def scenario(*processes: Process) -> None:
+        job = None
+        for process in processes[:-1]:
+            process.engine.gate.clear()
+            if job is None:
+                job = await process.store.post("a", BODY, key="k")
+            await process.keeper.look()
+            (own,) = process.store.in_flight
+            await process.until_running(own)
+            process.kill()
+        last = processes[-1]
+        await last.keeper.look()
+        assert job is not None
+        failed = await last.store.get(job.id)
+        assert (failed.state, failed.restarts, type(failed.failure)) == ("failed", 2, Interrupted)
+        assert [job.id for job in last.ended] == [job.id]
+        assert last.engine.requests == []
+        await last.store.run("a", BODY, key="k")
+
+    run(tmp_path, scenario, 3)
+
+
+def test_a_request_whose_client_waited_is_not_run_again_and_its_key_is_free(tmp_path: Path) -> None:
+    async def scenario(first: Process, second: Process) -> None:
+        first.engine.gate.clear()
+        waiting = asyncio.create_task(first.store.run("a", BODY, key="k"))
+        while not first.engine.running:  # noqa: ASYNC110 - the request is resolved in a thread
+            await asyncio.sleep(0)
+        (job,) = first.store.in_flight
+        first.kill()
+        with pytest.raises(Cancelled):
+            await waiting
+        await second.keeper.look()
+        assert (await second.store.get(job.id)).state == "cancelled"
+        await second.store.run("a", BODY, key="k")
+        assert len(second.engine.requests) == 1
+
+    run(tmp_path, scenario)
+
+
+def test_a_process_that_shuts_down_gives_its_jobs_back_unmarked(tmp_path: Path) -> None:
+    async def scenario(first: Process, second: Process) -> None:
+        first.engine.gate.clear()
+        jobs = [await first.store.post("a", GenerationParameters(prompt="x", seed=seed)) for seed in (1, 2)]
+        await first.until_running(jobs[0])
+        first.dispatcher.close()
+        first.engine.gate.set()
+        await first.dispatcher.drain(0)
+        assert {type(error) for error in await asyncio.gather(*(job.work for job in jobs), return_exceptions=True)} == {
+            ShuttingDown
+        }
+        await first.keeper.look()
+        assert first.store.in_flight == [], "it takes none of them again"
+        await second.keeper.look()
+        await second.finish_all()
+        assert [(job.state, job.restarts) for job in await second.store.page(JobQuery())] == [("done", 0)] * 2
+
+    run(tmp_path, scenario)
+
+
+def test_a_job_without_a_seed_makes_the_same_image_when_it_is_begun_again(tmp_path: Path) -> None:
+    async def scenario(first: Process, second: Process) -> None:
+        first.engine.gate.clear()
+        job = await first.store.post("a", GenerationParameters(prompt="x", num_inference_steps=3))
+        await first.until_running(job)
+        first.kill()
+        await second.keeper.look()
+        await second.finish_all()
+        assert second.engine.requests[0].seeds == first.engine.requests[0].seeds
+
+    run(tmp_path, scenario)
+
+
+def test_a_disk_that_is_full_when_a_job_ends_delays_its_end_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("litestar_diffusion.domain.jobs.job_store._TRY_AGAIN_S", 0.01)
+
+    async def scenario(process: Process) -> None:
+        put, refused = process.repository._files.put, asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def full(job_id: str, files: Any) -> list[str]:
+            if not files:
+                return put(job_id, files)
+            loop.call_soon_threadsafe(refused.set)
+            raise OSError(28, "No space left on device")
+
+        process.repository._files.put = full  # type: ignore[method-assign]
+        job = await process.store.post("a", BODY)
+        await refused.wait()
+        assert not job.over
+        with pytest.raises(StorageUnavailable, match="No space left"):
+            await process.store.post("a", GenerationParameters(prompt="x", image=_picture()))
+        process.repository._files.put = put  # type: ignore[method-assign]
+        generated = await process.store.result(job)
+        assert (await process.store.get(job.id, with_result=True)).result == generated
+
+    run(tmp_path, scenario, 1)
+
+
+def _picture() -> bytes:
+    import io
+
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("stated", "decision"),
+    [
+        ({}, "begin"),
+        ({"restarts": 1}, "begin"),
+        ({"restarts": 2}, "give_up"),
+        ({"detached": False}, "abandon"),
+        ({"cancel_requested": True, "restarts": 9}, "cancel"),
+    ],
+    ids=["waited", "ran-once", "ran-twice", "client-gone", "cancelled"],
+)
+def test_what_becomes_of_a_job_whose_process_has_ended(stated: dict[str, Any], decision: str) -> None:
+    job = JobRecord(id="1", model=ModelName("a"), client="", created=0.0, **stated)
+    assert decide(job, 1) == decision
