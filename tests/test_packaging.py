@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -58,3 +59,13 @@ def test_configs_tokenizers_and_type_marker_travel_along(installed: Path) -> Non
     ):
         assert (package / name).is_file(), name
     assert not list(package.rglob("*.ckpt"))
+
+
+def test_every_package_is_in_the_wheel() -> None:
+    """Setuptools takes those that are listed, and one that is not fails at its import."""
+    app = ROOT / "app"
+    stated = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {
+        ".".join(("litestar_diffusion", *file.parent.relative_to(app).parts)) for file in app.rglob("__init__.py")
+    }
+    assert set(stated) == folders | {"litestar_diffusion.builtin"}

@@ -83,7 +83,7 @@ def respelled(value: object, declared: Any) -> object:
     """
     if not isinstance(value, str) or len(value) > MAX_SHOWN_CHARS:
         return value
-    words = {word.casefold(): word for word in _choices(declared)}
+    words = {word.casefold(): word for word in _choices(declared) if isinstance(word, str)}
     return {**words, **_other_names(declared)}.get(value.strip().casefold(), value)
 
 
@@ -158,12 +158,12 @@ def _other_names(declared: Any) -> Mapping[str, str]:
     return {}
 
 
-def _choices(declared: Any) -> tuple[str, ...]:
+def _choices(declared: Any) -> tuple[object, ...]:
     """Return the words that a field may hold; none if its type is no Literal of words, with or without None."""
     if typing.get_origin(declared) is typing.Annotated:
         return _choices(typing.get_args(declared)[0])
     if typing.get_origin(declared) is typing.Literal:
-        return tuple(word for word in typing.get_args(declared) if isinstance(word, str))
+        return typing.get_args(declared)
     options = typing.get_args(declared) if typing.get_origin(declared) in (typing.Union, types.UnionType) else ()
     found = [_choices(option) for option in options if option is not types.NoneType]
     return tuple(itertools.chain.from_iterable(found)) if all(found) else ()

@@ -138,6 +138,7 @@ def test_the_receipt_states_every_parameter_and_n_is_1() -> None:
     assert set(stated) == set(GenerationParameters.__struct_fields__) - {
         "priority",
         "previews",
+        "callback_url",
         "embeddings",
         "image",
         "mask",
