@@ -87,6 +87,7 @@ def followed(server: Server, job: Any) -> Iterator[httpx.Response]:
         yield stream
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_event_streams_and_waiting_jobs_too(start_server: StartServer) -> None:
     server = start_server(LITESTAR_DIFFUSION__SERVER__SHUTDOWN_GRACE_S="0.5", LITESTAR_DIFFUSION__JOBS__DIRECTORY="")
     server.wait_until("/health/ready")

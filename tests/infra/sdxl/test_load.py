@@ -49,7 +49,9 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("cut_at", [1, 40, 300])
+@pytest.mark.parametrize(
+    "cut_at", [pytest.param(1, marks=pytest.mark.slow), 40, pytest.param(300, marks=pytest.mark.slow)]
+)
 def test_a_checkpoint_that_is_cut_short_while_it_is_loaded_is_an_error(cut_at: int, tmp_path: Path) -> None:
     """The file is also never mapped, and loads once it is whole again."""
     path = tmp_path / "demo.safetensors"
