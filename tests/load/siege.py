@@ -117,7 +117,9 @@ class Siege:
 
     async def _polite(self, number: int) -> None:
         """Ask for images and send jobs by turns, from an address of one's own; come back when told to."""
-        transport = httpx.AsyncHTTPTransport(local_address=f"127.0.2.{number + 1}")
+        # A new connection each time: an idle one may be closed for others at the moment at which a request is sent on it.
+        limits = httpx.Limits(max_keepalive_connections=0)
+        transport = httpx.AsyncHTTPTransport(local_address=f"127.0.2.{number + 1}", limits=limits)
         async with httpx.AsyncClient(base_url=self._url, timeout=_ANSWER_S, transport=transport) as http:
             seed = number
             while time.monotonic() < self._end:

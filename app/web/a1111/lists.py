@@ -37,7 +37,7 @@ class SchedulerView(msgspec.Struct, frozen=True, kw_only=True):
     need_inner_model: bool
 
 
-class UpscalerView(msgspec.Struct, frozen=True, kw_only=True):
+class WebuiUpscalerView(msgspec.Struct, frozen=True, kw_only=True):
     """An upscaler."""
 
     name: str
@@ -124,11 +124,13 @@ class ListsController(Controller):
         operation_id="a1111_upscalers",
         response_description="The upscalers.",
     )
-    async def upscalers(self, catalogues: NamedDependency[SkipValidation[Catalogues]]) -> list[UpscalerView]:
+    async def upscalers(self, catalogues: NamedDependency[SkipValidation[Catalogues]]) -> list[WebuiUpscalerView]:
         """List `None`, `Lanczos`, and the usable files of `models/upscalers/`."""
         specs = [spec for spec in await catalogues.upscalers.refresh() if spec.unusable is None]
-        files = [UpscalerView(name=spec.name, model_name=spec.name, scale=network_of(spec).scale) for spec in specs]
-        return [UpscalerView(name=NONE), UpscalerView(name=UPSCALER_LABELS[LANCZOS], scale=4.0), *files]
+        files = [
+            WebuiUpscalerView(name=spec.name, model_name=spec.name, scale=network_of(spec).scale) for spec in specs
+        ]
+        return [WebuiUpscalerView(name=NONE), WebuiUpscalerView(name=UPSCALER_LABELS[LANCZOS], scale=4.0), *files]
 
     @get(
         "/latent-upscale-modes",
