@@ -12,7 +12,13 @@ from typing import Any
 import generated.api
 import httpx
 from generated import Client
-from generated.models import GenerationParameters, GenerationParametersOutputFormatType1, Problem
+from generated.models import GenerationParameters, GenerationParametersOutputFormatType1, Problem, UpscaleParameters
+
+PICTURE = (
+    "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAQElEQVR42mNUdrvOQApgYiAR0F4DC6bQzhs+cLa7xhYCNiCrxuSi"
+    "a8CUxhQchKGEogEzTDAFmfBLYxrBOAzSEgA0nhGhIcYh3gAAAABJRU5ErkJggg=="
+)
+"""A file of 16 x 16 pixels, in base64."""
 
 client = Client(base_url=sys.argv[1], raise_on_unexpected_status=True, timeout=httpx.Timeout(60))
 modules = [found.name for found in pkgutil.walk_packages(generated.api.__path__, "generated.api.") if not found.ispkg]
@@ -52,6 +58,17 @@ assert shown.result.images[0].image == made.images[0].image
 assert sent.id in {job.id for job in call("list_jobs")}
 assert call("cancel_job", sent.id).state == "done"
 assert call("unload_model", "demo").residency == "cold"
+
+assert "outline" in {adapter.name for adapter in call("list_adapters")}
+assert call("show_adapter", "outline").name == "outline"
+assert call("unload_adapter", "outline").name == "outline"
+assert "turquoise" in {embedding.name for embedding in call("list_embeddings")}
+assert call("list_vaes") == []
+used.add("show_vae")
+assert isinstance(operations["show_vae"].sync("none", client=client), Problem)
+assert "lanczos" in {upscaler.name for upscaler in call("list_upscalers")}
+larger = call("upscale", body=UpscaleParameters(image=PICTURE, upscaler="lanczos", scale=2))
+assert (larger.images[0].width, larger.images[0].height) == (32, 32)
 assert "litestar_diffusion" in call("metrics")
 
 wrong = operations["generate"].sync("demo", client=client, body=GenerationParameters(prompt="x", n=99))

@@ -54,6 +54,20 @@ check(shown.result?.images[0].image === made.images[0].image, "result");
 check((await good(client.GET("/jobs"))).some((other) => other.id === sent.id), "jobs");
 check((await good(client.DELETE("/jobs/{model_or_job}", job))).state === "done", "removed");
 check((await good(client.POST("/models/{name}/unload", demo))).residency === "cold", "unloaded");
+
+const outline = { params: { path: { name: "outline" } } };
+check((await good(client.GET("/adapters"))).some((adapter) => adapter.name === "outline"), "adapters");
+check((await good(client.GET("/adapters/{name}", outline))).name === "outline", "adapter");
+check((await good(client.POST("/adapters/{name}/unload", outline))).name === "outline", "adapter unloaded");
+check((await good(client.GET("/embeddings"))).some((embedding) => embedding.name === "turquoise"), "embeddings");
+check((await good(client.GET("/vaes"))).length === 0, "vaes");
+check((await client.GET("/vaes/{name}", { params: { path: { name: "none" } } })).error?.status === 404, "no such vae");
+check((await good(client.GET("/upscalers"))).some((upscaler) => upscaler.name === "lanczos"), "upscalers");
+const picture =
+  "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAQElEQVR42mNUdrvOQApgYiAR0F4DC6bQzhs+cLa7xhYCNiCrxuSi" +
+  "a8CUxhQchKGEogEzTDAFmfBLYxrBOAzSEgA0nhGhIcYh3gAAAABJRU5ErkJggg==";
+const larger = await good(client.POST("/upscale", { body: { image: picture, upscaler: "lanczos", scale: 2 } }));
+check(typeof larger === "object" && "images" in larger && larger.images[0].width === 32, "larger");
 check((await good(client.GET("/metrics", { parseAs: "text" }))).includes("litestar_diffusion"), "metrics");
 
 const wrong = await client.POST("/generate/{model_name}", { params: { path }, body: { ...body, n: 99 } });
