@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from ..domain.models.spec import ModelSpec
-from ..settings import Settings, load_settings
+from ..settings import Settings, load_settings, with_durable_jobs
 from . import model_checks, server_checks
 from .failures import FAILED
 from .findings import Finding, State, ok
@@ -28,7 +28,7 @@ def check(context: click.Context, as_json: bool, settings_file: Path | None) -> 
     """
     from ..infra.telemetry.logging import configure_logging  # here, because `--help` need not wait for it
 
-    settings = load_settings(settings_file)
+    settings = with_durable_jobs(load_settings(settings_file), settings_file)
     configure_logging(settings.log.format, "error")  # what is wrong is a finding
     findings = [ok("settings", "All keys and values are valid."), *_findings(settings)]
     if as_json:

@@ -53,6 +53,8 @@ def keys(settings: Settings, today: date | None = None) -> Iterator[Finding]:
 def folders(settings: Settings) -> Iterator[Finding]:
     """Check that folders can be written to and have space."""
     yield from _writable("downloads", _hub_cache(settings), "hub.cache")
+    if settings.jobs.directory:
+        yield from _writable("jobs", Path(settings.jobs.directory), "jobs.directory", settings.jobs.min_free_bytes)
 
 
 def traces(settings: Settings) -> Iterator[Finding]:
@@ -66,7 +68,7 @@ def traces(settings: Settings) -> Iterator[Finding]:
         yield ok("traces", f"Sent to {os.environ.get('OTEL_EXPORTER_OTLP_ENDPOINT', 'http://localhost:4318')}.")
 
 
-def _writable(check: str, folder: Path, setting: str) -> Iterator[Finding]:
+def _writable(check: str, folder: Path, setting: str, least_nbytes: int = 0) -> Iterator[Finding]:
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=existing):
@@ -75,7 +77,9 @@ def _writable(check: str, folder: Path, setting: str) -> Iterator[Finding]:
         yield failed(check, f"{existing} cannot be written to: {error.strerror}.", f"Set {setting} to another folder.")
         return
     told = f"{folder}: {format_bytes(free)} free."
-    if free < _LITTLE_NBYTES:
+    if free < least_nbytes:
+        yield failed(check, f"{told} At least {format_bytes(least_nbytes)} are kept free.", "Free some space.")
+    elif free < _LITTLE_NBYTES:
         yield warning(check, told, f"Free some space, or set {setting} to a folder on another disk.")
     else:
         yield ok(check, told)

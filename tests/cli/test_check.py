@@ -14,7 +14,14 @@ from litestar_diffusion.cli import model_checks, server_checks
 from litestar_diffusion.cli.check import check
 from litestar_diffusion.domain.access.api_key import ApiKey, hash_of
 from litestar_diffusion.domain.errors import InvalidSettings
-from litestar_diffusion.settings import HubSettings, ModelsSettings, ServerSettings, Settings, TelemetrySettings
+from litestar_diffusion.settings import (
+    HubSettings,
+    JobsSettings,
+    ModelsSettings,
+    ServerSettings,
+    Settings,
+    TelemetrySettings,
+)
 from litestar_diffusion.testing import model
 
 Check = Callable[..., Result]
@@ -40,7 +47,7 @@ def states(findings: Any) -> list[tuple[str, str]]:
 def test_a_server_that_will_work_ends_with_0_and_a_line_for_each_check(run: Check) -> None:
     done = run()
     assert done.exit_code == 0, done.output
-    for name in ("settings", "port", "keys", "downloads", "models", "device", "memory"):
+    for name in ("settings", "port", "keys", "downloads", "jobs", "models", "device", "memory"):
         assert f"ok      {name}: " in done.output
 
 
@@ -88,6 +95,8 @@ def test_a_disk_that_is_nearly_full_and_a_folder_that_cannot_be_written_to(
     usage = type(server_checks.shutil.disk_usage(tmp_path))
     monkeypatch.setattr(server_checks.shutil, "disk_usage", lambda _: usage(10**9, 10**9, 5))
     assert states(server_checks.folders(settings)) == [("downloads", "warning")]
+    jobs = Settings(hub=HubSettings(cache=str(tmp_path)), jobs=JobsSettings(directory=str(tmp_path)))
+    assert states(server_checks.folders(jobs)) == [("downloads", "warning"), ("jobs", "failed")]
     refused = Settings(hub=HubSettings(cache="/proc/nothing"))
     assert states(server_checks.folders(refused)) == [("downloads", "failed")]
 

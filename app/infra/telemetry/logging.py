@@ -145,7 +145,9 @@ def configure_logging(
     root.addHandler(handler)
     root.setLevel(level.upper())
     # At level info httpx tells each request of a download, some with signed URLs.
-    logging.getLogger("httpx").setLevel(logging.NOTSET if level == "debug" else logging.WARNING)
+    # Alembic tells its plugins at each start, nine lines before ours.
+    for name in ("httpx", "alembic"):
+        logging.getLogger(name).setLevel(logging.NOTSET if level == "debug" else logging.WARNING)
     logging.captureWarnings(True)
     adopt_library_loggers()
 

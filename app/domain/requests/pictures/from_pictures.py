@@ -82,6 +82,8 @@ def picture_warnings(parameters: GenerationParameters, request: GenerationReques
         expected = getattr(parameters, f"{name}_sha256")
         if picture is not None and expected not in (None, picture.digest):
             yield f"{name} is another file than {name}_sha256 says ({picture.digest[:12]}… beside {expected[:12]}…)."
+    if uploads.mask is None:
+        yield from _without_mask(parameters)
     image = uploads.image
     if image is None:
         if parameters.strength is not None:
@@ -93,5 +95,10 @@ def picture_warnings(parameters: GenerationParameters, request: GenerationReques
         yield f"image was {how} from {image.width} x {image.height} to {request.width} x {request.height}."
     if uploads.mask is not None and parameters.mask_content != "original" and parameters.strength == 1.0:
         yield "mask_content has no effect with strength 1: the masked part begins from noise alone."
-    if uploads.mask is None and parameters.mask_padding_px is not None:
+
+
+def _without_mask(parameters: GenerationParameters) -> Iterator[str]:
+    if parameters.mask_content != "original":
+        yield "mask_content has no effect without mask."
+    if parameters.mask_padding_px is not None:
         yield "mask_padding_px has no effect without mask."
