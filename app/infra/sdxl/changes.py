@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ...domain.families.sdxl.adapter_files.algorithms import MAGNITUDES
 from ...domain.families.sdxl.adapter_files.layers import Layer
-from ..diffusion.side_paths.change import Change
+from ..diffusion.side_paths.change import Change, WeightChange
 from ..diffusion.side_paths.difference import BiasDifference, Difference, hadamard, unfolded
 from ..diffusion.side_paths.kronecker import KroneckerConvolution, KroneckerLinear
 from ..diffusion.side_paths.low_rank import LowRankConvolution, LowRankLinear
@@ -72,7 +72,7 @@ def changes_of(
 
 def _of_weight(
     layer: nn.Module, place: Layer, loaded: LoadedLayer, factors: Factors, scale: float, kept: Kept
-) -> Change | None:
+) -> WeightChange | None:
     algorithm, whole = loaded.layer.form.algorithm, place.first_row is None
     if algorithm == "lora" and not isinstance(layer, nn.Embedding):
         return _lora(layer, {**factors, "up": _rows(factors["up"], place)}, scale)
@@ -92,7 +92,7 @@ def _of_weight(
     return Difference(layer, kept.kept(of_place, nbytes), scale)
 
 
-def _lora(layer: nn.Module, factors: Factors, scale: float) -> Change:
+def _lora(layer: nn.Module, factors: Factors, scale: float) -> WeightChange:
     down, up, mid = factors["down"], factors["up"], factors.get("mid")
     if isinstance(layer, nn.Linear):
         return LowRankLinear(down.flatten(1), up.flatten(1), scale)
@@ -100,7 +100,7 @@ def _lora(layer: nn.Module, factors: Factors, scale: float) -> Change:
     return LowRankConvolution(layer, down.reshape(len(down), -1, *kernel), up.flatten(1)[:, :, None, None], scale, mid)
 
 
-def _lokr(layer: nn.Module, factors: Factors, scale: float) -> Change:
+def _lokr(layer: nn.Module, factors: Factors, scale: float) -> WeightChange:
     w1, w2 = _factor(factors, "lokr_w1")(), _factor(factors, "lokr_w2")()
     if isinstance(layer, nn.Linear):
         return KroneckerLinear(w1.flatten(1), w2.flatten(1), scale)
@@ -108,7 +108,7 @@ def _lokr(layer: nn.Module, factors: Factors, scale: float) -> Change:
     return KroneckerConvolution(layer, w1.flatten(1), w2.reshape(len(w2), -1, *given.kernel_size), scale)
 
 
-def _scaled(layer: nn.Module, change: Change, magnitude: Tensor, is_of_lycoris: bool) -> Change:
+def _scaled(layer: nn.Module, change: WeightChange, magnitude: Tensor, is_of_lycoris: bool) -> Change:
     """Add lengths; LyCORIS's are of the inputs if their first side is 1."""
     of_inputs = is_of_lycoris and magnitude.ndim > 1 and len(magnitude) == 1
     return (InputMagnitude if of_inputs else OutputMagnitude)(layer, change, magnitude)

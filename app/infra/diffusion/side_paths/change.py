@@ -21,6 +21,10 @@ class Change(Protocol):
         """
         ...
 
+
+class WeightChange(Change, Protocol):
+    """A change that is a difference of the layer's weight."""
+
     def weight(self) -> Tensor:
         """Compute the change of the weight, in the weight's shape and in float32."""
         ...

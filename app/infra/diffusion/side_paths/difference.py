@@ -53,10 +53,6 @@ class BiasDifference:
         bias = self._bias if self._bias.ndim == 1 or outputs.ndim == 4 else self._bias.view(1, -1, 1)
         outputs.add_(bias, alpha=self._scale)
 
-    def weight(self) -> Tensor:
-        """Return zero: a bias changes no weight."""
-        return torch.zeros((), dtype=torch.float32, device=self._bias.device)
-
 
 def _other(layer: nn.Module, inputs: Tensor, difference: Tensor) -> Tensor:
     """Apply a difference of an embedding's table, or of a norm's scale."""

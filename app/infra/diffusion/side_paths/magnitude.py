@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..fast_layers.upcasting import computed_weight
-from .change import Change
+from .change import WeightChange
 
 
 class OutputMagnitude:
@@ -16,7 +16,7 @@ class OutputMagnitude:
 
     reads_unchanged = True
 
-    def __init__(self, layer: nn.Module, change: Change, magnitude: Tensor) -> None:
+    def __init__(self, layer: nn.Module, change: WeightChange, magnitude: Tensor) -> None:
         """Compute the lengths once: a pass over the layer's weight."""
         changed = computed_weight(layer).float() + change.weight()
         factor = magnitude.float().flatten() / changed.flatten(1).norm(dim=1)
@@ -33,17 +33,13 @@ class OutputMagnitude:
         self._change.add(inputs, scaled, scaled)
         outputs.add_(scaled.mul_(self._factor.to(scaled.dtype)).sub_(base))
 
-    def weight(self) -> Tensor:
-        """Nothing is built on a change with lengths."""
-        raise NotImplementedError
-
 
 class InputMagnitude:
     """The same with a length for each input, as LyCORIS trains it with `wd_on_out` off: `(W + D)(m x / |W + D|)`."""
 
     reads_unchanged = True
 
-    def __init__(self, layer: nn.Module, change: Change, magnitude: Tensor) -> None:
+    def __init__(self, layer: nn.Module, change: WeightChange, magnitude: Tensor) -> None:
         """Compute the lengths once: a pass over the layer's weight."""
         changed = computed_weight(layer).float() + change.weight()
         factor = magnitude.float().flatten() / changed.transpose(0, 1).flatten(1).norm(dim=1)
@@ -57,7 +53,3 @@ class InputMagnitude:
         difference = type(self._layer).forward(self._layer, scaled).sub_(unchanged)
         self._change.add(scaled, difference, difference)
         outputs.add_(difference)
-
-    def weight(self) -> Tensor:
-        """Nothing is built on a change with lengths."""
-        raise NotImplementedError
