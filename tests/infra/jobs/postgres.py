@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,18 +26,22 @@ def _as_user(command: list[str], folder: Path) -> None:
 
 
 @contextmanager
-def postgres_server(folder: Path) -> Iterator[str]:
+def postgres_server() -> Iterator[str]:
     """Start a server; yields the URL of its first database."""
+    # Not below pytest's own folders: those are closed to other users, and the oldest are removed by later test runs.
+    with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
+        yield from _served(Path(folder))
+
+
+def _served(folder: Path) -> Iterator[str]:
     initdb, pg_ctl = _program("initdb"), _program("pg_ctl")
     if initdb is None or pg_ctl is None:
         pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
     data, port = folder / "data", free_port()
-    data.mkdir(parents=True)
+    data.mkdir()
     if os.getuid() == 0:
+        folder.chmod(0o755)
         shutil.chown(data, "postgres", "postgres")
-        for parent in (data, *data.parents):
-            if parent.stat().st_uid == 0 and parent != Path("/"):
-                parent.chmod(parent.stat().st_mode | 0o055)
     _as_user([initdb, "-D", str(data), "-U", "test", "--auth=trust", "--no-sync"], data)
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={data} -c fsync=off"
     _as_user([pg_ctl, "-D", str(data), "-w", "-l", str(data / "log"), "-o", options, "start"], data)

@@ -188,7 +188,7 @@ def test_every_accepted_job_ends_once_with_its_image_although_the_server_is_kill
     with ExitStack() as stack:
         environment = dict(PLENTY)
         if database == "postgresql":
-            url = stack.enter_context(postgres_server(tmp_path / "postgres"))
+            url = stack.enter_context(postgres_server())
             environment["LITESTAR_DIFFUSION__JOBS__DATABASE"] = url
         folder = tmp_path / "server"
         folder.mkdir()
