@@ -41,6 +41,7 @@ from .infra.hub.fetcher import HubFetcher
 from .infra.hub.snapshots import cached_snapshot
 from .infra.image_encoding import PillowImageWriter
 from .infra.pictures.reader import PillowImageReader
+from .infra.pictures.thumbnails import PillowThumbnails
 from .infra.telemetry.job_log import log_given_up, log_job
 from .infra.telemetry.loading_log import LoadingLog
 from .infra.telemetry.metrics import Metrics
@@ -122,6 +123,7 @@ def build(
         dry_runs=DryRun(catalogues, pool, dispatcher, engine, inspector, reader, settings.limits, embeddings),
         embeddings=embeddings,
         embedded_texts=PillowEmbeddedTexts(),
+        thumbnail=PillowThumbnails(),
         metrics=metrics,
         history=history,
         quotas=Quotas(settings.keys, dry_runs_per_minute=settings.limits.dry_runs_per_minute or None),

@@ -24,6 +24,7 @@ from .domain.memory.pool import ModelPool
 from .domain.models.catalogue import Catalogue, Catalogues
 from .domain.models.embeddings import EmbeddingCatalogue
 from .domain.requests.metadata.generation_data import EmbeddedTexts
+from .domain.requests.pictures.thumbnail import Thumbnail
 from .domain.upscaling import ImageUpscaler, Upscaled
 from .infra.device.host_memory import host_nbytes
 from .infra.telemetry.metrics import Metrics
@@ -57,6 +58,7 @@ class Services:
     """None if the settings allow no addresses."""
     dry_runs: DryRun
     embedded_texts: EmbeddedTexts
+    thumbnail: Thumbnail
     embeddings: EmbeddingCatalogue
     metrics: Metrics = field(default_factory=Metrics)
     history: History = field(default_factory=History)

@@ -376,6 +376,17 @@ class UnknownJob(DiffusionError):
         super().__init__(f"There is no job {cut(job_id)!r}, or it belongs to another client. GET /jobs lists yours.")
 
 
+class UnknownImage(DiffusionError):
+    """The job has no such image, or not yet."""
+
+    code = "unknown_image"
+    title = "There is no such image"
+
+    def __init__(self, index: int, count: int) -> None:
+        has = f"{count} images, counted from 0" if count else "no images, or not yet"
+        super().__init__(f"There is no image {index}: the job has {has}. `image_urls` of the job lists them.")
+
+
 class ExpiredJob(DiffusionError):
     """The job existed, but is no longer kept: it ended too long ago, was displaced by newer jobs, or was removed."""
 

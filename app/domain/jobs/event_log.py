@@ -52,6 +52,11 @@ class EventLog:
         """Whether the event that ends the job was added."""
         return bool(self._events) and self._events[-1].kind in _LAST
 
+    @property
+    def last(self) -> JobEvent | None:
+        """The newest event; None before the first."""
+        return self._events[-1] if self._events else None
+
     def close(self) -> None:
         """Let listeners go without an event that ends the job, because it goes on in another process."""
         self._closed = True

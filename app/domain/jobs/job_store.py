@@ -203,6 +203,7 @@ class JobStore:
             key=key,
             body=body,
             created=round(self._now(), 6),  # as precise as it is shown, and filtered by
+            prompt=parameters.prompt,
             detached=detached,
             kept=kept,
             callback_url=callback_url,

@@ -101,7 +101,7 @@ class MemoryJobRepository:
             return
         self._parameters.pop(job_id, None)
         self._results.pop(job_id, None)
-        self._expired[job_id] = replace(job, expired=True, key=None, events=(), failure=None, nbytes=0)
+        self._expired[job_id] = replace(job, expired=True, prompt="", key=None, events=(), failure=None, nbytes=0)
         while len(self._expired) > _REMEMBERED:
             self._expired.popitem(last=False)
 

@@ -27,6 +27,8 @@ class JobRecord:
     model: ModelName
     client: str
     created: float
+    prompt: str = ""
+    """What it was asked to show; empty once it has expired."""
     key: str | None = None
     """Idempotency key; None once a request with it starts a new job."""
     body: bytes = b""
@@ -87,6 +89,8 @@ class JobQuery:
     """The only client whose jobs are listed; None for those of all."""
     state: JobState | None = None
     model: str | None = None
+    prompt: str | None = None
+    """Text that the prompt contains; case makes no difference."""
     created_from: float | None = None
     created_before: float | None = None
     after: JobPlace | None = None
@@ -100,6 +104,7 @@ class JobQuery:
             and self.owner in (None, job.client)
             and self.state in (None, job.state)
             and self.model in (None, job.model)
+            and (self.prompt is None or self.prompt.lower() in job.prompt.lower())
             and (self.created_from is None or job.created >= self.created_from)
             and (self.created_before is None or job.created < self.created_before)
             and (self.after is None or self.after.comes_before(place_of(job)))

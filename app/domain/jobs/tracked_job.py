@@ -30,6 +30,7 @@ class TrackedJob:
     client: str
     created: float
     """Time of acceptance, in seconds since the epoch, as are the other times."""
+    prompt: str = ""
     key: str | None = None
     """Idempotency key; None once a request with it starts a new job."""
     body: bytes = b""
@@ -80,6 +81,7 @@ class TrackedJob:
             model=record.model,
             client=record.client,
             created=record.created,
+            prompt=record.prompt,
             key=record.key,
             body=record.body,
             detached=record.detached,
@@ -103,6 +105,12 @@ class TrackedJob:
         """Whether it has ended."""
         return self.state in ("done", "failed", "cancelled")
 
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seed of each of its images; none before it is done."""
+        last = self.log.last
+        return tuple(last.data["seeds"]) if last is not None and last.kind == "done" else ()
+
     def record(self) -> JobRecord:
         """Return what is kept of the job before its end."""
         return JobRecord(
@@ -110,6 +118,7 @@ class TrackedJob:
             model=self.model,
             client=self.client,
             created=self.created,
+            prompt=self.prompt,
             key=self.key,
             body=self.body,
             detached=self.detached,

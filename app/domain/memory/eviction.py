@@ -7,13 +7,15 @@ That is Belady's rule (Belady 1966, "A study of replacement algorithms") as far 
 used beyond it.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from typing import TypeVar
 
 from ..models.assets import AssetKey
 from ..models.components import ComponentId
 
+_Candidate = TypeVar("_Candidate", "Idle", "IdleAsset")
 _EXHAUSTIVE = 6
 """Number of components, last used by the same lease, up to which all subsets are tried to find the fewest bytes."""
 
@@ -84,7 +86,7 @@ def plan_unloading(idle: Sequence[IdleAsset], shares: Shares, need_nbytes: int) 
     if freed_nbytes(idle, shares) < need_nbytes:
         return None
     victims: list[IdleAsset] = []
-    for asset in sorted(idle, key=_order):
+    for asset in in_order(idle):
         victims.append(asset)
         if freed_nbytes(victims, shares) >= need_nbytes:
             break
@@ -93,6 +95,11 @@ def plan_unloading(idle: Sequence[IdleAsset], shares: Shares, need_nbytes: int) 
         if freed_nbytes(others, shares) >= need_nbytes:
             victims = others
     return tuple(victims)
+
+
+def in_order(idle: Iterable[_Candidate]) -> list[_Candidate]:
+    """Sort candidates by the order in which they would be evicted; those that shared components or sizes spare included."""
+    return sorted(idle, key=_order)
 
 
 def freed_nbytes(victims: Sequence[IdleAsset], shares: Shares) -> int:
@@ -112,7 +119,7 @@ def _order(candidate: Idle | IdleAsset) -> tuple[bool, float, float]:
 
 def _groups(idle: Sequence[Idle]) -> list[list[Idle]]:
     groups: dict[tuple[bool, float, float], list[Idle]] = {}
-    for candidate in sorted(idle, key=_order):
+    for candidate in in_order(idle):
         groups.setdefault(_order(candidate), []).append(candidate)
     return list(groups.values())
 

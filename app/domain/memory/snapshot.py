@@ -7,6 +7,7 @@ from ..models.assets import AssetKey
 from ..models.components import Component, ComponentId, LoadProgress
 from ..models.spec import ModelName, Residency
 from .budget import Budget
+from .eviction import in_order
 from .ledger import Ledger, PooledAsset
 
 
@@ -60,6 +61,8 @@ class ComponentStatus:
     """Assets that share it."""
     leases: int
     last_used_s_ago: float | None
+    eviction_place: int | None
+    """Place among the components that would leave the device next, from 1; None while a request or a pin holds it there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,11 +106,13 @@ def asset_status(ledger: Ledger, key: AssetKey, now: float) -> AssetStatus:
 
 def pool_report(ledger: Ledger, now: float) -> PoolReport:
     """Describe the whole ledger."""
-    owners = ledger.owners()
+    owners, places = ledger.owners(), _eviction_places(ledger)
     return PoolReport(
         budget=ledger.budget,
         stats=pool_stats(ledger),
-        components=tuple(_component(ledger, part, owners[key], now) for key, part in ledger.components().items()),
+        components=tuple(
+            _component(ledger, part, owners[key], now, places.get(key)) for key, part in ledger.components().items()
+        ),
         assets=tuple((key, _status(ledger, pooled, now)) for key, pooled in ledger.current.items()),
     )
 
@@ -129,7 +134,24 @@ def _status(ledger: Ledger, pooled: PooledAsset, now: float) -> AssetStatus:
     )
 
 
-def _component(ledger: Ledger, component: Component, owners: Sequence[PooledAsset], now: float) -> ComponentStatus:
+def _eviction_places(ledger: Ledger) -> dict[ComponentId, int]:
+    """Number the components in the order in which they would leave the device; none is promised to leave before it is needed."""
+    if not ledger.shared:
+        return {ComponentId(idle.key): place for place, idle in enumerate(in_order(ledger.idle_on_device()), start=1)}
+    leaving = in_order(asset for asset, _ in ledger.idle_on_host())
+    owners = {key: len(pooled) for key, pooled in ledger.owners().items()}
+    gone = list[ComponentId]()
+    for asset in leaving:
+        for component in asset.components:
+            owners[component] -= 1
+            if not owners[component]:  # the last of its owners has left
+                gone.append(component)
+    return {component: place for place, component in enumerate(gone, start=1)}
+
+
+def _component(
+    ledger: Ledger, component: Component, owners: Sequence[PooledAsset], now: float, eviction_place: int | None
+) -> ComponentStatus:
     used = [pooled.record.last_used for pooled in owners if pooled.record.last_used is not None]
     on_device = ledger.shared or component.id in ledger.placed
     return ComponentStatus(
@@ -141,6 +163,7 @@ def _component(ledger: Ledger, component: Component, owners: Sequence[PooledAsse
         owners=tuple(pooled.key for pooled in owners),
         leases=len({reservation for pooled in owners for reservation in pooled.reservations}),
         last_used_s_ago=_ago(max(used, default=None), now),
+        eviction_place=eviction_place,
     )
 
 

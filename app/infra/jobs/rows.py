@@ -15,6 +15,7 @@ _PLAIN = (
     "model",
     "client",
     "created",
+    "prompt",
     "key",
     "body",
     "detached",

@@ -33,7 +33,7 @@ _PICTURES = ("image", "mask")
 """Fields of the parameters that hold files."""
 _UNFINISHED = JOBS.c.ended.is_(None) & ~JOBS.c.expired
 _NOTHING: Mapping[str, Any] = {"key": None, "parameters": None, "uploads": "{}", "events": "[]", "failure": None}
-_DROPPED = {**_NOTHING, "result": None, "images": "[]", "nbytes": 0, "expired": True, "worker": None}
+_DROPPED = {**_NOTHING, "result": None, "prompt": "", "images": "[]", "nbytes": 0, "expired": True, "worker": None}
 """What is left of an expired job."""
 
 
@@ -326,6 +326,8 @@ def _conditions(query: JobQuery) -> list[ColumnElement[bool]]:
     jobs, conditions = JOBS.c, [~JOBS.c.expired]
     equal = ((jobs.client, query.owner), (jobs.state, query.state), (jobs.model, query.model))
     conditions += [column == value for column, value in equal if value is not None]
+    if query.prompt is not None:
+        conditions.append(jobs.prompt.icontains(query.prompt, autoescape=True))
     if query.created_from is not None:
         conditions.append(jobs.created >= query.created_from)
     if query.created_before is not None:

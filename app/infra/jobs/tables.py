@@ -30,6 +30,7 @@ JOBS = Table(
     Column("id", String(32), primary_key=True),
     Column("model", Text, nullable=False),
     Column("client", Text, nullable=False),
+    Column("prompt", Text, nullable=False, server_default=""),
     Column("key", Text),
     Column("body", LargeBinary, nullable=False),
     Column("detached", Boolean, nullable=False),

@@ -5,9 +5,11 @@ from ..http.exception_handlers import complete_exception_handlers
 from .additions import AdapterResidencyController, AdditionsController
 from .embeddings import EmbeddingsController
 from .generate import generate
+from .job_images import job_image
 from .jobs import JobsController, send_job
 from .models import ModelsController, ResidencyController
 from .pool import PoolController
+from .samplers import list_samplers
 from .service import HealthController, ServiceController
 from .upscale import upscale
 from .upscalers import list_upscalers
@@ -19,8 +21,10 @@ NATIVE = Dialect(
         upscale,
         send_job,
         JobsController,
+        job_image,
         ModelsController,
         list_upscalers,
+        list_samplers,
         EmbeddingsController,
         ResidencyController,
         AdditionsController,

@@ -20,6 +20,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     model: str
+    prompt: str
     state: Annotated[
         JobState,
         Meta(description="`queued`, `loading` its model, `running`; at the end `done`, `failed` or `cancelled`."),
@@ -30,6 +31,9 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     steps_total: Annotated[int, Meta(description="Of the denoiser, for all images; 0 before it is known.")]
     loading: Annotated[ProgressView | None, Meta(description="How far the load of its model is.")]
     remaining_s: Annotated[float | None, Meta(description="Until it is done, as far as its own pace tells.")]
+    image_urls: Annotated[
+        list[str], Meta(description="Addresses of its images once it is done, in order; `?width=` makes smaller ones.")
+    ]
     restarts: Annotated[
         int, Meta(description="How often it was begun again because its server had ended while it ran; usually 0.")
     ]
@@ -69,11 +73,14 @@ def job_url(request: Request[Any, Any, Any], job_id: str) -> str:
 
 def _facts(request: Request[Any, Any, Any], job: TrackedJob) -> dict[str, Any]:
     remaining = job.remaining_s(steady_time())
+    url = job_url(request, job.id)
     return {
         "id": job.id,
         "model": job.model,
+        "prompt": job.prompt,
         "state": job.state,
-        "url": job_url(request, job.id),
+        "url": url,
+        "image_urls": [f"{url}/images/{index}" for index in range(len(job.seeds))],
         "position": job.position,
         "steps_done": job.steps_done,
         "steps_total": job.steps_total,

@@ -156,6 +156,10 @@ class JobsController(Controller):
         of_model: Annotated[
             str | None, QueryParameter(name="model", description="Only those of this model.", max_length=256)
         ] = None,
+        with_prompt: Annotated[
+            str | None,
+            QueryParameter(name="prompt", description="Only those whose prompt contains this text.", max_length=256),
+        ] = None,
         created_from: Annotated[
             datetime | None, QueryParameter(description="Only those that were sent at this moment or later (UTC).")
         ] = None,
@@ -173,6 +177,7 @@ class JobsController(Controller):
             owner=owner_of(request),
             state=in_state,
             model=of_model,
+            prompt=with_prompt,
             created_from=_seconds(created_from),
             created_before=_seconds(created_before),
             after=None if after is None else place_in(after),

@@ -43,6 +43,12 @@ class ComponentView(msgspec.Struct, frozen=True, kw_only=True):
     vaes: Annotated[list[str], Meta(description="The VAEs of `models/vae/` that it is.")]
     leases: int
     idle_s: float | None
+    eviction_place: Annotated[
+        int | None,
+        Meta(
+            description="Place among those that would leave the device next, from 1; null while it is used or pinned."
+        ),
+    ]
 
 
 class PooledAssetView(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,6 +136,7 @@ def _component(component: ComponentStatus) -> ComponentView:
         adapters=_owners(component, "adapter"),
         vaes=_owners(component, "vae"),
         leases=component.leases,
+        eviction_place=component.eviction_place,
         idle_s=_rounded(component.last_used_s_ago),
     )
 

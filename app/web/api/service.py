@@ -14,9 +14,10 @@ from ...domain.memory.pool import ModelPool
 from ...domain.models.catalogue import Catalogues
 from ...domain.models.embeddings import EmbeddingCatalogue
 from ...domain.models.embeddings import usable as usable_embeddings
+from ...domain.requests.parameters import Limits
 from ..auth.requirements import public, requires
 from ..http.route_groups import in_group
-from .views import HealthView, ServiceView
+from .views import HealthView, ServiceView, limits_view
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,7 @@ class ServiceFacts:
     version: str
     default_model: str | None
     documentation: str
+    limits: Limits
     device: Callable[[], str]
     not_ready_because: Callable[[], str | None]
     """None once requests will be served at full speed."""
@@ -69,6 +71,7 @@ class ServiceController(Controller):
             embeddings=[str(use.name) for use in usable_embeddings(await embeddings.list())],
             loaded=[name for name in usable if model_pool.status(name).residency != "cold"],
             unusable=[spec.name for spec in specs if spec.unusable is not None],
+            limits=limits_view(service_facts.limits),
             waiting=dispatcher.depth,
             documentation=_below_root(request, service_facts.documentation),
         )

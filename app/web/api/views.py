@@ -20,6 +20,7 @@ from ...domain.models.spec import (
     ModelTraits,
     Residency,
 )
+from ...domain.requests.parameters import Limits
 from ...domain.requests.resolved_parameters import ResolvedParameters, resolved_parameters
 from ..http.media_types import IMAGES
 from ..http.timings import milliseconds
@@ -114,6 +115,20 @@ class ModelView(msgspec.Struct, frozen=True, kw_only=True):
     idle_s: Annotated[float, Meta(description="Seconds since its last use.")] | None
 
 
+class LimitsView(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits of one request, from the settings."""
+
+    max_steps: int
+    max_pixels: Annotated[int, Meta(description="Width times height of an image.")]
+    min_side_px: int
+    max_side_px: int
+    max_n: int
+    max_image_bytes: Annotated[int, Meta(description="Of an uploaded file.")]
+    max_image_pixels: Annotated[int, Meta(description="Width times height of an uploaded picture.")]
+    max_adapters: int
+    max_prompt_chars: int
+
+
 class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
     """Service facts."""
 
@@ -132,6 +147,7 @@ class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
     embeddings: Annotated[list[str], Meta(description="Textual inversion embeddings that prompts may name.")]
     loaded: list[str]
     unusable: list[str]
+    limits: LimitsView
     waiting: int
     documentation: str
 
@@ -169,6 +185,11 @@ def generate_view(generated: Generated) -> GenerateView:
         memory_savings=list(generated.savings),
         warnings=list(generated.warnings),
     )
+
+
+def limits_view(limits: Limits) -> LimitsView:
+    """Format the limits of one request for the wire."""
+    return LimitsView(**{name: getattr(limits, name) for name in LimitsView.__struct_fields__})
 
 
 def progress_view(loading: LoadProgress | None) -> ProgressView | None:

@@ -74,6 +74,7 @@ TOO_MANY = documented(
 CONFLICT = documented(
     "The `Idempotency-Key` came with another model or body before.", errors.IdempotencyConflict("abc")
 )
+UNKNOWN_IMAGE = documented("No job has this id, or it has no such image.", errors.UnknownImage(0, 0))
 UNKNOWN_JOB = documented("No job has this id.", errors.UnknownJob("x"))
 EXPIRED = documented("The job ended too long ago, or was removed.", errors.ExpiredJob("x"))
 FOREIGN = documented(

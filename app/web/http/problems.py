@@ -37,6 +37,7 @@ HTTP_STATUS: Mapping[type[DiffusionError], int] = {
     errors.EngineStuck: 503,
     errors.EngineFailed: 503,
     errors.UnknownJob: 404,
+    errors.UnknownImage: 404,
     errors.ExpiredJob: 410,
     errors.IdempotencyConflict: 409,
     errors.KeyTaken: 409,

@@ -40,6 +40,22 @@ def test_the_least_recently_used_idle_model_makes_room_and_stays_warm() -> None:
     run(scenario)
 
 
+@pytest.mark.parametrize("shares", [False, True], ids=["device of its own", "device is the host"])
+def test_the_report_numbers_components_in_the_order_in_which_they_would_leave(shares: bool) -> None:
+    async def scenario() -> None:
+        sim = simulate(400, shares=shares)
+        for name in ("a", "b", "a", "c"):
+            await sim.pool.load(name)
+        sim.pool.pin("c")
+        places = {one.owners[0].name: one.eviction_place for one in sim.pool.report().components}
+        assert places == {"b": 1, "a": 2, "c": None}
+        async with sim.pool.lease("b", 0):
+            places = {one.owners[0].name: one.eviction_place for one in sim.pool.report().components}
+            assert places == {"b": None, "a": 1, "c": None}
+
+    run(scenario)
+
+
 def test_where_the_device_is_the_host_an_evicted_model_is_freed() -> None:
     async def scenario() -> None:
         sim = simulate(100, shares=True)

@@ -415,3 +415,25 @@ def test_the_webhook_of_a_job_is_due_once_it_ends_and_outlives_its_process(share
         await first.forget(record.id)
 
     run(shared, scenario, 2)
+
+
+def test_jobs_are_found_by_a_text_of_their_prompt_until_they_expire(place: Place) -> None:
+    async def scenario(jobs: JobRepository) -> None:
+        for number, prompt in enumerate(
+            ["A red Circle, 100% matte", "a blue circle", "a 100 times finer one"], start=1
+        ):
+            await jobs.add(job(number, prompt=prompt), PARAMETERS)
+
+        async def found(text: str) -> list[int]:
+            return [int(record.id, 16) for record in await jobs.page(JobQuery(prompt=text))]
+
+        assert await found("CIRCLE") == [2, 1]
+        assert await found("100%") == [1], "no wildcard"
+        assert await found("_") == []
+        await jobs.forget(job(1).id)
+        assert await found("circle") == [2]
+        expired = await jobs.get(job(1).id)
+        assert expired is not None
+        assert expired.prompt == ""
+
+    run(place, scenario)

@@ -68,6 +68,28 @@ def test_a_job_is_sent_followed_and_fetched(server: Server) -> None:
     assert not any("result" in other for other in listed)
 
 
+def test_the_images_of_a_job_are_files_whole_and_small(server: Server) -> None:
+    job = server.client.post("/jobs/demo", json={**BODY, "n": 2, "width": 256}).json()
+    assert (job["prompt"], job["image_urls"]) == (BODY["prompt"], [])
+    assert server.client.get(f"{job['url']}/images/0").status_code in (200, 404), "404 until it is done"
+    done = wait_for(server, job["url"], "done")
+    assert done["image_urls"] == [f"{job['url']}/images/0", f"{job['url']}/images/1"]
+    whole, small = (server.client.get(done["image_urls"][1], params=query) for query in ({}, {"width": 64}))
+    assert whole.content == images_of(done["result"])[1]
+    assert (whole.headers["content-type"], small.headers["content-type"]) == ("image/png", "image/webp")
+    assert "immutable" in whole.headers["cache-control"]
+    assert opened(small.content).size == (64, 32)
+    missing = server.client.get(f"{job['url']}/images/2")
+    assert (missing.status_code, missing.json()["code"]) == (404, "unknown_image")
+    assert "has 2 images" in missing.json()["detail"]
+
+
+def test_jobs_are_found_by_their_prompt(server: Server) -> None:
+    job = server.client.post("/jobs/demo", json={**BODY, "prompt": "a GREEN square, unique 5f1c"}).json()
+    found = server.client.get("/jobs", params={"prompt": "green square, unique 5f1c"}).json()
+    assert [each["id"] for each in found] == [job["id"]]
+
+
 def test_jobs_are_listed_page_by_page_and_by_model_state_and_time(server: Server) -> None:
     sent = [server.client.post("/jobs/demo", json=BODY).json() for _ in range(5)]
     wait_for(server, sent[-1]["url"], "done")

@@ -143,3 +143,17 @@ def test_every_operation_and_parameter_of_the_document_is_described(server: Serv
     assert kinds == {"application/problem+json", "application/json"}, "the latter is /health/ready's 503"
     fields = document["components"]["schemas"]["GenerationParameters"]["properties"]
     assert [name for name, field in fields.items() if not field.get("description")] == []
+
+
+def test_limits_and_samplers_are_told(server: Server) -> None:
+    limits = server.client.get("/").json()["limits"]
+    asked = {"prompt": "x", "n": limits["max_n"] + 1}
+    refused = server.client.post("/generate/demo?dry_run=true", json=asked)
+    assert (
+        f"at most {limits['max_n']}" in refused.text or str(limits["max_n"]) in refused.json()["errors"][0]["message"]
+    )
+    for sampler in server.client.get("/samplers").json():
+        body = {"prompt": "x", "sampler": sampler["label"], "schedule": sampler["schedules"][-1]}
+        planned = server.client.post("/generate/demo?dry_run=true", json=body)
+        assert planned.status_code == 200, planned.text
+        assert planned.json()["parameters"]["schedule"] == sampler["schedules"][-1]
