@@ -14,8 +14,9 @@ from .domain.errors import FieldError, InvalidSettings
 from .domain.generator import LocalImageGenerator
 from .domain.jobs.deliveries import Deliveries
 from .domain.jobs.job_keeper import JobKeeper
-from .domain.jobs.job_store import JobPolicy, JobStore
+from .domain.jobs.job_store import JobStore
 from .domain.jobs.memory_repository import MemoryJobRepository
+from .domain.jobs.policy import JobPolicy
 from .domain.jobs.repository import JobRepository
 from .domain.jobs.retention import Retention
 from .domain.jobs.shared_calls import SharedCalls
@@ -117,7 +118,9 @@ def build(
         upscaler=upscaler,
         upscale_calls=SharedCalls(keep_s=settings.jobs.keep_s, max_kept=settings.jobs.max_finished),
         job_store=job_store,
-        job_keeper=JobKeeper(job_store, max_restarts=settings.jobs.max_restarts),
+        job_keeper=JobKeeper(
+            job_store.repository, job_store.runner, job_store.capacity, max_restarts=settings.jobs.max_restarts
+        ),
         webhook_policy=webhook_policy(settings.webhooks),
         webhooks=_webhooks(settings.webhooks, job_store.repository.deliveries),
         dry_runs=DryRun(catalogues, pool, dispatcher, engine, inspector, reader, settings.limits, embeddings),
