@@ -51,9 +51,8 @@ class Process:
 
     async def until_running(self, job: TrackedJob) -> None:
         async with asyncio.timeout(20):
-            while job.state != "running":  # noqa: ASYNC110 - the fake engine has no event for it
+            while not (kept := await self.repository.get(job.id)) or kept.state != "running":  # noqa: ASYNC110 - it has no event
                 await asyncio.sleep(0.01)
-        await self.store._journal.flush()
 
     async def finish_all(self) -> None:
         self.engine.gate.set()
