@@ -5,8 +5,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-_MAX_COUNT = 2**31 - 1
-_Count = Annotated[int, Meta(ge=1, le=_MAX_COUNT)]
+from ...domain.requests.fields import MAX_COUNT
+
+_Count = Annotated[int, Meta(ge=1, le=MAX_COUNT)]
 
 
 class Txt2ImgRequest(msgspec.Struct, frozen=True, kw_only=True):

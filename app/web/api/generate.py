@@ -10,7 +10,8 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody, QueryParameter, SkipValidation
 
 from ...domain.errors import FieldError, InvalidRequest
-from ...domain.requests.parameters import GenerationParameters, OutputFormat
+from ...domain.requests.fields import OutputFormat
+from ...domain.requests.parameters import GenerationParameters
 from ..auth.requirements import requires
 from ..generation_service import GenerationService
 from ..http.accept import VARY, wanted_image

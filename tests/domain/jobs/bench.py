@@ -9,7 +9,8 @@ from litestar_diffusion.domain.jobs.job_store import JobStore
 from litestar_diffusion.domain.jobs.policy import JobPolicy
 from litestar_diffusion.domain.jobs.record import JobQuery
 from litestar_diffusion.domain.jobs.tracked_job import TrackedJob
-from litestar_diffusion.domain.requests.parameters import GenerationParameters, OutputFormat
+from litestar_diffusion.domain.requests.fields import OutputFormat
+from litestar_diffusion.domain.requests.parameters import GenerationParameters
 from litestar_diffusion.domain.requests.rendering import ImageWriter, RawImage
 from litestar_diffusion.infra.image_encoding import PillowImageWriter
 from litestar_diffusion.settings import LimitsSettings, Settings
