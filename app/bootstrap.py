@@ -27,10 +27,10 @@ from .domain.models.embeddings import EmbeddingCatalogue
 from .domain.requests.inspection import Inspector
 from .domain.requests.rendering import ImageWriter
 from .domain.upscaling import ImageUpscaler, LocalImageUpscaler
-from .infra.catalogue.additions import Additions
-from .infra.catalogue.catalogue import ModelCatalogue
-from .infra.catalogue.embeddings import LocalEmbeddings
-from .infra.catalogue.upscaler_files import upscaler_files
+from .infra.catalogue.additions.additions import Additions
+from .infra.catalogue.additions.embeddings import LocalEmbeddings
+from .infra.catalogue.additions.upscaler_files import upscaler_files
+from .infra.catalogue.models.catalogue import ModelCatalogue
 from .infra.embedded_texts import PillowEmbeddedTexts
 from .infra.engine.engine import TorchEngine
 from .infra.engine.inspector import ConfigInspector

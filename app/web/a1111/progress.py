@@ -14,7 +14,8 @@ from ..auth.requirements import requires
 from ..http.clients import client_of
 from ..http.documented_errors import FOREIGN
 from ..http.route_groups import in_group
-from .checkpoints import Done, Remembered
+from .dependencies import Remembered
+from .done import Done
 from .errors import WRONG
 from .openapi import A1111Operation
 
