@@ -17,6 +17,7 @@ from ...domain.models.components import LoadProgress, OnLoad
 from ...domain.models.spec import HubRepository
 from ...domain.units import format_bytes
 from ...logs import get_logger
+from .resumable import ResumableDownloads, resumable_files
 from .snapshots import cached_snapshot, describe_cached, repository_folder, wanted_files
 
 _log = get_logger(__name__)
@@ -76,10 +77,19 @@ class HubFetcher:
         wanted = wanted_files(nbytes, source)
         total = sum(nbytes[name] for name in wanted)
         snapshot = repository_folder(source, self._cache) / "snapshots" / (info.sha or "")
-        present = sum(nbytes[name] for name in wanted if (snapshot / name).is_file())
-        _require_space(snapshot, total - present)
+        lacking = [name for name in wanted if not (snapshot / name).is_file()]
+        present = total - sum(nbytes[name] for name in lacking)
+        resumable = resumable_files(
+            source.repo,
+            snapshot.name,
+            [name for name in lacking if name.endswith(".safetensors")],
+            blobs=snapshot.parents[1] / "blobs",
+            endpoint=self._endpoint,
+        )
+        _require_space(snapshot, total - present - sum(file.present_nbytes for file in resumable))
         progress = _Progress(source.repo, present, total, on_load, self._closed)
         with _timed(source.repo, len(wanted), total - present):
+            ResumableDownloads(self._closed, progress.add, _silent_bar(lambda _: None)).run(resumable)
             folder = snapshot_download(
                 source.repo,
                 revision=source.revision,
@@ -137,6 +147,12 @@ class _Progress:
             if done > self._done:
                 self._done = done
                 self._tell()
+
+    def add(self, nbytes: int) -> None:
+        """Note bytes that have come without the client's count."""
+        with self._lock:
+            self._present += nbytes
+        self.reach(0)
 
     def finish(self) -> None:
         """Note that all bytes are here: files that the cache had under another name are never received."""
