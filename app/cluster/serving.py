@@ -1,6 +1,7 @@
 """`litestar-diffusion serve --ray`: starts Ray here, or joins the cluster of this machine, and serves until Ctrl+C."""
 
 import os
+import signal
 
 import ray
 from ray import serve
@@ -15,6 +16,7 @@ _KEEP_ALIVE_S = 75
 
 def serve_on_ray(settings: Settings) -> None:
     """Serve, until the process is told to end."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Serve ends in order by KeyboardInterrupt alone
     start(settings)
     try:
         serve.run(application(settings), name=NAME, route_prefix="/", blocking=True)

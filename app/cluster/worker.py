@@ -1,7 +1,7 @@
 """A worker: a Ray Serve replica that owns a device, with the pool and the dispatcher of this process."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
 
@@ -41,7 +41,7 @@ class Worker:
         def report(progress: Progress) -> None:  # from threads of the engine, too
             loop.call_soon_threadsafe(messages.put_nowait, progress)
 
-        work = asyncio.ensure_future(_work(services, call, report))
+        work = asyncio.create_task(_work(services, call, report))
         work.add_done_callback(lambda done: messages.put_nowait(_end(done)) if not done.cancelled() else None)
         try:
             while True:
@@ -88,10 +88,10 @@ def _build(settings: "Settings") -> "Services":
     return build(settings)
 
 
-def _work(services: "Services", call: Call, on_progress: OnProgress) -> Awaitable[Answer]:
+async def _work(services: "Services", call: Call, on_progress: OnProgress) -> Answer:
     match call:
         case GenerateCall():
-            return services.generator.generate(
+            return await services.generator.generate(
                 call.model,
                 call.parameters,
                 job_id=call.job_id,
@@ -100,11 +100,11 @@ def _work(services: "Services", call: Call, on_progress: OnProgress) -> Awaitabl
                 previews=call.previews,
             )
         case UpscaleCall():
-            return services.upscaler.upscale(
+            return await services.upscaler.upscale(
                 call.parameters, job_id=call.job_id, client=call.client, on_progress=on_progress
             )
         case DryRunCall():
-            return services.dry_runs.run(call.model, call.parameters, call.client)
+            return await services.dry_runs.run(call.model, call.parameters, call.client)
 
 
 def _end(done: "asyncio.Future[Answer]") -> Message:
