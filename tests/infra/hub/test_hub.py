@@ -348,6 +348,23 @@ def test_too_small_a_disk_is_found_before_the_download(
     assert hub.downloaded() == []
 
 
+def test_what_is_there_of_a_file_needs_no_space_again(
+    hub: HubStandIn, fetch: HubFetcher, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = (hub.folder / PLAIN[2]).read_bytes()
+    total = sum((hub.folder / name).stat().st_size for name in CONFIGS + PLAIN)
+    partial = cache / "models--someone--sdxl" / "blobs" / f"{hashlib.sha1(whole).hexdigest()}.incomplete"
+    partial.parent.mkdir(parents=True)
+    partial.write_bytes(whole[:-1])
+    free = total - len(whole) + 1
+    usage = hub_module.shutil._ntuple_diskusage
+    monkeypatch.setattr(hub_module.shutil, "disk_usage", lambda _: usage(free, 0, free - 1))
+    with pytest.raises(DownloadFailed, match=r"hub\.cache"):
+        fetch(SOURCE, ignore)
+    monkeypatch.setattr(hub_module.shutil, "disk_usage", lambda _: usage(free, 0, free))
+    assert (fetch(SOURCE, ignore) / PLAIN[2]).read_bytes() == whole
+
+
 def test_a_disk_that_fills_up_meanwhile_is_told_from_the_network(
     fetch: HubFetcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
