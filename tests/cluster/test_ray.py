@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import SETTINGS, free_port
+from tests.conftest import ROOT, SETTINGS, free_port
 from tests.pictures import images_of, seen_in
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
@@ -125,6 +125,21 @@ def test_events_previews_and_cancelling_go_through_the_ingress(cluster: httpx.Cl
     assert kinds[0] == "queued"
     assert ended(cluster, url)["state"] == "cancelled"
     assert generate(cluster, "demo")["timings"]["queue_ms"] < 5000, "the cancelled job is not waited for"
+
+
+def test_the_config_file_is_what_serve_accepts_and_builds(tmp_path: Path) -> None:
+    import yaml
+    from ray.serve.schema import ServeDeploySchema
+
+    from litestar_diffusion.cluster import app
+
+    config = ServeDeploySchema.model_validate(yaml.safe_load((ROOT / "deploy" / "ray" / "serve.yaml").read_text()))
+    [application] = config.applications
+    assert (application.import_path, set(application.args)) == ("litestar_diffusion.cluster:app", {"settings"})
+    file = tmp_path / "settings.toml"
+    file.write_text("[cluster]\nworkers = 2\nmax_workers = 4\n")
+    built = app({"settings": str(file)})
+    assert built._bound_deployment.name == "Ingress"
 
 
 def test_a_dry_run_and_an_error_are_those_of_a_worker(cluster: httpx.Client) -> None:
