@@ -127,6 +127,7 @@ def test_events_previews_and_cancelling_go_through_the_ingress(cluster: httpx.Cl
     assert generate(cluster, "demo")["timings"]["queue_ms"] < 5000, "the cancelled job is not waited for"
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Ray's own models
 def test_the_config_file_is_what_serve_accepts_and_builds(tmp_path: Path) -> None:
     import yaml
     from ray.serve.schema import ServeDeploySchema
