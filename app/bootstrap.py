@@ -117,7 +117,7 @@ def build(
         upscaler=upscaler,
         upscale_calls=SharedCalls(keep_s=settings.jobs.keep_s, max_kept=settings.jobs.max_finished),
         job_store=job_store,
-        job_keeper=JobKeeper(job_store, max_restarts=settings.jobs.max_restarts),
+        job_keeper=JobKeeper(job_store, max_attempts=settings.jobs.max_attempts),
         webhook_policy=webhook_policy(settings.webhooks),
         webhooks=_webhooks(settings.webhooks, job_store.repository.deliveries),
         dry_runs=DryRun(catalogues, pool, dispatcher, engine, inspector, reader, settings.limits, embeddings),

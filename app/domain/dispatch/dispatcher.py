@@ -12,6 +12,7 @@ from ..errors import DiffusionError, QueueFull, TooManyRequests, TooMuchWork, Wa
 from ..memory.lease import Lease
 from ..memory.plan import Plan
 from ..memory.pool import ModelPool
+from ..models.assets import AssetKey
 from ..models.spec import ModelName, ModelSpec
 from ..requests.early_end import Ending
 from ..requests.render_request import RenderRequest
@@ -314,6 +315,8 @@ class Dispatcher:
                 queued.wait_again()
 
     async def _lease_and_run(self, queued: QueuedJob, begun: float) -> _Turn:
+        if not self._is_on_device(queued.request):
+            await queued.job.begin_load()
         asked = self._clock()
         needed, together = queued.reserved_nbytes
         async with self._pool.lease(
@@ -380,6 +383,10 @@ class Dispatcher:
         if isinstance(outcome, FallbackResult) and not outcome.rendered.unfinished:
             self._throughput.note(queued.request, outcome.rendered)
         return outcome
+
+    def _is_on_device(self, request: RenderRequest) -> bool:
+        assets = (AssetKey("model", request.model), *request.assets.beside)
+        return all(self._pool.asset_status(key).residency == "device" for key in assets)
 
     def _ended(self, accepted: AcceptedJob) -> None:
         self._accepted.remove(accepted)

@@ -17,7 +17,7 @@ _BATCH = 16
 """Jobs that are taken over at once, so that other processes get some, too."""
 
 
-def decide(job: JobRecord, max_restarts: int) -> Literal["begin", "cancel", "abandon", "give_up"]:
+def decide(job: JobRecord, max_attempts: int) -> Literal["begin", "cancel", "abandon", "give_up"]:
     """Decide what becomes of a job whose process has ended.
 
     Returns:
@@ -28,7 +28,7 @@ def decide(job: JobRecord, max_restarts: int) -> Literal["begin", "cancel", "aba
         return "cancel"
     if not job.detached:
         return "abandon"
-    return "give_up" if job.restarts > max_restarts else "begin"
+    return "give_up" if job.restarts >= max_attempts else "begin"
 
 
 class JobKeeper:
@@ -38,7 +38,7 @@ class JobKeeper:
         self,
         store: JobStore,
         *,
-        max_restarts: int,
+        max_attempts: int,
         now: Callable[[], float] = time.time,
         tick_s: float = _TICK_S,
     ) -> None:
@@ -46,12 +46,12 @@ class JobKeeper:
 
         Args:
             store: has the jobs.
-            max_restarts: how often a job that was running is begun again.
+            max_attempts: processes that may end while they load a job's model or run it; then it fails.
             now: clock, in seconds since the epoch.
             tick_s: seconds between two looks.
         """
         self._store = store
-        self._max_restarts = max_restarts
+        self._max_attempts = max_attempts
         self._now = now
         self._tick_s = tick_s
         self._claimed: deque[JobRecord] = deque()
@@ -77,7 +77,7 @@ class JobKeeper:
             self._claimed.popleft()
 
     async def _take_over(self, job: JobRecord) -> None:
-        match decide(job, self._max_restarts):
+        match decide(job, self._max_attempts):
             case "begin":
                 await self._begin(job)
             case "cancel":

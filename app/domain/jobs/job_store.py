@@ -36,6 +36,7 @@ from ..uncancellable import consume_exception
 from .event_log import JobEvent
 from .journal import Journal
 from .memory_repository import MemoryJobRepository
+from .noted_load import load_noted
 from .previews import Previews
 from .record import JobQuery, JobRecord
 from .repository import JobRepository
@@ -497,6 +498,7 @@ class JobStore:
             on_progress=tell,
             previews=parameters.previews,
             early_end=job.early_end,
+            before_load=load_noted(job, self._repository),
         )
 
     def _note(self, job: TrackedJob, progress: Progress) -> None:

@@ -32,6 +32,8 @@ _ORPHANED_S = 3600
 _PICTURES = ("image", "mask")
 """Fields of the parameters that hold files."""
 _UNFINISHED = JOBS.c.ended.is_(None) & ~JOBS.c.expired
+_SUSPECT = JOBS.c.load_begun | (JOBS.c.state == "running")
+"""Jobs that may be what has ended their process."""
 _NOTHING: Mapping[str, Any] = {"key": None, "parameters": None, "uploads": "{}", "events": "[]", "failure": None}
 _DROPPED = {**_NOTHING, "result": None, "prompt": "", "images": "[]", "nbytes": 0, "expired": True, "worker": None}
 """What is left of an expired job."""
@@ -134,6 +136,11 @@ class SqlJobRepository:
         statement = statement.values({name: bindparam(name) for name in rows[0] if name != "job_id"})
         async with self._database.transaction() as connection:
             await connection.execute(statement, rows)
+
+    async def begin_load(self, job_id: str) -> None:
+        """Note a load on disk; see `JobRepository.begin_load`."""
+        async with self._database.transaction() as connection:
+            await connection.execute(update(JOBS).where(JOBS.c.id == job_id, *self._ours).values(load_begun=True))
 
     async def finish(self, job: JobRecord, result: Generated | None) -> bool:
         """Take over an outcome; see `JobRepository.finish`."""
@@ -239,7 +246,8 @@ class SqlJobRepository:
         values = {
             "worker": self._mark.name,
             "lease_until": now + self._lease_s,
-            "restarts": case((JOBS.c.state == "running", JOBS.c.restarts + 1), else_=JOBS.c.restarts),
+            "restarts": case((_SUSPECT, JOBS.c.restarts + 1), else_=JOBS.c.restarts),
+            "load_begun": False,
             "state": "queued",
         }
         return statement.values(values).returning(*SHOWN)
@@ -260,7 +268,8 @@ class SqlJobRepository:
 
     async def release(self, job_ids: Sequence[str]) -> None:
         """Give jobs back; see `JobRepository.release`."""
-        statement = update(JOBS).where(JOBS.c.id.in_(job_ids), *self._ours).values(state="queued", worker=None)
+        unbegun = {"state": "queued", "worker": None, "load_begun": False}
+        statement = update(JOBS).where(JOBS.c.id.in_(job_ids), *self._ours).values(unbegun)
         async with self._database.transaction() as connection:
             await connection.execute(statement)
 
