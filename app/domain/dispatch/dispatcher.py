@@ -27,6 +27,7 @@ from .stage import Stage, StageResult, joined_rendering, upscaling_s
 from .throughput import ThroughputModel
 from .turns import Turns
 from .watchdog import Watchdog
+from .work_meter import WorkMeter
 
 _USUAL_JOB_S = 5.0
 """Assumed seconds of a job whose model has not made an image yet."""
@@ -351,6 +352,7 @@ class Dispatcher:
             complete=partial(stage.complete, before),
             plan=plan,
             waiting_since_s=self._clock(),
+            meter=WorkMeter(self._clock),
         )
         queued.attempt = Attempt.of(plan, self._throughput.images_at_once(stage.outline, plan))
         if after is None:
@@ -364,9 +366,11 @@ class Dispatcher:
         self._watchdog.heartbeat()
 
         begun, accepted = self._clock(), queued.accepted
+        queued.meter.begin_turn()
 
         def on_step(done: int, total: int) -> Ending | None:
             self._watchdog.heartbeat()
+            queued.meter.report(done, total)
             accepted.stop_if_too_long(self._clock() - begun)
             return job.on_step(done, total)
 
