@@ -16,6 +16,7 @@ from .infra.device.malloc import give_back_freed_memory, keep_freed_memory
 from .infra.telemetry.loading_bars import LoadingBars
 from .infra.telemetry.logging import adopt_library_loggers, configure_logging, for_people
 from .infra.telemetry.trace_export import otlp_provider
+from .infra.telemetry.trace_ids import trace_ids
 from .lifecycle import Services
 from .logs import get_logger
 from .plugin import DiffusionPlugin
@@ -69,7 +70,8 @@ def create_app(
     settings = settings or with_durable_jobs(load_settings())
     keep_freed_memory()
     shorten_interpreter_turns()
-    configure_logging(settings.log.format, settings.log.level)
+    added = [trace_ids()] if settings.telemetry.traces else []
+    configure_logging(settings.log.format, settings.log.level, processors=added)
     _warn_of_unknown_variables()
     provider = otlp_provider() if settings.telemetry.traces else None
     plugin = DiffusionPlugin(

@@ -187,7 +187,7 @@ def _jobs(settings: Settings, requests: Requests) -> _Jobs:
     store = JobStore(requests.generator, requests.writer, job_policy(settings), repository, on_ended=log_job)
     return _Jobs(
         store=store,
-        keeper=JobKeeper(repository, store.runner, store.capacity, max_restarts=settings.jobs.max_restarts),
+        keeper=JobKeeper(repository, store.runner, store.capacity, max_attempts=settings.jobs.max_attempts),
         webhooks=_webhooks(settings.webhooks, repository.deliveries),
     )
 

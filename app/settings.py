@@ -233,8 +233,8 @@ class JobsSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of the images of all finished jobs together; the oldest jobs are dropped first."""
     min_free_bytes: NbytesOrNone = 268_435_456
     """Bytes that stay free on the disk of `directory`: with less, new jobs get 503."""
-    max_restarts: Count = 1
-    """How often a job is begun again that was running when its server was killed."""
+    max_attempts: Annotated[int, Meta(ge=1, le=_MAX_COUNT)] = 3
+    """Servers that may end while they load the model of a job or run it, by a crash or `kill -9`; then it fails."""
     lease_s: Annotated[float, Meta(ge=3, le=3600)] = 30.0
     """Seconds without a sign of life after which another server on the same database takes the jobs of one."""
     keep_alive_s: PositiveSeconds = 15.0

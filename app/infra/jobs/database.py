@@ -17,7 +17,7 @@ from .tables import VERSION_TABLE
 
 _log = get_logger(__name__)
 
-HEAD = "0002"
+HEAD = "0003"
 """Revision of the schema that this version of the package needs."""
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 _BUSY_S = 15

@@ -21,6 +21,35 @@ def test_a_small_request_of_another_client_waits_a_slice_and_a_step_behind_a_hug
     simulate(scenario)
 
 
+@pytest.mark.parametrize("side_px", [2048, 1024, 512])
+def test_small_requests_of_another_client_wait_a_step_each_once_the_device_knows_that_they_are_small(
+    side_px: int,
+) -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        small: dict[str, Any] = {"num_inference_steps": 8, "width": 128, "height": 128}
+        await bench.send("modest", **small)
+        huge = asyncio.create_task(bench.send("greedy", num_inference_steps=150, width=side_px, height=side_px))
+        await asyncio.sleep(1.0)
+        sent = [await bench.send("modest", **small) for _ in range(10)]
+        assert max(each.delay_s for each in sent) <= step_s_of(side_px) + 1e-6
+        assert (await huge).delay_s <= sum(each.alone_s for each in sent) + 1e-6
+
+    simulate(scenario)
+
+
+def test_a_client_whose_images_are_decoded_gives_way_between_them_and_pays_for_them() -> None:
+    async def scenario() -> None:
+        bench = Bench(decodes=True)
+        huge = asyncio.create_task(bench.send("greedy", num_inference_steps=1, width=2048, height=2048, n=8))
+        other = await bench.send("modest", at_s=6.0, num_inference_steps=12, width=1024, height=1024)
+        assert not huge.done(), "the images are still being decoded"
+        assert other.delay_s <= SLICE_S + 3.4, "what was decoded before counts as work for the other client"
+        await huge
+
+    simulate(scenario)
+
+
 def test_two_huge_requests_of_two_clients_share_the_device_in_equal_parts() -> None:
     async def scenario() -> None:
         bench = Bench()
@@ -92,6 +121,7 @@ CLIENT = st.lists(
             "num_inference_steps": st.integers(1, 80),
             "width": st.sampled_from([512, 1024, 2048]),
             "height": st.sampled_from([512, 1024, 2048]),
+            "n": st.integers(1, 4),
             "priority": st.sampled_from(["low", "normal", "high"]),
         }
     ),
@@ -127,7 +157,7 @@ def test_a_small_request_waits_a_slice_and_a_step_a_client_at_most_beside_any_ot
 
 def check_delay(clients: list[list[dict[str, Any]]], at_s: float, models: int) -> None:
     async def scenario() -> None:
-        bench = Bench(models)
+        bench = Bench(models, decodes=True)
         others = [
             asyncio.create_task(bench.send(f"client {number}", **request))
             for number, requests in enumerate(clients)

@@ -216,15 +216,21 @@ def test_unfinished_jobs_that_are_given_back_are_claimed_in_the_order_of_their_a
     run(place, scenario)
 
 
-def test_jobs_of_a_process_that_was_killed_are_claimed_at_once_and_marked_if_they_ran(shared: Place) -> None:
+def test_jobs_of_a_process_that_was_killed_are_claimed_at_once_and_marked_if_they_ran_or_were_loading(
+    shared: Place,
+) -> None:
     async def scenario(dead: SqlJobRepository, alive: JobRepository) -> None:
-        for number in (1, 2):
+        for number in (1, 2, 3):
             await dead.add(job(number), PARAMETERS)
         await dead.note([progress(job(2).id, "running")])
+        await dead.begin_load(job(3).id)
         assert await alive.claim(5, 9) == []
         dead._mark.close()
-        first, second = await alive.claim(5, 9)
-        assert (first.restarts, second.restarts, second.state) == (0, 1, "queued")
+        first, second, third = await alive.claim(5, 9)
+        assert (first.restarts, second.restarts, second.state, third.restarts) == (0, 1, "queued", 1)
+        await alive.release([third.id])
+        (again,) = await alive.claim(5, 9)
+        assert again.restarts == 1, "this time its process did not end"
         assert second.events[0].kind == "step"
         assert not await dead.finish(done(job(2)), await generated()), "a process that was only slow changes nothing"
         assert await alive.finish(done(job(2)), await generated())

@@ -23,7 +23,7 @@ from tests.pictures import images_of
 from tests.web.api.test_jobs import events_of, wait_for
 
 BODY = {"prompt": "a red circle on a blue background", "seed": 7, "reproducible": True}
-PLENTY = {"LITESTAR_DIFFUSION__JOBS__MAX_RESTARTS": "1000"}
+PLENTY = {"LITESTAR_DIFFUSION__JOBS__MAX_ATTEMPTS": "1000"}
 
 
 class Restarted:
