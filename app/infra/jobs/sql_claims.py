@@ -14,7 +14,6 @@ from .rows import SHOWN, record_of
 from .selections import UNFINISHED
 from .tables import JOBS
 
-
 _SUSPECT = JOBS.c.load_begun | (JOBS.c.state == "running")
 """Jobs that may be what has ended their process."""
 
