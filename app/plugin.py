@@ -47,6 +47,7 @@ from .web.http.page_requests import page_is
 from .web.http.route_groups import ROUTE_GROUPS, chosen, mounted, sparing, takes_pictures
 from .web.middleware.bounded_bodies import BoundedBodies
 from .web.middleware.form_bodies import FormBodies
+from .web.middleware.json_files import JSONFiles
 from .web.middleware.methods import add_head, answer_options
 from .web.middleware.metrics import RequestCounter
 from .web.middleware.origin_check import OriginCheck
@@ -290,8 +291,11 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin, ReceiveRoutePl
         def formed(app: ASGIApp) -> ASGIApp:
             return FormBodies(app, max_upload_bytes)
 
+        def lifted(app: ASGIApp) -> ASGIApp:
+            return JSONFiles(app, max_upload_bytes)
+
         own = [sliced_answers, bounded, security_headers, counted]
-        return [*own, *self.config.middleware, checked, authenticated, answer_options, formed]
+        return [*own, *self.config.middleware, checked, authenticated, answer_options, formed, lifted]
 
     def metrics(self) -> Metrics | None:
         """Return the metrics of the lifespan that runs; None outside of one."""
