@@ -37,7 +37,7 @@ from .web.dialect import Dialect
 from .web.dialects import DIALECTS
 from .web.generation_service import GenerationService
 from .web.http.addresses import AddressRules
-from .web.http.body_schemas import BodySchemas
+from .web.http.body_schemas import BodySchemas, file_schema, is_file
 from .web.http.clients import Identify, host_user, identified_by, is_identified
 from .web.http.draining import refuse_while
 from .web.http.exception_handlers import domain_error_handlers, exception_handlers
@@ -130,6 +130,8 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin, ReceiveRoutePl
 
     def to_openapi_schema(self, field_definition: FieldDefinition, schema_creator: Any) -> Schema:
         """Make the OpenAPI schema of a body of ours, with the limits of the settings."""
+        if is_file(field_definition):
+            return file_schema()
         others = (plugin for plugin in schema_creator.plugins if not isinstance(plugin, DiffusionPlugin))
         litestars = next(plugin for plugin in others if schema_creator.plugin_supports_field(plugin, field_definition))
         return self._schemas.complete(field_definition, litestars.to_openapi_schema(field_definition, schema_creator))

@@ -1,9 +1,11 @@
 """Decodes the bodies of `POST /generate/{model_name}`: those of the native API, and those of Hugging Face's clients."""
 
+from collections.abc import Generator
 from typing import Any
 
 import msgspec
 from litestar.dto import DTOConfig
+from litestar.dto.data_structures import DTOFieldDefinition
 from litestar.dto.msgspec_dto import MsgspecDTO
 from litestar.openapi.spec import Reference, Schema
 from litestar.typing import FieldDefinition
@@ -55,6 +57,14 @@ class EitherBodyDTO(MsgspecDTO[GenerationParameters]):
         note_inference(connection.scope)
         is_picture = _is_picture(inputs, files_of(connection.scope))
         return (_PICTURE if is_picture else _INFERENCE)(connection).decode_bytes(value)
+
+    @classmethod
+    def generate_field_definitions(
+        cls,
+        model_type: type[Any],  # noqa: ARG003 - the signature of the class above
+    ) -> Generator[DTOFieldDefinition, None, None]:
+        """Have Litestar build no decoder of its own, which would take the view of a file for a list."""
+        yield from ()
 
     @classmethod
     def create_openapi_schema(
