@@ -64,7 +64,9 @@ def create_app(settings: Settings | None = None) -> Litestar:
     configure_logging(settings.log.format, settings.log.level)
     _warn_of_unknown_variables()
     provider = otlp_provider() if settings.telemetry.traces else None
-    plugin = DiffusionPlugin(DiffusionConfig(settings=settings, build=partial(_build, provider=provider)))
+    plugin = DiffusionPlugin(
+        DiffusionConfig(settings=settings, page=settings.server.page, build=partial(_build, provider=provider))
+    )
     app = Litestar(
         plugins=[plugin],
         route_handlers=[documentation_assets(), redirects()],

@@ -43,6 +43,7 @@ from .web.http.draining import refuse_while
 from .web.http.exception_handlers import domain_error_handlers, exception_handlers
 from .web.http.incoming_bodies import BodyLimits, IncomingBodies
 from .web.http.large_json import LargeJSON
+from .web.http.page_requests import page_is
 from .web.http.route_groups import ROUTE_GROUPS, chosen, mounted, sparing, takes_pictures
 from .web.middleware.bounded_bodies import BoundedBodies
 from .web.middleware.form_bodies import FormBodies
@@ -51,6 +52,8 @@ from .web.middleware.metrics import RequestCounter
 from .web.middleware.origin_check import OriginCheck
 from .web.middleware.security_headers import security_headers
 from .web.middleware.sliced_answers import sliced_answers
+from .web.page.files import PageFiles
+from .web.page.page import page_file
 
 _NAMESPACE = {kind.__name__: kind for kind in (Generated, GenerationParameters, ImageGenerator, ModelPool)}
 """Types that handlers of the application name in their signatures, which may be imported for type checkers alone."""
@@ -68,6 +71,7 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin, ReceiveRoutePl
         self._schemas = BodySchemas(self.config.settings.limits, parameters)
         self._keys = KeyRing(self.config.settings.keys)
         self._bodies = _bodies(self.config.settings)
+        self._page_files = PageFiles()
         self._services: Services | None = None
         self._hurried = False
         self._documentation = ""
@@ -211,6 +215,7 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin, ReceiveRoutePl
                 "keep_alive_s": self._provide(lambda services: services.settings.jobs.keep_alive_s),
                 "embeddings": self._provide(lambda services: services.embeddings),
                 "embedded_texts": self._provide(lambda services: services.embedded_texts),
+                "page_files": Provide(lambda: self._page_files, sync_to_thread=False),
                 "thumbnail": self._provide(lambda services: services.thumbnail),
                 "quotas": self._provide(lambda services: services.quotas),
                 "recent_decisions": self._provide(lambda services: services.history.recent),
@@ -223,7 +228,7 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin, ReceiveRoutePl
             include_in_schema=config.include_in_schema,
             tags=config.tags,
             security=config.security,
-            opt={**mounted(config.routes), **identified_by(self._identify())},
+            opt={**mounted(config.routes), **identified_by(self._identify()), **page_is(on=config.page)},
         )
         add_head(router)
         return router
@@ -232,7 +237,8 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin, ReceiveRoutePl
         dialects = self._dialects()
         replaced = {old: new for dialect in dialects for old, new in dialect.replaces.items()}
         routers: list[ControllerRouterHandler] = [self._mounted(dialect, replaced) for dialect in dialects]
-        own = [MetricsController, OwnKeyController] if self._keys else [MetricsController]
+        own: list[ControllerRouterHandler] = [MetricsController, *([OwnKeyController] if self._keys else [])]
+        own += [page_file] if self.config.page else []
         return [*routers, *chosen(own, self.config.routes)]
 
     def _identify(self) -> Identify:
@@ -297,6 +303,7 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin, ReceiveRoutePl
             default_model=services.settings.models.default,
             documentation=self._documentation,
             limits=services.settings.limits,
+            keys=bool(self._keys),
             device=lambda: services.engine.device.name,
             not_ready_because=services.not_ready_because,
             failed=lambda: services.failed,

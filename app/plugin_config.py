@@ -35,6 +35,8 @@ class DiffusionConfig:
     """Guards of our routes, besides those of the application."""
     unguarded: Collection[RouteGroup] = ()
     """Routes that `guards` leave out: `{"health", "metrics"}` for probes and scrapers without credentials."""
+    page: bool = True
+    """Whether browsers get a page at `path`; everything else gets JSON there in any case."""
     client_of: Identify | None = None
     """Names the client of a request: its share of the device, its idempotency keys, its jobs, which no other client sees then.
     By default it is the user that your authentication has set as `request.user`, otherwise the address."""

@@ -62,6 +62,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """TCP port; 0 takes a free one, which `serve` prints."""
     root_path: RootPathText = ""
     """Prefix under which a reverse proxy offers the server, such as `/images`; whether it removes the prefix does not matter."""
+    page: bool = True
+    """Whether browsers get a page at `/`, and not the JSON that programs get there."""
     shutdown_grace_s: Seconds = 10.0
     """Seconds that running images get after Ctrl+C or SIGTERM; waiting requests end at once. The port stays open and refuses."""
     shutdown_notice_s: Seconds = 3.0

@@ -16,7 +16,11 @@ from ...domain.models.embeddings import EmbeddingCatalogue
 from ...domain.models.embeddings import usable as usable_embeddings
 from ...domain.requests.parameters import Limits
 from ..auth.requirements import public, requires
+from ..http.accept import VARY
+from ..http.page_requests import also_page, wants_page
 from ..http.route_groups import in_group
+from ..page.files import PageFiles
+from ..page.page import page_document
 from .views import HealthView, ServiceView, limits_view
 
 
@@ -28,6 +32,8 @@ class ServiceFacts:
     default_model: str | None
     documentation: str
     limits: Limits
+    keys: bool
+    """Whether clients need one."""
     device: Callable[[], str]
     not_ready_because: Callable[[], str | None]
     """None once requests will be served at full speed."""
@@ -41,7 +47,14 @@ class ServiceController(Controller):
     tags = ("service",)
     opt = in_group("service") | requires("generate", "read")
 
-    @get("/", summary="Service facts", response_description="The facts.")
+    @get(
+        "/",
+        opt=also_page(),
+        summary="Service facts",
+        responses={
+            200: ResponseSpec(ServiceView, description="The facts; for browsers a page.", generate_examples=False)
+        },
+    )
     async def facts(
         self,
         request: Request[Any, Any, Any],
@@ -50,13 +63,16 @@ class ServiceController(Controller):
         model_pool: NamedDependency[SkipValidation[ModelPool]],
         dispatcher: NamedDependency[SkipValidation[Dispatcher]],
         embeddings: NamedDependency[SkipValidation[EmbeddingCatalogue]],
-    ) -> ServiceView:
-        """Show the server's name and version, its models and adapters, and which models are loaded."""
+        page_files: NamedDependency[SkipValidation[PageFiles]],
+    ) -> Response[Any]:
+        """Show the server's name and version, its models and adapters, and which models are loaded; to browsers a page."""
+        if wants_page(request, request.route_handler):
+            return page_document(request, page_files, keys=service_facts.keys)
         specs = await catalogues.models.list()
         usable = [spec.name for spec in specs if spec.unusable is None]
         aliases = {alias: str(spec.name) for spec in specs for alias in spec.aliases}
         default = service_facts.default_model
-        return ServiceView(
+        view = ServiceView(
             service="litestar-diffusion",
             version=service_facts.version,
             device=service_facts.device(),
@@ -75,6 +91,7 @@ class ServiceController(Controller):
             waiting=dispatcher.depth,
             documentation=_below_root(request, service_facts.documentation),
         )
+        return Response(view, headers=VARY)
 
 
 def _below_root(request: Request[Any, Any, Any], path: str) -> str:

@@ -7,6 +7,7 @@ from litestar.handlers import BaseRouteHandler
 
 from ...domain.access.scopes import allows
 from ...domain.errors import Forbidden
+from ..http.page_requests import wants_page
 from .authentication import holder_of, refusal_of
 from .requirements import required_by
 
@@ -20,7 +21,7 @@ def authorize(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRoute
         ConflictingKeys: it carries several.
     """
     required = required_by(handler.opt)
-    if not required:
+    if not required or wants_page(connection, handler):  # the page asks for a key itself
         return
     holder = holder_of(connection)
     if holder is None:

@@ -25,7 +25,7 @@ def wanted_image(accept: str | None, preferred: OutputFormat) -> OutputFormat | 
     Raises:
         HTTPException: 406, the client takes none of the formats that there are.
     """
-    media_types = _by_preference(accept or "")
+    media_types = by_preference(accept or "")
     for media_type in media_types or ["*/*"]:
         if media_type in _AS_JSON:
             return None
@@ -36,7 +36,7 @@ def wanted_image(accept: str | None, preferred: OutputFormat) -> OutputFormat | 
     raise not_acceptable(media_types)
 
 
-def _by_preference(accept: str) -> list[str]:
+def by_preference(accept: str) -> list[str]:
     """List the media types of a header, the most wanted first; without those that it refuses by a quality of 0."""
     entries: list[tuple[float, int, str]] = []
     for index, entry in enumerate(accept.split(",", _MAX_ENTRIES)[:_MAX_ENTRIES]):

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from ...domain.requests.parameters import OutputFormat
 
 JSON = "application/json"
+HTML = "text/html"
 FORM = "application/x-www-form-urlencoded"
 PROBLEM = "application/problem+json"
 EVENT_STREAM = "text/event-stream"

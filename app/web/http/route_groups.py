@@ -8,11 +8,13 @@ from litestar.handlers import BaseRouteHandler
 from litestar.types import ControllerRouterHandler, Guard
 from litestar.utils import ensure_async_callable
 
+from .page_requests import wants_page
+
 RouteGroup = Literal[
-    "generate", "upscale", "jobs", "models", "residency", "pool", "service", "health", "metrics", "dialects"
+    "generate", "upscale", "jobs", "models", "residency", "pool", "service", "health", "metrics", "page", "dialects"
 ]
-"""`residency` loads, unloads and pins models; `service` is the facts at the plugin's path; `dialects` are the
-APIs of other servers; the others are named by their path."""
+"""`residency` loads, unloads and pins models; `service` is the facts at the plugin's path, `page` what browsers get there;
+`dialects` are the APIs of other servers; the others are named by their path."""
 ROUTE_GROUPS: frozenset[RouteGroup] = frozenset(get_args(RouteGroup))
 """All of them."""
 
@@ -58,7 +60,8 @@ def sparing(guard: Guard, groups: Collection[RouteGroup]) -> Guard:
     wrapped = ensure_async_callable(guard)
 
     async def guarded(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-        if _group(handler.opt) not in groups:
+        group = "page" if wants_page(connection, handler) else _group(handler.opt)
+        if group not in groups:
             await wrapped(connection, handler)
 
     return guarded

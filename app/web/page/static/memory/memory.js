@@ -1,0 +1,46 @@
+/** The memory manager, live: what is where, what leaves next and why, who waits. */
+import { useEffect } from "preact/hooks";
+import { html } from "../html.js";
+import { failure, line, pool, watchPool } from "../state/pool.js";
+import { Decisions } from "./decisions.js";
+import { ModelTable } from "./model_table.js";
+import { Throughput } from "./throughput.js";
+import { ComponentTable, TierBar } from "./tier_bar.js";
+
+export function Memory() {
+  useEffect(watchPool, []);
+  const books = pool.value;
+  return html`<section class="memory" aria-label="Memory">
+    ${failure.value ? html`<p class="note error" role="alert">${failure.value}</p>` : null}
+    ${books === null ? html`<p class="hint">Reading…</p>` : html`<${Books} books=${books} />`}
+  </section>`;
+}
+
+/** @param {{books: import("../types").Pool}} props */
+function Books({ books }) {
+  const { components, device, host, reserved_nbytes: reserved } = books;
+  const onDevice = components.filter((each) => each.residency === "device");
+  return html`<div class="tiers">
+      <${TierBar} title="Device memory" limit=${device.limit_nbytes} components=${onDevice} reserved=${reserved} />
+      <${TierBar} title="Host memory" limit=${host.limit_nbytes} components=${components} reserved=${0} />
+      <p class="legend">${["unet", "vae", "text_encoder", "text_encoder_2", "adapter", "reserved"].map((each) => html`<span key=${each} class="key"><span class=${`swatch ${each}`}></span>${each.replaceAll("_", " ")}</span>`)}</p>
+    </div>
+    <div class="memory-columns">
+      <div>
+        <h2>Models</h2><${ModelTable} />
+        <h2>Components <span class="hint">in the order in which they would be evicted</span></h2><${ComponentTable} components=${components} />
+      </div>
+      <div>
+        <h2>Line <span class="hint">${books.leases} running, ${books.waiting} waiting</span></h2><${Line} />
+        <h2>Pace</h2><${Throughput} />
+        <h2>Decisions</h2><${Decisions} decisions=${books.decisions} />
+      </div>
+    </div>`;
+}
+
+function Line() {
+  if (!line.value.length) return html`<p class="hint">No jobs wait.</p>`;
+  return html`<ol class="line">${line.value.map((job) => html`<li key=${job.id}>
+    <span class=${`badge ${job.state === "running" ? "busy" : ""}`}>${job.state}</span> <strong>${job.model}</strong> <span class="line-prompt">${job.prompt}</span>
+    <span class="number">${job.state === "running" && job.steps_total ? `${job.steps_done}/${job.steps_total}` : ""}</span></li>`)}</ol>`;
+}

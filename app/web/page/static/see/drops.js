@@ -1,0 +1,65 @@
+/** Files that are dropped on the page, or pasted: a PNG of this server is replayed, any picture is edited. */
+import { signal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { receiptOf } from "../api/receipt.js";
+import { takePicture } from "../create/picture_field.js";
+import { html } from "../html.js";
+import { takeOver } from "../state/form.js";
+
+const hovering = signal(false);
+/** A dropped file that can be replayed, until the person has said what to do with it. */
+const offered = signal(/** @type {{file: File, receipt: import("../api/receipt.js").Receipt} | null} */ (null));
+
+/** @param {File | undefined} file */
+async function take(file) {
+  if (!file?.type.startsWith("image/")) return;
+  location.hash = "#create";
+  const receipt = await receiptOf(file);
+  if (receipt === null) takePicture(file);
+  else offered.value = { file, receipt };
+}
+
+export function Drops() {
+  useEffect(() => {
+    const ending = new AbortController();
+    const on = (/** @type {string} */ kind, /** @type {(event: any) => void} */ handle) => addEventListener(kind, handle, { signal: ending.signal });
+    on("dragover", (event) => {
+      event.preventDefault();
+      hovering.value = event.dataTransfer?.types.includes("Files") ?? false;
+    });
+    on("dragleave", (event) => {
+      if (event.relatedTarget === null) hovering.value = false;
+    });
+    on("drop", (event) => {
+      event.preventDefault();
+      hovering.value = false;
+      void take(event.dataTransfer?.files[0]);
+    });
+    on("paste", (event) => void take([...(event.clipboardData?.files ?? [])][0]));
+    return () => ending.abort();
+  }, []);
+  return html`${hovering.value ? html`<div class="drop-here" aria-hidden="true">Drop it: a PNG of this server is made again, any picture is edited</div>` : null}
+    ${offered.value ? html`<${Offer} ...${offered.value} />` : null}`;
+}
+
+/** @param {{file: File, receipt: import("../api/receipt.js").Receipt}} props */
+function Offer({ file, receipt }) {
+  const close = () => (offered.value = null);
+  const replay = () => {
+    takeOver(receipt.model, receipt.request);
+    close();
+  };
+  const edit = () => {
+    takePicture(file);
+    close();
+  };
+  return html`<div class="offer" role="dialog" aria-label="A picture of this server">
+    <p><strong>${file.name}</strong> says how it was made: ${receipt.model}, seed ${String(receipt.request.seed)}.</p>
+    <p class="offer-prompt">${receipt.request.prompt}</p>
+    <div class="actions">
+      <button type="button" class="primary" onClick=${replay}>Use its settings</button>
+      <button type="button" onClick=${edit}>Edit the picture</button>
+      <button type="button" class="quiet" onClick=${close}>Dismiss</button>
+    </div>
+  </div>`;
+}

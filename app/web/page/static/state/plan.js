@@ -1,0 +1,84 @@
+/** The dry run of the request that is being composed: defaults, tokens, cost, warnings. */
+import { effect, signal } from "@preact/signals";
+import { ApiError, Unreachable, postJson } from "../api/http.js";
+import { body, defaults, model, picture, stated } from "./form.js";
+import { endings } from "./jobs.js";
+import { connection, locked } from "./server.js";
+
+const PAUSE_MS = 350;
+
+/** What would happen to the request; null before it is known. */
+export const plan = signal(/** @type {import("../types").DryRun | null} */ (null));
+/** Why it would be refused. */
+export const refusal = signal(/** @type {ApiError | null} */ (null));
+
+let asked = new AbortController();
+
+/** Plan the request again whenever it changes, after a pause of typing. @returns {() => void} which ends it */
+export function keepPlanning() {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  const ends = [
+    effect(() => {
+      const [name, request] = [model.value, body.value];
+      void endings.value; // a finished job teaches the server how long such a request takes
+      if (!name || locked.value || connection.value === "lost") return;
+      clearTimeout(timer);
+      timer = setTimeout(() => void planned(name, withoutPicture(request)), PAUSE_MS);
+    }),
+    effect(() => {
+      if (model.value && !locked.value) void readDefaults(model.value);
+    }),
+  ];
+  return () => ends.forEach((end) => end());
+}
+
+/** @param {import("../types").Parameters} request */
+function withoutPicture(request) {
+  const { strength: _strength, mask_blur_px: _blur, mask_invert: _invert, image_sha256: _image, mask_sha256: _mask, ...text } = request;
+  return text;
+}
+
+/**
+ * @param {string} name
+ * @param {import("../types").Parameters} request
+ */
+async function planned(name, request) {
+  asked.abort();
+  asked = new AbortController();
+  try {
+    plan.value = await postJson(dryRun(name), request, asked.signal);
+    refusal.value = null;
+  } catch (error) {
+    if (error instanceof ApiError) refusal.value = error.status === 429 ? refusal.value : error;
+    else if (!(error instanceof Unreachable || error instanceof DOMException)) throw error;
+  }
+}
+
+/** @param {string} name */
+async function readDefaults(name) {
+  try {
+    const found = /** @type {import("../types").DryRun} */ (await postJson(dryRun(name), { prompt: "" }));
+    const { prompt: _prompt, seed: _seed, model_version: _version, ...parameters } = found.parameters;
+    defaults.value = /** @type {any} */ ({ strength: 0.6, mask_blur_px: 4, ...parameters });
+    stated.value = withoutEqual(stated.value);
+  } catch (error) {
+    if (!(error instanceof ApiError || error instanceof Unreachable)) throw error;
+  }
+}
+
+/** Leave out what equals the defaults. @param {import("./form.js").Stated} values */
+function withoutEqual(values) {
+  const own = /** @type {Record<string, unknown>} */ (defaults.value);
+  return Object.fromEntries(Object.entries(values).filter(([name, value]) => JSON.stringify(own[name]) !== JSON.stringify(value)));
+}
+
+/** @param {string} name */
+const dryRun = (name) => `generate/${encodeURIComponent(name)}?dry_run=true`;
+
+/** Estimated seconds of the request, with what a picture saves of its steps; null if they are not known. */
+export function estimatedS() {
+  const { total_s: total = null, run_s: run = null } = plan.value?.estimate ?? {};
+  if (total === null || run === null || picture.value === null) return total;
+  return total - run + run * (stated.value.strength ?? 0.6);
+}

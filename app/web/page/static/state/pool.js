@@ -1,0 +1,53 @@
+/** The memory manager's books, the line, and the pace of the last minutes; read while the memory is shown. */
+import { signal } from "@preact/signals";
+import { ApiError, Unreachable, getJson, postJson, send } from "../api/http.js";
+import { refresh, whileSeen } from "./server.js";
+
+const EVERY_MS = 1000;
+const KEPT = 120;
+
+/** @typedef {{at: number, images: number}} Sample */
+
+export const pool = signal(/** @type {import("../types").Pool | null} */ (null));
+export const line = signal(/** @type {import("../types").Job[]} */ ([]));
+/** Finished images since the server's start, at moments of the last minutes. */
+export const samples = signal(/** @type {Sample[]} */ ([]));
+export const failure = signal("");
+
+async function read() {
+  try {
+    pool.value = await getJson("pool");
+    const lists = await Promise.all(["running", "loading", "queued"].map((state) => getJson(`jobs?state=${state}&limit=20`)));
+    line.value = /** @type {import("../types").Job[]} */ (lists.flat());
+    await sample();
+    failure.value = "";
+  } catch (error) {
+    if (!(error instanceof ApiError || error instanceof Unreachable)) throw error;
+    failure.value = error.message;
+  }
+}
+
+/** Note how many images there are: a counter of `GET /metrics`. */
+async function sample() {
+  const text = await (await send("metrics", { headers: { accept: "text/plain" } })).text();
+  const counted = [...text.matchAll(/^litestar_diffusion_images_total(?:\{[^}]*\})? ([\d.e+]+)$/gm)];
+  const images = counted.reduce((sum, match) => sum + Number(match[1]), 0);
+  samples.value = [...samples.value, { at: Date.now(), images }].slice(-KEPT);
+}
+
+export const watchPool = () => whileSeen(read, EVERY_MS);
+
+/**
+ * Load, unload, pin or unpin a model.
+ * @param {string} name
+ * @param {"load" | "unload" | "pin" | "unpin"} what
+ */
+export async function act(name, what) {
+  try {
+    await postJson(`models/${encodeURIComponent(name)}/${what}`);
+    failure.value = "";
+  } catch (error) {
+    failure.value = /** @type {Error} */ (error).message;
+  }
+  await Promise.all([read(), refresh()]);
+}
