@@ -1,5 +1,6 @@
 """The one composition root: builds all services from the settings. Wiring only; `lifecycle` starts and ends them."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from .domain.dispatch.dispatcher import Dispatcher
 from .domain.dispatch.fair_queue import AgingPolicy
 from .domain.dispatch.policy import DispatchPolicy
 from .domain.dry_run import DryRun
-from .domain.engine import Engine
+from .domain.engine import Engine, Engines, Machine
 from .domain.errors import FieldError, InvalidSettings
 from .domain.generator import LocalImageGenerator
 from .domain.jobs.deliveries import Deliveries
@@ -24,10 +25,16 @@ from .domain.jobs.webhooks import WebhookPolicy
 from .domain.memory.budget_shares import BudgetShares
 from .domain.memory.event_history import History
 from .domain.memory.events import OnPoolEvent, PoolEvent
+from .domain.memory.host_tier import HostTier
 from .domain.memory.loading import OnLoading
-from .domain.memory.pool import ModelPool
+from .domain.memory.pool import DevicePool
 from .domain.models.aliases import Aliases, wrong_aliases
 from .domain.models.catalogue import Catalogues
+from .domain.placement.bring_times import BringTimes
+from .domain.placement.devices import Devices
+from .domain.placement.dispatcher import MachineDispatcher
+from .domain.placement.model_pool import ModelPool
+from .domain.placement.serving_device import ServingDevice
 from .domain.requests.inspection import Inspector
 from .domain.upscaling import LocalImageUpscaler
 from .infra.catalogue.additions import Additions
@@ -64,7 +71,7 @@ _BUDGET_SHARES = BudgetShares()
 def build(
     settings: Settings,
     *,
-    engine: Engine | None = None,
+    engine: Engine | Sequence[Engine] | None = None,
     catalogues: Catalogues | None = None,
     inspector: Inspector | None = None,
     on_loading: OnLoading | None = None,
@@ -74,7 +81,7 @@ def build(
 
     Args:
         settings: of all parts.
-        engine: instead of the torch engine; for tests.
+        engine: instead of the torch engine, or one for each device, with one loader; for tests.
         catalogues: instead of the files of the settings' models folders; for tests.
         inspector: instead of the one that reads configs and tokenizers; for tests.
         on_loading: receives the progress of loads and downloads; by default it is logged each few seconds.
@@ -84,17 +91,13 @@ def build(
     fetcher = HubFetcher(cache=cache, offline=settings.hub.offline)
     catalogues = catalogues or _catalogues(settings, cache)
     device_lock = _device_lock(settings.jobs)
-    engine = engine or _engine(settings, fetcher, device_lock)
+    machine = _machine(settings, fetcher, device_lock) if engine is None else _known(engine)
     inspector = inspector or ConfigInspector(lambda source: cached_snapshot(source, cache))
-    metrics, history = Metrics(), History()
-    pool = ModelPool(
-        catalogues,
-        engine,
-        on_event=_all_of(log_event, metrics.on_event, history.note),
-        on_loading=on_loading or LoadingLog(),
-        overdue_s=settings.memory.lease_warning_s,
-    )
-    dispatcher = Dispatcher(pool, engine, dispatch_policy(settings))
+    metrics, history, bring_times = Metrics(), History(), BringTimes()
+    on_event = _all_of(log_event, metrics.on_event, history.note, bring_times.on_event)
+    devices = Devices(machine, _serving(settings, catalogues, on_event, on_loading or LoadingLog()))
+    pool = ModelPool(devices)
+    dispatcher = MachineDispatcher(devices, dispatch_policy(settings), bring_times)
     writer, reader = PillowImageWriter(), PillowImageReader(settings.limits)
     embeddings = LocalEmbeddings(_directories(settings), builtin_models())
     generator = LocalImageGenerator(
@@ -110,7 +113,8 @@ def build(
     return Services(
         settings=settings,
         catalogues=catalogues,
-        engine=engine,
+        machine=machine,
+        devices=devices,
         pool=pool,
         dispatcher=dispatcher,
         generator=generator,
@@ -120,7 +124,7 @@ def build(
         job_keeper=JobKeeper(job_store, max_restarts=settings.jobs.max_restarts),
         webhook_policy=webhook_policy(settings.webhooks),
         webhooks=_webhooks(settings.webhooks, job_store.repository.deliveries),
-        dry_runs=DryRun(catalogues, pool, dispatcher, engine, inspector, reader, settings.limits, embeddings),
+        dry_runs=DryRun(catalogues, dispatcher, inspector, reader, settings.limits, embeddings),
         embeddings=embeddings,
         embedded_texts=PillowEmbeddedTexts(),
         thumbnail=PillowThumbnails(),
@@ -197,8 +201,8 @@ def _device_lock(jobs: JobsSettings) -> "DeviceLock | None":
     return device_lock_in(Path(jobs.directory))
 
 
-def _engine(settings: Settings, fetcher: HubFetcher, device_lock: "DeviceLock | None") -> TorchEngine:
-    return TorchEngine(
+def _machine(settings: Settings, fetcher: HubFetcher, device_lock: "DeviceLock | None") -> Machine:
+    engine = TorchEngine(
         device=settings.device.name,
         dtype=settings.models.dtype,
         threads=settings.device.threads,
@@ -206,6 +210,31 @@ def _engine(settings: Settings, fetcher: HubFetcher, device_lock: "DeviceLock | 
         prompt_cache_nbytes=settings.memory.prompt_cache,
         on_device=device_lock.take if device_lock is not None else lambda _name: None,
     )
+    return Engines([engine])
+
+
+def _known(engine: Engine | Sequence[Engine]) -> Machine:
+    return Engines(engine if isinstance(engine, Sequence) else [engine])
+
+
+def _serving(
+    settings: Settings, catalogues: Catalogues, on_event: OnPoolEvent, on_loading: OnLoading
+) -> Callable[[Engine], ServingDevice]:
+    """Return what builds the pool and the dispatcher of a device."""
+    host, policy = HostTier(), dispatch_policy(settings)
+
+    def serve(engine: Engine) -> ServingDevice:
+        pool = DevicePool(
+            catalogues,
+            engine,
+            on_event=on_event,
+            on_loading=on_loading,
+            overdue_s=settings.memory.lease_warning_s,
+            host=host,
+        )
+        return ServingDevice(engine=engine, pool=pool, dispatcher=Dispatcher(pool, engine, policy))
+
+    return serve
 
 
 def dispatch_policy(settings: Settings) -> DispatchPolicy:

@@ -25,7 +25,7 @@ BATCHES = 2
 FIRSTS = 8
 """Batches that it is given at most if a request is the only one of its client on any device."""
 COPY_PAYS = 1.5
-"""Times the seconds of bringing a model by which a queue must be longer than another one before one more copy is made: a copy takes
+"""Times the seconds of bringing a model by which a queue must be longer than another one, before one more copy is made: it takes
 the place of another model, which must be brought back later."""
 
 
@@ -42,6 +42,8 @@ class Waiting:
     """Whether it shares no step with another request."""
     overdue: bool = False
     """Whether no later request may be given to the device that it waits for."""
+    unfit: Collection[str] = ()
+    """Names of devices whose memory is too small for it."""
     first: bool = False
     """Whether it is the next request of a client of which no device was given one."""
 
@@ -159,7 +161,7 @@ class _State:
 
     def cost_s(self, waiting: Waiting) -> float:
         """Seconds until a request would begin here; those of bringing its model count for more."""
-        return self._busy_s + self.bring_s(waiting) * COPY_PAYS
+        return math.inf if self.name in waiting.unfit else self._busy_s + self.bring_s(waiting) * COPY_PAYS
 
     def wait_s(self, waiting: Waiting) -> float:
         """Seconds until a request that the device was given begins, at most."""
@@ -167,7 +169,7 @@ class _State:
 
     def has_room(self, waiting: Waiting) -> bool:
         """Tell whether the device may be given a request now."""
-        if self._closed:
+        if self._closed or self.name in waiting.unfit:
             return False
         batches = self._batches([*self.given, waiting])
         return batches <= (FIRSTS if waiting.first else BATCHES) or batches == self._batches(self.given)

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from ...domain.dispatch.dispatcher import Dispatcher
-from ...domain.memory.pool import ModelPool
+from ...domain.placement.dispatcher import MachineDispatcher
+from ...domain.placement.model_pool import ModelPool
 
 
 class Gauges(Collector):
     """Reads the pool's books and the dispatcher's queue."""
 
-    def __init__(self, prefix: str, pool: ModelPool, dispatcher: Dispatcher) -> None:
+    def __init__(self, prefix: str, pool: ModelPool, dispatcher: MachineDispatcher) -> None:
         self._prefix = prefix
         self._pool = pool
         self._dispatcher = dispatcher

@@ -6,7 +6,6 @@ Nothing here is global, so several plugins in one process, or an application wit
 from prometheus_client import CollectorRegistry, Counter, Histogram, Info
 from prometheus_client.exposition import choose_encoder
 
-from ...domain.dispatch.dispatcher import Dispatcher
 from ...domain.generator import Generated
 from ...domain.memory.events import (
     AssetLoaded,
@@ -17,10 +16,11 @@ from ...domain.memory.events import (
     LeaseGranted,
     PoolEvent,
 )
-from ...domain.memory.pool import ModelPool
 from ...domain.models.assets import AssetKey
 from ...domain.models.spec import HEAT
 from ...domain.models.upscalers import pooled_name
+from ...domain.placement.dispatcher import MachineDispatcher
+from ...domain.placement.model_pool import ModelPool
 from ...domain.upscaling import Upscaled
 from ...version import VERSION
 from .gauges import Gauges
@@ -98,7 +98,7 @@ class Metrics:
         )
         Info(PREFIX, "The package.", registry=registry).info({"version": VERSION})
 
-    def watch(self, pool: ModelPool, dispatcher: Dispatcher) -> None:
+    def watch(self, pool: ModelPool, dispatcher: MachineDispatcher) -> None:
         """Ask these for what there is at the moment, each time the metrics are read. Call it once."""
         self._registry.register(Gauges(PREFIX, pool, dispatcher))
 

@@ -8,9 +8,9 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from ...domain.errors import UnknownModel
-from ...domain.memory.pool import ModelPool
 from ...domain.models.catalogue import Catalogue
 from ...domain.models.spec import Checkpoint, ModelSpec
+from ...domain.placement.model_pool import ModelPool
 from ..api.service import ServiceFacts
 from ..auth.requirements import requires
 from ..http.clients import client_of

@@ -10,13 +10,13 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 from msgspec import Meta
 
-from ...domain.dispatch.dispatcher import Dispatcher
 from ...domain.memory.event_history import Decision
 from ...domain.memory.events import event_facts, event_name
-from ...domain.memory.pool import ModelPool
 from ...domain.memory.snapshot import AssetStatus, ComponentStatus, PoolReport
 from ...domain.models.assets import AssetKind
 from ...domain.models.spec import HEAT, ModelName, Residency
+from ...domain.placement.dispatcher import MachineDispatcher
+from ...domain.placement.model_pool import ModelPool
 from ..auth.requirements import requires
 from ..http.route_groups import in_group
 
@@ -101,7 +101,7 @@ class PoolController(Controller):
     def show_pool(
         self,
         model_pool: NamedDependency[SkipValidation[ModelPool]],
-        dispatcher: NamedDependency[SkipValidation[Dispatcher]],
+        dispatcher: NamedDependency[SkipValidation[MachineDispatcher]],
         recent_decisions: NamedDependency[SkipValidation[RecentDecisions]],
     ) -> PoolView:
         """Budgets, every component and asset in memory, and what was loaded, moved and evicted lately, with the reasons."""
