@@ -15,7 +15,8 @@ differ by at most what the devices have been given: two batches each.
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import cache
 
 from ..dispatch.lanes import Lane
 from ..models.spec import ModelName
@@ -92,7 +93,8 @@ def decide(line: Sequence[Waiting], devices: Sequence[DeviceLoad], max_rows: Max
         What to give away now; if there is nothing in the line for a device that has no work, a request that another device was
         given and has not begun.
     """
-    states = [_State(device, max_rows) for device in devices]
+    known_rows = cache(max_rows)
+    states = [_State(device, known_rows) for device in devices]
     placed = _given(line, states) if states else []
     return placed or _moved(states)
 
@@ -130,7 +132,7 @@ def _soonest(waiting: Waiting, states: "Sequence[_State]") -> "_State":
 
 def _moved(states: "Sequence[_State]") -> list[Placed]:
     """Find a request for a device without work among those that wait for another device, if it begins sooner there."""
-    idle = [state for state in states if not state.given]
+    idle = [state for state in states if state.idle]
     pending = [(busy, waiting) for busy in states for waiting in busy.pending]
     best = max(
         ((busy.wait_s(waiting) - state.cost_s(waiting), waiting, state) for state in idle for busy, waiting in pending),
@@ -143,16 +145,20 @@ def _moved(states: "Sequence[_State]") -> list[Placed]:
 
 
 class _State:
-    """A device while a decision is made."""
+    """A device while a decision is made. Sums are kept, because a long line looks at each device for each request."""
 
     def __init__(self, load: DeviceLoad, max_rows: MaxRows) -> None:
         self.name = load.name
-        self.given = list(load.given)
+        self.idle = not load.given
         self._load = load
         self._max_rows = max_rows
         self._busy_s = load.busy_s
         self._arriving: set[ModelName] = set()
         self._closed = False
+        self._rows: dict[Lane, int] = {}
+        self._batches = 0
+        for waiting in load.given:
+            self._add(waiting)
 
     @property
     def pending(self) -> list[Waiting]:
@@ -171,12 +177,13 @@ class _State:
         """Tell whether the device may be given a request now."""
         if self._closed or self.name in waiting.unfit:
             return False
-        batches = self._batches([*self.given, waiting])
-        return batches <= (FIRSTS if waiting.first else BATCHES) or batches == self._batches(self.given)
+        more = self._more_batches(waiting)
+        return not more or self._batches + more <= (FIRSTS if waiting.first else BATCHES)
 
     def give(self, waiting: Waiting) -> None:
         """Count a request as given."""
-        self.given.append(replace(waiting, first=False))
+        self.idle = False
+        self._add(waiting)
         self._count(waiting)
 
     def expect(self, waiting: Waiting) -> None:
@@ -184,18 +191,22 @@ class _State:
         self._closed = self._closed or waiting.overdue
         self._count(waiting)
 
-    def _count(self, waiting: Waiting) -> None:
-        self._busy_s += waiting.run_s + self.bring_s(waiting)
-        self._arriving.add(waiting.model)
-
     def bring_s(self, waiting: Waiting) -> float:
         """Seconds to bring the model of a request here; 0 if it is here or on its way."""
         return 0.0 if waiting.model in self._arriving else self._load.bring_s.get(waiting.model, 0.0)
 
-    def _batches(self, requests: Sequence[Waiting]) -> int:
-        rows: dict[Lane, int] = {}
-        for request in requests:
-            if not request.alone:
-                rows[request.lane] = rows.get(request.lane, 0) + request.rows
-        together = sum(math.ceil(total / max(1, self._max_rows(lane))) for lane, total in rows.items())
-        return together + sum(request.alone for request in requests)
+    def _count(self, waiting: Waiting) -> None:
+        self._busy_s += waiting.run_s + self.bring_s(waiting)
+        self._arriving.add(waiting.model)
+
+    def _add(self, waiting: Waiting) -> None:
+        self._batches += self._more_batches(waiting)
+        if not waiting.alone:
+            self._rows[waiting.lane] = self._rows.get(waiting.lane, 0) + waiting.rows
+
+    def _more_batches(self, waiting: Waiting) -> int:
+        """Count the batches that a request adds: none if it joins one."""
+        if waiting.alone:
+            return 1
+        most, rows = max(1, self._max_rows(waiting.lane)), self._rows.get(waiting.lane, 0)
+        return math.ceil((rows + waiting.rows) / most) - math.ceil(rows / most)
