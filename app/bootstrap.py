@@ -42,8 +42,8 @@ from .infra.catalogue.catalogue import ModelCatalogue
 from .infra.catalogue.embeddings import LocalEmbeddings
 from .infra.catalogue.upscaler_files import upscaler_files
 from .infra.embedded_texts import PillowEmbeddedTexts
-from .infra.engine.engine import TorchEngine
 from .infra.engine.inspector import ConfigInspector
+from .infra.engine.machine import TorchMachine
 from .infra.hub.fetcher import HubFetcher
 from .infra.hub.snapshots import cached_snapshot
 from .infra.image_encoding import PillowImageWriter
@@ -202,15 +202,14 @@ def _device_lock(jobs: JobsSettings) -> "DeviceLock | None":
 
 
 def _machine(settings: Settings, fetcher: HubFetcher, device_lock: "DeviceLock | None") -> Machine:
-    engine = TorchEngine(
-        device=settings.device.name,
+    return TorchMachine(
+        settings.device.used,
         dtype=settings.models.dtype,
         threads=settings.device.threads,
         fetch=fetcher,
         prompt_cache_nbytes=settings.memory.prompt_cache,
         on_device=device_lock.take if device_lock is not None else lambda _name: None,
     )
-    return Engines([engine])
 
 
 def _known(engine: Engine | Sequence[Engine]) -> Machine:
