@@ -39,8 +39,8 @@ def all_devices() -> list[str]:
 
 def _no_such_device(name: str, seen: str) -> EngineFailed:
     return EngineFailed(
-        f"device.name or device.names in the settings has {name!r}, but {seen} here. Set it to 'auto' or 'cpu', or give this "
-        "machine or container its GPU and driver; then restart the server."
+        f"The settings name the device {name!r} (device.name or device.names), but {seen} here. Set it to 'auto' or 'cpu', or "
+        "give this machine or container its GPU and driver; then restart the server."
     )
 
 

@@ -50,7 +50,7 @@ def test_a_library_that_tries_to_end_the_process_fails_its_requests_and_no_more(
         raise SystemExit(1)
 
     async def main() -> None:
-        threads, runtime = EngineThreads({"device": "cpu"}), Exiting()
+        threads, runtime = EngineThreads(lambda: Exiting(), "cpu"), Exiting()
         threads._runtime = cast("Any", runtime)
         for _ in range(2):  # the second time shows that the thread still steps
             threads.wake()
