@@ -81,9 +81,11 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def launch(folder: Path, environment: dict[str, str] | None = None, factory: str | None = None) -> Server:
+def launch(
+    folder: Path, environment: dict[str, str] | None = None, factory: str | None = None, port: int | None = None
+) -> Server:
     """Start `litestar-diffusion serve`, or uvicorn with another application factory, in a folder."""
-    port = free_port()
+    port = port or free_port()
     log = folder / "server.log"
     command = (
         [sys.executable, "-m", "litestar_diffusion", "serve"]

@@ -16,11 +16,11 @@ from ..domain.dispatch.job import gone_away
 from ..domain.dry_run import DryRun, DryRunResult
 from ..domain.errors import FieldError, InvalidRequest
 from ..domain.generator import Generated, ImageGenerator
-from ..domain.jobs.job_store import JobStore, Join
+from ..domain.jobs.idempotency_keys import Join
+from ..domain.jobs.job_store import JobStore
 from ..domain.jobs.shared_calls import SharedCalls
 from ..domain.jobs.tracked_job import TrackedJob
 from ..domain.jobs.webhooks import WebhookPolicy, wrong_callback
-from ..domain.requests.early_end import Ending
 from ..domain.requests.parameters import GenerationParameters
 from ..domain.requests.upscaling.upscale_parameters import UpscaleParameters
 from ..domain.upscaling import ImageUpscaler, Upscaled
@@ -141,10 +141,6 @@ class GenerationService:
         generated = await _unless_gone(request, self.jobs.result(job))
         note_generation(request, generated)
         return generated
-
-    def end_early(self, job: TrackedJob, ending: Ending) -> None:
-        """Have a job end after its next step with what is denoised so far; one that does not run yet ends without images."""
-        self.jobs.end_early(job, ending)
 
     async def dry_run(
         self, request: Request[Any, Any, Any], model: str, parameters: GenerationParameters

@@ -14,7 +14,7 @@ from litestar_diffusion.domain.requests.parameters import GenerationParameters, 
 from litestar_diffusion.domain.requests.rendering import RenderResult
 from litestar_diffusion.domain.requests.request import GenerationRequest
 from litestar_diffusion.domain.requests.resolution import resolve
-from litestar_diffusion.infra.catalogue.catalogue import ModelCatalogue
+from litestar_diffusion.infra.catalogue.models.catalogue import ModelCatalogue
 from litestar_diffusion.infra.engine.machine import MachineEngine, TorchMachine
 from litestar_diffusion.infra.engine.shared_model import SharedModel
 from litestar_diffusion.testing import fake_catalogues
