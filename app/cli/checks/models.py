@@ -34,19 +34,20 @@ def device(settings: Settings, specs: Sequence[ModelSpec]) -> Iterator[Finding]:
     from ...infra.device.device import all_devices, choose_device, device_nbytes  # here: torch takes seconds to import
     from ...infra.device.host_memory import host_nbytes
 
-    names = settings.device.used
+    names, stated = settings.device.used, settings.device.names
+    hint = "Set device.name to auto or cpu." if stated == "all" else 'Set device.names to "all", or to what is there.'
     for name in all_devices() if names == ("auto",) else names:
         try:
             chosen = choose_device(name)
         except DiffusionError as error:
-            yield failed("device", error.message, 'Set device.names to "all", or to devices that are there.')
+            yield failed("device", error.message, hint)
             continue
         yield ok("device", f"{chosen}: {format_bytes(device_nbytes(chosen))}.")
         on_cpu = chosen.type == "cpu"
         setting = "memory.host" if on_cpu else "memory.device"
-        stated = settings.memory.host if on_cpu else settings.memory.device
+        budget = settings.memory.host if on_cpu else settings.memory.device
         has = host_nbytes() if on_cpu else device_nbytes(chosen)
-        yield from memory(settings, specs, setting, int(stated * has) if stated <= 1 else int(stated))
+        yield from memory(settings, specs, setting, int(budget * has) if budget <= 1 else int(budget))
 
 
 def memory(settings: Settings, specs: Sequence[ModelSpec], setting: str, budget: int) -> Iterator[Finding]:

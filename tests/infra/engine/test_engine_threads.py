@@ -14,7 +14,7 @@ from litestar_diffusion.infra.engine.engine_threads import EngineThreads
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"device": "cuda:97"}, r"device\.name in the settings is 'cuda:97', but torch sees \d+ CUDA devices"),
+        ({"device": "cuda:97"}, r"The settings name the device 'cuda:97' .*, but torch sees \d+ CUDA devices"),
         ({"threads": -5}, r"torch could not be started \(RuntimeError: .*log has the details"),
     ],
 )
