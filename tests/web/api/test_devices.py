@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import httpx
 import pytest
 from litestar import Litestar
-from litestar.testing import AsyncTestClient
 
 from litestar_diffusion import DiffusionConfig, DiffusionPlugin, EngineStuck, GenerationParameters, Settings
 from litestar_diffusion.lifecycle import Services
@@ -19,7 +19,7 @@ BODY = {"prompt": "x", "num_inference_steps": 2}
 class Bench:
     """An application with fake devices x and y, and its client."""
 
-    def __init__(self, client: AsyncTestClient[Litestar], plugin: DiffusionPlugin, engines: list[FakeEngine]) -> None:
+    def __init__(self, client: httpx.AsyncClient, plugin: DiffusionPlugin, engines: list[FakeEngine]) -> None:
         self.client, self.plugin, self.engines = client, plugin, engines
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -32,7 +32,7 @@ class Bench:
         await self.until(lambda: any(engine.running for engine in self.engines))
         hung = next(place for place, engine in enumerate(self.engines) if engine.running)
         self.engines[1 - hung].gate.set()
-        await asyncio.sleep(0.02)  # longer than `stuck_after_s`
+        await asyncio.sleep(0.03)  # longer than `stuck_after_s`
         self.plugin.services.dispatcher.check_devices()
         return hung
 
@@ -46,7 +46,9 @@ def run(scenario: Callable[[Bench], Awaitable[None]]) -> None:
 
         settings = Settings(dispatch=DispatchSettings(stuck_after_s=0.01), jobs=JobsSettings(directory=""))
         plugin = DiffusionPlugin(DiffusionConfig(settings=settings, build=build))
-        async with AsyncTestClient(Litestar(plugins=[plugin])) as client:
+        app = Litestar(plugins=[plugin])
+        transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]
+        async with app.lifespan(), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             bench = Bench(client, plugin, engines)
             await bench.until(lambda: plugin.services.not_ready_because() is None)
             await asyncio.wait_for(scenario(bench), 60)
@@ -56,7 +58,13 @@ def run(scenario: Callable[[Bench], Awaitable[None]]) -> None:
 
 def test_the_pool_the_metrics_and_dry_runs_show_each_device() -> None:
     async def scenario(bench: Bench) -> None:
-        made = await asyncio.gather(*(bench.client.post("/generate/demo", json=BODY) for _ in range(6)))
+        for engine in bench.engines:
+            engine.gate.clear()
+        sent = [asyncio.create_task(bench.client.post("/generate/demo", json=BODY)) for _ in range(4)]
+        await bench.until(lambda: all(engine.running for engine in bench.engines))
+        for engine in bench.engines:
+            engine.gate.set()
+        made = await asyncio.gather(*sent)
         assert {answer.status_code for answer in made} == {200}
         pool = (await bench.client.get("/pool")).json()
         assert [(device["name"], device["serves"], device["models"]) for device in pool["devices"]] == [
@@ -70,7 +78,7 @@ def test_the_pool_the_metrics_and_dry_runs_show_each_device() -> None:
         metrics = (await bench.client.get("/metrics")).text
         assert 'litestar_diffusion_device_serves{device="x"} 1.0' in metrics
         assert 'litestar_diffusion_device_weights_bytes{device="y"} 100.0' in metrics
-        dry = (await bench.client.post("/generate/demo", json={**BODY, "dry_run": True})).json()
+        dry = (await bench.client.post("/generate/demo?dry_run=true", json=BODY)).json()
         assert dry["device"] in ("x", "y")
         assert (await bench.client.get("/")).json()["device"] == "x, y"
 
