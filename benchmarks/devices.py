@@ -6,9 +6,12 @@ pool of its own for each device, behind a balancer that sends a request to the s
 """
 
 import argparse
+import asyncio
 import heapq
 import random
+import resource
 import sys
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,9 +25,12 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.arguments import count
+from litestar_diffusion.bootstrap import build
 from litestar_diffusion.domain.dispatch.lanes import Lane
 from litestar_diffusion.domain.models.spec import ModelName
 from litestar_diffusion.domain.placement.policy import DeviceLoad, Waiting, decide
+from litestar_diffusion.domain.requests.parameters import GenerationParameters
+from litestar_diffusion.settings import DeviceSettings, JobsSettings, ModelsSettings, Settings
 
 _GB = 10**9
 MODEL_NBYTES = 7 * _GB
@@ -309,9 +315,60 @@ def main() -> None:
     parser.add_argument("--seeds", type=count, default=3, help="traces of each kind (default: 3)")
     parser.add_argument("--requests", type=count, default=400, help="requests for each device (default: 400)")
     parser.add_argument("--models", type=count, default=10, help="models of 7 GB (default: 10)")
+    parser.add_argument("--real", type=count, help="CPU devices of this machine, one core each, instead of simulated ones")
     options = parser.parse_args()
+    if options.real is not None:
+        asyncio.run(_measure(options.real))
+        return
     for name, trace in (("zipf", zipf), ("bursty", bursty)):
         _compare(name, trace, options)
+
+
+async def _measure(most: int) -> None:
+    """Make the same images on one CPU device and on several, and compare them."""
+    table = Table("devices", "images/s", "of linear", "weights in RAM", "process", "images", title="demo, 256 x 256, 12 steps")
+    alone, expected = 0.0, list[bytes]()
+    for devices in range(1, most + 1):
+        made, seconds, weights_nbytes = await _made(("cpu",) * devices)
+        rate = len(made) / seconds
+        alone, expected = alone or rate, expected or made
+        table.add_row(
+            str(devices),
+            f"{rate:.2f}",
+            f"{rate / alone / devices:.0%}",
+            f"{weights_nbytes / 1e6:.1f} MB",
+            f"{_resident_nbytes() / 1e6:.0f} MB",
+            "equal" if made == expected else "differ",
+        )
+    Console().print(table)
+
+
+def _resident_nbytes() -> int:
+    fields = Path("/proc/self/statm").read_text().split()
+    return int(fields[1]) * resource.getpagesize()
+
+
+async def _made(names: tuple[str, ...]) -> tuple[list[bytes], float, int]:
+    """Return images, the seconds that they took, and the bytes of weights in host memory."""
+    settings = Settings(
+        device=DeviceSettings(names=names, threads=1),
+        models=ModelsSettings(hub_enabled=False, directory=None),
+        jobs=JobsSettings(directory=""),
+    )
+    services = build(settings)
+    async with services.running():
+        await services.devices.start()
+
+        async def image(seed: int) -> bytes:
+            parameters = GenerationParameters(
+                prompt="a red circle", seed=seed, width=256, height=256, num_inference_steps=12, reproducible=True
+            )
+            return (await services.generator.generate("demo", parameters)).images[0].data
+
+        await asyncio.gather(*(image(seed) for seed in range(4)))  # networks are built, speeds are known
+        begun = time.perf_counter()
+        made = await asyncio.gather(*(image(seed) for seed in range(24)))
+        return list(made), time.perf_counter() - begun, services.pool.stats().host_nbytes
 
 
 def _compare(name: str, trace: Trace, options: argparse.Namespace) -> None:
