@@ -140,7 +140,7 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
 class DeviceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The devices that models run on."""
 
-    names: Literal["all"] | tuple[DeviceText, ...] = "all"
+    names: Annotated[str, Meta(pattern="^all$")] | tuple[DeviceText, ...] = "all"
     """`all`: each GPU; or a list, such as `["cuda:0", "cuda:2"]`, or `["cpu", "cpu"]` for two CPU devices of half the cores."""
     name: Annotated[str, Meta(pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")] = "auto"
     """The only device; `auto`: those that `names` says."""
@@ -150,7 +150,7 @@ class DeviceSettings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def used(self) -> tuple[str, ...]:
         """Names of the devices to use; `auto` alone: all GPUs, or the CPU if there is none."""
-        if self.names == "all":
+        if isinstance(self.names, str):
             return (self.name,)
         return self.names
 
@@ -356,7 +356,7 @@ def _wrong(settings: Settings) -> list[FieldError]:
 
 
 def _wrong_devices(device: DeviceSettings) -> list[FieldError]:
-    if device.names == "all":
+    if isinstance(device.names, str):
         return []
     names, gpus = device.names, [name for name in device.names if name != "cpu"]
     if not names:

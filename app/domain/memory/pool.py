@@ -289,6 +289,11 @@ class DevicePool:
         """Tell where the weights of a model are now, and which requests use them."""
         return self.asset_status(AssetKey("model", name))
 
+    def residency(self, key: AssetKey) -> Residency:
+        """Tell where the weights of a catalogue entry are now."""
+        pooled = self._ledger.current.get(key)
+        return "cold" if pooled is None else self._ledger.residency(pooled)
+
     def asset_status(self, key: AssetKey) -> AssetStatus:
         """Tell where the weights of a catalogue entry are now, and which requests use them."""
         return asset_status(self._ledger, key, self._clock())

@@ -33,9 +33,10 @@ class BringTimes:
 
         If it takes the place of a model that other requests want, that one's way back is added.
         """
-        residency = pool.status(model).residency
+        key = AssetKey("model", model)
+        residency = pool.residency(key)
         if residency == "device":
             return 0.0
-        nbytes = pool.expected_nbytes(AssetKey("model", model))
+        nbytes = pool.expected_nbytes(key)
         there_s = nbytes * self._place * (1 if pool.can_admit(model) else 2)
         return there_s if residency == "host" else there_s + nbytes * self._read

@@ -64,6 +64,8 @@ class MachineDispatcher:
             lambda: AgingPolicy(max_overtaken=aging.max_overtaken * len(devices), max_wait_s=aging.max_wait_s), clock
         )
         self._next_look: asyncio.TimerHandle | None = None
+        self._bring_s_now: dict[tuple[str, ModelName], float] = {}
+        """Estimates of the present update."""
         self._closing = False
 
     @property
@@ -112,10 +114,8 @@ class MachineDispatcher:
         """
         if (failure := self._devices.failure) is not None:
             raise failure.with_traceback(None)
-        return min(
-            self._devices.answering,
-            key=lambda device: self._busy_s(device) + self._bring_times.seconds(device.pool, model),
-        )
+        self._bring_s_now.clear()
+        return min(self._devices.answering, key=lambda device: self._busy_s(device) + self._bring_s(device, model))
 
     async def run(self, job: Job, resolve: Resolve) -> JobResult:
         """Run a job and wait for it, as `Dispatcher.run` does."""
@@ -273,6 +273,7 @@ class MachineDispatcher:
 
     def _update(self) -> None:
         """Give jobs to devices; called after each change of the line or of what a device has."""
+        self._bring_s_now.clear()
         while placed := self._decided():
             for each in placed:
                 self._place(each)
@@ -320,9 +321,7 @@ class MachineDispatcher:
     def _load(self, device: ServingDevice, models: Iterable[ModelName]) -> DeviceLoad:
         given = self._line.given_to(device)
         on_their_way = {routed.job.model for routed in given}
-        bring_s = {
-            model: self._bring_times.seconds(device.pool, model) for model in models if model not in on_their_way
-        }
+        bring_s = {model: self._bring_s(device, model) for model in models if model not in on_their_way}
         return DeviceLoad(
             name=device.name,
             busy_s=self._busy_s(device),
@@ -338,7 +337,14 @@ class MachineDispatcher:
         given = self._line.given_to(device)
         models = {routed.job.model for routed in given if not routed.note_begun()}
         run_s = sum(self._seconds_left(routed) for routed in given)
-        return run_s + sum(self._bring_times.seconds(device.pool, model) for model in models)
+        return run_s + sum(self._bring_s(device, model) for model in models)
+
+    def _bring_s(self, device: ServingDevice, model: ModelName) -> float:
+        """Estimate the seconds to bring a model to a device, once an update: a pool adds up its ledger for it."""
+        key = (device.name, model)
+        if key not in self._bring_s_now:
+            self._bring_s_now[key] = self._bring_times.seconds(device.pool, model)
+        return self._bring_s_now[key]
 
     def _seconds_left(self, routed: RoutedJob) -> float:
         """Estimate the seconds of a device that a job has still to take."""

@@ -40,6 +40,8 @@ class RoutedJob:
     work: "asyncio.Task[Any] | None" = None
     attempt: "asyncio.Task[Any] | None" = None
     """Its run on the device."""
+    size: int = 0
+    """Work of all its stages, in the unit of `work_of`."""
     number: int = 0
     waiting_since_s: float = 0.0
     overtaken: int = 0
@@ -78,7 +80,7 @@ class RoutedJob:
     @property
     def work_left(self) -> float:
         """Work that it has still to do, in the unit of `work_of`."""
-        return sum(work_of(stage.outline) for stage in self.stages) * self.part_left
+        return self.size * self.part_left
 
     @property
     def part_left(self) -> float:
@@ -132,6 +134,7 @@ class Line:
         if client not in self._clients():
             self._served[client] = max(self._now(), self._served.get(client, 0.0))
         routed.number, routed.waiting_since_s = next(self._numbers), self._clock()
+        routed.size = sum(work_of(stage.outline) for stage in routed.stages)
         self._jobs.append(routed)
 
     def leave(self, routed: RoutedJob) -> None:

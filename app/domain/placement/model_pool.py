@@ -137,7 +137,7 @@ class ModelPool:
         devices = self._devices.answering or [self._devices.first]
 
         def order(device: ServingDevice) -> tuple[bool, int]:
-            return device.pool.asset_status(key).residency != "device", device.pool.stats().device_nbytes
+            return device.pool.residency(key) != "device", device.pool.stats().device_nbytes
 
         return min(devices, key=order)
 

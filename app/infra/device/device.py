@@ -26,7 +26,7 @@ def choose_device(name: str) -> torch.device:
 def use_device(name: str) -> torch.device:
     """Return the named device, as `choose_device` does, and make it that of the calling thread; `cpu:1` is a CPU, too."""
     device = choose_device(name.partition(":")[0] if name.startswith("cpu") else name)
-    if device.type == "cuda":
+    if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)  # events are recorded in the stream of the thread's device
     return device
 
