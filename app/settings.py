@@ -140,7 +140,8 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
 class DeviceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The devices that models run on."""
 
-    names: Annotated[str, Meta(pattern="^all$")] | tuple[DeviceText, ...] = "all"
+    # A text of any form: msgspec 0.22 crashes on a pattern in a union with a sequence.
+    names: str | tuple[DeviceText, ...] = "all"
     """`all`: each GPU; or a list, such as `["cuda:0", "cuda:2"]`, or `["cpu", "cpu"]` for two CPU devices of half the cores."""
     name: Annotated[str, Meta(pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")] = "auto"
     """The only device; `auto`: those that `names` says."""
@@ -357,7 +358,8 @@ def _wrong(settings: Settings) -> list[FieldError]:
 
 def _wrong_devices(device: DeviceSettings) -> list[FieldError]:
     if isinstance(device.names, str):
-        return []
+        wrong = FieldError(field="device.names", message=f'must be "all" or a list, got {device.names[:60]!r}')
+        return [] if device.names == "all" else [wrong]
     names, gpus = device.names, [name for name in device.names if name != "cpu"]
     if not names:
         return [FieldError(field="device.names", message='must name a device, or be "all"')]
