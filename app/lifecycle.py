@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .domain.access.quotas import Quotas
-from .domain.dry_run import DryRun
+from .domain.dry_run import DryRuns
 from .domain.engine import Device, Machine
 from .domain.errors import DiffusionError, EngineFailed
 from .domain.generator import ImageGenerator
@@ -45,6 +45,8 @@ class Services:
     """Everything that an application needs, wired. Made for one lifespan: `running` can be entered once."""
 
     settings: Settings
+    loads_models: bool = True
+    """Whether this process has models in memory; if not, others do."""
     catalogues: Catalogues
     machine: Machine
     devices: Devices
@@ -58,7 +60,7 @@ class Services:
     webhook_policy: WebhookPolicy
     webhooks: WebhookDeliverer | None = None
     """None if the settings allow no addresses."""
-    dry_runs: DryRun
+    dry_runs: DryRuns
     embedded_texts: EmbeddedTexts
     thumbnail: Thumbnail
     embeddings: EmbeddingCatalogue
@@ -170,6 +172,9 @@ class Services:
             await self.devices.start()
             self._log_failed_devices()
             self.on_engine_started()
+            if not self.loads_models:
+                self._starting = None
+                return
             self._join_memory()
             await self._pin()
             default = self.settings.models.default
