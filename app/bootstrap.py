@@ -1,39 +1,37 @@
 """The one composition root: builds all services from the settings. Wiring only; `lifecycle` starts and ends them."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .domain.access.key_ring import client_named
 from .domain.access.quotas import Quotas
 from .domain.dispatch.dispatcher import Dispatcher
-from .domain.dispatch.fair_queue import AgingPolicy
-from .domain.dispatch.policy import DispatchPolicy
-from .domain.dry_run import DryRun
+from .domain.dry_run import DryRun, DryRuns
 from .domain.engine import Engine
 from .domain.errors import FieldError, InvalidSettings
-from .domain.generator import LocalImageGenerator
+from .domain.generator import ImageGenerator, LocalImageGenerator
 from .domain.jobs.deliveries import Deliveries
 from .domain.jobs.job_keeper import JobKeeper
-from .domain.jobs.job_store import JobPolicy, JobStore
+from .domain.jobs.job_store import JobStore
 from .domain.jobs.memory_repository import MemoryJobRepository
 from .domain.jobs.repository import JobRepository
-from .domain.jobs.retention import Retention
 from .domain.jobs.shared_calls import SharedCalls
 from .domain.jobs.webhook_deliverer import WebhookDeliverer
-from .domain.jobs.webhooks import WebhookPolicy
 from .domain.memory.budget_shares import BudgetShares
 from .domain.memory.event_history import History
 from .domain.memory.events import OnPoolEvent, PoolEvent
 from .domain.memory.loading import OnLoading
 from .domain.memory.pool import ModelPool
-from .domain.models.aliases import Aliases, wrong_aliases
 from .domain.models.catalogue import Catalogues
+from .domain.models.embeddings import EmbeddingCatalogue
 from .domain.requests.inspection import Inspector
-from .domain.upscaling import LocalImageUpscaler
-from .infra.catalogue.additions import Additions
-from .infra.catalogue.catalogue import ModelCatalogue
-from .infra.catalogue.embeddings import LocalEmbeddings
-from .infra.catalogue.upscaler_files import upscaler_files
+from .domain.requests.rendering import ImageWriter
+from .domain.upscaling import ImageUpscaler, LocalImageUpscaler
+from .infra.catalogue.additions.additions import Additions
+from .infra.catalogue.additions.embeddings import LocalEmbeddings
+from .infra.catalogue.additions.upscaler_files import upscaler_files
+from .infra.catalogue.models.catalogue import ModelCatalogue
 from .infra.embedded_texts import PillowEmbeddedTexts
 from .infra.engine.engine import TorchEngine
 from .infra.engine.inspector import ConfigInspector
@@ -49,6 +47,8 @@ from .infra.telemetry.pool_log import log_event
 from .infra.telemetry.tracing import traced
 from .infra.webhooks.sender import HttpWebhookSender
 from .lifecycle import Services
+from .model_folders import builtin_models, model_folders
+from .policies import dispatch_policy, job_policy, model_aliases, webhook_policy
 from .settings import JobsSettings, Settings, WebhooksSettings
 
 if TYPE_CHECKING:
@@ -56,9 +56,51 @@ if TYPE_CHECKING:
 
     from .infra.jobs.device_lock import DeviceLock
 
-_PACKAGE = Path(__file__).parent
 _BUDGET_SHARES = BudgetShares()
 """One for the process, because its memory is one: an application may hold several instances of the plugin."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Telemetry:
+    """What listens to the other parts."""
+
+    metrics: Metrics
+    history: History
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Models:
+    """What finds, holds and runs models."""
+
+    fetcher: HubFetcher
+    device_lock: "DeviceLock | None"
+    catalogues: Catalogues
+    embeddings: EmbeddingCatalogue
+    engine: Engine
+    pool: ModelPool
+    dispatcher: Dispatcher
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requests:
+    """What makes images, and says what would be made."""
+
+    writer: ImageWriter
+    generator: ImageGenerator
+    upscaler: ImageUpscaler
+    dry_runs: DryRuns
+
+
+Elsewhere = Callable[[Requests, Metrics], Requests]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Jobs:
+    """What keeps requests beyond their connections."""
+
+    store: JobStore
+    keeper: JobKeeper
+    webhooks: WebhookDeliverer | None
 
 
 def build(
@@ -69,6 +111,7 @@ def build(
     inspector: Inspector | None = None,
     on_loading: OnLoading | None = None,
     tracer_provider: "TracerProvider | None" = None,
+    elsewhere: "Elsewhere | None" = None,
 ) -> Services:
     """Build the services of one lifespan. Reads no file, imports no torch, opens no socket.
 
@@ -78,63 +121,119 @@ def build(
         catalogues: instead of the files of the settings' models folders; for tests.
         inspector: instead of the one that reads configs and tokenizers; for tests.
         on_loading: receives the progress of loads and downloads; by default it is logged each few seconds.
+        elsewhere: has images made by other processes; receives what would make them here, which checks requests still.
         tracer_provider: receives spans, if the settings want traces; by default the one of the process.
     """
-    cache = Path(settings.hub.cache) if settings.hub.cache is not None else None
+    telemetry = _Telemetry(metrics=Metrics(), history=History())
+    models = _models(settings, telemetry, engine, catalogues, on_loading)
+    requests = _requests(settings, models, telemetry, inspector, tracer_provider)
+    if elsewhere is not None:
+        requests = elsewhere(requests, telemetry.metrics)
+    jobs = _jobs(settings, requests)
+    return _services(settings, telemetry, models, requests, jobs, loads_models=elsewhere is None)
+
+
+def _models(
+    settings: Settings,
+    telemetry: _Telemetry,
+    engine: Engine | None,
+    catalogues: Catalogues | None,
+    on_loading: OnLoading | None,
+) -> _Models:
+    cache = _hub_cache(settings)
     fetcher = HubFetcher(cache=cache, offline=settings.hub.offline)
-    catalogues = catalogues or _catalogues(settings, cache)
     device_lock = _device_lock(settings.jobs)
+    catalogues = catalogues or _catalogues(settings, cache)
     engine = engine or _engine(settings, fetcher, device_lock)
-    inspector = inspector or ConfigInspector(lambda source: cached_snapshot(source, cache))
-    metrics, history = Metrics(), History()
-    pool = ModelPool(
-        catalogues,
-        engine,
-        on_event=_all_of(log_event, metrics.on_event, history.note),
-        on_loading=on_loading or LoadingLog(),
-        overdue_s=settings.memory.lease_warning_s,
-    )
+    pool = _pool(settings, catalogues, engine, telemetry, on_loading or LoadingLog())
     dispatcher = Dispatcher(pool, engine, dispatch_policy(settings))
-    writer, reader = PillowImageWriter(), PillowImageReader(settings.limits)
-    embeddings = LocalEmbeddings(_directories(settings), builtin_models())
-    generator = LocalImageGenerator(
-        catalogues, dispatcher, writer, reader, settings.limits, embeddings, on_generated=metrics.on_generated
-    )
-    upscaler = LocalImageUpscaler(
-        catalogues.upscalers, dispatcher, writer, reader, settings.limits, on_upscaled=metrics.on_upscaled
-    )
-    if settings.telemetry.traces:
-        generator, upscaler = traced(generator, upscaler, tracer_provider)
-    job_store = JobStore(generator, writer, job_policy(settings), _repository(settings.jobs), on_ended=log_job)
-    metrics.watch(pool, dispatcher)
-    return Services(
-        settings=settings,
+    telemetry.metrics.watch(pool, dispatcher)
+    return _Models(
+        fetcher=fetcher,
+        device_lock=device_lock,
         catalogues=catalogues,
+        embeddings=LocalEmbeddings(model_folders(settings.models), builtin_models()),
         engine=engine,
         pool=pool,
         dispatcher=dispatcher,
-        generator=generator,
-        upscaler=upscaler,
-        upscale_calls=SharedCalls(keep_s=settings.jobs.keep_s, max_kept=settings.jobs.max_finished),
-        job_store=job_store,
-        job_keeper=JobKeeper(job_store, max_attempts=settings.jobs.max_attempts),
-        webhook_policy=webhook_policy(settings.webhooks),
-        webhooks=_webhooks(settings.webhooks, job_store.repository.deliveries),
-        dry_runs=DryRun(catalogues, pool, dispatcher, engine, inspector, reader, settings.limits, embeddings),
-        embeddings=embeddings,
-        embedded_texts=PillowEmbeddedTexts(),
-        thumbnail=PillowThumbnails(),
-        metrics=metrics,
-        history=history,
-        quotas=Quotas(settings.keys, dry_runs_per_minute=settings.limits.dry_runs_per_minute or None),
-        budget_shares=_BUDGET_SHARES,
-        stop_downloads=fetcher.close,
-        free_device=device_lock.free if device_lock is not None else lambda: None,
     )
 
 
+def _requests(
+    settings: Settings,
+    models: _Models,
+    telemetry: _Telemetry,
+    inspector: Inspector | None,
+    tracer_provider: "TracerProvider | None",
+) -> Requests:
+    catalogues, dispatcher, embeddings = models.catalogues, models.dispatcher, models.embeddings
+    limits, metrics = settings.limits, telemetry.metrics
+    writer, reader = PillowImageWriter(), PillowImageReader(limits)
+    generator = LocalImageGenerator(
+        catalogues, dispatcher, writer, reader, limits, embeddings, on_generated=metrics.on_generated
+    )
+    upscaler = LocalImageUpscaler(
+        catalogues.upscalers, dispatcher, writer, reader, limits, on_upscaled=metrics.on_upscaled
+    )
+    if settings.telemetry.traces:
+        generator, upscaler = traced(generator, upscaler, tracer_provider)
+    inspector = inspector or _inspector(_hub_cache(settings))
+    dry_runs = DryRun(catalogues, models.pool, dispatcher, models.engine, inspector, reader, limits, embeddings)
+    return Requests(writer=writer, generator=generator, upscaler=upscaler, dry_runs=dry_runs)
+
+
+def _jobs(settings: Settings, requests: Requests) -> _Jobs:
+    repository = _repository(settings.jobs)
+    store = JobStore(requests.generator, requests.writer, job_policy(settings), repository, on_ended=log_job)
+    return _Jobs(
+        store=store,
+        keeper=JobKeeper(repository, store.runner, store.capacity, max_attempts=settings.jobs.max_attempts),
+        webhooks=_webhooks(settings.webhooks, repository.deliveries),
+    )
+
+
+def _services(
+    settings: Settings,
+    telemetry: _Telemetry,
+    models: _Models,
+    requests: Requests,
+    jobs: _Jobs,
+    *,
+    loads_models: bool,
+) -> Services:
+    return Services(
+        settings=settings,
+        loads_models=loads_models,
+        catalogues=models.catalogues,
+        engine=models.engine,
+        pool=models.pool,
+        dispatcher=models.dispatcher,
+        generator=requests.generator,
+        upscaler=requests.upscaler,
+        upscale_calls=SharedCalls(keep_s=settings.jobs.keep_s, max_kept=settings.jobs.max_finished),
+        job_store=jobs.store,
+        job_keeper=jobs.keeper,
+        webhook_policy=webhook_policy(settings.webhooks),
+        webhooks=jobs.webhooks,
+        dry_runs=requests.dry_runs,
+        embeddings=models.embeddings,
+        embedded_texts=PillowEmbeddedTexts(),
+        thumbnail=PillowThumbnails(),
+        metrics=telemetry.metrics,
+        history=telemetry.history,
+        quotas=Quotas(settings.keys, dry_runs_per_minute=settings.limits.dry_runs_per_minute or None),
+        budget_shares=_BUDGET_SHARES,
+        stop_downloads=models.fetcher.close,
+        free_device=models.device_lock.free if models.device_lock is not None else lambda: None,
+    )
+
+
+def _hub_cache(settings: Settings) -> Path | None:
+    return Path(settings.hub.cache) if settings.hub.cache is not None else None
+
+
 def _catalogues(settings: Settings, cache: Path | None) -> Catalogues:
-    directories = _directories(settings)
+    directories = model_folders(settings.models)
     additions = Additions.of(directories, builtin_models())
     models = ModelCatalogue(
         directories=directories,
@@ -153,16 +252,40 @@ def _catalogues(settings: Settings, cache: Path | None) -> Catalogues:
     )
 
 
-def model_aliases(settings: Settings) -> Aliases:
-    """Build the aliases of the settings.
+def _engine(settings: Settings, fetcher: HubFetcher, device_lock: "DeviceLock | None") -> TorchEngine:
+    return TorchEngine(
+        device=settings.device.name,
+        dtype=settings.models.dtype,
+        threads=settings.device.threads,
+        fetch=fetcher,
+        prompt_cache_nbytes=settings.memory.prompt_cache,
+        on_device=device_lock.take if device_lock is not None else lambda _name: None,
+    )
 
-    Raises:
-        InvalidSettings: some are no names, or lead in a circle.
-    """
-    models = settings.models
-    if errors := wrong_aliases(models.aliases, models.default):
-        raise InvalidSettings("The settings object", errors)
-    return Aliases.of(models.aliases, models.default)
+
+def _device_lock(jobs: JobsSettings) -> "DeviceLock | None":
+    """Return the lock of the device; None if no other process can have the jobs of this one."""
+    if not jobs.directory:
+        return None
+    from .infra.jobs.folder import device_lock_in
+
+    return device_lock_in(Path(jobs.directory))
+
+
+def _pool(
+    settings: Settings, catalogues: Catalogues, engine: Engine, telemetry: _Telemetry, on_loading: OnLoading
+) -> ModelPool:
+    return ModelPool(
+        catalogues,
+        engine,
+        on_event=_all_of(log_event, telemetry.metrics.on_event, telemetry.history.note),
+        on_loading=on_loading,
+        overdue_s=settings.memory.lease_warning_s,
+    )
+
+
+def _inspector(cache: Path | None) -> ConfigInspector:
+    return ConfigInspector(lambda source: cached_snapshot(source, cache))
 
 
 def _repository(jobs: JobsSettings) -> JobRepository:
@@ -176,68 +299,11 @@ def _repository(jobs: JobsSettings) -> JobRepository:
     return jobs_in(Path(jobs.directory), jobs.database, lease_s=jobs.lease_s, min_free_nbytes=jobs.min_free_bytes)
 
 
-def webhook_policy(webhooks: WebhooksSettings) -> WebhookPolicy:
-    """Build the rules of webhooks from the settings."""
-    return WebhookPolicy(allowed_hosts=webhooks.allowed_hosts, allow_private=webhooks.allow_private)
-
-
 def _webhooks(webhooks: WebhooksSettings, deliveries: Deliveries) -> WebhookDeliverer | None:
     if not webhooks.allowed_hosts:
         return None
     sender = HttpWebhookSender(webhooks.secret, allow_private=webhooks.allow_private, timeout_s=webhooks.timeout_s)
     return WebhookDeliverer(deliveries, sender, webhook_policy(webhooks), on_given_up=log_given_up)
-
-
-def _device_lock(jobs: JobsSettings) -> "DeviceLock | None":
-    """Return the lock of the device; None if no other process can have the jobs of this one."""
-    if not jobs.directory:
-        return None
-    from .infra.jobs.folder import device_lock_in
-
-    return device_lock_in(Path(jobs.directory))
-
-
-def _engine(settings: Settings, fetcher: HubFetcher, device_lock: "DeviceLock | None") -> TorchEngine:
-    return TorchEngine(
-        device=settings.device.name,
-        dtype=settings.models.dtype,
-        threads=settings.device.threads,
-        fetch=fetcher,
-        prompt_cache_nbytes=settings.memory.prompt_cache,
-        on_device=device_lock.take if device_lock is not None else lambda _name: None,
-    )
-
-
-def dispatch_policy(settings: Settings) -> DispatchPolicy:
-    """Build the rules of the queue from the settings, in which 0 means no limit."""
-    limits, dispatch = settings.limits, settings.dispatch
-    return DispatchPolicy(
-        max_waiting=limits.max_waiting,
-        max_waiting_per_client=limits.max_waiting_per_client or None,
-        slice_s=settings.dispatch.slice_s,
-        whole_decode_px=settings.dispatch.whole_decode_px or None,
-        max_waiting_by_client={
-            client_named(name): (key.max_waiting, f"keys.{name}.max_waiting")
-            for name, key in settings.keys.items()
-            if key.max_waiting is not None
-        },
-        max_wait_s=limits.max_wait_s or None,
-        max_request_s=limits.max_request_s or None,
-        aging=AgingPolicy(max_overtaken=dispatch.max_passes, max_wait_s=dispatch.patience_s),
-        max_rows=dispatch.max_rows,
-        stuck_after_s=dispatch.stuck_after_s,
-    )
-
-
-def job_policy(settings: Settings) -> JobPolicy:
-    """Build the rules of job retention from the settings; unfinished jobs are limited to those that can wait and run."""
-    jobs = settings.jobs
-    return JobPolicy(
-        max_unfinished=settings.limits.max_waiting + settings.dispatch.max_rows,
-        retention=Retention(
-            keep_s=jobs.keep_s, max_finished=jobs.max_finished, max_result_nbytes=jobs.max_result_bytes
-        ),
-    )
 
 
 def _all_of(*listeners: OnPoolEvent) -> OnPoolEvent:
@@ -246,18 +312,3 @@ def _all_of(*listeners: OnPoolEvent) -> OnPoolEvent:
             listener(event)
 
     return pass_on
-
-
-def builtin_models() -> Path:
-    """Return the folder of the demo models: inside an installed wheel, or `models/` of a checkout."""
-    installed = _PACKAGE / "builtin"
-    return installed if installed.is_dir() else _PACKAGE.parent / "models"
-
-
-def _directories(settings: Settings) -> list[Path]:
-    """Return the user's folder first, so that its files win over built-in ones of the same name."""
-    directories = [Path(settings.models.directory)] if settings.models.directory is not None else []
-    builtin = builtin_models()
-    if settings.models.builtin and not any(d.resolve() == builtin.resolve() for d in directories):
-        directories.append(builtin)
-    return directories

@@ -215,7 +215,7 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin, ReceiveRoutePl
                 "keep_alive_s": self._provide(lambda services: services.settings.jobs.keep_alive_s),
                 "embeddings": self._provide(lambda services: services.embeddings),
                 "embedded_texts": self._provide(lambda services: services.embedded_texts),
-                "page_files": Provide(lambda: self._page_files, sync_to_thread=False),
+                "page_files": Provide(lambda: self._page_files if config.page else None, sync_to_thread=False),
                 "thumbnail": self._provide(lambda services: services.thumbnail),
                 "quotas": self._provide(lambda services: services.quotas),
                 "recent_decisions": self._provide(lambda services: services.history.recent),

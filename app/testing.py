@@ -20,7 +20,7 @@ from typing import Generic, TypeVar
 import msgspec
 from litestar import Litestar
 
-from .bootstrap import build, model_aliases
+from .bootstrap import build
 from .domain.dispatch.lanes import lane_of
 from .domain.errors import (
     DiffusionError,
@@ -55,6 +55,7 @@ from .domain.requests.request import GenerationRequest
 from .domain.requests.upscaling.upscale_request import UpscaleRequest
 from .lifecycle import Services
 from .plugin import DiffusionPlugin
+from .policies import model_aliases
 from .settings import ModelsSettings, Settings
 
 

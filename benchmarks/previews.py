@@ -15,7 +15,7 @@ import torch
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.request import GenerationRequest
 from litestar_diffusion.domain.requests.resolution import resolve
-from litestar_diffusion.infra.catalogue.catalogue import ModelCatalogue
+from litestar_diffusion.infra.catalogue.models.catalogue import ModelCatalogue
 from litestar_diffusion.infra.device.precision import Precision
 from litestar_diffusion.infra.diffusion.latent_preview import denoised, preview
 from litestar_diffusion.infra.sdxl.components import SdxlModel

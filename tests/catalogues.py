@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from litestar_diffusion.domain.models.spec import ModelSpec
-from litestar_diffusion.infra.catalogue.catalogue import ModelCatalogue
+from litestar_diffusion.infra.catalogue.models.catalogue import ModelCatalogue
 
 _T = TypeVar("_T")
 

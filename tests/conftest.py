@@ -81,9 +81,11 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def launch(folder: Path, environment: dict[str, str] | None = None, factory: str | None = None) -> Server:
+def launch(
+    folder: Path, environment: dict[str, str] | None = None, factory: str | None = None, port: int | None = None
+) -> Server:
     """Start `litestar-diffusion serve`, or uvicorn with another application factory, in a folder."""
-    port = free_port()
+    port = port or free_port()
     log = folder / "server.log"
     command = (
         [sys.executable, "-m", "litestar_diffusion", "serve"]
@@ -107,6 +109,19 @@ def stop(server: Server) -> None:
     if server.process.poll() is None:
         server.process.terminate()
         server.process.wait(60)
+
+
+@contextmanager
+def running_server(
+    folder: Path, environment: dict[str, str] | None = None, *, until: str = "/health/ready"
+) -> Iterator[Server]:
+    """Start a server in a folder, wait until a path is answered, and stop it at the end of the block."""
+    started = launch(folder, environment)
+    try:
+        started.wait_until(until)
+        yield started
+    finally:
+        stop(started)
 
 
 @contextmanager
@@ -146,12 +161,8 @@ def pytest_xdist_auto_num_workers() -> int:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One ready server with the built-in models, started in an empty folder."""
-    running = launch(tmp_path_factory.mktemp("server"))
-    try:
-        running.wait_until("/health/ready")
+    with running_server(tmp_path_factory.mktemp("server")) as running:
         yield running
-    finally:
-        stop(running)
 
 
 @pytest.fixture(scope="session")

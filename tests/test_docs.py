@@ -31,7 +31,7 @@ PAGES = {
 }
 NEVER_SENT = {"out_of_memory", "cancelled", "invalid_settings", "unknown_asset", "unusable_asset"}
 """Codes that no client receives in an answer."""
-HIDDEN = ("/schema", "/schema-assets", "/sdapi", "/internal", "/v1", *REDIRECTS)
+HIDDEN = ("/schema", "/schema-assets", "/page/", "/sdapi", "/internal", "/v1", *REDIRECTS)
 
 
 def blocks(page: str, language: str) -> list[str]:

@@ -7,17 +7,17 @@ import sys
 
 import click
 
-from .adapters import adapters
-from .check import check
+from .commands.adapters import adapters
+from .commands.check import check
+from .commands.generate import generate
+from .commands.inspect import inspect
+from .commands.keys import keys
+from .commands.migrate import migrate
+from .commands.models import models
+from .commands.pull import pull
+from .commands.serve import serve
+from .commands.upscale import upscale
 from .failures import told
-from .generate import generate
-from .inspect import inspect
-from .keys import keys
-from .migrate import migrate
-from .models import models
-from .pull import pull
-from .serve import serve
-from .upscale import upscale
 
 _HELP = """Make images with SDXL models, on your own machine.
 

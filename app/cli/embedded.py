@@ -7,13 +7,13 @@ import click
 
 from ..lifecycle import Services
 from ..settings import Settings
-from .adapters import adapters
+from .commands.adapters import adapters
+from .commands.generate import generate
+from .commands.inspect import inspect
+from .commands.models import models
+from .commands.upscale import upscale
 from .failures import told
-from .generate import generate
-from .inspect import inspect
-from .models import models
 from .source import Source
-from .upscale import upscale
 
 
 def diffusion_group(settings: Settings, build: Callable[[Settings], Services]) -> click.Group:

@@ -21,8 +21,9 @@ from .models.spec import ModelName, ModelSpec, Residency
 from .requests.additions import find_additions
 from .requests.broken_limits import broken_limits
 from .requests.early_end import EarlyEnd
+from .requests.fields import OutputFormat
 from .requests.metadata.image_metadata import Provenance, image_facts
-from .requests.parameters import GenerationParameters, Limits, OutputFormat
+from .requests.parameters import GenerationParameters, Limits
 from .requests.pictures.image_reader import ImageReader
 from .requests.pictures.picture import Uploads
 from .requests.pictures.source import without_files

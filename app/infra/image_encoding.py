@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from PIL import Image, TiffTags
 from PIL.PngImagePlugin import PngInfo
 
-from ..domain.requests.parameters import OutputFormat
+from ..domain.requests.fields import OutputFormat
 from ..domain.requests.rendering import RawImage
 
 _PARAMETERS_KEY = "parameters"

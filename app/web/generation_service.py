@@ -13,14 +13,14 @@ import msgspec
 from litestar import Request
 
 from ..domain.dispatch.job import gone_away
-from ..domain.dry_run import DryRun, DryRunResult
+from ..domain.dry_run import DryRunResult, DryRuns
 from ..domain.errors import FieldError, InvalidRequest
 from ..domain.generator import Generated, ImageGenerator
-from ..domain.jobs.job_store import JobStore, Join
+from ..domain.jobs.idempotency_keys import Join
+from ..domain.jobs.job_store import JobStore
 from ..domain.jobs.shared_calls import SharedCalls
 from ..domain.jobs.tracked_job import TrackedJob
 from ..domain.jobs.webhooks import WebhookPolicy, wrong_callback
-from ..domain.requests.early_end import Ending
 from ..domain.requests.parameters import GenerationParameters
 from ..domain.requests.upscaling.upscale_parameters import UpscaleParameters
 from ..domain.upscaling import ImageUpscaler, Upscaled
@@ -38,7 +38,7 @@ class GenerationService:
 
     generator: ImageGenerator
     jobs: JobStore
-    dry_runs: DryRun
+    dry_runs: DryRuns
     upscaler: ImageUpscaler
     upscale_calls: SharedCalls[Upscaled]
     admission: Admission
@@ -141,10 +141,6 @@ class GenerationService:
         generated = await _unless_gone(request, self.jobs.result(job))
         note_generation(request, generated)
         return generated
-
-    def end_early(self, job: TrackedJob, ending: Ending) -> None:
-        """Have a job end after its next step with what is denoised so far; one that does not run yet ends without images."""
-        self.jobs.end_early(job, ending)
 
     async def dry_run(
         self, request: Request[Any, Any, Any], model: str, parameters: GenerationParameters

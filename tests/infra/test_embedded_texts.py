@@ -14,9 +14,9 @@ from PIL.PngImagePlugin import PngInfo
 from sd_parsers import ParserManager
 
 from litestar_diffusion.domain.errors import InvalidRequest
+from litestar_diffusion.domain.requests.fields import OutputFormat
 from litestar_diffusion.domain.requests.metadata.generation_data import read_generation_data
 from litestar_diffusion.domain.requests.metadata.infotext import Infotext, read_infotext
-from litestar_diffusion.domain.requests.parameters import OutputFormat
 from litestar_diffusion.domain.requests.rendering import RawImage
 from litestar_diffusion.infra.embedded_texts import PillowEmbeddedTexts, embedded_texts
 from litestar_diffusion.infra.image_encoding import encode

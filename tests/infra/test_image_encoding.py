@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from litestar_diffusion.domain.requests.parameters import OutputFormat
+from litestar_diffusion.domain.requests.fields import OutputFormat
 from litestar_diffusion.domain.requests.rendering import ImageWriter, RawImage
 from litestar_diffusion.infra.image_encoding import PillowImageWriter, encode
 

@@ -9,7 +9,7 @@ import pytest
 from sd_parsers import ParserManager
 from sd_prompt_reader.image_data_reader import ImageDataReader
 
-from litestar_diffusion.domain.requests.parameters import OutputFormat
+from litestar_diffusion.domain.requests.fields import OutputFormat
 from litestar_diffusion.domain.requests.rendering import RawImage
 from litestar_diffusion.infra.image_encoding import encode
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from litestar_diffusion.infra.catalogue.embeddings import describe_embedding
+from litestar_diffusion.infra.catalogue.additions.embeddings import describe_embedding
 from training.embedding import train_embedding
 from training.stages import MODELS
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from litestar_diffusion.infra.catalogue.sidecar import read_sidecar
+from litestar_diffusion.infra.catalogue.models.sidecar import read_sidecar
 from training.preview_factors import fit, samples, with_factors
 from training.score import load_pipeline
 from training.stages import MODELS

@@ -18,7 +18,7 @@ from itertools import count, takewhile
 from typing import Any
 
 from ..memory.plan import Plan
-from ..requests.parameters import Priority
+from ..requests.fields import Priority
 from ..requests.progress import QueueProgress
 from ..requests.render_request import RenderRequest
 from .accepted_job import AcceptedJob

@@ -9,7 +9,7 @@ from ..errors import Cancelled, DiffusionError, ShuttingDown
 from ..models.components import LoadProgress
 from ..models.spec import ModelName
 from ..requests.early_end import EarlyEnd, Ending
-from ..requests.parameters import Priority
+from ..requests.fields import Priority
 from ..requests.progress import OnProgress, Preview, StepProgress
 from ..requests.rendering import RawImage
 

@@ -8,8 +8,10 @@ from contextlib import suppress
 from typing import Literal
 
 from ..errors import Cancelled, ExpiredJob, Interrupted, StorageUnavailable
-from .job_store import JobStore
+from .capacity import Capacity
+from .job_runner import JobRunner
 from .record import JobRecord
+from .repository import JobRepository
 
 _TICK_S = 1.0
 """Seconds between two looks at the repository."""
@@ -36,7 +38,9 @@ class JobKeeper:
 
     def __init__(
         self,
-        store: JobStore,
+        repository: JobRepository,
+        runner: JobRunner,
+        capacity: Capacity,
         *,
         max_attempts: int,
         now: Callable[[], float] = time.time,
@@ -45,12 +49,16 @@ class JobKeeper:
         """Make a keeper that does nothing yet.
 
         Args:
-            store: has the jobs.
+            repository: keeps the jobs.
+            runner: runs those of this process.
+            capacity: says how many it may take over.
             max_attempts: processes that may end while they load a job's model or run it; then it fails.
             now: clock, in seconds since the epoch.
             tick_s: seconds between two looks.
         """
-        self._store = store
+        self._repository = repository
+        self._runner = runner
+        self._capacity = capacity
         self._max_attempts = max_attempts
         self._now = now
         self._tick_s = tick_s
@@ -66,12 +74,11 @@ class JobKeeper:
 
     async def look(self) -> None:
         """Do what is due once."""
-        repository = self._store.repository
-        await repository.renew(self._now())
-        for job_id in await repository.to_cancel():
-            self._store.stop_by_id(job_id)
-        if places := self._store.places:
-            self._claimed.extend(await repository.claim(self._now(), min(_BATCH, places)))
+        await self._repository.renew(self._now())
+        for job_id in await self._repository.to_cancel():
+            self._runner.stop(job_id)
+        if places := self._capacity.places:
+            self._claimed.extend(await self._repository.claim(self._now(), min(_BATCH, places)))
         while self._claimed:
             await self._take_over(self._claimed[0])
             self._claimed.popleft()
@@ -81,18 +88,18 @@ class JobKeeper:
             case "begin":
                 await self._begin(job)
             case "cancel":
-                await self._store.end_unbegun(job, Cancelled("The job was cancelled."))
+                await self._runner.end_unbegun(job, Cancelled("The job was cancelled."))
             case "abandon":
-                await self._store.end_unbegun(
+                await self._runner.end_unbegun(
                     job, Cancelled("The server ended while the client waited. Send it again.")
                 )
             case "give_up":
-                await self._store.end_unbegun(job, Interrupted(job.restarts))
+                await self._runner.end_unbegun(job, Interrupted(job.restarts))
 
     async def _begin(self, job: JobRecord) -> None:
         try:
-            parameters = await self._store.repository.parameters(job.id)
+            parameters = await self._repository.parameters(job.id)
         except ExpiredJob as error:  # its pictures were removed
-            await self._store.end_unbegun(job, error)
+            await self._runner.end_unbegun(job, error)
         else:
-            self._store.adopt(job, parameters)
+            self._runner.adopt(job, parameters)

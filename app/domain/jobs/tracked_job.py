@@ -9,7 +9,7 @@ from ..errors import Cancelled, DiffusionError
 from ..generator import Generated
 from ..models.components import LoadProgress
 from ..models.spec import ModelName
-from ..requests.early_end import EarlyEnd
+from ..requests.early_end import EarlyEnd, Ending
 from ..requests.progress import Preview, Progress, QueueProgress, StepProgress
 from .event_log import EventLog
 from .failures import error_of, failure_of
@@ -196,6 +196,25 @@ class TrackedJob:
         else:
             self.result = outcome
         self.log.end()
+
+    def stop(self) -> None:
+        """End before the next step, without waiting for that."""
+        # A request that sends its key from now on starts a new job, instead of joining one that is being cancelled.
+        self.stopping = True
+        if self.rendering is not None:
+            self.rendering.cancel()
+
+    def stop_unless_wanted(self) -> None:
+        """Stop if no client waits, and it is not to continue without one."""
+        if not self.waiters and not self.detached and not self.over:
+            self.stop()
+
+    def end_early(self, ending: Ending) -> None:
+        """End with what is denoised so far; before the first step there is nothing yet, and it is stopped."""
+        if self.state == "running":
+            self.early_end.ask(ending)
+        elif not self.over:
+            self.stop()
 
     def remaining_s(self, now: float) -> float | None:
         """Estimate the seconds until it is done from its own steps; None before its first step and after its end."""

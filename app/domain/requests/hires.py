@@ -11,6 +11,7 @@ from msgspec import Meta
 from ..errors import FieldError
 from ..models.catalogue import Catalogue
 from ..models.spec import ModelSpec
+from .fields import MAX_COUNT, MAX_SCALE, FileName, FileVersion, HeightBesideScale, Scale, WidthBesideScale
 from .samplers import SamplerChoice, SigmaSchedule, UnknownSampler, parse_sampler, with_schedule
 from .upscaling.upscale_request import UpscaleRequest
 from .upscaling.upscalers import LANCZOS, LATENT_UPSCALERS, find_upscaler, outlined
@@ -19,12 +20,10 @@ DEFAULT_SCALE = 2.0
 _LATENT_DEFAULT_STRENGTH = 0.6
 _PICTURE_DEFAULT_STRENGTH = 0.3
 """More lets a model repeat what it shows, if the second pass is larger than what it was trained on."""
-MAX_SCALE = 8.0
 MAX_SCHEDULE = 1000
 """Longest schedule: models are trained on so many timesteps."""
 _LATENT_STRENGTH = 0.5
 """Strength below which the cells of enlarged latents show."""
-_MAX_COUNT = 2**31 - 1
 
 
 class Hires(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,23 +31,16 @@ class Hires(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     scale: (
         Annotated[
-            float,
-            Meta(gt=1, le=MAX_SCALE, description="Factor of both sides; they are rounded down. Default: 2."),
+            Scale,
+            Meta(description="Factor of both sides; they are rounded down. Default: 2."),
         ]
         | None
     ) = None
-    width: (
-        Annotated[
-            int, Meta(ge=1, le=_MAX_COUNT, description="In pixels, instead of `scale`; alone it keeps the shape.")
-        ]
-        | None
-    ) = None
-    height: Annotated[int, Meta(ge=1, le=_MAX_COUNT, description="As `width`.")] | None = None
+    width: WidthBesideScale | None = None
+    height: HeightBesideScale | None = None
     steps: Annotated[
         int,
-        Meta(
-            ge=0, le=_MAX_COUNT, description="Steps that the second pass takes. Default, and 0: as many as the first."
-        ),
+        Meta(ge=0, le=MAX_COUNT, description="Steps that the second pass takes. Default, and 0: as many as the first."),
     ] = 0
     strength: (
         Annotated[
@@ -62,9 +54,8 @@ class Hires(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         | None
     ) = None
     upscaler: Annotated[
-        str,
+        FileName,
         Meta(
-            max_length=256,
             description="What enlarges: `latent` (also `-antialiased`, `-bicubic`, `-bicubic-antialiased`, `-nearest`, "
             "`-nearest-exact`), `lanczos`, or a file of `GET /upscalers`. Default: `lanczos`.",
             examples=["demo-x2"],
@@ -72,9 +63,8 @@ class Hires(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = LANCZOS
     upscaler_version: (
         Annotated[
-            str,
+            FileVersion,
             Meta(
-                max_length=128,
                 description="The upscaler's version of an earlier image, from its receipt. If its file has changed, a warning "
                 "says so.",
             ),

@@ -8,45 +8,34 @@ from msgspec import Meta
 
 from ..models.adapters import AdapterChoice
 from ..models.spec import Guidance, TimestepSpacing
-from ..validation import OTHER_NAMES
+from .fields import MAX_COUNT, FileVersion, Priority, Sha256, SidePx, StatedFormat, StatedQuality
 from .hires import Hires
 from .pictures.picture import MaskContent, Resize
 from .samplers import SigmaSchedule
 
-OutputFormat = Literal["png", "jpeg", "webp"]
-DEFAULT_QUALITY: dict[OutputFormat, int] = {"png": 95, "jpeg": 95, "webp": 100}
-"""Qualities without visible loss. Lossy WebP stores colours at half the resolution, which costs 9 dB at 95 beside JPEG."""
 RequestedSpacing = TimestepSpacing | Literal["model"]
 """Spacing of the timesteps; `model` is that of the model's own sampler config."""
 
-
-Priority = Literal["low", "normal", "high"]
-"""Requests of a higher priority go first, except before one that is overdue."""
-
-
 MAX_SEED = 2**64 - 1
 """Largest seed of torch's generators, and so of ComfyUI. Checked with the limits, because msgspec has bounds of 63 bits only."""
-_MAX_COUNT = 2**31 - 1
-"""Larger numbers are refused when a body is decoded, so that no product of two is too long to be shown; `Limits` has the
-limits that matter."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits on a single request, checked before anything is allocated, and how its prompts are read."""
 
     max_steps: Annotated[int, Meta(ge=1, le=1000)] = 150
-    max_pixels: Annotated[int, Meta(ge=64 * 64, le=_MAX_COUNT)] = 2048 * 2048
+    max_pixels: Annotated[int, Meta(ge=64 * 64, le=MAX_COUNT)] = 2048 * 2048
     """Width times height of one image."""
-    min_side_px: Annotated[int, Meta(ge=1, le=_MAX_COUNT)] = 64
-    max_side_px: Annotated[int, Meta(ge=64, le=_MAX_COUNT)] = 4096
+    min_side_px: Annotated[int, Meta(ge=1, le=MAX_COUNT)] = 64
+    max_side_px: Annotated[int, Meta(ge=64, le=MAX_COUNT)] = 4096
     max_n: Annotated[int, Meta(ge=1, le=64)] = 8
-    max_image_bytes: Annotated[int, Meta(ge=1, le=_MAX_COUNT)] = 20_000_000
+    max_image_bytes: Annotated[int, Meta(ge=1, le=MAX_COUNT)] = 20_000_000
     """Size of an uploaded file, `image` or `mask`."""
     max_image_pixels: Annotated[int, Meta(ge=64 * 64, le=89_000_000)] = 40_000_000
     """Width times height of an uploaded picture. Pillow warns of larger ones than 89 million."""
     max_adapters: Annotated[int, Meta(ge=0, le=64)] = 8
     """Adapters of one request, those of its prompt and of the model's sidecar included."""
-    max_prompt_chars: Annotated[int, Meta(ge=1, le=_MAX_COUNT)] = 4000
+    max_prompt_chars: Annotated[int, Meta(ge=1, le=MAX_COUNT)] = 4000
     max_conditionings: Annotated[int, Meta(ge=2, le=1000)] = 32
     """Different texts of one request, each of which is encoded, and parts of its prompt, each of which is a row of the batch."""
     reproducible: bool = False
@@ -160,16 +149,15 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     ) = None
     image_sha256: (
         Annotated[
-            str,
+            Sha256,
             Meta(
-                pattern="^[0-9a-f]{64}$",
                 description="SHA-256 of the file that `image` must be, from a receipt. Another file brings a warning, "
                 "none an error.",
             ),
         ]
         | None
     ) = None
-    mask_sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="`image_sha256` for `mask`.")] | None = None
+    mask_sha256: Annotated[Sha256, Meta(description="`image_sha256` for `mask`.")] | None = None
     resize: Annotated[
         Resize,
         Meta(
@@ -185,7 +173,7 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         | None
     ) = None
     num_inference_steps: (
-        Annotated[int, Meta(ge=1, le=_MAX_COUNT, description="Denoising steps. Default: the model's own.")] | None
+        Annotated[int, Meta(ge=1, le=MAX_COUNT, description="Denoising steps. Default: the model's own.")] | None
     ) = None
     guidance_scale: (
         Annotated[
@@ -201,15 +189,15 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         ]
         | None
     ) = None
-    width: Annotated[int, Meta(ge=1, le=_MAX_COUNT, description="In pixels. Default: the model's own.")] | None = None
-    height: Annotated[int, Meta(ge=1, le=_MAX_COUNT, description="In pixels. Default: the model's own.")] | None = None
+    width: Annotated[SidePx, Meta(description="In pixels. Default: the model's own.")] | None = None
+    height: Annotated[SidePx, Meta(description="In pixels. Default: the model's own.")] | None = None
     seed: (
         Annotated[
             int, Meta(ge=-1, description="Image i uses seed + i, below 2**64. Absent or -1: random, and reported.")
         ]
         | None
     ) = None
-    n: Annotated[int, Meta(ge=1, le=_MAX_COUNT, description="How many images. Default: 1.")] = 1
+    n: Annotated[int, Meta(ge=1, le=MAX_COUNT, description="How many images. Default: 1.")] = 1
     sampler: (
         Annotated[str, Meta(description="The sampler under any common name, such as `euler_a` or `DPM++ 2M Karras`.")]
         | None
@@ -309,18 +297,15 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     ) = None
     model_version: (
         Annotated[
-            str,
+            FileVersion,
             Meta(
-                max_length=128,
                 description="The model's version of an earlier image, from its receipt. If the model's files or settings have "
                 "changed since, a warning says so.",
             ),
         ]
         | None
     ) = None
-    vae_version: (
-        Annotated[str, Meta(max_length=128, description="`model_version` for `vae`, from a receipt.")] | None
-    ) = None
+    vae_version: Annotated[FileVersion, Meta(description="`model_version` for `vae`, from a receipt.")] | None = None
     dtype: (
         Annotated[
             str,
@@ -334,7 +319,7 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     ) = None
     embeddings: (
         Annotated[
-            dict[Annotated[str, Meta(max_length=255)], Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]],
+            dict[Annotated[str, Meta(max_length=255)], Sha256],
             Meta(
                 max_length=100,
                 description="SHA-256 of the embeddings that an earlier image used, by name, from its receipt. Prompts name the "
@@ -364,21 +349,5 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
             description="Requests of a higher priority go first, except before one that has waited too long. Default: normal."
         ),
     ] = "normal"
-    output_format: Annotated[
-        OutputFormat,
-        Meta(
-            description="Of the image files. An Accept header that names an image type wins over it. Default: png.",
-            extra={OTHER_NAMES: {"jpg": "jpeg"}},
-        ),
-    ] = "png"
-    output_quality: (
-        Annotated[
-            int,
-            Meta(
-                ge=1,
-                le=100,
-                description="For jpeg and webp; webp at 100 is lossless. Default: 95 for jpeg, 100 for webp.",
-            ),
-        ]
-        | None
-    ) = None
+    output_format: StatedFormat = "png"
+    output_quality: StatedQuality | None = None

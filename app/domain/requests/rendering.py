@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from .early_end import Ending
-from .parameters import OutputFormat
+from .fields import OutputFormat
 from .pictures.source import Latents
 
 

@@ -7,8 +7,8 @@ from ..models.adapters import AdapterChoice
 from ..models.assets import AssetSet
 from ..models.embeddings import EmbeddingUse
 from ..models.spec import ModelName, TimestepSpacing
+from .fields import OutputFormat
 from .hires import SecondPass
-from .parameters import OutputFormat
 from .pictures.source import FromNoise, Source
 from .prompts.composition import Part, composed_of
 from .samplers import SamplerChoice

@@ -10,8 +10,9 @@ from ..models.spec import ModelSpec
 from .additions import NO_ADDITIONS, Added, Additions, added_to
 from .broken_limits import broken_limits
 from .choices import defaults_of, first, sampler_of, second_size, size_of, spacing_of, steps_of
+from .fields import DEFAULT_QUALITY
 from .hires import SecondPass, hires_warnings, second_pass
-from .parameters import DEFAULT_QUALITY, GenerationParameters, Limits
+from .parameters import GenerationParameters, Limits
 from .pictures.from_pictures import picture_errors, picture_warnings, source_of, too_few_steps
 from .pictures.picture import NO_UPLOADS, Uploads
 from .prompts.adapter_tags import read_tags

@@ -6,8 +6,9 @@ from typing import Any
 import msgspec
 
 from ..models.adapters import AdapterChoice
+from .fields import OutputFormat
 from .hires import ResolvedHires, resolved_hires
-from .parameters import OutputFormat, RequestedSpacing
+from .parameters import RequestedSpacing
 from .pictures.picture import MaskContent, Resize
 from .pictures.source import FromImage, FromLatents, FromNoise, FromPictures, Source
 from .request import GenerationRequest

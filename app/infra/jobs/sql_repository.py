@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, bindparam, case, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.sql.dml import ReturningUpdate
 
 from ...domain.errors import ExpiredJob, KeyTaken, StorageUnavailable
 from ...domain.generator import Generated
@@ -22,6 +21,8 @@ from .job_files import JobFiles
 from .process_mark import ProcessMark
 from .result_codec import decode_result, encode_result
 from .rows import SHOWN, progress_row, record_of, row_of
+from .selections import beyond, conditions_of
+from .sql_claims import SqlClaims
 from .sql_deliveries import SqlDeliveries, forget_deliveries, new_delivery
 from .tables import JOBS
 
@@ -31,9 +32,6 @@ _ORPHANED_S = 3600
 """Age of files, in seconds, after which their job must be in the database."""
 _PICTURES = ("image", "mask")
 """Fields of the parameters that hold files."""
-_UNFINISHED = JOBS.c.ended.is_(None) & ~JOBS.c.expired
-_SUSPECT = JOBS.c.load_begun | (JOBS.c.state == "running")
-"""Jobs that may be what has ended their process."""
 _NOTHING: Mapping[str, Any] = {"key": None, "parameters": None, "uploads": "{}", "events": "[]", "failure": None}
 _DROPPED = {**_NOTHING, "result": None, "prompt": "", "images": "[]", "nbytes": 0, "expired": True, "worker": None}
 """What is left of an expired job."""
@@ -65,10 +63,9 @@ class SqlJobRepository:
         self._database = database
         self._files = files
         self._mark = mark
-        self._lease_s = lease_s
         self._min_free_nbytes = min_free_nbytes
         self._clock = clock
-        self._renewed: float | None = None
+        self._claims = SqlClaims(database, mark, lease_s=lease_s, clock=clock)
         self._deliveries = SqlDeliveries(database)
 
     @property
@@ -116,8 +113,7 @@ class SqlJobRepository:
             "parameters": _json(msgspec.structs.replace(parameters, image=None, mask=None)),
             "uploads": _json(dict(zip(pictures, names, strict=True))),
             "images": "[]",
-            "worker": self._mark.name,
-            "lease_until": self._clock() + self._lease_s,
+            **self._claims.new(),
         }
         try:
             async with self._database.transaction() as connection:
@@ -131,20 +127,15 @@ class SqlJobRepository:
 
     async def note(self, progress: Sequence[JobProgress]) -> None:
         """Take over progress; see `JobRepository.note`."""
-        statement = update(JOBS).where(JOBS.c.id == bindparam("job_id"), *self._ours)
+        statement = update(JOBS).where(JOBS.c.id == bindparam("job_id"), *self._claims.ours)
         rows = [progress_row(each) for each in progress]
         statement = statement.values({name: bindparam(name) for name in rows[0] if name != "job_id"})
         async with self._database.transaction() as connection:
             await connection.execute(statement, rows)
 
-    async def begin_load(self, job_id: str) -> None:
-        """Note a load on disk; see `JobRepository.begin_load`."""
-        async with self._database.transaction() as connection:
-            await connection.execute(update(JOBS).where(JOBS.c.id == job_id, *self._ours).values(load_begun=True))
-
     async def finish(self, job: JobRecord, result: Generated | None) -> bool:
         """Take over an outcome; see `JobRepository.finish`."""
-        ours = (JOBS.c.id == job.id, *self._ours)
+        ours = (JOBS.c.id == job.id, *self._claims.ours)
         async with self._database.transaction() as connection:
             uploads = await connection.scalar(select(JOBS.c.uploads).where(*ours))
         if uploads is None:
@@ -194,7 +185,7 @@ class SqlJobRepository:
     async def page(self, query: JobQuery) -> list[JobRecord]:
         """List jobs; see `JobRepository.page`."""
         newest_first = (JOBS.c.created.desc(), JOBS.c.id.desc())
-        statement = select(*SHOWN).where(*_conditions(query)).order_by(*newest_first).limit(query.limit)
+        statement = select(*SHOWN).where(*conditions_of(query)).order_by(*newest_first).limit(query.limit)
         async with self._database.transaction() as connection:
             return [record_of(row) for row in (await connection.execute(statement)).mappings()]
 
@@ -210,7 +201,7 @@ class SqlJobRepository:
     async def expire(self, retention: Retention, now: float) -> None:
         """Drop old jobs; see `JobRepository.expire`."""
         async with self._database.transaction() as connection:
-            ids = [row.id for row in await connection.execute(_beyond(retention, now))]
+            ids = [row.id for row in await connection.execute(beyond(retention, now))]
         if ids:
             await self._drop(ids)
 
@@ -222,35 +213,6 @@ class SqlJobRepository:
             await connection.execute(forget_deliveries(job_ids))
         for job_id in job_ids:
             await self._drop_files(job_id)
-
-    async def claim(self, now: float, limit: int) -> list[JobRecord]:
-        """Take jobs over; see `JobRepository.claim`."""
-        ended = await asyncio.to_thread(self._mark.ended)
-        free = or_(JOBS.c.worker.is_(None), JOBS.c.lease_until < now, JOBS.c.worker.in_(ended)) & _UNFINISHED
-        async with self._database.transaction() as connection:
-            # Nearly always there is none; then nothing is locked.
-            found = (await connection.execute(select(JOBS.c.id).where(free).limit(1))).first()
-            rows = (await connection.execute(self._claiming(free, now, limit))).mappings() if found is not None else ()
-            claimed = sorted((record_of(row) for row in rows), key=lambda job: (job.created, job.id))
-        if not claimed:  # so that the processes that have ended have no unfinished jobs
-            await asyncio.to_thread(self._mark.forget, ended)
-        return claimed
-
-    def _claiming(self, free: ColumnElement[bool], now: float, limit: int) -> ReturningUpdate[Any]:
-        """Make the statement that takes the oldest of the jobs that are free."""
-        oldest = select(JOBS.c.id).where(free).order_by(JOBS.c.created, JOBS.c.id).limit(limit)
-        # PostgreSQL: other processes that claim now get the next jobs, instead of waiting for these. SQLite has one writer.
-        # Selected once in a CTE: a subquery with a limit may be evaluated for each row.
-        picked = oldest.with_for_update(skip_locked=True).cte("oldest")
-        statement = update(JOBS).where(JOBS.c.id.in_(select(picked.c.id)), free)
-        values = {
-            "worker": self._mark.name,
-            "lease_until": now + self._lease_s,
-            "restarts": case((_SUSPECT, JOBS.c.restarts + 1), else_=JOBS.c.restarts),
-            "load_begun": False,
-            "state": "queued",
-        }
-        return statement.values(values).returning(*SHOWN)
 
     async def parameters(self, job_id: str) -> GenerationParameters:
         """Return parameters; see `JobRepository.parameters`."""
@@ -266,37 +228,29 @@ class SqlJobRepository:
         parameters = msgspec.json.decode(found.parameters, type=GenerationParameters)
         return msgspec.structs.replace(parameters, **dict(zip(uploads, files, strict=True)))
 
+    async def claim(self, now: float, limit: int) -> list[JobRecord]:
+        """Take jobs over; see `JobRepository.claim`."""
+        return await self._claims.claim(now, limit)
+
+    async def begin_load(self, job_id: str) -> None:
+        """Note a load on disk; see `JobRepository.begin_load`."""
+        await self._claims.begin_load(job_id)
+
     async def release(self, job_ids: Sequence[str]) -> None:
         """Give jobs back; see `JobRepository.release`."""
-        unbegun = {"state": "queued", "worker": None, "load_begun": False}
-        statement = update(JOBS).where(JOBS.c.id.in_(job_ids), *self._ours).values(unbegun)
-        async with self._database.transaction() as connection:
-            await connection.execute(statement)
+        await self._claims.release(job_ids)
 
     async def renew(self, now: float) -> None:
         """Renew the lease of the jobs of this process; see `JobRepository.renew`."""
-        if self._renewed is not None and 0 <= now - self._renewed < self._lease_s / 3:
-            return
-        statement = update(JOBS).where(*self._ours).values(lease_until=now + self._lease_s)
-        async with self._database.transaction() as connection:
-            await connection.execute(statement)
-        self._renewed = now
+        await self._claims.renew(now)
 
     async def request_cancel(self, job_id: str) -> None:
         """Note the wish; see `JobRepository.request_cancel`."""
-        async with self._database.transaction() as connection:
-            await connection.execute(update(JOBS).where(JOBS.c.id == job_id, _UNFINISHED).values(cancel_requested=True))
+        await self._claims.request_cancel(job_id)
 
     async def to_cancel(self) -> list[str]:
         """Return jobs of this process that are to end; see `JobRepository.to_cancel`."""
-        async with self._database.transaction() as connection:
-            rows = await connection.execute(select(JOBS.c.id).where(*self._ours, JOBS.c.cancel_requested))
-            return [row.id for row in rows]
-
-    @property
-    def _ours(self) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-        """Conditions of unfinished jobs of this process: one that was silent for too long changes nothing of others."""
-        return JOBS.c.worker == self._mark.name, _UNFINISHED
+        return await self._claims.to_cancel()
 
     async def _one(self, *conditions: ColumnElement[bool]) -> JobRecord | None:
         async with self._database.transaction() as connection:
@@ -329,43 +283,6 @@ class SqlJobRepository:
 
     async def _drop_files(self, job_id: str) -> None:
         await asyncio.to_thread(self._files.drop, job_id)
-
-
-def _conditions(query: JobQuery) -> list[ColumnElement[bool]]:
-    jobs, conditions = JOBS.c, [~JOBS.c.expired]
-    equal = ((jobs.client, query.owner), (jobs.state, query.state), (jobs.model, query.model))
-    conditions += [column == value for column, value in equal if value is not None]
-    if query.prompt is not None:
-        conditions.append(jobs.prompt.icontains(query.prompt, autoescape=True))
-    if query.created_from is not None:
-        conditions.append(jobs.created >= query.created_from)
-    if query.created_before is not None:
-        conditions.append(jobs.created < query.created_before)
-    if query.after is not None:
-        conditions.append(tuple_(jobs.created, jobs.id) < tuple_(query.after.created, query.after.id))
-    return conditions
-
-
-def _beyond(retention: Retention, now: float) -> Any:
-    """Select the finished jobs that are beyond a limit, as `retention.to_drop` does."""
-    newest_first = (JOBS.c.ended.desc(), JOBS.c.id.desc())
-    finished = (
-        select(
-            JOBS.c.id,
-            JOBS.c.ended,
-            func.row_number().over(order_by=newest_first).label("place"),
-            func.sum(JOBS.c.nbytes).over(order_by=newest_first).label("nbytes"),
-        )
-        .where(JOBS.c.ended.is_not(None), ~JOBS.c.expired)
-        .subquery()
-    )
-    return select(finished.c.id).where(
-        or_(
-            finished.c.ended <= now - retention.keep_s,
-            finished.c.place > retention.max_finished,
-            finished.c.nbytes > retention.max_result_nbytes,
-        )
-    )
 
 
 def _json(value: object) -> str:

@@ -1,18 +1,18 @@
 """The API of AUTOMATIC1111's web UI as a dialect."""
 
 from ..dialect import Dialect
-from .checkpoints import CheckpointsController
-from .embeddings import EmbeddingsController
 from .errors import documented, exception_handlers
 from .extras import extra_batch_images, extra_single_image
-from .img2img import img2img
-from .lists import ListsController, ping
-from .loras import LorasController
+from .generation.img2img import img2img
+from .generation.txt2img import txt2img
+from .lists.abilities import ListsController, ping
+from .lists.checkpoints import CheckpointsController
+from .lists.embeddings import EmbeddingsController
+from .lists.loras import LorasController
 from .options_routes import OptionsController
 from .png_info import png_info
 from .progress import ProgressController
 from .sessions import Sessions
-from .txt2img import txt2img
 
 A1111 = Dialect(
     name="a1111",

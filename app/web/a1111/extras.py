@@ -11,7 +11,8 @@ from litestar.params import JSONBody, SkipValidation
 from msgspec import Meta
 
 from ...domain.errors import FieldError, InvalidRequest
-from ...domain.requests.upscaling.upscale_parameters import MAX_SCALE, UpscaleParameters
+from ...domain.requests.fields import Scale, SidePx
+from ...domain.requests.upscaling.upscale_parameters import UpscaleParameters
 from ..auth.requirements import requires
 from ..generation_service import GenerationService
 from ..http.body import LenientBodyDTO
@@ -23,7 +24,6 @@ from .png_info import decoded
 from .upscalers import NONE, upscaler_of
 
 _MAX_PICTURES = 16
-_MAX_COUNT = 2**31 - 1
 _RESPONSES = {
     403: FOREIGN,
     413: TOO_LARGE,
@@ -45,9 +45,9 @@ class ExtrasRequest(msgspec.Struct, frozen=True, kw_only=True):
     gfpgan_visibility: Annotated[float, Meta(description="Refused unless 0.")] = 0.0
     codeformer_visibility: Annotated[float, Meta(description="Refused unless 0.")] = 0.0
     codeformer_weight: float = 0.0
-    upscaling_resize: Annotated[float, Meta(gt=1, le=MAX_SCALE, description="Factor of both sides.")] = 2.0
-    upscaling_resize_w: Annotated[int, Meta(ge=1, le=_MAX_COUNT)] = 512
-    upscaling_resize_h: Annotated[int, Meta(ge=1, le=_MAX_COUNT)] = 512
+    upscaling_resize: Annotated[Scale, Meta(description="Factor of both sides.")] = 2.0
+    upscaling_resize_w: SidePx = 512
+    upscaling_resize_h: SidePx = 512
     upscaling_crop: Annotated[bool, Meta(description="Refused if false and `resize_mode` is 1.")] = True
     upscaler_1: Annotated[
         str, Meta(description="`GET /sdapi/v1/upscalers` lists them; `None` returns the picture.", examples=["demo-x2"])

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from ...domain.errors import InvalidRequest
 from ...domain.requests.additions import OWN_VAE
-from ...domain.requests.parameters import OutputFormat
+from ...domain.requests.fields import OutputFormat
 from ...domain.validation import convert_all, cut
 
 _FORMATS: Mapping[str, OutputFormat] = {"png": "png", "jpg": "jpeg", "jpeg": "jpeg", "webp": "webp"}

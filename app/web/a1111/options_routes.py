@@ -13,9 +13,10 @@ from ..http.body import LenientBodyDTO, sent_fields
 from ..http.clients import client_of
 from ..http.documented_errors import FOREIGN
 from ..http.route_groups import in_group
-from .checkpoints import CataloguePort, Done, Facts, Remembered, checkpoint
+from .dependencies import CataloguePort, CataloguesPort, Facts, Remembered
+from .done import Done
 from .errors import TOO_LARGE, UNKNOWN_CHECKPOINT, WRONG
-from .loras import CataloguesPort
+from .lists.checkpoints import checkpoint
 from .openapi import A1111Operation
 from .options import Options
 

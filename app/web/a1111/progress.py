@@ -5,22 +5,19 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Controller, Request, get, post
-from litestar.di import NamedDependency
-from litestar.params import QueryParameter, SkipValidation
+from litestar.params import QueryParameter
 from msgspec import Meta
 
 from ...domain.clock import steady_time
 from ...domain.jobs.tracked_job import TrackedJob
 from ..auth.requirements import requires
-from ..generation_service import GenerationService
 from ..http.clients import client_of
 from ..http.documented_errors import FOREIGN
 from ..http.route_groups import in_group
-from .checkpoints import Done, Remembered
+from .dependencies import Remembered
+from .done import Done
 from .errors import WRONG
 from .openapi import A1111Operation
-
-_Generation = NamedDependency[SkipValidation[GenerationService]]
 
 _BEGUN = 0.01
 """Progress of a request that has made no step; 0 means that there is none."""
@@ -90,13 +87,13 @@ class ProgressController(Controller):
         responses={403: FOREIGN},
         sync_to_thread=False,
     )
-    def interrupt(self, request: Request[Any, Any, Any], dialect_state: Remembered, generation: _Generation) -> Done:
+    def interrupt(self, request: Request[Any, Any, Any], dialect_state: Remembered) -> Done:
         """End all requests of this client after their next step; they are answered with the images so far, the last unfinished.
 
         A request that makes no step yet is answered with an error.
         """
         for job in dialect_state.of(client_of(request)).jobs:
-            generation.end_early(job, "request")
+            job.end_early("request")
         return Done()
 
     @post(
@@ -108,10 +105,10 @@ class ProgressController(Controller):
         responses={403: FOREIGN},
         sync_to_thread=False,
     )
-    def skip(self, request: Request[Any, Any, Any], dialect_state: Remembered, generation: _Generation) -> Done:
+    def skip(self, request: Request[Any, Any, Any], dialect_state: Remembered) -> Done:
         """End the images that are being made of the request that `progress` shows; its next ones are begun."""
         if (job := dialect_state.of(client_of(request)).shown) is not None:
-            generation.end_early(job, "images")
+            job.end_early("images")
         return Done()
 
 

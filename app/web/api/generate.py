@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import msgspec
 from litestar import Request, Response, post
@@ -11,8 +10,8 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody, QueryParameter, SkipValidation
 
 from ...domain.errors import FieldError, InvalidRequest
-from ...domain.generator import Generated
-from ...domain.requests.parameters import GenerationParameters, OutputFormat
+from ...domain.requests.fields import OutputFormat
+from ...domain.requests.parameters import GenerationParameters
 from ..auth.requirements import requires
 from ..generation_service import GenerationService
 from ..http.accept import VARY, wanted_image
@@ -36,9 +35,9 @@ from ..http.documented_errors import (
 from ..http.large_json import LargeJSON
 from ..http.media_types import IMAGES
 from ..http.route_groups import in_group, is_mounted, with_pictures
-from ..http.timings import server_timing
 from .dry_run_view import DryRunView, dry_run_view
 from .generate_openapi import GenerateOperation
+from .image_headers import image_headers
 from .job_views import JobView
 from .jobs import IdempotencyKey, Prefer, accepted, prefers_async
 from .views import GenerateView, generate_view
@@ -135,7 +134,7 @@ async def answer(
         return accepted(request, job, applied=True)
     generated = await generation.generate(request, model_name, parameters, idempotency_key=call.idempotency_key)
     if raw is not None:
-        return Response(generated.images[0].data, media_type=IMAGES[raw], headers={**_facts(generated), **VARY})
+        return Response(generated.images[0].data, media_type=IMAGES[raw], headers={**image_headers(generated), **VARY})
     return LargeJSON(generate_view(generated), headers=VARY)
 
 
@@ -144,31 +143,3 @@ def _too_many_for_raw(parameters: GenerationParameters, raw: OutputFormat | None
         return []
     message = f"must be 1 if the Accept header asks for a single image, got {parameters.n}; accept application/json"
     return [FieldError(field="n", message=message)]
-
-
-def _facts(generated: Generated) -> dict[str, str]:
-    """Return the facts of the JSON answer as headers; text is percent-encoded, because headers hold Latin-1 only."""
-    view = generate_view(generated)
-    parameters = view.parameters
-    warnings = {"x-warnings": _header_text(view.warnings)} if view.warnings else {}
-    savings = {"x-memory-savings": ",".join(view.memory_savings)} if view.memory_savings else {}
-    uses = generated.request.assets.adapters
-    adapters = {"x-adapters": _header_text([f"{use.name}:{use.weight:g}" for use in uses])} if uses else {}
-    return {
-        **warnings,
-        **savings,
-        **adapters,
-        "x-model": view.model,
-        "x-seed": str(view.images[0].seed),
-        "x-residency": view.residency,
-        "x-sampler": parameters.sampler,
-        "x-steps": str(parameters.num_inference_steps),
-        "x-guidance-scale": f"{parameters.guidance_scale:g}",
-        "x-width": str(parameters.width),
-        "x-height": str(parameters.height),
-        "server-timing": server_timing(generated.timings),
-    }
-
-
-def _header_text(lines: list[str]) -> str:
-    return quote(" | ".join(lines), safe=" |,.;:'!?()/=+-_")

@@ -17,7 +17,7 @@ from ...domain.models.embeddings import usable as usable_embeddings
 from ...domain.requests.parameters import Limits
 from ..auth.requirements import public, requires
 from ..http.accept import VARY
-from ..http.page_requests import also_page, wants_page
+from ..http.page_requests import also_page, prefers_html
 from ..http.route_groups import in_group
 from ..page.files import PageFiles
 from ..page.page import page_document
@@ -63,10 +63,10 @@ class ServiceController(Controller):
         model_pool: NamedDependency[SkipValidation[ModelPool]],
         dispatcher: NamedDependency[SkipValidation[Dispatcher]],
         embeddings: NamedDependency[SkipValidation[EmbeddingCatalogue]],
-        page_files: NamedDependency[SkipValidation[PageFiles]],
+        page_files: NamedDependency[SkipValidation[PageFiles | None]],
     ) -> Response[Any]:
         """Show the server's name and version, its models and adapters, and which models are loaded; to browsers a page."""
-        if wants_page(request, request.route_handler):
+        if page_files is not None and prefers_html(request.headers.get("accept")):
             return page_document(request, page_files, keys=service_facts.keys)
         specs = await catalogues.models.list()
         usable = [spec.name for spec in specs if spec.unusable is None]

@@ -1,7 +1,6 @@
 """`POST /upscale`."""
 
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 from litestar import Request, Response, post
@@ -9,9 +8,7 @@ from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody, SkipValidation
 
-from ...domain.models.spec import HEAT
 from ...domain.requests.upscaling.upscale_parameters import UpscaleParameters
-from ...domain.upscaling import Upscaled
 from ..auth.requirements import requires
 from ..generation_service import GenerationService
 from ..http.accept import VARY, wanted_image
@@ -32,7 +29,7 @@ from ..http.documented_errors import (
 from ..http.large_json import LargeJSON
 from ..http.media_types import IMAGES
 from ..http.route_groups import in_group, with_pictures
-from ..http.timings import server_timing
+from .image_headers import upscaled_headers
 from .jobs import IdempotencyKey
 from .upscale_openapi import UpscaleOperation
 from .upscale_views import UpscaleView, upscale_view
@@ -92,18 +89,4 @@ async def answer(
     upscaled = await generation.upscale(request, parameters, idempotency_key=idempotency_key)
     if raw is None:
         return LargeJSON(upscale_view(upscaled), headers=VARY)
-    return Response(upscaled.image.data, media_type=IMAGES[raw], headers={**_facts(upscaled), **VARY})
-
-
-def _facts(upscaled: Upscaled) -> dict[str, str]:
-    """Return the facts of the JSON answer as headers; text is percent-encoded, because headers hold Latin-1 only."""
-    lines = " | ".join(upscaled.warnings)
-    return {
-        **({"x-warnings": quote(lines, safe=" |,.;:'!?()/=+-_")} if lines else {}),
-        **({"x-memory-savings": ",".join(upscaled.savings)} if upscaled.savings else {}),
-        **({"x-residency": HEAT[upscaled.found]} if upscaled.found is not None else {}),
-        "x-upscaler": quote(upscaled.parameters.upscaler),
-        "x-width": str(upscaled.image.width),
-        "x-height": str(upscaled.image.height),
-        "server-timing": server_timing(upscaled.timings),
-    }
+    return Response(upscaled.image.data, media_type=IMAGES[raw], headers={**upscaled_headers(upscaled), **VARY})

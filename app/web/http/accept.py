@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from ...domain.requests.parameters import OutputFormat
+from ...domain.requests.fields import OutputFormat
 from .media_types import IMAGES, JSON
 from .refusals import not_acceptable
 

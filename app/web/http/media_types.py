@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from ...domain.requests.parameters import OutputFormat
+from ...domain.requests.fields import OutputFormat
 
 JSON = "application/json"
 HTML = "text/html"

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from ...domain.models.adapters import AdapterChoice
-from ...domain.requests.parameters import OutputFormat, Priority
+from ...domain.requests.fields import OutputFormat, Priority
 from ...domain.requests.samplers import SigmaSchedule
 
 Quality = Literal["low", "medium", "high", "xhigh", "max", "auto", "standard", "hd"]

@@ -130,8 +130,11 @@ CLIENT = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, phases=[Phase.explicit, Phase.generate])
-@given(st.lists(CLIENT, min_size=1, max_size=4), st.floats(0, 100), st.integers(1, 2))
+ANY_CLIENTS = (st.lists(CLIENT, min_size=1, max_size=4), st.floats(0, 100), st.integers(1, 2))
+
+
+@settings(max_examples=6, deadline=None, phases=[Phase.explicit, Phase.generate])
+@given(*ANY_CLIENTS)
 @example(
     [[{"name": "a", "at_s": 0.0, "num_inference_steps": 80, "width": 2048, "height": 2048, "priority": "high"}]],
     30.0,
@@ -140,6 +143,19 @@ CLIENT = st.lists(
 def test_a_small_request_waits_a_slice_and_a_step_a_client_at_most(
     clients: list[list[dict[str, Any]]], at_s: float, models: int
 ) -> None:
+    check_delay(clients, at_s, models)
+
+
+@pytest.mark.slow
+@settings(max_examples=100, deadline=None, phases=[Phase.explicit, Phase.generate])
+@given(*ANY_CLIENTS)
+def test_a_small_request_waits_a_slice_and_a_step_a_client_at_most_beside_any_others(
+    clients: list[list[dict[str, Any]]], at_s: float, models: int
+) -> None:
+    check_delay(clients, at_s, models)
+
+
+def check_delay(clients: list[list[dict[str, Any]]], at_s: float, models: int) -> None:
     async def scenario() -> None:
         bench = Bench(models, decodes=True)
         others = [

@@ -16,7 +16,7 @@ from litestar_diffusion.domain.requests.parameters import GenerationParameters, 
 from litestar_diffusion.domain.requests.rendering import RawImage
 from litestar_diffusion.domain.requests.request import GenerationRequest
 from litestar_diffusion.domain.requests.resolution import resolve
-from litestar_diffusion.infra.catalogue.catalogue import ModelCatalogue
+from litestar_diffusion.infra.catalogue.models.catalogue import ModelCatalogue
 from litestar_diffusion.infra.device.precision import Precision
 from litestar_diffusion.infra.diffusion.latent_preview import (
     denoised,

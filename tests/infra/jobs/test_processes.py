@@ -15,7 +15,8 @@ from litestar_diffusion.domain.errors import (
     StorageUnavailable,
 )
 from litestar_diffusion.domain.jobs.job_keeper import JobKeeper, decide
-from litestar_diffusion.domain.jobs.job_store import JobPolicy, JobStore
+from litestar_diffusion.domain.jobs.job_store import JobStore
+from litestar_diffusion.domain.jobs.policy import JobPolicy
 from litestar_diffusion.domain.jobs.record import JobQuery, JobRecord
 from litestar_diffusion.domain.jobs.tracked_job import TrackedJob
 from litestar_diffusion.domain.models.spec import ModelName
@@ -40,7 +41,7 @@ class Process:
         self.store = JobStore(
             services.generator, PillowImageWriter(), JobPolicy(), self.repository, on_ended=self.ended.append
         )
-        self.keeper = JobKeeper(self.store, max_attempts=max_attempts)
+        self.keeper = JobKeeper(self.repository, self.store.runner, self.store.capacity, max_attempts=max_attempts)
 
     def kill(self) -> None:
         """End it as kill -9 does, as far as others see it: its lock is gone, and it writes nothing more."""
@@ -50,9 +51,8 @@ class Process:
 
     async def until_running(self, job: TrackedJob) -> None:
         async with asyncio.timeout(20):
-            while job.state != "running":  # noqa: ASYNC110 - the fake engine has no event for it
+            while not (kept := await self.repository.get(job.id)) or kept.state != "running":  # noqa: ASYNC110 - it has no event
                 await asyncio.sleep(0.01)
-        await self.store._journal.flush()
 
     async def finish_all(self) -> None:
         self.engine.gate.set()
@@ -233,7 +233,7 @@ def test_a_job_without_a_seed_makes_the_same_image_when_it_is_begun_again(tmp_pa
 def test_a_disk_that_is_full_when_a_job_ends_delays_its_end_and_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("litestar_diffusion.domain.jobs.job_store._TRY_AGAIN_S", 0.01)
+    monkeypatch.setattr("litestar_diffusion.domain.jobs.job_runner._TRY_AGAIN_S", 0.01)
 
     async def scenario(process: Process) -> None:
         put, refused = process.repository._files.put, asyncio.Event()

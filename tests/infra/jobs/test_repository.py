@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from litestar_diffusion.infra.jobs.database import Database, sqlite_url
 from litestar_diffusion.infra.jobs.job_files import JobFiles
 from litestar_diffusion.infra.jobs.process_mark import ProcessMark
 from litestar_diffusion.infra.jobs.sql_repository import SqlJobRepository
-from tests.infra.jobs.postgres import new_database, postgres_server
+from tests.infra.jobs.postgres import new_database
 from tests.infra.jobs.test_result_codec import generated
 
 PARAMETERS = GenerationParameters(prompt="a", seed=1, image=b"picture", mask=b"mask")
@@ -48,12 +48,6 @@ class Place:
             ProcessMark(self.folder / "processes"),
             **{"lease_s": LEASE_S, "min_free_nbytes": 0, "clock": lambda: 100.0, **options},
         )
-
-
-@pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    with postgres_server() as url:
-        yield url
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])

@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from litestar_diffusion.domain.models.spec import ModelOverrides, ModelSpec
-from litestar_diffusion.infra.catalogue.local_models import describe
+from litestar_diffusion.infra.catalogue.models.local_models import describe
 from litestar_diffusion.infra.catalogue.scan import candidate_of
 from litestar_diffusion.infra.device.precision import Precision
 from litestar_diffusion.infra.sdxl.components import SdxlModel

@@ -20,7 +20,7 @@ from litestar_diffusion.domain.families.sdxl import config_values, folder, token
 from litestar_diffusion.domain.families.sdxl.configs import TextEncoderConfig, UnetConfig, VaeConfig
 from litestar_diffusion.domain.models.spec import ModelTraits
 from litestar_diffusion.domain.requests.samplers import SAMPLERS, parse_sampler
-from litestar_diffusion.infra.catalogue.catalogue import ModelCatalogue
+from litestar_diffusion.infra.catalogue.models.catalogue import ModelCatalogue
 from litestar_diffusion.infra.diffusion.samplers import build_sampler, with_class_defaults
 from litestar_diffusion.infra.sdxl.components import SHIPPED_CONFIGS
 from tests.catalogues import found

@@ -17,7 +17,7 @@ from litestar_diffusion.domain.requests.metadata.image_metadata import Provenanc
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.request import Resolved
 from litestar_diffusion.domain.requests.resolution import resolve
-from litestar_diffusion.infra.catalogue.embeddings import LocalEmbeddings
+from litestar_diffusion.infra.catalogue.additions.embeddings import LocalEmbeddings
 from litestar_diffusion.infra.device.precision import Precision
 from litestar_diffusion.infra.diffusion.tokenization import tokens_of
 from litestar_diffusion.infra.sdxl.components import SdxlModel

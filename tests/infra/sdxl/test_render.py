@@ -18,7 +18,7 @@ from litestar_diffusion.domain.requests.parameters import GenerationParameters, 
 from litestar_diffusion.domain.requests.rendering import RawImage
 from litestar_diffusion.domain.requests.request import GenerationRequest
 from litestar_diffusion.domain.requests.resolution import resolve
-from litestar_diffusion.infra.catalogue.catalogue import ModelCatalogue
+from litestar_diffusion.infra.catalogue.models.catalogue import ModelCatalogue
 from litestar_diffusion.infra.device.precision import Precision
 from litestar_diffusion.infra.engine.engine import TorchEngine
 from litestar_diffusion.infra.sdxl import decode as decoding

@@ -19,8 +19,8 @@ from litestar_diffusion.domain.models.upscalers import pooled_name
 from litestar_diffusion.domain.requests.pictures.picture import Picture
 from litestar_diffusion.domain.requests.rendering import MemorySavings, RawImage
 from litestar_diffusion.domain.requests.upscaling.upscale_request import UpscaleRequest
+from litestar_diffusion.infra.catalogue.additions.upscaler_files import describe_upscaler
 from litestar_diffusion.infra.catalogue.scan import candidate_of
-from litestar_diffusion.infra.catalogue.upscaler_files import describe_upscaler
 from litestar_diffusion.infra.device.precision import Precision
 from litestar_diffusion.infra.diffusion.load_context import Loading
 from litestar_diffusion.infra.upscaler.load import UpscalerModel, load_upscaler

@@ -29,7 +29,7 @@ ADMIN = {
     "/sdapi/v1/unload-checkpoint",
 }
 READ = {"/metrics", "/pool", "/sdapi/v1/memory"}
-PUBLIC = {"/health/live", "/health/ready", "/internal/ping"}
+PUBLIC = {"/health/live", "/health/ready", "/internal/ping", "/page/{version}/{file}"}
 
 
 def handlers(app: Litestar) -> Iterator[tuple[str, HTTPRouteHandler]]:

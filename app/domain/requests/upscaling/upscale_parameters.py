@@ -9,14 +9,25 @@ from msgspec import Meta
 
 from ...errors import FieldError, InvalidRequest
 from ...models.spec import ModelSpec
-from ...validation import OTHER_NAMES
-from ..parameters import DEFAULT_QUALITY, Limits, OutputFormat, Priority
+from ..fields import (
+    DEFAULT_QUALITY,
+    MAX_SCALE,
+    FileName,
+    FileVersion,
+    HeightBesideScale,
+    OutputFormat,
+    Priority,
+    Scale,
+    Sha256,
+    StatedFormat,
+    StatedQuality,
+    WidthBesideScale,
+)
+from ..parameters import Limits
 from ..pictures.picture import Resize, Upload
 from .upscale_request import UpscaleRequest
 from .upscalers import LANCZOS, LATENT_UPSCALERS, network_of, outlined
 
-MAX_SCALE = 8.0
-_MAX_COUNT = 2**31 - 1
 _DEFAULT_SCALE = 2.0
 _MOST_BETWEEN = 4
 """Factor by which the output of a network may have more pixels than a picture may: what a larger one loses when it is shrunk to
@@ -37,34 +48,27 @@ class UpscaleParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     ]
     scale: (
         Annotated[
-            float,
-            Meta(gt=1, le=MAX_SCALE, description="Factor of both sides. Default: the upscaler's own, 2 for `lanczos`."),
+            Scale,
+            Meta(description="Factor of both sides. Default: the upscaler's own, 2 for `lanczos`."),
         ]
         | None
     ) = None
-    width: (
-        Annotated[
-            int, Meta(ge=1, le=_MAX_COUNT, description="In pixels, instead of `scale`; alone it keeps the shape.")
-        ]
-        | None
-    ) = None
-    height: Annotated[int, Meta(ge=1, le=_MAX_COUNT, description="As `width`.")] | None = None
+    width: WidthBesideScale | None = None
+    height: HeightBesideScale | None = None
     resize: Annotated[
         Resize, Meta(description="What happens if `width` and `height` have another shape than the picture.")
     ] = "crop"
     upscaler: Annotated[
-        str,
+        FileName,
         Meta(
-            max_length=256,
             description="`lanczos`, or a file in `models/upscalers/`; `GET /upscalers` lists them.",
             examples=["demo-x2"],
         ),
     ] = LANCZOS
     upscaler_version: (
         Annotated[
-            str,
+            FileVersion,
             Meta(
-                max_length=128,
                 description="The upscaler's version of an earlier picture. If its file has changed, a warning says so.",
             ),
         ]
@@ -72,33 +76,16 @@ class UpscaleParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     ) = None
     image_sha256: (
         Annotated[
-            str,
+            Sha256,
             Meta(
-                pattern="^[0-9a-f]{64}$",
                 description="SHA-256 of the file that `image` must be. Another file brings a warning.",
             ),
         ]
         | None
     ) = None
     priority: Annotated[Priority, Meta(description="As of `POST /generate`. Default: normal.")] = "normal"
-    output_format: Annotated[
-        OutputFormat,
-        Meta(
-            description="Of the answer. An Accept header that names an image type wins over it. Default: png.",
-            extra={OTHER_NAMES: {"jpg": "jpeg"}},
-        ),
-    ] = "png"
-    output_quality: (
-        Annotated[
-            int,
-            Meta(
-                ge=1,
-                le=100,
-                description="For jpeg and webp; webp at 100 is lossless. Default: 95 for jpeg, 100 for webp.",
-            ),
-        ]
-        | None
-    ) = None
+    output_format: StatedFormat = "png"
+    output_quality: StatedQuality | None = None
 
 
 class ResolvedUpscaling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from litestar_diffusion.domain.models.spec import Folder, ModelName, ModelOverrides, ModelSpec, ModelTraits
+from litestar_diffusion.domain.requests.fields import OutputFormat
 from litestar_diffusion.domain.requests.metadata.image_metadata import (
     PARAMETERS_KEY,
     RECEIPT_KEY,
@@ -18,7 +19,7 @@ from litestar_diffusion.domain.requests.metadata.image_metadata import (
     image_facts,
     parameters_text,
 )
-from litestar_diffusion.domain.requests.parameters import MAX_SEED, GenerationParameters, Limits, OutputFormat
+from litestar_diffusion.domain.requests.parameters import MAX_SEED, GenerationParameters, Limits
 from litestar_diffusion.domain.requests.request import GenerationRequest
 from litestar_diffusion.domain.requests.resolution import resolve
 from litestar_diffusion.domain.requests.samplers import SAMPLERS

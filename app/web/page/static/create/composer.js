@@ -77,7 +77,7 @@ function Send() {
   return html`<div class="send">
     <${ProblemNote} error=${refused.value} />
     ${refusal.value && refusal.value !== refused.value ? html`<${ProblemNote} error=${refusal.value} calm />` : null}
-    ${plan.value?.warnings.length && !refusal.value ? html`<ul class="note warning" role="status">${plan.value.warnings.map((each) => html`<li key=${each}>${each}</li>`)}</ul>` : null}
+    ${plan.value?.warnings.length && !refusal.value ? html`<div class="note warning" role="status"><ul>${plan.value.warnings.map((each) => html`<li key=${each}>${each}</li>`)}</ul></div>` : null}
     <div class="send-row">
       <button type="submit" form="request" class="primary" disabled=${sending.value || connection.value === "lost"}>
         <span>Generate</span><kbd>Ctrl ↵</kbd></button>

@@ -17,7 +17,7 @@ export function SeedField() {
     <div class="field-top"><label for=${id}>Seed</label>
       ${seed === undefined ? null : html`<button type="button" class="quiet back" onClick=${() => state("seed", undefined)}>unlock</button>`}</div>
     <div class="joined">
-      <input id=${id} type="text" inputmode="numeric" pattern="[0-9]*" value=${seed ?? ""} placeholder="random each time" onInput=${onInput} />
+      <input id=${id} type="text" inputmode="numeric" pattern="[0-9]*" value=${seed ?? ""} placeholder="random" onInput=${onInput} />
       <button type="button" onClick=${roll} aria-label="Lock a random seed" title="Lock a random seed">
         <svg viewBox="0 0 16 16" width="16" height="16" aria-hidden="true"><rect x="1.5" y="1.5" width="13" height="13" rx="3" fill="none" stroke="currentColor" stroke-width="1.4"/><circle cx="5" cy="5" r="1.2" fill="currentColor"/><circle cx="11" cy="11" r="1.2" fill="currentColor"/><circle cx="8" cy="8" r="1.2" fill="currentColor"/></svg>
       </button>

@@ -2,6 +2,7 @@
 import { useEffect } from "preact/hooks";
 import { html } from "../html.js";
 import { failure, line, pool, watchPool } from "../state/pool.js";
+import { service } from "../state/server.js";
 import { Decisions } from "./decisions.js";
 import { ModelTable } from "./model_table.js";
 import { Throughput } from "./throughput.js";
@@ -20,9 +21,10 @@ export function Memory() {
 function Books({ books }) {
   const { components, device, host, reserved_nbytes: reserved } = books;
   const onDevice = components.filter((each) => each.residency === "device");
+  const isHost = service.value?.device.startsWith("cpu") ?? false;
   return html`<div class="tiers">
-      <${TierBar} title="Device memory" limit=${device.limit_nbytes} components=${onDevice} reserved=${reserved} />
-      <${TierBar} title="Host memory" limit=${host.limit_nbytes} components=${components} reserved=${0} />
+      <${TierBar} title=${isHost ? "Memory: the device is the CPU" : "Device memory"} limit=${device.limit_nbytes} components=${onDevice} reserved=${reserved} />
+      ${isHost ? null : html`<${TierBar} title="Host memory" limit=${host.limit_nbytes} components=${components} reserved=${0} />`}
       <p class="legend">${["unet", "vae", "text_encoder", "text_encoder_2", "adapter", "reserved"].map((each) => html`<span key=${each} class="key"><span class=${`swatch ${each}`}></span>${each.replaceAll("_", " ")}</span>`)}</p>
     </div>
     <div class="memory-columns">

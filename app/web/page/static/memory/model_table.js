@@ -9,7 +9,7 @@ const PLACES = { device: "device", host: "RAM", cold: "disk" };
 export function ModelTable() {
   return html`<div class="scroll"><table>
     <caption class="unseen">Models</caption>
-    <thead><tr><th scope="col">Model</th><th scope="col">Where</th><th scope="col" class="number">Size</th><th scope="col">Last used</th><th scope="col">Move</th></tr></thead>
+    <thead><tr><th scope="col">Model</th><th scope="col">Where</th><th scope="col" class="number">Size</th><th scope="col">Last used</th><th scope="col"><span class="unseen">Move</span></th></tr></thead>
     <tbody>${models.value.filter((each) => each.usable).map((each) => html`<${Row} key=${each.name} model=${each} />`)}</tbody>
   </table></div>`;
 }
@@ -23,12 +23,12 @@ function Row({ model }) {
     <td><span class=${`dot ${residency}`}></span>${loading ? `${loading.phase} ${percent(loading)}` : PLACES[residency]}</td>
     <td class="number">${nbytes ? bytes(nbytes) : "?"}</td>
     <td>${model.idle_s === null ? "" : `${seconds(model.idle_s)} ago`}</td>
-    <td class="moves">
+    <td><div class="moves">
       ${residency === "device"
         ? html`<button type="button" onClick=${() => void act(name, "unload")} aria-label=${`Unload ${name}`}>Unload</button>`
         : html`<button type="button" disabled=${loading !== null} onClick=${() => void act(name, "load")} aria-label=${`Load ${name}`}>Load</button>`}
       <button type="button" aria-pressed=${pinned} onClick=${() => void act(name, pinned ? "unpin" : "pin")} aria-label=${`${pinned ? "Unpin" : "Pin"} ${name}`}>${pinned ? "Unpin" : "Pin"}</button>
-    </td>
+    </div></td>
   </tr>`;
 }
 

@@ -1,4 +1,4 @@
-/** One tier of memory as a stacked bar of its components; shared ones are drawn once. */
+/** One tier of memory: how full it is, and below it what fills it, in proportion; shared components are drawn once. */
 import { html } from "../html.js";
 import { bytes } from "../parts/units.js";
 import { describe, grouped, kindOf, ownersOf } from "./components.js";
@@ -8,18 +8,22 @@ import { describe, grouped, kindOf, ownersOf } from "./components.js";
  */
 export function TierBar({ title, limit, components, reserved }) {
   const used = components.reduce((sum, each) => sum + each.nbytes, 0) + reserved;
-  const whole = Math.max(limit ?? used, used, 1);
+  const share = limit ? used / limit : 1;
   return html`<figure class="tier">
-    <figcaption><strong>${title}</strong> <span>${bytes(used)}${limit === null ? "" : ` of ${bytes(limit)}`}</span></figcaption>
+    <figcaption><strong>${title}</strong> <span>${bytes(used)}${limit === null ? "" : ` of ${bytes(limit)}, ${percent(share)}`}</span></figcaption>
+    <div class="tier-share" aria-hidden="true"><span style=${{ width: `${Math.min(100, share * 100)}%` }}></span></div>
     <div class="tier-bar" role="img" aria-label=${`${title}: ${bytes(used)} used by ${components.length} components`}>
-      ${grouped(components).map(({ owners, members }) => html`<div key=${owners} class="tier-group" style=${{ flexGrow: sum(members) / whole, flexBasis: 0 }}>
-        ${members.map((each) => html`<span key=${each.id} class=${`component ${kindOf(each)}${each.leases ? " leased" : ""}`} style=${{ flexGrow: each.nbytes, flexBasis: 0 }} title=${describe(each, bytes)}></span>`)}
+      ${grouped(components).map(({ owners, members }) => html`<div key=${owners} class="tier-group" style=${{ flexGrow: sum(members), flexBasis: 0 }}>
+        <div class="tier-members">${members.map((each) => html`<span key=${each.id} class=${`component ${kindOf(each)}${each.leases ? " leased" : ""}`} style=${{ flexGrow: each.nbytes, flexBasis: 0 }} title=${describe(each, bytes)}></span>`)}</div>
+        <span class="tier-owners" title=${owners}>${owners}</span>
       </div>`)}
-      ${reserved ? html`<span class="component reserved" style=${{ flexGrow: reserved / whole, flexBasis: 0 }} title=${`${bytes(reserved)} reserved for running requests`}></span>` : null}
-      <span class="free" style=${{ flexGrow: (whole - used) / whole, flexBasis: 0 }}></span>
+      ${reserved ? html`<span class="component reserved" style=${{ flexGrow: reserved, flexBasis: 0 }} title=${`${bytes(reserved)} reserved for running requests`}></span>` : null}
     </div>
   </figure>`;
 }
+
+/** @param {number} share */
+const percent = (share) => (share < 0.01 ? "under 1 %" : `${Math.round(share * 100)} %`);
 
 /** @param {import("../types").Component[]} components */
 const sum = (components) => components.reduce((total, each) => total + each.nbytes, 0);

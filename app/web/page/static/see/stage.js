@@ -8,7 +8,7 @@ import { Progress } from "./progress.js";
 
 export function Stage() {
   const job = shown.value;
-  return html`<section class="stage" aria-label="Images" id="stage">
+  return html`<section class="stage" aria-label="Result" id="stage">
     ${job === null ? html`<${Empty} />` : html`<${Shown} key=${job.id} job=${job} />`}
     ${jobs.value.length > 1 ? html`<${Strip} />` : null}
   </section>`;

@@ -1,7 +1,7 @@
 /** Jobs that this page has sent or found unfinished: each is followed by its events until it ends. */
 import { computed, signal } from "@preact/signals";
 import { follow } from "../api/events.js";
-import { ApiError, getJson, send } from "../api/http.js";
+import { ApiError, Unreachable, getJson, send } from "../api/http.js";
 import { body, mask, model, picture } from "./form.js";
 
 const UNFINISHED = ["running", "loading", "queued"];
@@ -114,6 +114,7 @@ export async function generate() {
     const answer = await send(`jobs/${encodeURIComponent(model.value)}`, { method: "POST", ...encoded() });
     refused.value = null;
     add(await answer.json());
+    document.getElementById("stage")?.scrollIntoView({ block: "nearest" });
   } catch (error) {
     refused.value = /** @type {Error} */ (error);
   } finally {
@@ -147,9 +148,15 @@ function add(job) {
   void live.watch().finally(() => (endings.value += 1));
 }
 
+/** Errors that the page tells elsewhere: the server is away, or wants a key. @param {unknown} error @returns {never[]} */
+function nothing(error) {
+  if (!(error instanceof ApiError || error instanceof Unreachable)) throw error;
+  return [];
+}
+
 /** Follow the unfinished jobs of this client that were sent before the page was opened. */
 export async function findUnfinished() {
-  const lists = await Promise.all(UNFINISHED.map((state) => getJson(`jobs?state=${state}&limit=${MOST}`)));
+  const lists = await Promise.all(UNFINISHED.map((state) => getJson(`jobs?state=${state}&limit=${MOST}`))).catch(nothing);
   const known = new Set(jobs.value.map((job) => job.id));
   const found = /** @type {import("../types").Job[]} */ (lists.flat()).filter((job) => !known.has(job.id));
   found.sort((one, other) => one.created.localeCompare(other.created)).forEach(add);

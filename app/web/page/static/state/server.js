@@ -32,8 +32,10 @@ export async function refresh() {
     return;
   }
   try {
-    service.value = await getJson("./");
-    models.value = await getJson("models");
+    const asked = key.value;
+    const [facts, list] = await Promise.all([getJson("./"), getJson("models")]);
+    if (key.value !== asked) return; // signed out or in since then
+    [service.value, models.value] = [facts, list];
     if (!samplers.value.length || connection.value === "lost") await readLists();
     noteAnswer();
   } catch (error) {

@@ -1,0 +1,1 @@
+"""What `litestar-diffusion check` looks at."""

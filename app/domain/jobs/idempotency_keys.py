@@ -1,0 +1,124 @@
+"""Joins requests that a client sends again with the same idempotency key."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
+
+import msgspec
+
+from ..errors import DiffusionError, ExpiredJob, IdempotencyConflict
+from ..generator import Generated
+from ..models.spec import ModelName
+from ..requests.parameters import GenerationParameters
+from ..uncancellable import consume_exception
+from .following import Following
+from .in_flight import InFlight
+from .lookup import Lookup
+from .record import JobRecord
+from .repository import JobRepository
+from .tracked_job import TrackedJob
+from .waiting import wait_until_kept
+
+Join = Literal["always", "in_flight", "never"]
+"""Jobs of the same key that a request joins: all that are kept; those whose outcome has reached no client; none.
+
+Only `always` has a job kept after its outcome has reached the client that waits for it."""
+
+
+def digest(model: ModelName, parameters: GenerationParameters) -> bytes:
+    """Compute a digest of a request, so that pictures of megabytes are not kept."""
+    return hashlib.sha256(msgspec.json.encode((model, parameters))).digest()  # msgpack fails on integers beyond 64 bits
+
+
+class IdempotencyKeys:
+    """Finds the jobs of keys, and has requests join them. Event loop only."""
+
+    def __init__(
+        self,
+        repository: JobRepository,
+        in_flight: InFlight,
+        lookup: Lookup,
+        following: Following,
+        now: Callable[[], float],
+    ) -> None:
+        self._repository = repository
+        self._in_flight = in_flight
+        self._lookup = lookup
+        self._following = following
+        self._now = now
+
+    async def find(self, client: str, key: str | None, body: bytes) -> TrackedJob | None:
+        """Return the job of a key, which may run in another process; None if the key is free.
+
+        Raises:
+            IdempotencyConflict: the key was sent before with another model or body.
+        """
+        if key is None:
+            return None
+        record = await self._repository.with_key(client, key)
+        job = self._in_flight.with_key(client, key)
+        if job is not None and job.stopping:
+            job.key = None
+            await self._repository.drop_key(job.id)
+            return await self.find(client, key, body)
+        if job is None and record is not None:
+            job = await self._with_outcome(record)
+        if job is not None and job.body != body:
+            raise IdempotencyConflict(key)
+        return job
+
+    async def join(
+        self, job: TrackedJob, parameters: GenerationParameters, *, detached: bool, kept: bool
+    ) -> TrackedJob:
+        """Return a job that another request joins, once it is kept.
+
+        Args:
+            job: of `find`.
+            parameters: of both requests.
+            detached: whether it is to continue without a waiting client.
+            kept: whether it is to be kept after its outcome has reached one.
+        """
+        await wait_until_kept(job)
+        job.detached |= detached
+        if kept and not job.kept:
+            job.kept = True
+            await self._keep_later(job, parameters)
+        return job
+
+    async def _with_outcome(self, record: JobRecord) -> TrackedJob | None:
+        """Make a job that can be waited for from what is kept of one; None if its images are gone."""
+        job = TrackedJob.restored(record)
+        if job.over:
+            job.result = await self._repository.result(job.id)
+            if job.result is None:
+                await self._repository.drop_key(job.id)
+                return None
+            job.work = asyncio.get_running_loop().create_future()
+            job.work.set_result(job.result)
+        else:
+            job.detached = True  # if its waiters here leave, others may wait in its own process
+            job.work = asyncio.create_task(self._made_elsewhere(job))
+            job.work.add_done_callback(consume_exception)
+        return job
+
+    async def _made_elsewhere(self, job: TrackedJob) -> Generated:
+        await self._following.watch(job)
+        if job.failure is not None:
+            raise job.failure
+        result = (await self._lookup.get(job.id, with_result=True)).result
+        if result is None:
+            raise ExpiredJob(job.id)
+        return result
+
+    async def _keep_later(self, job: TrackedJob, parameters: GenerationParameters) -> None:
+        """Keep a job that was begun as one that is not, and may have ended."""
+        try:
+            await self._repository.add(replace(job.record(), state="queued"), parameters)
+        except DiffusionError:
+            job.kept = False
+            raise
+        if job.result is not None:
+            await self._repository.finish(job.ending(job.result, job.ended or self._now()), job.result)
+            self._in_flight.drop(job.id)

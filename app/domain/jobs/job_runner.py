@@ -1,0 +1,156 @@
+"""Runs jobs from their acceptance, or from where an ended process has left them, to their end."""
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+
+from ..errors import DiffusionError, EngineFailed, ShuttingDown, StorageUnavailable
+from ..generator import Generated
+from ..requests.parameters import GenerationParameters
+from ..requests.seed import random_seed
+from ..uncancellable import consume_exception
+from .expiry import Expiry
+from .in_flight import InFlight
+from .record import JobRecord
+from .rendering import Rendering
+from .repository import JobRepository
+from .tracked_job import Outcome, TrackedJob
+
+_TRY_AGAIN_S = 1.0
+"""Seconds between two attempts to keep an outcome."""
+_CLOSING_S = 5.0
+"""Seconds in which jobs that have ended must be kept when the process ends."""
+
+
+class JobRunner:
+    """Gives each job a task, in which it is kept, rendered, finished and announced. Event loop only."""
+
+    def __init__(
+        self,
+        rendering: Rendering,
+        repository: JobRepository,
+        in_flight: InFlight,
+        expiry: Expiry,
+        *,
+        now: Callable[[], float],
+        on_ended: Callable[[TrackedJob], None],
+    ) -> None:
+        """Run nothing yet.
+
+        Args:
+            rendering: makes the images.
+            repository: keeps the jobs.
+            in_flight: receives the jobs that run, and loses those that have ended.
+            expiry: is told when a job ends.
+            now: clock, in seconds since the epoch.
+            on_ended: receives every job that has ended; must return at once.
+        """
+        self._rendering = rendering
+        self._repository = repository
+        self._in_flight = in_flight
+        self._expiry = expiry
+        self._now = now
+        self._on_ended = on_ended
+
+    def begin(self, job: TrackedJob, parameters: GenerationParameters) -> None:
+        """Begin a new job; its `accepted` is set once it is kept, or cannot be."""
+        self._start(job, parameters, new=True)
+
+    def adopt(self, record: JobRecord, parameters: GenerationParameters) -> None:
+        """Begin a job again that this process has claimed."""
+        job = TrackedJob.restored(record, continues=True)
+        if record.restarts:
+            job.log.add("restarted", restarts=record.restarts)
+        self._start(job, parameters, new=False)
+
+    async def end_unbegun(self, record: JobRecord, error: DiffusionError) -> None:
+        """End a job that this process has claimed, without beginning it."""
+        job = TrackedJob.restored(record, continues=True)
+        ending = job.ending(error, self._now())
+        if await self._repository.finish(ending, None):
+            job.end(error, ending)
+            self._on_ended(job)
+
+    def stop(self, job_id: str) -> None:
+        """End a job before its next step, if this process has it."""
+        if (job := self._in_flight.get(job_id)) is not None:
+            job.stop()
+
+    async def close(self) -> None:
+        """Let jobs that have ended be kept, and end the tasks of the others, which the generator has stopped before."""
+        working = [job.work for job in self._in_flight if not job.work.done()]
+        if working:
+            await asyncio.wait(working, timeout=_CLOSING_S)
+        for work in working:
+            work.cancel()
+        if working:
+            await asyncio.wait(working)
+
+    def _start(self, job: TrackedJob, parameters: GenerationParameters, *, new: bool) -> None:
+        self._in_flight.add(job)
+        job.work = asyncio.create_task(self._live(job, parameters, new=new), name=f"tracked job {job.id}")
+        job.work.add_done_callback(consume_exception)
+
+    async def _live(self, job: TrackedJob, parameters: GenerationParameters, *, new: bool) -> Generated:
+        """Keep a job, render it, keep its outcome, tell the listeners: in this order."""
+        if new and job.kept:
+            parameters = self._with_seed(parameters)
+            await self._keep(job, parameters)
+        job.accepted.set()
+        outcome = await self._rendering.run(job, parameters)
+        if self._goes_on_later(job, outcome):
+            await self._give_back(job)
+        else:
+            await self._settle(job, outcome)
+        if isinstance(outcome, DiffusionError):
+            raise outcome
+        return outcome
+
+    def _with_seed(self, parameters: GenerationParameters) -> GenerationParameters:
+        """Draw the seed of a job that may be begun twice, so that it makes the same image then."""
+        if not self._repository.durable or parameters.seed not in (None, -1):
+            return parameters
+        return msgspec.structs.replace(parameters, seed=random_seed())
+
+    async def _keep(self, job: TrackedJob, parameters: GenerationParameters) -> None:
+        try:
+            await self._repository.add(job.record(), parameters)
+        except DiffusionError as error:
+            job.refused = error
+            self._in_flight.drop(job.id)
+            job.accepted.set()
+            raise
+
+    def _goes_on_later(self, job: TrackedJob, outcome: Outcome) -> bool:
+        """Tell whether a job has ended only because this process ends, or has no engine."""
+        promised = job.kept and job.detached and self._repository.durable and not job.stopping
+        return promised and isinstance(outcome, (ShuttingDown, EngineFailed))
+
+    async def _give_back(self, job: TrackedJob) -> None:
+        self._in_flight.drop(job.id)
+        await self._repository.release([job.id])
+        job.log.close()
+
+    async def _settle(self, job: TrackedJob, outcome: Outcome) -> None:
+        record = job.ending(outcome, self._now())
+        ours = not job.kept or await self._finished(job, record, outcome)
+        if ours:
+            job.end(outcome, record)
+            self._on_ended(job)
+        else:  # another process has taken it over, because this one was silent for too long
+            job.log.close()
+        if job.kept or (isinstance(outcome, DiffusionError) and not job.waiters):
+            self._in_flight.drop(job.id)
+        if job.kept:
+            await self._expiry.expire(at_once=True)
+
+    async def _finished(self, job: TrackedJob, record: JobRecord, outcome: Outcome) -> bool:
+        """Keep the outcome of a job. If the disk is full, wait until it is not: the job was accepted."""
+        while True:
+            try:
+                return await self._repository.finish(record, None if isinstance(outcome, DiffusionError) else outcome)
+            except StorageUnavailable:
+                if not job.detached:  # its client waits, and gets the answer
+                    return True
+            await asyncio.sleep(_TRY_AGAIN_S)

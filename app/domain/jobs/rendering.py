@@ -1,0 +1,87 @@
+"""Renders jobs: has their images made, and notes their progress."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+
+from ..errors import QueueFull, TooManyRequests
+from ..generator import Generated, ImageGenerator
+from ..requests.parameters import GenerationParameters
+from ..requests.progress import Preview, Progress
+from ..requests.rendering import ImageWriter
+from .journal import Journal
+from .previews import Previews
+from .tracked_job import Outcome, TrackedJob, outcome_of
+
+_TRY_AGAIN_S = 1.0
+"""Seconds between two attempts to begin a job that was accepted before a restart."""
+
+
+class Rendering:
+    """Runs the generator for jobs. Event loop only."""
+
+    def __init__(
+        self,
+        generator: ImageGenerator,
+        writer: ImageWriter,
+        journal: Journal,
+        *,
+        durable: bool,
+        now: Callable[[], float],
+    ) -> None:
+        """Render nothing yet.
+
+        Args:
+            generator: makes the images.
+            writer: encodes previews.
+            journal: receives the progress of jobs that outlive the process.
+            durable: whether kept jobs do.
+            now: clock, in seconds since the epoch.
+        """
+        self._generator = generator
+        self._writer = writer
+        self._journal = journal
+        self._durable = durable
+        self._now = now
+
+    async def run(self, job: TrackedJob, parameters: GenerationParameters) -> Outcome:
+        """Return the images of a job, or the error that ended it. One that was promised waits for a place in the queue."""
+        while True:
+            job.rendering = asyncio.create_task(self._render(job, parameters), name=f"render {job.id}")
+            if job.stopping:
+                job.rendering.cancel()
+            await asyncio.wait([job.rendering])
+            outcome = outcome_of(job.rendering)
+            # The queue may be full of other jobs that were accepted before the restart.
+            if not isinstance(outcome, (QueueFull, TooManyRequests)) or not (job.kept and self._durable):
+                return outcome
+            await asyncio.sleep(_TRY_AGAIN_S)
+
+    async def _render(self, job: TrackedJob, parameters: GenerationParameters) -> Generated:
+        loop, previews = asyncio.get_running_loop(), Previews(job, self._writer)
+
+        def note(progress: Progress) -> None:
+            if isinstance(progress, Preview):
+                previews.show(progress)
+            else:
+                self._note(job, progress)
+
+        def tell(progress: Progress) -> None:
+            loop.call_soon_threadsafe(note, progress)
+
+        return await self._generator.generate(
+            job.model,
+            parameters,
+            job_id=job.id,
+            client=job.client,
+            on_progress=tell,
+            previews=parameters.previews,
+            early_end=job.early_end,
+            before_load=partial(self._journal.note_load, job) if job.kept and self._durable else None,
+        )
+
+    def _note(self, job: TrackedJob, progress: Progress) -> None:
+        before = job.state
+        job.note(progress, self._now())
+        if job.kept and self._durable:
+            self._journal.note(job, at_once=job.state != before)

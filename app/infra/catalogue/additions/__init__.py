@@ -1,0 +1,1 @@
+"""Entries of what is added to models, or stands beside them: adapters, VAEs, embeddings, upscalers."""

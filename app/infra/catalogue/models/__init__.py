@@ -1,0 +1,1 @@
+"""Entries of models: files, presets and repositories of the Hub."""

@@ -1,0 +1,1 @@
+"""What `litestar-diffusion inspect` says about a file."""

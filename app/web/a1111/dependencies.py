@@ -1,0 +1,15 @@
+"""What the handlers of this dialect receive."""
+
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
+
+from ...domain.memory.pool import ModelPool
+from ...domain.models.catalogue import Catalogue, Catalogues
+from ..api.service import ServiceFacts
+from .sessions import Sessions
+
+CataloguePort = NamedDependency[SkipValidation[Catalogue]]
+CataloguesPort = NamedDependency[SkipValidation[Catalogues]]
+Remembered = NamedDependency[SkipValidation[Sessions]]
+Facts = NamedDependency[SkipValidation[ServiceFacts]]
+Pool = NamedDependency[SkipValidation[ModelPool]]

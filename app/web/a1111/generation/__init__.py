@@ -1,0 +1,1 @@
+"""Requests for images in the words of the web UI, and their translation."""

@@ -1,0 +1,1 @@
+"""What the server has and can do, in the lists of the web UI."""

@@ -1,0 +1,25 @@
+"""What tests do on the page again and again."""
+
+import base64
+from typing import Any
+
+RESULT = ".stage .result img.large"
+
+
+def generate(page: Any, prompt: str) -> bytes:
+    """Write a prompt, send it by the keyboard, and return the file of the image that appears."""
+    page.get_by_label("Prompt", exact=True).fill(prompt)
+    page.get_by_label("Prompt", exact=True).press("Control+Enter")
+    return image_of(page, prompt)
+
+
+def image_of(page: Any, prompt: str) -> bytes:
+    """Return the file of the image that is shown, once it is that of a prompt; answers leave out what names adapters."""
+    prompt = prompt.partition("<")[0].strip()
+    page.locator(f'{RESULT}[alt^="Image of: {prompt}"]').wait_for()
+    return shown_image(page)
+
+
+def shown_image(page: Any) -> bytes:
+    source = page.locator(RESULT).get_attribute("src")
+    return base64.b64decode(source.partition(",")[2])
