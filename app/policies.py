@@ -30,6 +30,7 @@ def dispatch_policy(settings: Settings) -> DispatchPolicy:
         max_waiting=limits.max_waiting,
         max_waiting_per_client=limits.max_waiting_per_client or None,
         slice_s=settings.dispatch.slice_s,
+        whole_decode_px=settings.dispatch.whole_decode_px or None,
         max_waiting_by_client={
             client_named(name): (key.max_waiting, f"keys.{name}.max_waiting")
             for name, key in settings.keys.items()

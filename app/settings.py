@@ -226,6 +226,8 @@ class DispatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds of waiting after which no later request is served before it."""
     slice_s: Annotated[float, Meta(ge=0.1, le=_MAX_S)] = 2.0
     """Seconds for which a batch runs before it gives way, between two steps, to a client that has had less of the device."""
+    whole_decode_px: Count = 2_359_296
+    """Pixels of the largest image that a CPU decodes in one piece; larger ones are decoded in tiles. 0: all in one piece."""
     stuck_after_s: PositiveSeconds = 600.0
     """Seconds without a finished step after which the device counts as stuck: readiness turns false, requests get 503."""
 

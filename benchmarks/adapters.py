@@ -199,7 +199,8 @@ def _batch(model: SdxlModel, sets: Sequence[tuple[Path, ...]]) -> None:
     while not all(run.finished for run in runs):
         forward.step(runs)
         for run in runs:
-            run.finish_images()
+            while run.decoding:
+                run.decode_next()
 
 
 def _their_image(pipeline: Any) -> None:

@@ -86,7 +86,8 @@ def _ours(model: SdxlModel, source: Source) -> None:
     run, forward = SdxlRun(model, replace(request, source=source)), SdxlBatchedForward()
     while not run.finished:
         forward.step([run])
-        run.finish_images()
+        while run.decoding:
+            run.decode_next()
 
 
 def _theirs(pipeline: Any, **pictures: Any) -> None:

@@ -1,8 +1,8 @@
-"""What time slices give and cost: `uv run python benchmarks/time_slices.py`.
+"""What time slices give and cost: `uv run python benchmarks/time_slices.py`; `--waits` measures in a minute only who waits.
 
 Starts two servers of its own in turns, with `dispatch.slice_s` as shipped and with slices that never end. Each gets the
 same steady load of clients with different keys, sizes and models, whose requests last longer than a slice; then a huge request of
-one client and small ones of another.
+one client and small ones of another, while its images are denoised and while they are decoded.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import httpx
@@ -40,6 +41,8 @@ _LOAD: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Model and body of each client's requests: no two share a lane."""
 _HUGE = {"prompt": _PROMPT, "width": 2048, "height": 2048, "n": 8, "num_inference_steps": 150}
+_DECODED = {**_HUGE, "num_inference_steps": 1}
+"""Is decoded nearly all of the time."""
 _SMALL = {"prompt": _PROMPT, "width": 128, "height": 128, "num_inference_steps": 8, "seed": 1}
 _KEYS = {name: new_key() for name in _LOAD}
 
@@ -52,6 +55,10 @@ class _Figures:
     """Seconds of a small request on an idle device, the median."""
     behind_s: list[float]
     """Seconds of each small request beside the huge one; empty if it was not measured."""
+    decoded_s: list[float]
+    """The same while its images are decoded."""
+    health_s: list[float]
+    """Seconds of each answer of `/health/live` during both."""
 
 
 def main() -> None:
@@ -59,7 +66,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=count, default=3, help="runs of each server, in turns (default: 3)")
     parser.add_argument("--requests", type=count, default=4, help="of each of four clients in a run (default: 4)")
+    parser.add_argument("--waits", action="store_true", help="no steady load: a minute instead of ten")
     options = parser.parse_args()
+    if options.waits:
+        Console().print(_table([_measured({}, 0, huge=True)], []))
+        return
     console = Console(stderr=True)
     sliced, whole = list[_Figures](), list[_Figures]()
     for number in range(options.rounds):
@@ -72,14 +83,23 @@ def main() -> None:
 def _table(sliced: list[_Figures], whole: list[_Figures]) -> Table:
     table = Table("figure", "slices of 2 s", "no slices", title="Four clients, three models, four sizes")
     ours, theirs = ([figures.load_s for figures in runs] for runs in (sliced, whole))
-    table.add_row(
-        "steady load, all seconds, median", f"{statistics.median(ours):.1f}", f"{statistics.median(theirs):.1f}"
-    )
-    table.add_row("cost of slices", f"{statistics.median(ours) / statistics.median(theirs) - 1:+.1%}", "")
+    if theirs:
+        table.add_row(
+            "steady load, all seconds, median", f"{statistics.median(ours):.1f}", f"{statistics.median(theirs):.1f}"
+        )
+        table.add_row("cost of slices", f"{statistics.median(ours) / statistics.median(theirs) - 1:+.1%}", "")
     table.add_row("small request on an idle device", f"{statistics.median(f.alone_s for f in sliced):.2f} s", "")
-    behind = [seconds for figures in sliced for seconds in figures.behind_s]
+    behind, decoded, health = (
+        [seconds for figures in sliced for seconds in kind(figures)]
+        for kind in (lambda f: f.behind_s, lambda f: f.decoded_s, lambda f: f.health_s)
+    )
     table.add_row("beside 2048 x 2048, n=8, 150 steps, p50", f"{statistics.median(behind):.2f} s", "waits for its end")
     table.add_row("the longest of them", f"{max(behind):.2f} s", "")
+    table.add_row("while its images are decoded, p50", f"{statistics.median(decoded):.2f} s", "")
+    table.add_row("the longest of them", f"{max(decoded):.2f} s", "")
+    table.add_row("/health/live at the same time, p50", f"{statistics.median(health) * 1000:.1f} ms", "")
+    table.add_row(f"p99 of {len(health)}", f"{statistics.quantiles(health, n=100)[98] * 1000:.1f} ms", "")
+    table.add_row("the longest of them", f"{max(health) * 1000:.1f} ms", "")
     return table
 
 
@@ -96,8 +116,30 @@ def _measured(environment: dict[str, str], requests: int, *, huge: bool) -> _Fig
         load_s = timed(lambda: _steady(started.url, requests))
         with _client(started.url, "b") as client:
             alone_s = statistics.median(_small_s(client) for _ in range(5))
-            behind_s = _behind_s(started.url, client) if huge else []
-    return _Figures(load_s, alone_s, behind_s)
+            health_s = list[float]()
+            with _asked(started.url, health_s):
+                behind_s = _behind_s(started.url, client, _HUGE) if huge else []
+                decoded_s = _behind_s(started.url, client, _DECODED) if huge else []
+    return _Figures(load_s, alone_s, behind_s, decoded_s, health_s)
+
+
+@contextmanager
+def _asked(url: str, seconds: list[float]) -> Iterator[None]:
+    """Ask for the server's health 20 times a second, until the block ends."""
+    over = Event()
+
+    def ask() -> None:
+        with httpx.Client(base_url=url, timeout=60) as client:
+            while not over.wait(0.05):
+                seconds.append(timed(lambda: client.get("/health/live").raise_for_status()))
+
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(ask)
+        try:
+            yield
+        finally:
+            over.set()
+        asking.result()
 
 
 def _steady(url: str, requests: int) -> None:
@@ -113,9 +155,9 @@ def _steady(url: str, requests: int) -> None:
         list(pool.map(work, _LOAD))
 
 
-def _behind_s(url: str, client: httpx.Client) -> list[float]:
+def _behind_s(url: str, client: httpx.Client, huge: dict[str, Any]) -> list[float]:
     """Return the seconds of ten small requests while a huge one of another client runs."""
-    with _client(url, "a") as greedy, _running(greedy, _HUGE):
+    with _client(url, "a") as greedy, _running(greedy, huge):
         return [_small_s(client) for _ in range(10)]
 
 

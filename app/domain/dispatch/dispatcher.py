@@ -75,9 +75,9 @@ class Dispatcher:
         """Make a dispatcher with an empty queue; `plan` replaces the memory plan that is made from the shapes of a request."""
         self._pool = pool
         self._engine = engine
-        self._fallbacks = MemoryFallbacks(pool, engine)
-        self._plan = plan or self._fallbacks.plan
         self._policy = policy = policy or DispatchPolicy()
+        self._fallbacks = MemoryFallbacks(pool, engine, whole_decode_px=policy.whole_decode_px)
+        self._plan = plan or self._fallbacks.plan
         self._clock = clock
         self._accepted: list[AcceptedJob] = []
         self._queue = FairQueue(policy.aging, clock)

@@ -11,7 +11,7 @@ A fallback that cannot help the stage that failed is skipped. After each fallbac
 it makes the same image. After the last one it fails with InsufficientMemory, which names the largest size that would fit.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,6 +36,7 @@ from ..requests.rendering import (
     RenderResult,
     stay,
 )
+from ..requests.request import GenerationRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +78,25 @@ _FIRST = Attempt()
 class MemoryFallbacks:
     """Runs requests on one engine within the memory budget, and learns how much memory they need. Event loop only."""
 
-    def __init__(self, pool: DevicePool, engine: Engine, calibration: ActivationCalibration | None = None) -> None:
+    def __init__(
+        self,
+        pool: DevicePool,
+        engine: Engine,
+        calibration: ActivationCalibration | None = None,
+        *,
+        whole_decode_px: int | None = None,
+    ) -> None:
+        """Learn from nothing yet.
+
+        Args:
+            pool: the models.
+            engine: runs the requests.
+            calibration: what was learned of the memory of requests.
+            whole_decode_px: pixels of the largest image that a CPU decodes in one piece; None for no limit.
+        """
         self._pool = pool
         self._engine = engine
+        self._whole_decode_px = whole_decode_px
         self._calibration = calibration or ActivationCalibration()
 
     def plan(self, spec: ModelSpec, request: RenderRequest) -> Plan:
@@ -96,7 +113,7 @@ class MemoryFallbacks:
         available = available_nbytes(self._pool.report(), self._limit_nbytes(), (AssetKey("model", spec.name), *beside))
         room = available - weights
         memory_savings = NO_SAVINGS
-        for memory_savings in demand.savings_levels():
+        for memory_savings in self._levels(demand):
             if (nbytes := self._calibration.safe_nbytes(demand, memory_savings)) <= room:
                 step = self._calibration.safe_step_nbytes(demand, memory_savings)
                 return Plan(
@@ -109,6 +126,19 @@ class MemoryFallbacks:
         if self._calibration.expected_nbytes(demand, memory_savings) <= room:
             return Plan(memory_savings=memory_savings, activation_nbytes=room, step_nbytes=room, room_nbytes=room)
         raise self._shortage(demand, weights, available)
+
+    def _levels(self, demand: Demand) -> Iterator[MemorySavings]:
+        """List the combinations of savings that a request may begin with.
+
+        On a CPU the decoder's attention is most of the time of a large image, and the device gives way only between tiles.
+        """
+        tiled_only = self._engine.device.shares_host_memory and self._decodes_long(demand.request)
+        return (level for level in demand.savings_levels() if level.tiled_decode or not tiled_only)
+
+    def _decodes_long(self, request: RenderRequest) -> bool:
+        if self._whole_decode_px is None or not isinstance(request, GenerationRequest) or request.becomes == "latents":
+            return False
+        return request.width * request.height > self._whole_decode_px
 
     async def run(
         self,

@@ -25,6 +25,8 @@ class DispatchPolicy:
     """Rows of the largest batch of the denoiser; an image with guidance takes two."""
     slice_s: float = 2.0
     """Seconds for which a batch runs before it gives way to a client that has had less of the device."""
+    whole_decode_px: int | None = None
+    """Pixels of the largest image that a CPU decodes in one piece; None for no limit."""
     stuck_after_s: float = 600.0
     """Seconds without a finished step after which the device counts as unresponsive."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from ..errors import DiffusionError, EngineFailed, EngineStuck, QueueFull, ShuttingDown, TooManyRequests
 from ..generator import Generated, ImageGenerator
@@ -9,9 +10,7 @@ from ..requests.parameters import GenerationParameters
 from ..requests.progress import Preview, Progress
 from ..requests.rendering import ImageWriter
 from .journal import Journal
-from .noted_load import load_noted
 from .previews import Previews
-from .repository import JobRepository
 from .tracked_job import Outcome, TrackedJob, outcome_of
 
 _TRY_AGAIN_S = 1.0
@@ -26,8 +25,8 @@ class Rendering:
         generator: ImageGenerator,
         writer: ImageWriter,
         journal: Journal,
-        repository: JobRepository,
         *,
+        durable: bool,
         now: Callable[[], float],
     ) -> None:
         """Render nothing yet.
@@ -36,13 +35,13 @@ class Rendering:
             generator: makes the images.
             writer: encodes previews.
             journal: receives the progress of jobs that outlive the process.
-            repository: keeps them.
+            durable: whether kept jobs do.
             now: clock, in seconds since the epoch.
         """
         self._generator = generator
         self._writer = writer
         self._journal = journal
-        self._repository = repository
+        self._durable = durable
         self._now = now
 
     async def run(self, job: TrackedJob, parameters: GenerationParameters) -> Outcome:
@@ -56,7 +55,7 @@ class Rendering:
             if isinstance(outcome, EngineStuck) and job.detached and not job.stopping and self._may_move(job):
                 continue
             # The queue may be full of other jobs that were accepted before the restart.
-            promised = job.moved or (job.kept and self._repository.durable)
+            promised = job.moved or (job.kept and self._durable)
             if not isinstance(outcome, (QueueFull, TooManyRequests)) or not promised:
                 return outcome
             await asyncio.sleep(_TRY_AGAIN_S)
@@ -96,11 +95,11 @@ class Rendering:
             on_progress=tell,
             previews=parameters.previews,
             early_end=job.early_end,
-            before_load=load_noted(job, self._repository),
+            before_load=partial(self._journal.note_load, job) if job.kept and self._durable else None,
         )
 
     def _note(self, job: TrackedJob, progress: Progress) -> None:
         before = job.state
         job.note(progress, self._now())
-        if job.kept and self._repository.durable:
+        if job.kept and self._durable:
             self._journal.note(job, at_once=job.state != before)

@@ -9,7 +9,8 @@ Fallback = Literal["drop_idle", "one_by_one", "tiled_decode", "small_tiles", "sp
 
 
 _WARNINGS: dict[Fallback, str] = {
-    "tiled_decode": "Memory was short: the image was decoded in overlapping tiles, which changes it a little.",
+    "tiled_decode": "The image was decoded in overlapping tiles, which changes it a little: memory was short, or it is larger "
+    "than a CPU decodes in one piece (dispatch.whole_decode_px).",
     "small_tiles": "Memory was short: the picture was enlarged in smaller tiles, which changes it a little.",
     "split_guidance": "Memory was short: the rows of guidance ran one after the other, which takes longer.",
 }

@@ -88,6 +88,29 @@ def test_idle_models_leave_first_at_every_stage(stage: str) -> None:
     run(scenario)
 
 
+@pytest.mark.parametrize(
+    ("width", "on_a_cpu", "limit", "planned"),
+    [
+        (1536, True, 1536**2, NO_SAVINGS),
+        (1544, True, 1536**2, TILED),
+        (1544, False, 1536**2, NO_SAVINGS),
+        (1544, True, None, NO_SAVINGS),
+    ],
+    ids=["at-the-limit", "above-it", "on-a-gpu", "no-limit"],
+)
+def test_a_cpu_decodes_images_above_a_limit_in_tiles(
+    width: int, on_a_cpu: bool, limit: int | None, planned: MemorySavings
+) -> None:
+    async def scenario() -> None:
+        sim = simulate(shares=on_a_cpu)
+        fallbacks = MemoryFallbacks(sim.pool, sim.engine, whole_decode_px=limit)
+        plan = fallbacks.plan(SPEC, request(width=width, height=1536))
+        assert plan.memory_savings == planned
+        assert plan.activation_nbytes < 3 * 2**30 if planned == TILED else plan.activation_nbytes > 3 * 2**30
+
+    run(scenario)
+
+
 @pytest.mark.parametrize("stage", ["encode_image", "decode"])
 def test_an_autoencoder_without_memory_works_in_tiles_and_the_client_is_warned(stage: str) -> None:
     async def scenario() -> None:
