@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from .infra.device.malloc import give_back_memory_of_requests, keep_freed_memory
 from .infra.telemetry.loading_bars import LoadingBars
 from .infra.telemetry.logging import adopt_library_loggers, configure_logging, for_people
 from .infra.telemetry.trace_export import otlp_provider
+from .infra.telemetry.trace_ids import trace_ids
 from .lifecycle import Services
 from .logs import get_logger
 from .plugin import DiffusionPlugin
@@ -25,6 +26,7 @@ from .settings import LogSettings, Settings, load_settings, with_durable_jobs
 from .settings_sources import unknown_variables
 from .web.documentation import documentation_assets, openapi_config
 from .web.http.exception_handlers import exception_handlers
+from .web.http.route_groups import ROUTE_GROUPS, RouteGroup
 from .web.middleware.access_log import AccessLog
 from .web.middleware.cors import cors_config
 from .web.middleware.framing import framed_once
@@ -50,11 +52,18 @@ _FLUSH_MS = 2000
 """Time that the last spans get to leave when the application ends."""
 
 
-def create_app(settings: Settings | None = None) -> Litestar:
+def create_app(
+    settings: Settings | None = None,
+    *,
+    build_services: Callable[..., Services] = build,
+    routes: Collection[RouteGroup] = ROUTE_GROUPS,
+) -> Litestar:
     """Build the application, for `uvicorn litestar_diffusion.asgi:create_app --factory` and `litestar-diffusion serve`.
 
     Args:
         settings: read from `settings.toml` and the environment when absent; jobs are kept on disk then.
+        build_services: makes the services from the settings, as `bootstrap.build` does.
+        routes: groups of routes that are mounted.
 
     Raises:
         InvalidSettings: naming every wrong key.
@@ -62,11 +71,17 @@ def create_app(settings: Settings | None = None) -> Litestar:
     settings = settings or with_durable_jobs(load_settings())
     keep_freed_memory()
     shorten_interpreter_turns()
-    configure_logging(settings.log.format, settings.log.level)
+    added = [trace_ids()] if settings.telemetry.traces else []
+    configure_logging(settings.log.format, settings.log.level, processors=added)
     _warn_of_unknown_variables()
     provider = otlp_provider() if settings.telemetry.traces else None
     plugin = DiffusionPlugin(
-        DiffusionConfig(settings=settings, page=settings.server.page, build=partial(_build, provider=provider))
+        DiffusionConfig(
+            settings=settings,
+            page=settings.server.page,
+            routes=routes,
+            build=partial(_build, build_services, provider=provider),
+        )
     )
     app = Litestar(
         plugins=[plugin],
@@ -108,8 +123,10 @@ def _flushing(provider: "TracerProvider") -> Callable[[], Awaitable[None]]:
     return flush
 
 
-def _build(settings: Settings, provider: "TracerProvider | None" = None) -> Services:
-    services = build(settings, on_loading=_loading_shown(settings.log), tracer_provider=provider)
+def _build(
+    build_services: Callable[..., Services], settings: Settings, provider: "TracerProvider | None" = None
+) -> Services:
+    services = build_services(settings, on_loading=_loading_shown(settings.log), tracer_provider=provider)
     # Libraries install log handlers of their own when they are imported, which the engine does as it starts.
     services.on_engine_started = adopt_library_loggers
     return services

@@ -1,12 +1,13 @@
 """The one composition root: builds all services from the settings. Wiring only; `lifecycle` starts and ends them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .domain.access.quotas import Quotas
 from .domain.dispatch.dispatcher import Dispatcher
-from .domain.dry_run import DryRun
+from .domain.dry_run import DryRun, DryRuns
 from .domain.engine import Engine
 from .domain.errors import FieldError, InvalidSettings
 from .domain.freed_memory import FreedMemory
@@ -83,13 +84,16 @@ class _Models:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Requests:
+class Requests:
     """What makes images, and says what would be made."""
 
     writer: ImageWriter
     generator: ImageGenerator
     upscaler: ImageUpscaler
-    dry_runs: DryRun
+    dry_runs: DryRuns
+
+
+Elsewhere = Callable[[Requests, Metrics], Requests]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +113,7 @@ def build(
     inspector: Inspector | None = None,
     on_loading: OnLoading | None = None,
     tracer_provider: "TracerProvider | None" = None,
+    elsewhere: "Elsewhere | None" = None,
 ) -> Services:
     """Build the services of one lifespan. Reads no file, imports no torch, opens no socket.
 
@@ -118,13 +123,16 @@ def build(
         catalogues: instead of the files of the settings' models folders; for tests.
         inspector: instead of the one that reads configs and tokenizers; for tests.
         on_loading: receives the progress of loads and downloads; by default it is logged each few seconds.
+        elsewhere: has images made by other processes; receives what would make them here, which checks requests still.
         tracer_provider: receives spans, if the settings want traces; by default the one of the process.
     """
     telemetry = _Telemetry(metrics=Metrics(), history=History())
     models = _models(settings, telemetry, engine, catalogues, on_loading)
     requests = _requests(settings, models, telemetry, inspector, tracer_provider)
+    if elsewhere is not None:
+        requests = elsewhere(requests, telemetry.metrics)
     jobs = _jobs(settings, requests)
-    return _services(settings, telemetry, models, requests, jobs)
+    return _services(settings, telemetry, models, requests, jobs, loads_models=elsewhere is None)
 
 
 def _models(
@@ -159,7 +167,7 @@ def _requests(
     telemetry: _Telemetry,
     inspector: Inspector | None,
     tracer_provider: "TracerProvider | None",
-) -> _Requests:
+) -> Requests:
     catalogues, dispatcher, embeddings = models.catalogues, models.dispatcher, models.embeddings
     limits, metrics = settings.limits, telemetry.metrics
     writer, reader = PillowImageWriter(), PillowImageReader(limits, FreedMemory(give_back_freed_memory))
@@ -173,22 +181,31 @@ def _requests(
         generator, upscaler = traced(generator, upscaler, tracer_provider)
     inspector = inspector or _inspector(_hub_cache(settings))
     dry_runs = DryRun(catalogues, models.pool, dispatcher, models.engine, inspector, reader, limits, embeddings)
-    return _Requests(writer=writer, generator=generator, upscaler=upscaler, dry_runs=dry_runs)
+    return Requests(writer=writer, generator=generator, upscaler=upscaler, dry_runs=dry_runs)
 
 
-def _jobs(settings: Settings, requests: _Requests) -> _Jobs:
+def _jobs(settings: Settings, requests: Requests) -> _Jobs:
     repository = _repository(settings.jobs)
     store = JobStore(requests.generator, requests.writer, job_policy(settings), repository, on_ended=log_job)
     return _Jobs(
         store=store,
-        keeper=JobKeeper(repository, store.runner, store.capacity, max_restarts=settings.jobs.max_restarts),
+        keeper=JobKeeper(repository, store.runner, store.capacity, max_attempts=settings.jobs.max_attempts),
         webhooks=_webhooks(settings.webhooks, repository.deliveries),
     )
 
 
-def _services(settings: Settings, telemetry: _Telemetry, models: _Models, requests: _Requests, jobs: _Jobs) -> Services:
+def _services(
+    settings: Settings,
+    telemetry: _Telemetry,
+    models: _Models,
+    requests: Requests,
+    jobs: _Jobs,
+    *,
+    loads_models: bool,
+) -> Services:
     return Services(
         settings=settings,
+        loads_models=loads_models,
         catalogues=models.catalogues,
         engine=models.engine,
         pool=models.pool,

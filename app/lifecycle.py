@@ -8,7 +8,7 @@ from typing import Any
 
 from .domain.access.quotas import Quotas
 from .domain.dispatch.dispatcher import Dispatcher
-from .domain.dry_run import DryRun
+from .domain.dry_run import DryRuns
 from .domain.engine import Engine
 from .domain.errors import DiffusionError, EngineFailed
 from .domain.generator import ImageGenerator
@@ -44,6 +44,8 @@ class Services:
     """Everything that an application needs, wired. Made for one lifespan: `running` can be entered once."""
 
     settings: Settings
+    loads_models: bool = True
+    """Whether this process has models in memory; if not, others do."""
     catalogues: Catalogues
     engine: Engine
     pool: ModelPool
@@ -56,7 +58,7 @@ class Services:
     webhook_policy: WebhookPolicy
     webhooks: WebhookDeliverer | None = None
     """None if the settings allow no addresses."""
-    dry_runs: DryRun
+    dry_runs: DryRuns
     embedded_texts: EmbeddedTexts
     thumbnail: Thumbnail
     embeddings: EmbeddingCatalogue
@@ -162,6 +164,9 @@ class Services:
         try:
             await self.engine.start()
             self.on_engine_started()
+            if not self.loads_models:
+                self._starting = None
+                return
             self._join_memory()
             await self._pin()
             default = self.settings.models.default

@@ -143,6 +143,25 @@ class DeviceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """CPU threads of torch; 0: one per core for large models, one for small models."""
 
 
+class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Workers of `serve --ray`, each with a device of its own."""
+
+    workers: Annotated[int, Meta(ge=1, le=_MAX_COUNT)] = 1
+    """Workers at the start, and the least ones."""
+    max_workers: Count = 0
+    """Most workers: more are started while requests would wait for longer than `target_wait_s`. 0: always `workers`."""
+    target_wait_s: PositiveSeconds = 20.0
+    """Seconds that a request should wait at most, by the estimates of the workers."""
+    gpus_per_worker: Annotated[float, Meta(ge=0, le=64)] = 1.0
+    """GPUs that Ray reserves for a worker; 0: it computes on the CPU."""
+    cpus_per_worker: Annotated[float, Meta(ge=0, le=4096)] = 1.0
+    """CPUs that Ray reserves for a worker."""
+    ingress_replicas: Annotated[int, Meta(ge=1, le=_MAX_COUNT)] = 1
+    """Processes that answer HTTP; several need `jobs.database`, or a disk that they share."""
+    max_models_per_worker: Annotated[int, Meta(ge=1, le=_MAX_COUNT)] = 8
+    """Models for which requests are led to a worker that has had them before."""
+
+
 class MemorySettings(msgspec.Struct, frozen=True, kw_only=True):
     """Memory that models may use. Budgets are bytes, or up to 1.0 a fraction of what the machine or its container has."""
 
@@ -214,8 +233,8 @@ class JobsSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of the images of all finished jobs together; the oldest jobs are dropped first."""
     min_free_bytes: NbytesOrNone = 268_435_456
     """Bytes that stay free on the disk of `directory`: with less, new jobs get 503."""
-    max_restarts: Count = 1
-    """How often a job is begun again that was running when its server was killed."""
+    max_attempts: Annotated[int, Meta(ge=1, le=_MAX_COUNT)] = 3
+    """Servers that may end while they load the model of a job or run it, by a crash or `kill -9`; then it fails."""
     lease_s: Annotated[float, Meta(ge=3, le=3600)] = 30.0
     """Seconds without a sign of life after which another server on the same database takes the jobs of one."""
     keep_alive_s: PositiveSeconds = 15.0
@@ -276,6 +295,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     models: ModelsSettings = ModelsSettings()
     hub: HubSettings = HubSettings()
     device: DeviceSettings = DeviceSettings()
+    cluster: ClusterSettings = ClusterSettings()
     memory: MemorySettings = MemorySettings()
     limits: LimitsSettings = LimitsSettings()
     dispatch: DispatchSettings = DispatchSettings()

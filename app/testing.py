@@ -214,6 +214,8 @@ class FakeEngine:
     """Generation waits while it is clear."""
     step_s: Callable[[RenderRequest], float] = lambda _request: 0.0
     """Seconds of each step of a request."""
+    decode_s: Callable[[RenderRequest], float] = lambda _request: 0.0
+    """Seconds of decoding each image of a request; it may give way before each."""
     load_s: float = 0.0
     """Seconds of each load."""
     failures: dict[str, Exception] = field(default_factory=dict[str, Exception])
@@ -377,21 +379,23 @@ class FakeEngine:
         self.most_together = max(self.most_together, len(self.running))
         try:
             steps = request.steps if isinstance(request, UpscaleRequest) else request.num_inference_steps
+            parts = steps + (request.count if self.decode_s(request) else 0)
             first = 0 if parked is None else parked.state
             assert isinstance(first, int)
-            on_step(first, steps)
+            on_step(min(first, steps), steps)
             unfinished = frozenset[int]()
-            for done in range(first + 1, steps + 1):
+            for part in range(first + 1, parts + 1):
                 await self.gate.wait()
+                await asyncio.sleep(self.step_s(request) if part <= steps else self.decode_s(request))
+                done = min(part, steps)
                 ending = on_step(done, steps)
                 if on_preview is not None:
                     on_preview(_pictures(request)[0], done, steps)
                 if ending is not None and done < steps and isinstance(request, GenerationRequest):
                     unfinished = frozenset(range(request.count))
                     break
-                await asyncio.sleep(self.step_s(request))
-                if give_way() and done < steps:
-                    return ParkedRun(state=done)
+                if give_way() and part < parts:
+                    return ParkedRun(state=part)
             self._fail("generate")
         finally:
             self.running.remove(request)
@@ -403,7 +407,7 @@ class FakeEngine:
             unfinished=unfinished,
             encode_s=0,
             denoise_s=self.step_s(request) * steps,
-            decode_s=0,
+            decode_s=self.decode_s(request) * request.count,
             activation_nbytes=self.activation_nbytes,
         )
 

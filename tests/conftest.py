@@ -112,6 +112,19 @@ def stop(server: Server) -> None:
 
 
 @contextmanager
+def running_server(
+    folder: Path, environment: dict[str, str] | None = None, *, until: str = "/health/ready"
+) -> Iterator[Server]:
+    """Start a server in a folder, wait until a path is answered, and stop it at the end of the block."""
+    started = launch(folder, environment)
+    try:
+        started.wait_until(until)
+        yield started
+    finally:
+        stop(started)
+
+
+@contextmanager
 def _logging_kept() -> Iterator[None]:
     """Put back what a test changes of the process's logging, which whole applications configure."""
     config, configured = structlog.get_config(), structlog.is_configured()
@@ -148,12 +161,8 @@ def pytest_xdist_auto_num_workers() -> int:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One ready server with the built-in models, started in an empty folder."""
-    running = launch(tmp_path_factory.mktemp("server"))
-    try:
-        running.wait_until("/health/ready")
+    with running_server(tmp_path_factory.mktemp("server")) as running:
         yield running
-    finally:
-        stop(running)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -45,6 +45,12 @@ class HubStandIn:
     """Files whose first transfer breaks off in the middle."""
     held: dict[str, threading.Event] = field(default_factory=dict)
     """Files whose content is not sent before their event is set."""
+    digest: str = "sha1"
+    """Of the contents, as ETag."""
+    ignores_range: bool = False
+    """It sends whole files only."""
+    stalled: dict[str, threading.Event] = field(default_factory=dict)
+    """Files of which one half is sent, and the other not before their event is set."""
     endpoint: str = ""
     received: list[Received] = field(default_factory=list)
 
@@ -52,6 +58,10 @@ class HubStandIn:
         """Paths inside the repository, and where their content is."""
         found = (file for file in sorted(self.folder.rglob("*")) if file.is_file())
         return {file.relative_to(self.folder).as_posix(): file for file in found}
+
+    def etag(self, content: bytes) -> str:
+        """Digest under which the client keeps a content."""
+        return hashlib.new(self.digest, content).hexdigest()
 
     def downloaded(self) -> list[str]:
         """Paths of the files that were asked for with GET, each once."""
@@ -127,7 +137,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._deny(denial)
             return
         facts = [
-            (name, file.stat().st_size, hashlib.sha1(file.read_bytes()).hexdigest())
+            (name, file.stat().st_size, self.served.etag(file.read_bytes()))
             for name, file in self.served.files().items()
         ]
         if kind == "tree":
@@ -145,7 +155,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._deny(denial or (404, "", ""))
             return
         whole = file.read_bytes()
-        headers = {"ETag": f'"{hashlib.sha1(whole).hexdigest()}"', "Accept-Ranges": "bytes"}
+        headers = {"ETag": f'"{self.served.etag(whole)}"', "Accept-Ranges": "bytes"}
+        start = 0 if self.served.ignores_range else start
         if start:
             headers["Content-Range"] = f"bytes {start}-{len(whole) - 1}/{len(whole)}"
         self._head(206 if start else 200, len(whole) - start, headers)
@@ -159,7 +170,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         if name in self.served.held:
             self.served.held[name].wait(_HELD_AT_MOST_S)
-        self.wfile.write(body)
+        if name in self.served.stalled:
+            self.wfile.write(body[: len(body) // 2])
+            self.served.stalled[name].wait(_HELD_AT_MOST_S)
+            body = body[len(body) // 2 :]
+        with suppress(ConnectionError):  # the client was killed
+            self.wfile.write(body)
 
     def _json(self, value: Any) -> None:
         body = json.dumps(value).encode()

@@ -29,7 +29,8 @@ def render(
         denoise_s += time.perf_counter() - begun
         for error in failed.values():
             raise error
-        run.finish_images()
+        while run.decoding:
+            run.decode_next()
         on_step(run.done, run.total)
     return RenderResult(
         images=run.images,

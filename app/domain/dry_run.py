@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from .dispatch.dispatcher import Dispatcher
 from .dispatch.lanes import steps_of
@@ -80,6 +81,18 @@ class DryRunResult:
     """Number of requests that wait or run now."""
     estimate: Estimate
     warnings: tuple[str, ...]
+
+
+class DryRuns(Protocol):
+    """Tells what a request would do, with the pool of this process or of a cluster."""
+
+    async def run(self, model: str, parameters: GenerationParameters, client: str = "") -> DryRunResult:
+        """Report what `ImageGenerator.generate` would do with these parameters now.
+
+        Raises:
+            DiffusionError: the error with which the request would fail, if that is known before it runs.
+        """
+        ...
 
 
 class DryRun:

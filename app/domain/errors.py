@@ -425,15 +425,16 @@ class KeyTaken(DiffusionError):
 
 
 class Interrupted(DiffusionError):
-    """The process that ran the job has ended more often than a job is begun again."""
+    """As many processes have ended while they worked on the job as may."""
 
     code = "interrupted"
     title = "The server ended while the job ran"
 
     def __init__(self, restarts: int) -> None:
         super().__init__(
-            f"The server ended {restarts} times while it ran this job, which is not begun again (jobs.max_restarts). If the job "
-            "needs more memory than there is, send a smaller one."
+            f"The server ended {restarts} times while it loaded the model of this job or ran it, so the job is not begun again "
+            "(jobs.max_attempts). The server's log and the system's tell why it ended: often too little memory, then send a "
+            "smaller request, or a damaged model file."
         )
 
 

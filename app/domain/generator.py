@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 from .dispatch.accepted_job import JobResult
 from .dispatch.dispatcher import Dispatcher
-from .dispatch.job import Job
+from .dispatch.job import BeforeLoad, Job
 from .dispatch.passes import stages_of
 from .dispatch.stage import Stage
 from .errors import InvalidRequest, UnusableModel
@@ -104,6 +104,7 @@ class ImageGenerator(Protocol):
         on_progress: OnProgress | None = None,
         previews: bool = False,
         early_end: EarlyEnd | None = None,
+        before_load: BeforeLoad | None = None,
     ) -> Generated:
         """Make images and wait for them. If the waiting task is cancelled, the work stops before its next step.
 
@@ -115,6 +116,7 @@ class ImageGenerator(Protocol):
             on_progress: receives positions in the queue, loading and steps; called from other threads.
             previews: whether it receives unfinished images too.
             early_end: may ask the running request to end early, with what is denoised so far.
+            before_load: awaited once, before its model is loaded for it.
 
         Raises:
             DiffusionError: see `errors`; nothing else is raised on purpose.
@@ -199,6 +201,7 @@ class LocalImageGenerator:
         on_progress: OnProgress | None = None,
         previews: bool = False,
         early_end: EarlyEnd | None = None,
+        before_load: BeforeLoad | None = None,
     ) -> Generated:
         """Make images and wait for them; see `ImageGenerator.generate`."""
         begun = self._clock()
@@ -211,6 +214,7 @@ class LocalImageGenerator:
             on_progress=on_progress,
             previews=previews,
             early_end=early_end or EarlyEnd(),
+            before_load=before_load,
         )
         resolved: Resolved | None = None
 

@@ -13,7 +13,7 @@ import msgspec
 from litestar import Request
 
 from ..domain.dispatch.job import gone_away
-from ..domain.dry_run import DryRun, DryRunResult
+from ..domain.dry_run import DryRunResult, DryRuns
 from ..domain.errors import FieldError, InvalidRequest
 from ..domain.generator import Generated, ImageGenerator
 from ..domain.jobs.idempotency_keys import Join
@@ -38,7 +38,7 @@ class GenerationService:
 
     generator: ImageGenerator
     jobs: JobStore
-    dry_runs: DryRun
+    dry_runs: DryRuns
     upscaler: ImageUpscaler
     upscale_calls: SharedCalls[Upscaled]
     admission: Admission

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from playwright.sync_api import expect
 
 from tests.page.looking import RESULT, generate, shown_image
@@ -45,6 +46,21 @@ def test_a_mask_is_painted_and_all_other_pixels_stay(painter: Any) -> None:
     assert middle.mean() > 0.5
 
 
+def test_a_mask_may_be_a_file(painter: Any, tmp_path: Path) -> None:
+    before = generate(painter, "a red circle on a blue background")
+    painter.get_by_role("button", name="Edit this picture").click()
+    left = Image.new("L", (128, 128), 0)
+    left.paste(255, (0, 0, 64, 128))
+    left.save(tmp_path / "mask.png")
+    painter.get_by_label("Mask from a file").set_input_files(tmp_path / "mask.png")
+    expect(painter.locator(".brush")).to_contain_text("all other pixels stay")
+    painter.get_by_label("Fade of the mask's border, pixels").fill("0")
+    after = generate(painter, "a green square on a white background")
+    one, other = (np.asarray(opened(data).convert("RGB"), dtype=int) for data in (before, after))
+    assert (one[:, 64:] == other[:, 64:]).all()
+    assert (one[:, :64] != other[:, :64]).any()
+
+
 def test_a_png_of_this_server_that_is_dropped_is_made_again_byte_for_byte(painter: Any) -> None:
     painter.get_by_label("Steps").fill("6")
     painter.get_by_label("Seed", exact=True).fill("11")
@@ -63,8 +79,6 @@ def test_a_png_of_this_server_that_is_dropped_is_made_again_byte_for_byte(painte
 
 
 def test_any_other_picture_that_is_dropped_or_chosen_is_edited(painter: Any, tmp_path: Path) -> None:
-    from PIL import Image
-
     file = tmp_path / "plain.png"
     Image.new("RGB", (96, 64), "white").save(file)
     drop(painter, file.read_bytes(), "plain.png")

@@ -11,6 +11,7 @@ from ...domain.models.spec import ModelSpec
 from ...settings import Settings, load_settings, with_durable_jobs
 from ..checks import models as model_checks
 from ..checks import server as server_checks
+from ..checks.database import database
 from ..checks.findings import Finding, State, ok
 from ..failures import FAILED
 from ..options import settings_option
@@ -23,7 +24,7 @@ _MARKS: dict[State, str] = {"ok": "ok      ", "warning": "warning ", "failed": "
 @settings_option
 @click.pass_context
 def check(context: click.Context, as_json: bool, settings_file: Path | None) -> None:
-    """Look for what would fail, before it does: settings, port, keys, models, device, memory, disk.
+    """Look for what would fail, before it does: settings, port, keys, disk, database, models, device, memory.
 
     Exit codes: 0 the server will work, maybe with warnings; 1 something would fail; 2 the settings are wrong.
     """
@@ -41,7 +42,7 @@ def check(context: click.Context, as_json: bool, settings_file: Path | None) -> 
 
 
 def _findings(settings: Settings) -> Iterator[Finding]:
-    for look in (server_checks.port, server_checks.keys, server_checks.folders, server_checks.traces):
+    for look in (server_checks.port, server_checks.keys, server_checks.folders, database, server_checks.traces):
         yield from look(settings)
     specs = asyncio.run(_specs(settings))
     yield from model_checks.models(settings, specs)

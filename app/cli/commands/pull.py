@@ -19,8 +19,9 @@ from ..progress import progress_shown
 def pull(model: str, revision: str | None, variant: str | None, settings_file: Path | None) -> None:
     """Download a model from the Hugging Face Hub before it is needed.
 
-    NAME is that of a [[models.hub]] entry of the settings, REPOSITORY one such as stabilityai/sdxl-turbo. Files that an
-    interrupted download has brought stay: the same command goes on with the others. The folder is printed on standard output.
+    NAME is that of a [[models.hub]] entry of the settings, REPOSITORY one such as stabilityai/sdxl-turbo. The same
+    command goes on with an interrupted download: in the middle of a file, or with the next file if the Hub keeps them in Xet. The
+    folder is printed on standard output.
     """
     from ...infra.hub.fetcher import HubFetcher  # here, because `--help` need not wait for it
     from ...infra.telemetry.logging import configure_logging

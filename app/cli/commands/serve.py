@@ -18,8 +18,11 @@ from ..options import settings_option
 @click.option("--host", help="Address to listen on, such as 0.0.0.0 or ::1. Overrides the settings.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port; 0 takes a free one. Overrides the settings.")
 @click.option("--insecure", is_flag=True, help="Listen on other addresses than loopback without keys.")
+@click.option(
+    "--ray", "on_ray", is_flag=True, help="Run workers with a device each through Ray Serve (docs/scaling.md)."
+)
 @settings_option
-def serve(host: str | None, port: int | None, insecure: bool, settings_file: Path | None) -> None:
+def serve(host: str | None, port: int | None, insecure: bool, on_ray: bool, settings_file: Path | None) -> None:
     """Run the HTTP server until Ctrl+C.
 
     Other machines reach it with --host 0.0.0.0, which needs a key: `litestar-diffusion keys add NAME`.
@@ -28,6 +31,9 @@ def serve(host: str | None, port: int | None, insecure: bool, settings_file: Pat
         with_durable_jobs(load_settings(settings_file), settings_file), host, port, insecure=insecure
     )
     _refuse_if_open(settings)
+    if on_ray:
+        _run_on_ray(settings)
+        return
     with listen(settings.server.host, settings.server.port) as listening:
         bound = _overridden(
             settings, *listening.getsockname()[:2], insecure=insecure
@@ -45,6 +51,15 @@ def _run(settings: Settings, listening: socket.socket) -> None:
     server.run(sockets=[listening])
     if not server.started:
         raise Failure("The server could not start; the log says why.")
+
+
+def _run_on_ray(settings: Settings) -> None:
+    try:
+        from ...cluster.serving import serve_on_ray
+    except ModuleNotFoundError as error:
+        raise Failure(f"{error.name} is missing. Install litestar-diffusion[ray].") from error
+    _greet(settings.server.url, settings.models.default or "demo")
+    serve_on_ray(settings)
 
 
 def _refuse_if_open(settings: Settings) -> None:

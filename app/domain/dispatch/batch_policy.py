@@ -5,10 +5,10 @@ is on the device runs before those whose model must be loaded; the model of the 
 No request overtakes one that is overdue (`fair_queue.AgingPolicy`).
 
 A batch that has run for a time slice gives way to the first request if that cannot join it and its client has had less of the
-device than a client of the batch.
+device than another client of the batch. That may be before the slice has ended, if the request takes less itself.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .lanes import Lane
@@ -21,6 +21,7 @@ class Candidate:
     key: str
     lane: Lane
     rows: int
+    client: str = ""
     may_lease: bool = False
     """Whether it may lease its model."""
     leased: bool = False
@@ -57,8 +58,8 @@ class Batch:
     lane: Lane
     rows: int
     alone: bool
-    virtual_now: float = 0.0
-    """Virtual time up to which the client of it that has had the most has been served."""
+    virtual_now: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Virtual time of each of its clients at the end of the step in progress."""
     ran_s: float = 0.0
     """Seconds since the device took it up."""
     giving_way: bool = False
@@ -146,7 +147,8 @@ def _interrupting(others: Sequence[Candidate], running: Batch) -> Candidate | No
     first = next((candidate for candidate in others if candidate.leased or candidate.blocked), None)
     if first is None or running.giving_way or running.ran_s < first.slice_s:
         return None
-    return first if first.virtual_start <= running.virtual_now else None
+    others_now = (now for client, now in running.virtual_now.items() if client != first.client)
+    return first if any(first.virtual_start <= now for now in others_now) else None
 
 
 def _giving_way(first: Candidate, rest: Sequence[Candidate]) -> Decision:

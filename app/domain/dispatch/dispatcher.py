@@ -12,6 +12,7 @@ from ..errors import DiffusionError, QueueFull, TooManyRequests, TooMuchWork, Wa
 from ..memory.lease import Lease
 from ..memory.plan import Plan
 from ..memory.pool import ModelPool
+from ..models.assets import AssetKey
 from ..models.spec import ModelName, ModelSpec
 from ..requests.early_end import Ending
 from ..requests.render_request import RenderRequest
@@ -26,6 +27,7 @@ from .stage import Stage, StageResult, joined_rendering, upscaling_s
 from .throughput import ThroughputModel
 from .turns import Turns
 from .watchdog import Watchdog
+from .work_meter import WorkMeter
 
 _USUAL_JOB_S = 5.0
 """Assumed seconds of a job whose model has not made an image yet."""
@@ -314,6 +316,8 @@ class Dispatcher:
                 queued.wait_again()
 
     async def _lease_and_run(self, queued: QueuedJob, begun: float) -> _Turn:
+        if not self._is_on_device(queued.request):
+            await queued.job.begin_load()
         asked = self._clock()
         needed, together = queued.reserved_nbytes
         async with self._pool.lease(
@@ -348,6 +352,7 @@ class Dispatcher:
             complete=partial(stage.complete, before),
             plan=plan,
             waiting_since_s=self._clock(),
+            meter=WorkMeter(self._clock),
         )
         queued.attempt = Attempt.of(plan, self._throughput.images_at_once(stage.outline, plan))
         if after is None:
@@ -361,9 +366,11 @@ class Dispatcher:
         self._watchdog.heartbeat()
 
         begun, accepted = self._clock(), queued.accepted
+        queued.meter.begin_turn()
 
         def on_step(done: int, total: int) -> Ending | None:
             self._watchdog.heartbeat()
+            queued.meter.report(done, total)
             accepted.stop_if_too_long(self._clock() - begun)
             return job.on_step(done, total)
 
@@ -380,6 +387,10 @@ class Dispatcher:
         if isinstance(outcome, FallbackResult) and not outcome.rendered.unfinished:
             self._throughput.note(queued.request, outcome.rendered)
         return outcome
+
+    def _is_on_device(self, request: RenderRequest) -> bool:
+        assets = (AssetKey("model", request.model), *request.assets.beside)
+        return all(self._pool.asset_status(key).residency == "device" for key in assets)
 
     def _ended(self, accepted: AcceptedJob) -> None:
         self._accepted.remove(accepted)

@@ -25,6 +25,7 @@ from .accepted_job import AcceptedJob
 from .job import Job
 from .lanes import Lane, lane_of, work_of
 from .memory_fallbacks import Attempt
+from .work_meter import WorkMeter
 
 _RANKS: dict[Priority, int] = {"high": 1, "normal": 2, "low": 3}
 _OVERDUE_RANK = 0
@@ -50,6 +51,7 @@ class QueuedJob:
     waiting_since_s: float
     complete: Callable[[], Awaitable[RenderRequest]] | None = None
     """Makes the request that runs, which may hold pictures; None once it is made."""
+    meter: WorkMeter = field(default_factory=WorkMeter)
     attempt: Attempt = field(default_factory=Attempt)
     """How it begins, or goes on after it gave way."""
     virtual_start: float = 0.0
@@ -93,8 +95,13 @@ class QueuedJob:
 
     @property
     def work_left(self) -> float:
-        """Work that it has still to do, in the unit of `work_of`."""
-        return work_of(self.request) * (1 - self.job.fraction)
+        """Work that it has still to do, in the unit of `work_of`; less than 0 if its images took more beside their steps."""
+        return work_of(self.request) * (1 - self.meter.fraction)
+
+    @property
+    def work_in_progress(self) -> float:
+        """Work that the device does for it now, and does not leave unfinished."""
+        return work_of(self.request) * (self.meter.fraction_soon - self.meter.fraction)
 
     @property
     def reserved_nbytes(self) -> tuple[int, int]:
@@ -222,6 +229,15 @@ class FairQueue:
         """Return the virtual time of a client that has work: what the device has done for it up to now."""
         undone = sum(queued.work_left for queued in self.running() if queued.job.client == client)
         return self._served[client] - undone
+
+    def virtual_time_soon(self, client: str) -> float:
+        """Return the virtual time of a client after the steps that the device takes now.
+
+        Fair queueing counts work when it starts. Without the step in progress, a request that has to wait until a client has had
+        more than its own could be called only after the next step had begun, and would wait for two.
+        """
+        in_progress = sum(queued.work_in_progress for queued in self.running() if queued.job.client == client)
+        return self.virtual_time_of(client) + in_progress
 
     def _clients(self) -> set[str]:
         return {queued.job.client for queued in self._jobs}

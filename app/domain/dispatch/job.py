@@ -1,6 +1,7 @@
 """A job: one accepted request on its way through the server."""
 
 import threading
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -14,6 +15,9 @@ from ..requests.rendering import RawImage
 
 JobState = Literal["queued", "loading", "running", "done", "failed", "cancelled"]
 """Waits for its turn; waits for the files of its model or for the model; runs; has ended, in one of three ways."""
+
+BeforeLoad = Callable[[], Awaitable[None]]
+"""Awaited before the model of a job is loaded for it, which may end the process."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,6 +39,8 @@ class Job:
     previews: bool = False
     """Whether `on_progress` receives unfinished images too."""
     early_end: EarlyEnd = field(default_factory=EarlyEnd)
+    before_load: BeforeLoad | None = None
+    """Awaited once, if its model is loaded for it."""
     give_way: threading.Event = field(default_factory=threading.Event)
     """Asks it to leave the device after its step, and to wait for its next turn."""
     _steps_before: int = 0
@@ -75,6 +81,12 @@ class Job:
         """Raise the reason for which the job was stopped, if it was."""
         if self._stop.is_set():
             raise self.reason
+
+    async def begin_load(self) -> None:
+        """Await `before_load`, at the first call."""
+        if self.before_load is not None:
+            await self.before_load()
+            self.before_load = None
 
     def on_load(self, progress: LoadProgress) -> None:
         """Pass on the progress of a load."""

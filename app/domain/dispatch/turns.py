@@ -15,6 +15,10 @@ _Lease = tuple[ModelName, int, int, tuple[AssetKey, ...]]
 _SWAPS = 4
 """Times the seconds of bringing two models to the device that a batch runs before one of them takes the other's place: swaps take
 a fifth of the device's time at most."""
+_SHORTEST = 20
+"""Shortest turn of a batch, as the part of a time slice that it is: a change costs milliseconds."""
+_ROUNDING_S = 0.001
+"""Seconds after the end of a slice at which it has ended, however the clock is rounded."""
 _LOOKS = 4
 """Looks a time slice at a batch that has run for longer than one: its work counts for its clients as it is done."""
 
@@ -55,7 +59,8 @@ class Turns:
         batch = self._batch()
         if batch is None:
             self._taken_up_s = None
-        decision = decide(self._candidates(waiting), batch, self._throughput.best_rows)
+        candidates = self._candidates(waiting)
+        decision = decide(candidates, batch, self._throughput.best_rows)
         for key in decision.start:
             self._queue.started(waiting[key])
             waiting[key].may_run.set()
@@ -68,24 +73,25 @@ class Turns:
             for queued in self._queue.running():
                 queued.job.give_way.set()
         self._announce([queued for queued in waiting.values() if not queued.accepted.running])
+        self._look_again(min((candidate.slice_s for candidate in candidates), default=None))
 
     def _announce(self, waiting: list[QueuedJob]) -> None:
         # Assets that waiting jobs need are evicted last; the pool knows those of jobs that may lease already.
         self._pool.set_lookahead([queued.request.assets for queued in waiting if not queued.may_lease.is_set()])
         for position, queued in enumerate(waiting):
             queued.report_position(position)
-        self._look_again(bool(waiting))
 
-    def _look_again(self, waiting: bool) -> None:
-        """Update in a part of a time slice if a batch runs that jobs wait for."""
+    def _look_again(self, slice_s: float | None) -> None:
+        """Update when the slice of a batch that others wait for ends, and from then on in a part of a slice; None: none wait."""
         if self._next_look is not None:
             self._next_look.cancel()
             self._next_look = None
         if self._taken_up_s is None and self._queue.running():
             self._taken_up_s = self._clock()
-        if waiting and self._taken_up_s is not None:
-            left_s = self._taken_up_s + self._slice_s - self._clock()
-            self._next_look = asyncio.get_running_loop().call_later(max(left_s, self._slice_s / _LOOKS), self.update)
+        if slice_s is not None and self._taken_up_s is not None:
+            left_s = slice_s - (self._clock() - self._taken_up_s)
+            in_s = left_s + _ROUNDING_S if left_s > 0 else self._slice_s / _LOOKS
+            self._next_look = asyncio.get_running_loop().call_later(in_s, self.update)
 
     def _candidates(self, waiting: dict[str, QueuedJob]) -> list[Candidate]:
         fits: dict[_Lease, bool] = {}
@@ -109,6 +115,7 @@ class Turns:
             # A revoked lease is being returned: it can start nothing.
             leased=queued.leased and not queued.revoked,
             alone=queued.alone,
+            client=queued.job.client,
             virtual_start=queued.virtual_start,
             slice_s=self._slice_s_before(queued, admitted),
             claimed=queued.claimed and not queued.revoked,
@@ -118,9 +125,14 @@ class Turns:
         )
 
     def _slice_s_before(self, queued: QueuedJob, admitted: bool) -> float:
-        """Return the seconds that a batch runs before a job takes its turn: more if its model takes the place of the batch's."""
+        """Return the seconds that a batch runs before a job takes its turn.
+
+        They are fewer for a job that takes less than a slice itself, so that a small one waits for little more than a step.
+        They are more for one whose model takes the place of the batch's.
+        """
         if queued.leased or admitted:
-            return self._slice_s
+            seconds = self._throughput.seconds(queued.request)
+            return self._slice_s if seconds is None else min(self._slice_s, max(seconds, self._slice_s / _SHORTEST))
         models = {queued.request.model, *(running.request.model for running in self._queue.running())}
         return max(self._slice_s, _SWAPS * sum(self._pool.status(model).swap_s for model in models if len(models) > 1))
 
@@ -132,7 +144,7 @@ class Turns:
             lane=running[0].lane,
             rows=sum(queued.rows for queued in running),
             alone=any(queued.alone for queued in running),
-            virtual_now=max(self._queue.virtual_time_of(queued.job.client) for queued in running),
+            virtual_now={queued.job.client: self._queue.virtual_time_soon(queued.job.client) for queued in running},
             ran_s=0.0 if self._taken_up_s is None else self._clock() - self._taken_up_s,
             giving_way=any(queued.job.give_way.is_set() for queued in running),
         )

@@ -19,7 +19,7 @@ _BATCH = 16
 """Jobs that are taken over at once, so that other processes get some, too."""
 
 
-def decide(job: JobRecord, max_restarts: int) -> Literal["begin", "cancel", "abandon", "give_up"]:
+def decide(job: JobRecord, max_attempts: int) -> Literal["begin", "cancel", "abandon", "give_up"]:
     """Decide what becomes of a job whose process has ended.
 
     Returns:
@@ -30,7 +30,7 @@ def decide(job: JobRecord, max_restarts: int) -> Literal["begin", "cancel", "aba
         return "cancel"
     if not job.detached:
         return "abandon"
-    return "give_up" if job.restarts > max_restarts else "begin"
+    return "give_up" if job.restarts >= max_attempts else "begin"
 
 
 class JobKeeper:
@@ -42,7 +42,7 @@ class JobKeeper:
         runner: JobRunner,
         capacity: Capacity,
         *,
-        max_restarts: int,
+        max_attempts: int,
         now: Callable[[], float] = time.time,
         tick_s: float = _TICK_S,
     ) -> None:
@@ -52,14 +52,14 @@ class JobKeeper:
             repository: keeps the jobs.
             runner: runs those of this process.
             capacity: says how many it may take over.
-            max_restarts: how often a job that was running is begun again.
+            max_attempts: processes that may end while they load a job's model or run it; then it fails.
             now: clock, in seconds since the epoch.
             tick_s: seconds between two looks.
         """
         self._repository = repository
         self._runner = runner
         self._capacity = capacity
-        self._max_restarts = max_restarts
+        self._max_attempts = max_attempts
         self._now = now
         self._tick_s = tick_s
         self._claimed: deque[JobRecord] = deque()
@@ -84,7 +84,7 @@ class JobKeeper:
             self._claimed.popleft()
 
     async def _take_over(self, job: JobRecord) -> None:
-        match decide(job, self._max_restarts):
+        match decide(job, self._max_attempts):
             case "begin":
                 await self._begin(job)
             case "cancel":

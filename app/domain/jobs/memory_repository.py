@@ -57,6 +57,9 @@ class MemoryJobRepository:
             if job is not None and not job.over and job.id not in self._released:
                 self._jobs[each.id] = _advanced(job, each)
 
+    async def begin_load(self, job_id: str) -> None:
+        """Nothing to note: the job ends with the process; see `JobRepository.begin_load`."""
+
     async def finish(self, job: JobRecord, result: Generated | None) -> bool:
         """Take over an outcome; see `JobRepository.finish`."""
         known = self._jobs.get(job.id)

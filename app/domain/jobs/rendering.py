@@ -9,7 +9,9 @@ from ..requests.parameters import GenerationParameters
 from ..requests.progress import Preview, Progress
 from ..requests.rendering import ImageWriter
 from .journal import Journal
+from .noted_load import load_noted
 from .previews import Previews
+from .repository import JobRepository
 from .tracked_job import Outcome, TrackedJob, outcome_of
 
 _TRY_AGAIN_S = 1.0
@@ -24,8 +26,8 @@ class Rendering:
         generator: ImageGenerator,
         writer: ImageWriter,
         journal: Journal,
+        repository: JobRepository,
         *,
-        durable: bool,
         now: Callable[[], float],
     ) -> None:
         """Render nothing yet.
@@ -34,13 +36,13 @@ class Rendering:
             generator: makes the images.
             writer: encodes previews.
             journal: receives the progress of jobs that outlive the process.
-            durable: whether kept jobs do.
+            repository: keeps them.
             now: clock, in seconds since the epoch.
         """
         self._generator = generator
         self._writer = writer
         self._journal = journal
-        self._durable = durable
+        self._repository = repository
         self._now = now
 
     async def run(self, job: TrackedJob, parameters: GenerationParameters) -> Outcome:
@@ -52,7 +54,7 @@ class Rendering:
             await asyncio.wait([job.rendering])
             outcome = outcome_of(job.rendering)
             # The queue may be full of other jobs that were accepted before the restart.
-            if not isinstance(outcome, (QueueFull, TooManyRequests)) or not (job.kept and self._durable):
+            if not isinstance(outcome, (QueueFull, TooManyRequests)) or not (job.kept and self._repository.durable):
                 return outcome
             await asyncio.sleep(_TRY_AGAIN_S)
 
@@ -76,10 +78,11 @@ class Rendering:
             on_progress=tell,
             previews=parameters.previews,
             early_end=job.early_end,
+            before_load=load_noted(job, self._repository),
         )
 
     def _note(self, job: TrackedJob, progress: Progress) -> None:
         before = job.state
         job.note(progress, self._now())
-        if job.kept and self._durable:
+        if job.kept and self._repository.durable:
             self._journal.note(job, at_once=job.state != before)

@@ -47,6 +47,10 @@ class JobRepository(Protocol):
         """Take over the progress of unfinished jobs of this process."""
         ...
 
+    async def begin_load(self, job_id: str) -> None:
+        """Note that this process begins to load the model of an unfinished job: if that ends it, the job counts as restarted."""
+        ...
+
     async def finish(self, job: JobRecord, result: Generated | None) -> bool:
         """Take over the outcome of a job of this process, and keep the delivery of its webhook.
 
@@ -86,7 +90,7 @@ class JobRepository(Protocol):
     async def claim(self, now: float, limit: int) -> list[JobRecord]:
         """Make unfinished jobs that belong to no living process those of this one, the oldest first.
 
-        A job that was running is counted as restarted; its state tells so.
+        A job that was running, or whose model was being loaded for it, is counted as restarted.
         """
         ...
 

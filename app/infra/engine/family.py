@@ -95,11 +95,16 @@ class Run(Protocol):
         ...
 
     def end_early(self, ending: Ending) -> None:
-        """Let `finish_images` decode what is denoised so far, after at least one step; with the request, begin no more images."""
+        """Let `decode_next` decode what is denoised so far, after at least one step; with the request, begin no more images."""
         ...
 
-    def finish_images(self) -> None:
-        """Decode the images whose latents are done, and begin the next ones."""
+    @property
+    def decoding(self) -> bool:
+        """Whether latents are done whose image is not: then `decode_next` is due, and no step."""
+        ...
+
+    def decode_next(self) -> None:
+        """Decode an image whose latents are done, or a part of it after which the device may be left; begin the next ones."""
         ...
 
 

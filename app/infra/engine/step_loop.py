@@ -130,14 +130,22 @@ class Stepper:
     def _advance(self) -> None:
         self._admit()
         if self._working:
-            lane = self._working[0].run
-            assert lane is not None
-            mates = [work for work in self._working if work.run is not None and work.run.lane == lane.lane]
-            self._step(mates)
+            mates = self._next_mates()
+            if _run_of(mates[0]).decoding:
+                self._decode(mates[0])
+            else:
+                self._step(mates)
             others = [work for work in self._working if work not in mates]
             self._working = others + [work for work in mates if work.outcome is None]
         if not self._working:
             self._batched_forwards.clear()
+
+    def _next_mates(self) -> list[Work]:
+        """Return those whose turn it is: one that decodes, or all of a lane that step."""
+        first = _run_of(self._working[0])
+        if first.decoding:
+            return self._working[:1]
+        return [work for work in self._working if _run_of(work).lane == first.lane and not _run_of(work).decoding]
 
     def _admit(self) -> None:
         self._admit_all(self._begin)
@@ -155,7 +163,12 @@ class Stepper:
             other.shared = work.shared = True
         self._set_threads([work])
         work.peak = self._new_peak()
-        if self._attempt(work, lambda: self._encode(work)):
+        fresh = work.run is None
+        if not self._attempt(work, lambda: self._encode(work)):
+            return
+        if fresh and work.give_way():  # encoding a large picture takes as long as a step
+            self._park(work)
+        else:
             self._working.append(work)
 
     @staticmethod
@@ -179,10 +192,25 @@ class Stepper:
                 if alone := self._forward([work]):
                     self._finish(work, alone)
         for work in mates:
-            if work.outcome is None and self._attempt(work, lambda work=work: self._finish_images(work)):
-                self._complete(work)
-            if work.outcome is None and work.give_way():
-                self._park(work)
+            if work.outcome is None and self._attempt(work, lambda work=work: self._note_step(work)):
+                # Before a decoding too: others wait for a step or a part of a decoding, not for both.
+                if _run_of(work).decoding and not work.give_way():
+                    self._attempt(work, _run_of(work).decode_next)
+                self._end_turn(work)
+
+    def _decode(self, work: Work) -> None:
+        """Decode a part of one request's image."""
+        self._set_threads([work])
+        if self._attempt(work, lambda: self._note_step(work)):
+            self._attempt(work, _run_of(work).decode_next)
+            self._end_turn(work)
+
+    def _end_turn(self, work: Work) -> None:
+        """Complete a request that is finished, and take one that gives way off the device."""
+        if work.outcome is None:
+            self._complete(work)
+        if work.outcome is None and work.give_way():
+            self._park(work)
 
     def _forward(self, mates: list[Work]) -> DiffusionError | None:
         """Take the step; returns the failure of the whole batch, if it failed."""
@@ -204,7 +232,7 @@ class Stepper:
         return None
 
     @staticmethod
-    def _finish_images(work: Work) -> None:
+    def _note_step(work: Work) -> None:
         assert work.run is not None
         ending = work.on_step(work.run.done, work.run.total)
         now = time.perf_counter()
@@ -213,7 +241,6 @@ class Stepper:
             work.on_preview(work.run.preview(), work.run.done, work.run.total)
         if ending is not None:
             work.run.end_early(ending)
-        work.run.finish_images()
 
     def _attempt(self, work: Work, act: Callable[[], None]) -> bool:
         """Do what may fail for one request. Returns whether it succeeded."""
@@ -264,6 +291,11 @@ class Stepper:
         work.run = None
         work.outcome = outcome
         self._over.append(work)
+
+
+def _run_of(work: Work) -> Run:
+    assert work.run is not None
+    return work.run
 
 
 def _paces(laps: Sequence[tuple[int, Lap]]) -> tuple[StepTiming, ...]:

@@ -15,6 +15,7 @@ class WholeCallRun:
 
     total = 1
     rows = 1
+    decoding = False
     warnings: tuple[str, ...] = ()
     unfinished: frozenset[int] = frozenset()
     latents: tuple[Latents, ...] = ()
@@ -55,7 +56,7 @@ class WholeCallRun:
     def end_early(self, ending: Ending) -> None:
         """Do nothing: its one step is its last."""
 
-    def finish_images(self) -> None:
+    def decode_next(self) -> None:
         """Do nothing: the call has decoded them."""
 
     def call(self) -> None:

@@ -7,8 +7,9 @@ import errno
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ...domain.models.components import LoadProgress, OnLoad
 from ...domain.models.spec import HubRepository
 from ...domain.units import format_bytes
 from ...logs import get_logger
+from .resumable import ResumableDownloads, resumable_files
 from .snapshots import cached_snapshot, describe_cached, repository_folder, wanted_files
 
 _log = get_logger(__name__)
@@ -67,29 +69,69 @@ class HubFetcher:
         self._closed.set()
 
     def _download(self, source: HubRepository, on_load: OnLoad) -> Path:
-        from huggingface_hub import HfApi, snapshot_download  # here, because it takes a while to import
+        from huggingface_hub import snapshot_download  # here, because it takes a while to import
 
-        info = HfApi(endpoint=self._endpoint).model_info(
-            source.repo, revision=source.revision, files_metadata=True, timeout=_LISTING_TIMEOUT_S
+        wanted = self._listed(source)
+        resumable = resumable_files(
+            source.repo, wanted.snapshot.name, wanted.lacking_weights, blobs=wanted.blobs, endpoint=self._endpoint
         )
-        nbytes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
-        wanted = wanted_files(nbytes, source)
-        total = sum(nbytes[name] for name in wanted)
-        snapshot = repository_folder(source, self._cache) / "snapshots" / (info.sha or "")
-        present = sum(nbytes[name] for name in wanted if (snapshot / name).is_file())
-        _require_space(snapshot, total - present)
-        progress = _Progress(source.repo, present, total, on_load, self._closed)
-        with _timed(source.repo, len(wanted), total - present):
+        missing = wanted.total_nbytes - wanted.present_nbytes
+        _require_space(wanted.snapshot, missing - sum(file.present_nbytes for file in resumable))
+        progress = _Progress(source.repo, wanted.present_nbytes, wanted.total_nbytes, on_load, self._closed)
+        with _timed(source.repo, len(wanted.nbytes), missing):
+            ResumableDownloads(self._closed, progress.add, _silent_bar(lambda _: None)).run(resumable)
             folder = snapshot_download(
                 source.repo,
                 revision=source.revision,
                 cache_dir=self._cache,
-                allow_patterns=wanted,
+                allow_patterns=list(wanted.nbytes),
                 endpoint=self._endpoint,
                 tqdm_class=_silent_bar(progress.reach),
             )
         progress.finish()
         return Path(folder)
+
+    def _listed(self, source: HubRepository) -> "_Wanted":
+        from huggingface_hub import HfApi
+
+        info = HfApi(endpoint=self._endpoint).model_info(
+            source.repo, revision=source.revision, files_metadata=True, timeout=_LISTING_TIMEOUT_S
+        )
+        nbytes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
+        return _Wanted(
+            snapshot=repository_folder(source, self._cache) / "snapshots" / (info.sha or ""),
+            nbytes={name: nbytes[name] for name in wanted_files(nbytes, source)},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """The wanted files of a repository, as the Hub lists them, and where the cache has them."""
+
+    snapshot: Path
+    """Folder of the commit."""
+    nbytes: Mapping[str, int]
+    """Size of each file."""
+
+    @property
+    def blobs(self) -> Path:
+        """The folder of all contents."""
+        return self.snapshot.parents[1] / "blobs"
+
+    @property
+    def total_nbytes(self) -> int:
+        """Bytes of all files."""
+        return sum(self.nbytes.values())
+
+    @property
+    def present_nbytes(self) -> int:
+        """Bytes of the files that the cache has."""
+        return sum(nbytes for name, nbytes in self.nbytes.items() if (self.snapshot / name).is_file())
+
+    @property
+    def lacking_weights(self) -> list[str]:
+        """The large files that the cache lacks."""
+        return [name for name in self.nbytes if name.endswith(".safetensors") and not (self.snapshot / name).is_file()]
 
 
 def _require_space(folder: Path, nbytes: int) -> None:
@@ -137,6 +179,12 @@ class _Progress:
             if done > self._done:
                 self._done = done
                 self._tell()
+
+    def add(self, nbytes: int) -> None:
+        """Note bytes that have come without the client's count."""
+        with self._lock:
+            self._present += nbytes
+        self.reach(0)
 
     def finish(self) -> None:
         """Note that all bytes are here: files that the cache had under another name are never received."""

@@ -7,17 +7,17 @@ from typing import Any
 
 from sqlalchemy import Connection, column, event, select, table
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from ...domain.errors import StorageUnavailable
+from ...domain.errors import FieldError, InvalidSettings, StorageUnavailable
 from ...logs import get_logger
 from .tables import VERSION_TABLE
 
 _log = get_logger(__name__)
 
-HEAD = "0002"
+HEAD = "0003"
 """Revision of the schema that this version of the package needs."""
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 _BUSY_S = 15
@@ -40,16 +40,30 @@ class Database:
 
         Args:
             url: as SQLAlchemy writes it, with or without the name of a driver.
+
+        Raises:
+            InvalidSettings: it is no URL, or one of a database that is not supported.
         """
-        parsed = make_url(url)
+        parsed = _parsed(url)
         self.shown = parsed.render_as_string(hide_password=True)
         """Its URL without the password."""
+        self.file = Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
+        """Of SQLite."""
         self._engine = _engine(parsed.set(drivername=_DRIVERS.get(parsed.drivername, parsed.drivername)))
 
     @property
     def dialect(self) -> str:
         """`sqlite` or `postgresql`."""
         return self._engine.dialect.name
+
+    async def revision(self) -> str | None:
+        """Return the revision of the schema; None if there are no tables yet.
+
+        Raises:
+            StorageUnavailable: the database does not answer.
+        """
+        async with self.transaction() as connection:
+            return await connection.run_sync(_revision)
 
     async def migrate(self) -> None:
         """Bring the schema to the version that this package needs.
@@ -89,9 +103,27 @@ class Database:
         await self._engine.dispose()
 
 
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+        dialect = parsed.get_backend_name()
+    except ArgumentError as error:
+        raise _wrong_url("must be a URL, such as postgresql://user:password@host/name") from error
+    if dialect not in _DRIVERS:
+        raise _wrong_url(f"must be a URL of PostgreSQL or SQLite, got one of {dialect}")
+    return parsed
+
+
+def _wrong_url(message: str) -> InvalidSettings:
+    return InvalidSettings("The settings object", [FieldError(field="jobs.database", message=message)])
+
+
 def _engine(url: URL) -> AsyncEngine:
     if url.get_backend_name() != "sqlite":
-        return create_async_engine(url, pool_pre_ping=True)
+        try:
+            return create_async_engine(url, pool_pre_ping=True)
+        except ModuleNotFoundError as error:
+            raise _wrong_url(f"needs {error.name}: pip install 'litestar-diffusion[postgres]'") from error
     engine = create_async_engine(url, connect_args={"timeout": _BUSY_S})
     event.listen(engine.sync_engine, "connect", _configure_sqlite)
     return engine

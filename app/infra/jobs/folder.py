@@ -20,7 +20,7 @@ def jobs_in(folder: Path, database_url: str | None, *, lease_s: float, min_free_
         min_free_nbytes: bytes that stay free on the disk.
     """
     return SqlJobRepository(
-        _database(folder, database_url),
+        database_in(folder, database_url),
         JobFiles(folder / "files"),
         ProcessMark(folder / "processes"),
         lease_s=lease_s,
@@ -43,7 +43,7 @@ async def migrate_in(folder: Path, database_url: str | None) -> str:
         StorageUnavailable: the database does not answer, or its schema belongs to a later version.
     """
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-    database = _database(folder, database_url)
+    database = database_in(folder, database_url)
     try:
         await database.migrate()
     finally:
@@ -51,5 +51,10 @@ async def migrate_in(folder: Path, database_url: str | None) -> str:
     return f"{database.shown} has the schema {HEAD}."
 
 
-def _database(folder: Path, url: str | None) -> Database:
+def database_in(folder: Path, url: str | None) -> Database:
+    """Make the database of the jobs in a folder. Makes no connection yet.
+
+    Raises:
+        InvalidSettings: the URL is wrong.
+    """
     return Database(url or sqlite_url(folder / "jobs.db"))

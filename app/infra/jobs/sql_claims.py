@@ -14,6 +14,9 @@ from .rows import SHOWN, record_of
 from .selections import UNFINISHED
 from .tables import JOBS
 
+_SUSPECT = JOBS.c.load_begun | (JOBS.c.state == "running")
+"""Jobs that may be what has ended their process."""
+
 
 class SqlClaims:
     """Takes, renews and gives back the jobs of one process."""
@@ -65,14 +68,16 @@ class SqlClaims:
         values = {
             "worker": self._mark.name,
             "lease_until": now + self._lease_s,
-            "restarts": case((JOBS.c.state == "running", JOBS.c.restarts + 1), else_=JOBS.c.restarts),
+            "restarts": case((_SUSPECT, JOBS.c.restarts + 1), else_=JOBS.c.restarts),
+            "load_begun": False,
             "state": "queued",
         }
         return statement.values(values).returning(*SHOWN)
 
     async def release(self, job_ids: Sequence[str]) -> None:
         """Give jobs back; see `JobRepository.release`."""
-        statement = update(JOBS).where(JOBS.c.id.in_(job_ids), *self.ours).values(state="queued", worker=None)
+        unbegun = {"state": "queued", "worker": None, "load_begun": False}
+        statement = update(JOBS).where(JOBS.c.id.in_(job_ids), *self.ours).values(unbegun)
         async with self._database.transaction() as connection:
             await connection.execute(statement)
 

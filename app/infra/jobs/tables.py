@@ -13,6 +13,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 METADATA = MetaData(
@@ -44,6 +45,9 @@ JOBS = Table(
     Column("steps_done", Integer, nullable=False),
     Column("steps_total", Integer, nullable=False),
     Column("restarts", Integer, nullable=False),
+    Column(
+        "load_begun", Boolean, nullable=False, server_default=false()
+    ),  # whether `worker` has begun to load its model
     Column("events", Text, nullable=False),  # JSON
     Column("failure", Text),  # JSON
     Column("result", Text),  # JSON

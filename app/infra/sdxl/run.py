@@ -14,7 +14,7 @@ from ..diffusion.latent_preview import preview
 from .adapted import Adapted, adapt
 from .adapters import SdxlAdapter
 from .components import SdxlModel
-from .decode import decode
+from .decode import ImageDecode
 from .denoise import Forward, ImageDenoise, grouped
 from .encode_image import StartingPoint, encode_source, refuse_without_encoder
 from .enlarged_latents import kept
@@ -71,6 +71,7 @@ class SdxlRun:
             self._warnings = [*(self._adapted.warnings if self._adapted else ()), *self._conditioning.warnings]
             self._to_begin = list(enumerate(request.seeds))
             self._denoises: dict[int, ImageDenoise] = {}
+            self._decoding: ImageDecode | None = None
             self._images: dict[int, RawImage] = {}
             self._unfinished: set[int] = set()
             self._latents: dict[int, Latents] = {}
@@ -109,6 +110,11 @@ class SdxlRun:
         return not self._denoises and not self._to_begin
 
     @property
+    def decoding(self) -> bool:
+        """Whether latents are done whose image is not."""
+        return any(denoise.finished for denoise in self._denoises.values())
+
+    @property
     def images(self) -> tuple[RawImage, ...]:
         """Finished images in the order of the seeds."""
         return tuple(self._images[index] for index in sorted(self._images))
@@ -129,14 +135,22 @@ class SdxlRun:
         return tuple(self._warnings)
 
     def park(self) -> None:
-        """Let go of the adapters: the changes of layers are views of their factors, and would keep a copy that was dropped."""
+        """Let go of the adapters: the changes of layers are views of their factors, and would keep a copy that was dropped.
+
+        Decoded tiles move to the host, because the ledger counts them on the device only while the request runs there.
+        """
         self._use(None)
+        if self._decoding is not None:
+            self._decoding.move(torch.device("cpu"))
 
     def resume(self, networks: SdxlModel, adapters: Sequence[SdxlAdapter], vae: SdxlVae | None) -> None:
         """Go on with a model and adapters that may have been loaded anew; their weights are equal, so the images are too."""
         self.model = networks
         self._with_vae = networks if vae is None else vae.in_place_of(networks)
         self._use(adapt(networks, self.request.assets.adapters, adapters))
+        if self._decoding is not None:
+            with stage("decode"):
+                self._decoding.move(self._with_vae.vae.device)
 
     def _use(self, adapted: Adapted | None) -> None:
         self._adapted = adapted
@@ -151,7 +165,7 @@ class SdxlRun:
 
     @torch.inference_mode()
     def end_early(self, ending: Ending) -> None:
-        """Let `finish_images` decode the estimates of the images that are being denoised."""
+        """Let `decode_next` decode the estimates of the images that are being denoised."""
         for index, denoise in self._denoises.items():
             if not denoise.finished:
                 denoise.end_early(self.model.traits.prediction_type)
@@ -160,18 +174,18 @@ class SdxlRun:
             self._to_begin.clear()
 
     @torch.inference_mode()
-    def finish_images(self) -> None:
-        """Decode the images whose latents are done, and begin the next ones."""
-        for index, denoise in list(self._denoises.items()):
-            if not denoise.finished:
-                continue
-            begun = time.perf_counter()
-            with stage("decode"):
-                self._end(index, denoise)
+    def decode_next(self) -> None:
+        """Decode the next image whose latents are done, or its next tile; begin more images once none is left to decode."""
+        index, denoise = next((index, denoise) for index, denoise in self._denoises.items() if denoise.finished)
+        begun = time.perf_counter()
+        with stage("decode"):
+            ended = self._end(index, denoise)
+        self.decode_s += time.perf_counter() - begun
+        if ended:
             del self._denoises[index]
-            self.decode_s += time.perf_counter() - begun
-        with stage("denoise"):
-            self._begin_more()
+        if not self.decoding:
+            with stage("denoise"):
+                self._begin_more()
 
     @property
     def _ended(self) -> int:
@@ -189,16 +203,23 @@ class SdxlRun:
             size_px = (self.request.width, self.request.height)
             return encode_source(self._with_vae, source, size_px, index, tiled=tiled)
 
-    def _end(self, index: int, denoise: ImageDenoise) -> None:
-        """Decode the latents of an image, or keep them for the next pass."""
+    def _end(self, index: int, denoise: ImageDenoise) -> bool:
+        """Decode a part of the latents of an image, or keep them for the next pass; returns whether nothing is left to do."""
         if self.request.becomes == "latents":
             self._latents[index] = kept(denoise.latents)
-            return
-        latents = denoise.latents.to(self._with_vae.dtype)
-        image, warning = decode(self._with_vae, latents, tiled=self.memory_savings.tiled_decode)
+            return True
+        if self._decoding is None:
+            latents = denoise.latents.to(self._with_vae.dtype)
+            self._decoding = ImageDecode(self._with_vae, latents, tiled=self.memory_savings.tiled_decode)
+        self._decoding.advance(self._with_vae)
+        image = self._decoding.image
+        if image is None:
+            return False
         self._images[index] = image
-        self._warn(warning)
+        self._warn(self._decoding.warning)
         self._warn(_ONE_COLOUR if image.is_of_one_colour else None)
+        self._decoding = None
+        return True
 
     def _warn(self, warning: str | None) -> None:
         if warning is not None and warning not in self._warnings:

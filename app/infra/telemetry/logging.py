@@ -7,7 +7,7 @@ import io
 import logging
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, TextIO, cast
 
@@ -108,7 +108,11 @@ def flush_logs() -> None:
 
 
 def configure_logging(
-    log_format: LogFormat = "auto", level: LogLevel = "info", *, stream: TextIO | None = None
+    log_format: LogFormat = "auto",
+    level: LogLevel = "info",
+    *,
+    stream: TextIO | None = None,
+    processors: Sequence[Processor] = (),
 ) -> None:
     """Send structlog's and the standard library's records to one stream. Calling it again replaces the last call.
 
@@ -116,12 +120,13 @@ def configure_logging(
         log_format: `console` is for people, `json` writes an object a line, `auto` chooses the first on a terminal.
         level: what is less important is dropped.
         stream: standard error when absent.
+        processors: add facts to each line.
     """
     target = stream or sys.stderr
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *_shared(),
+            *_shared(processors),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -133,7 +138,7 @@ def configure_logging(
         handler.addFilter(_is_no_routine)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=_shared(),
+            foreign_pre_chain=_shared(processors),
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(log_format, target)],
         )
     )
@@ -197,9 +202,10 @@ def _cut(text: str) -> str:
     return text if len(text) <= _MAX_CHARS else f"{text[:_MAX_CHARS]}… ({len(text)} characters)"
 
 
-def _shared() -> list[Processor]:
+def _shared(processors: Sequence[Processor]) -> list[Processor]:
     return [
         structlog.contextvars.merge_contextvars,
+        *processors,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

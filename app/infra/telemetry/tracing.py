@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from ...domain.dispatch.job import BeforeLoad
 from ...domain.errors import DiffusionError, FieldError, InvalidSettings
 from ...domain.generator import Generated, ImageGenerator, Timings, Work
 from ...domain.models.spec import HEAT, ModelName
@@ -81,6 +82,7 @@ class TracedGenerator:
         on_progress: OnProgress | None = None,
         previews: bool = False,
         early_end: EarlyEnd | None = None,
+        before_load: BeforeLoad | None = None,
     ) -> Generated:
         """Make images; see `ImageGenerator.generate`."""
         with _span(self._tracer, "generate", model) as span:
@@ -93,6 +95,7 @@ class TracedGenerator:
                 on_progress=on_progress,
                 previews=previews,
                 early_end=early_end,
+                before_load=before_load,
             )
             _note(self._tracer, span, begun, generated.timings, _facts(generated))
         return generated

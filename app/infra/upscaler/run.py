@@ -26,6 +26,7 @@ class UpscaleRun:
     """
 
     rows = 1
+    decoding = False
     warnings: tuple[str, ...] = ()
     unfinished: frozenset[int] = frozenset()
     latents: tuple[Latents, ...] = ()
@@ -89,7 +90,7 @@ class UpscaleRun:
     def end_early(self, ending: Ending) -> None:
         """Do nothing: half of an enlarged picture is of no use."""
 
-    def finish_images(self) -> None:
+    def decode_next(self) -> None:
         """Do nothing: a picture is finished by its last tile."""
 
     def advance(self) -> None:

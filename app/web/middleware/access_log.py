@@ -18,6 +18,7 @@ _HEADER = b"x-request-id"
 _ACCEPTABLE_ID = re.compile(r"^[A-Za-z0-9._:-]{1,128}$")
 _FACTS = "generation_facts"
 _KEY = "key_name"
+_TRACE = "trace_ids"
 _POLLED = re.compile(r"/(health/[a-z]+|metrics|sdapi/v1/progress|internal/ping)$")
 """Paths that monitors and clients request every few seconds or more often; logged at level debug."""
 
@@ -63,6 +64,7 @@ class AccessLog:
             facts.pop("prompt", None)
         if (key := _state(scope).get(_KEY)) is not None:
             facts["key"] = key
+        facts.update(_state(scope).get(_TRACE, {}))  # its span has ended
         if (code := code_in(scope)) is not None:
             facts["code"] = code
         level = _log.debug if _POLLED.search(scope["path"]) else _log.info
@@ -80,6 +82,11 @@ class AccessLog:
 def note_key(scope: Any, name: str) -> None:
     """Add the name of the client's key to the line of a request."""
     _state(scope)[_KEY] = name
+
+
+def note_trace(scope: Any, trace_id: str, span_id: str) -> None:
+    """Add the ids of a request's span to its line."""
+    _state(scope)[_TRACE] = {"trace_id": trace_id, "span_id": span_id}
 
 
 def note_facts(request: Request[Any, Any, Any], facts: Mapping[str, Any]) -> None:

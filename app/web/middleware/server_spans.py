@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from litestar.middleware import DefineMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from .access_log import note_trace
+
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
@@ -32,10 +34,13 @@ def name_span(app: ASGIApp) -> ASGIApp:
         span.update_name(f"{scope.get('method', '')} {route}".strip())
         span.set_attribute("http.route", route)
         context = span.get_span_context()
+        trace_id, span_id = format_trace_id(context.trace_id), format_span_id(context.span_id)
+        if context.is_valid:
+            note_trace(scope, trace_id, span_id)
 
         async def stating(message: Message) -> None:
             if message["type"] == "http.response.start" and context.is_valid:
-                ids = f"00-{format_trace_id(context.trace_id)}-{format_span_id(context.span_id)}-{context.trace_flags:02x}"
+                ids = f"00-{trace_id}-{span_id}-{context.trace_flags:02x}"
                 message["headers"] = [*message["headers"], (b"traceresponse", ids.encode())]
             await send(message)
 

@@ -48,7 +48,7 @@ def states(findings: Any) -> list[tuple[str, str]]:
 def test_a_server_that_will_work_ends_with_0_and_a_line_for_each_check(run: Check) -> None:
     done = run()
     assert done.exit_code == 0, done.output
-    for name in ("settings", "port", "keys", "downloads", "jobs", "models", "device", "memory"):
+    for name in ("settings", "port", "keys", "downloads", "jobs", "database", "models", "device", "memory"):
         assert f"ok      {name}: " in done.output
 
 

@@ -1,5 +1,10 @@
 """`pull` downloads from the Hub before a model is needed: the real client, over real HTTP, from a stand-in."""
 
+import os
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -7,9 +12,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from litestar_diffusion.cli.commands.pull import pull
-from litestar_diffusion.domain.errors import Cancelled
-from litestar_diffusion.domain.models.components import LoadProgress
-from litestar_diffusion.domain.models.spec import HubRepository
 from litestar_diffusion.infra.hub import fetcher
 from tests.hub_stand_in import HubStandIn, running
 from tests.pipelines import put_demo_pipeline
@@ -60,22 +62,44 @@ def test_a_repository_of_no_settings_is_downloaded_with_what_to_add_to_them(hub:
     assert '[[models.hub]]\nname = "xl"\nrepo = "another/xl"' in done.stderr
 
 
-def test_a_download_that_was_interrupted_goes_on_where_it_was(
-    hub: HubStandIn, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_download_that_was_killed_goes_on_in_the_middle_of_its_file(
+    hub: HubStandIn, run: Run, settings: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 100_000)
-    interrupted = fetcher.HubFetcher(cache=tmp_path / "cache", offline=False)
-
-    def stop_in_the_middle(progress: LoadProgress) -> None:
-        if progress.done_nbytes > progress.total_nbytes // 2:
-            interrupted.close()
-
-    with pytest.raises(Cancelled):
-        interrupted(HubRepository(repo="someone/sdxl"), stop_in_the_middle)
-    before = hub.downloaded()
+    content = os.urandom(25_000_000)  # the client writes pieces of 10 MiB
+    (hub.folder / UNET).write_bytes(content)
+    hub.stalled[UNET] = threading.Event()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "litestar_diffusion", "pull", "good", "--settings", str(settings)],
+        env={**os.environ, "HF_ENDPOINT": hub.endpoint},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    blobs = tmp_path / "cache" / "models--someone--sdxl" / "blobs"
+    try:
+        there = until(lambda: next((size for size in sizes(blobs) if size > 10_000_000), None))
+    finally:
+        process.kill()
+        process.wait()
+        hub.stalled.pop(UNET).set()
     hub.received.clear()
-    assert run("good").exit_code == 0
-    assert len(hub.downloaded()) < len(before), "files that are here are not asked for again"
+    done = run("good")
+    assert done.exit_code == 0, done.output
+    assert [each.start for each in hub.received if each.method == "GET" and each.path.endswith(UNET)] == [there]
+    assert (Path(done.stdout.strip()) / UNET).read_bytes() == content
+    assert list(blobs.glob("*.incomplete")) == []
+
+
+def sizes(blobs: Path) -> list[int]:
+    return [path.stat().st_size for path in blobs.glob("*.incomplete")]
+
+
+def until(found: Callable[[], int | None]) -> int:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if (value := found()) is not None:
+            return value
+        time.sleep(0.02)
+    raise TimeoutError
 
 
 def test_what_the_hub_refuses_and_names_that_there_are_not_are_told_with_what_to_do(hub: HubStandIn, run) -> None:

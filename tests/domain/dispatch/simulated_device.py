@@ -68,10 +68,15 @@ class Sent:
 class Bench:
     """A dispatcher on a device of simulated speed with memory for `models` models."""
 
-    def __init__(self, models: int = 2, load_s: float = 0.0, overhead_s: float = 0.0, **policy: Any) -> None:
-        """Make one; each step takes `overhead_s` more than its pixels do."""
+    def __init__(
+        self, models: int = 2, load_s: float = 0.0, overhead_s: float = 0.0, *, decodes: bool = False, **policy: Any
+    ) -> None:
+        """Make one; each step takes `overhead_s` more than its pixels do, and decoding an image as long as a step, or no time."""
         self.time = asyncio.get_running_loop().time
-        self.engine = FakeEngine(step_s=lambda request: step_s(request) + overhead_s, load_s=load_s)
+        self._decode_s = step_s if decodes else lambda _request: 0.0
+        self.engine = FakeEngine(
+            step_s=lambda request: step_s(request) + overhead_s, decode_s=self._decode_s, load_s=load_s
+        )
         self.pool = ModelPool(
             fake_catalogues(FakeCatalogue(MODELS)),
             self.engine,
@@ -95,7 +100,8 @@ class Bench:
 
         async def resolved(spec: ModelSpec) -> tuple[Stage, ...]:
             found = resolve(parameters, spec, Limits(), random_seed=0)
-            sent.alone_s = step_s(found.request) * found.request.num_inference_steps
+            decoding_s = self._decode_s(found.request) * found.request.count
+            sent.alone_s = step_s(found.request) * found.request.num_inference_steps + decoding_s
             return (Stage.of(found.request),)
 
         await self.dispatcher.run(job, resolved)

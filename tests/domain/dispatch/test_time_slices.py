@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import pytest
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +17,35 @@ def test_a_small_request_of_another_client_waits_a_slice_and_a_step_behind_a_hug
         small = await bench.send("modest", at_s=10.0, num_inference_steps=8, width=512, height=512)
         assert small.delay_s <= SLICE_S + 3.4
         assert (await huge).delay_s <= small.alone_s + 1e-6
+
+    simulate(scenario)
+
+
+@pytest.mark.parametrize("side_px", [2048, 1024, 512])
+def test_small_requests_of_another_client_wait_a_step_each_once_the_device_knows_that_they_are_small(
+    side_px: int,
+) -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        small: dict[str, Any] = {"num_inference_steps": 8, "width": 128, "height": 128}
+        await bench.send("modest", **small)
+        huge = asyncio.create_task(bench.send("greedy", num_inference_steps=150, width=side_px, height=side_px))
+        await asyncio.sleep(1.0)
+        sent = [await bench.send("modest", **small) for _ in range(10)]
+        assert max(each.delay_s for each in sent) <= step_s_of(side_px) + 1e-6
+        assert (await huge).delay_s <= sum(each.alone_s for each in sent) + 1e-6
+
+    simulate(scenario)
+
+
+def test_a_client_whose_images_are_decoded_gives_way_between_them_and_pays_for_them() -> None:
+    async def scenario() -> None:
+        bench = Bench(decodes=True)
+        huge = asyncio.create_task(bench.send("greedy", num_inference_steps=1, width=2048, height=2048, n=8))
+        other = await bench.send("modest", at_s=6.0, num_inference_steps=12, width=1024, height=1024)
+        assert not huge.done(), "the images are still being decoded"
+        assert other.delay_s <= SLICE_S + 3.4, "what was decoded before counts as work for the other client"
+        await huge
 
     simulate(scenario)
 
@@ -91,6 +121,7 @@ CLIENT = st.lists(
             "num_inference_steps": st.integers(1, 80),
             "width": st.sampled_from([512, 1024, 2048]),
             "height": st.sampled_from([512, 1024, 2048]),
+            "n": st.integers(1, 4),
             "priority": st.sampled_from(["low", "normal", "high"]),
         }
     ),
@@ -99,8 +130,11 @@ CLIENT = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, phases=[Phase.explicit, Phase.generate])
-@given(st.lists(CLIENT, min_size=1, max_size=4), st.floats(0, 100), st.integers(1, 2))
+ANY_CLIENTS = (st.lists(CLIENT, min_size=1, max_size=4), st.floats(0, 100), st.integers(1, 2))
+
+
+@settings(max_examples=6, deadline=None, phases=[Phase.explicit, Phase.generate])
+@given(*ANY_CLIENTS)
 @example(
     [[{"name": "a", "at_s": 0.0, "num_inference_steps": 80, "width": 2048, "height": 2048, "priority": "high"}]],
     30.0,
@@ -109,8 +143,21 @@ CLIENT = st.lists(
 def test_a_small_request_waits_a_slice_and_a_step_a_client_at_most(
     clients: list[list[dict[str, Any]]], at_s: float, models: int
 ) -> None:
+    check_delay(clients, at_s, models)
+
+
+@pytest.mark.slow
+@settings(max_examples=100, deadline=None, phases=[Phase.explicit, Phase.generate])
+@given(*ANY_CLIENTS)
+def test_a_small_request_waits_a_slice_and_a_step_a_client_at_most_beside_any_others(
+    clients: list[list[dict[str, Any]]], at_s: float, models: int
+) -> None:
+    check_delay(clients, at_s, models)
+
+
+def check_delay(clients: list[list[dict[str, Any]]], at_s: float, models: int) -> None:
     async def scenario() -> None:
-        bench = Bench(models)
+        bench = Bench(models, decodes=True)
         others = [
             asyncio.create_task(bench.send(f"client {number}", **request))
             for number, requests in enumerate(clients)

@@ -23,7 +23,7 @@ from litestar_diffusion.domain.requests.request import GenerationRequest
 from litestar_diffusion.infra.device.out_of_memory import is_out_of_memory
 from litestar_diffusion.infra.device.precision import Precision
 from litestar_diffusion.infra.diffusion.prompt_cache import PromptCache
-from litestar_diffusion.infra.diffusion.tiles import decode_in_tiles, encode_in_tiles
+from litestar_diffusion.infra.diffusion.tiles import TiledPicture, encode_in_tiles
 from litestar_diffusion.infra.engine.engine import TorchEngine
 from litestar_diffusion.infra.sdxl.components import SdxlModel
 from litestar_diffusion.infra.sdxl.load import load_model
@@ -228,9 +228,10 @@ def test_tiles_leave_no_seam(height: int, width: int, side: int) -> None:
         assert max(tile.shape[-2:]) <= side
         return torch.nn.functional.interpolate(tile, scale_factor=8)
 
-    torch.testing.assert_close(
-        decode_in_tiles(enlarge, latents, side), torch.nn.functional.interpolate(latents, scale_factor=8)
-    )
+    picture = TiledPicture.decoded(latents, side)
+    while not picture.complete:
+        picture.apply_next(enlarge)
+    torch.testing.assert_close(picture.result(), torch.nn.functional.interpolate(latents, scale_factor=8))
 
 
 @pytest.mark.parametrize(("height", "width", "side"), [(16, 16, 12), (80, 128, 64), (7, 31, 8), (1, 5, 3)])

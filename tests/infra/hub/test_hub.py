@@ -1,9 +1,13 @@
 """Downloads through the real client, from a stand-in of the Hub that speaks real HTTP."""
 
 import errno
+import hashlib
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import huggingface_hub
@@ -14,6 +18,7 @@ from litestar_diffusion.domain.errors import Cancelled, DownloadFailed
 from litestar_diffusion.domain.models.components import LoadProgress
 from litestar_diffusion.domain.models.spec import HubRepository
 from litestar_diffusion.infra.hub import fetcher as hub_module
+from litestar_diffusion.infra.hub import resumable
 from litestar_diffusion.infra.hub.fetcher import HubFetcher
 from litestar_diffusion.infra.hub.snapshots import cached_snapshot, wanted_files
 from tests.conftest import free_port
@@ -169,6 +174,49 @@ def test_a_transfer_that_breaks_off_resumes_in_the_middle_and_counts_no_byte_twi
     assert [progress.done_nbytes for progress in heard].count(heard[-1].total_nbytes) == 1
 
 
+def test_what_an_earlier_download_has_left_is_used_only_if_the_whole_is_what_the_hub_says(
+    hub: HubStandIn, fetch: HubFetcher, cache: Path
+) -> None:
+    hub.digest = "sha256"  # as large files are named
+    whole = (hub.folder / PLAIN[2]).read_bytes()
+    name = hashlib.sha256(whole).hexdigest()
+    partial = cache / "models--someone--sdxl" / "blobs" / f"{name}.incomplete"
+    partial.parent.mkdir(parents=True)
+    partial.write_bytes(b"x" * (len(whole) - 5))  # as after a loss of power
+    with pytest.raises(DownloadFailed, match="not what the Hub says"):
+        fetch(SOURCE, ignore)
+    partial.write_bytes(whole + b"and more")
+    assert (fetch(SOURCE, ignore) / PLAIN[2]).read_bytes() == whole
+
+
+def test_a_server_that_ignores_the_middle_sends_the_whole(hub: HubStandIn, fetch: HubFetcher, cache: Path) -> None:
+    hub.ignores_range = True
+    whole = (hub.folder / PLAIN[2]).read_bytes()
+    partial = cache / "models--someone--sdxl" / "blobs" / f"{hashlib.sha1(whole).hexdigest()}.incomplete"
+    partial.parent.mkdir(parents=True)
+    partial.write_bytes(whole[:100])
+    heard: list[LoadProgress] = []
+    assert (fetch(SOURCE, heard.append) / PLAIN[2]).read_bytes() == whole
+    assert heard[-1].done_nbytes == heard[-1].total_nbytes
+
+
+def test_two_downloads_of_one_repository_share_the_work(
+    hub: HubStandIn, fetch: HubFetcher, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resumable, "_LOOK_AGAIN_S", 0.01)
+    hub.stalled[PLAIN[2]] = threading.Event()
+    deadline = time.monotonic() + 30
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(fetch, SOURCE, ignore)
+        second = threads.submit(fetch_again, hub, cache)
+        while sum(each.path.endswith(PLAIN[2]) and each.method == "HEAD" for each in hub.received) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        hub.stalled[PLAIN[2]].set()
+        assert first.result(60) == second.result(60)
+    assert sum(each.path.endswith(PLAIN[2]) and each.method == "GET" for each in hub.received) == 1
+
+
 def test_a_closed_fetcher_stops_at_the_next_piece_and_leaves_nothing_half_done(
     hub: HubStandIn, fetch: HubFetcher, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -298,6 +346,23 @@ def test_too_small_a_disk_is_found_before_the_download(
     with pytest.raises(DownloadFailed, match=r"hub\.cache"):
         fetch(SOURCE, ignore)
     assert hub.downloaded() == []
+
+
+def test_what_is_there_of_a_file_needs_no_space_again(
+    hub: HubStandIn, fetch: HubFetcher, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = (hub.folder / PLAIN[2]).read_bytes()
+    total = sum((hub.folder / name).stat().st_size for name in CONFIGS + PLAIN)
+    partial = cache / "models--someone--sdxl" / "blobs" / f"{hashlib.sha1(whole).hexdigest()}.incomplete"
+    partial.parent.mkdir(parents=True)
+    partial.write_bytes(whole[:-1])
+    free = total - len(whole) + 1
+    usage = hub_module.shutil._ntuple_diskusage
+    monkeypatch.setattr(hub_module.shutil, "disk_usage", lambda _: usage(free, 0, free - 1))
+    with pytest.raises(DownloadFailed, match=r"hub\.cache"):
+        fetch(SOURCE, ignore)
+    monkeypatch.setattr(hub_module.shutil, "disk_usage", lambda _: usage(free, 0, free))
+    assert (fetch(SOURCE, ignore) / PLAIN[2]).read_bytes() == whole
 
 
 def test_a_disk_that_fills_up_meanwhile_is_told_from_the_network(

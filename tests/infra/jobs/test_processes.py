@@ -32,7 +32,7 @@ BODY = GenerationParameters(prompt="x", seed=1, num_inference_steps=3, reproduci
 class Process:
     """One process: a store, its keeper, an engine whose gate holds jobs back."""
 
-    def __init__(self, folder: Path, *, max_restarts: int = 1) -> None:
+    def __init__(self, folder: Path, *, max_attempts: int = 2) -> None:
         self.engine = FakeEngine()
         services = fake_services(model("a"), engine=self.engine)
         self.dispatcher = services.dispatcher
@@ -41,7 +41,7 @@ class Process:
         self.store = JobStore(
             services.generator, PillowImageWriter(), JobPolicy(), self.repository, on_ended=self.ended.append
         )
-        self.keeper = JobKeeper(self.repository, self.store.runner, self.store.capacity, max_restarts=max_restarts)
+        self.keeper = JobKeeper(self.repository, self.store.runner, self.store.capacity, max_attempts=max_attempts)
 
     def kill(self) -> None:
         """End it as kill -9 does, as far as others see it: its lock is gone, and it writes nothing more."""
@@ -154,6 +154,31 @@ def test_a_job_that_ran_whenever_its_process_was_killed_is_given_up(tmp_path: Pa
     run(tmp_path, scenario, 3)
 
 
+def test_a_model_whose_load_ends_every_process_fails_its_job_and_not_those_behind_it(tmp_path: Path) -> None:
+    async def scenario(*processes: Process) -> None:
+        jobs = list[TrackedJob]()
+        for process in processes[:-1]:
+            process.engine.load_s = 1e6
+            if not jobs:
+                jobs = [
+                    await process.store.post("a", GenerationParameters(prompt="x", seed=seed, num_inference_steps=3))
+                    for seed in (1, 2)
+                ]
+            await process.keeper.look()
+            while not process.engine.loads:  # noqa: ASYNC110 - the fake engine has no event for it
+                await asyncio.sleep(0.01)
+            process.kill()
+        last = processes[-1]
+        await last.keeper.look()
+        await last.finish_all()
+        failed, behind = [await last.store.get(job.id) for job in jobs]
+        assert (failed.state, type(failed.failure)) == ("failed", Interrupted)
+        assert "jobs.max_attempts" in str(failed.failure)
+        assert (behind.state, behind.restarts) == ("done", 0)
+
+    run(tmp_path, scenario, 3)
+
+
 def test_a_request_whose_client_waited_is_not_run_again_and_its_key_is_free(tmp_path: Path) -> None:
     async def scenario(first: Process, second: Process) -> None:
         first.engine.gate.clear()
@@ -252,8 +277,8 @@ def _picture() -> bytes:
         ({"detached": False}, "abandon"),
         ({"cancel_requested": True, "restarts": 9}, "cancel"),
     ],
-    ids=["waited", "ran-once", "ran-twice", "client-gone", "cancelled"],
+    ids=["waited", "begun-once", "begun-twice", "client-gone", "cancelled"],
 )
 def test_what_becomes_of_a_job_whose_process_has_ended(stated: dict[str, Any], decision: str) -> None:
     job = JobRecord(id="1", model=ModelName("a"), client="", created=0.0, **stated)
-    assert decide(job, 1) == decision
+    assert decide(job, 2) == decision

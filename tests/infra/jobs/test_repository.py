@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from litestar_diffusion.infra.jobs.database import Database, sqlite_url
 from litestar_diffusion.infra.jobs.job_files import JobFiles
 from litestar_diffusion.infra.jobs.process_mark import ProcessMark
 from litestar_diffusion.infra.jobs.sql_repository import SqlJobRepository
-from tests.infra.jobs.postgres import new_database, postgres_server
+from tests.infra.jobs.postgres import new_database
 from tests.infra.jobs.test_result_codec import generated
 
 PARAMETERS = GenerationParameters(prompt="a", seed=1, image=b"picture", mask=b"mask")
@@ -48,12 +48,6 @@ class Place:
             ProcessMark(self.folder / "processes"),
             **{"lease_s": LEASE_S, "min_free_nbytes": 0, "clock": lambda: 100.0, **options},
         )
-
-
-@pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    with postgres_server() as url:
-        yield url
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])
@@ -222,15 +216,21 @@ def test_unfinished_jobs_that_are_given_back_are_claimed_in_the_order_of_their_a
     run(place, scenario)
 
 
-def test_jobs_of_a_process_that_was_killed_are_claimed_at_once_and_marked_if_they_ran(shared: Place) -> None:
+def test_jobs_of_a_process_that_was_killed_are_claimed_at_once_and_marked_if_they_ran_or_were_loading(
+    shared: Place,
+) -> None:
     async def scenario(dead: SqlJobRepository, alive: JobRepository) -> None:
-        for number in (1, 2):
+        for number in (1, 2, 3):
             await dead.add(job(number), PARAMETERS)
         await dead.note([progress(job(2).id, "running")])
+        await dead.begin_load(job(3).id)
         assert await alive.claim(5, 9) == []
         dead._mark.close()
-        first, second = await alive.claim(5, 9)
-        assert (first.restarts, second.restarts, second.state) == (0, 1, "queued")
+        first, second, third = await alive.claim(5, 9)
+        assert (first.restarts, second.restarts, second.state, third.restarts) == (0, 1, "queued", 1)
+        await alive.release([third.id])
+        (again,) = await alive.claim(5, 9)
+        assert again.restarts == 1, "this time its process did not end"
         assert second.events[0].kind == "step"
         assert not await dead.finish(done(job(2)), await generated()), "a process that was only slow changes nothing"
         assert await alive.finish(done(job(2)), await generated())

@@ -58,7 +58,8 @@ def images(*runs: SdxlRun) -> list[np.ndarray[Any, Any]]:
     while not all(run.finished for run in runs):
         assert not forward.step([run for run in runs if not run.finished])
         for run in runs:
-            run.finish_images()
+            while run.decoding:
+                run.decode_next()
     return [pixels(run.images[0]).astype(float) for run in runs]
 
 

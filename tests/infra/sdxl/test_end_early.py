@@ -35,7 +35,8 @@ def ended(model: SdxlModel, ending: Ending, *beside: SdxlRun, **parameters: Any)
         if run.done == EARLY and not run.finished:
             run.end_early(ending)
         for each in working:
-            each.finish_images()
+            while each.decoding:
+                each.decode_next()
     return run
 
 

@@ -21,7 +21,8 @@ def painted(prompt: str, weight: float) -> np.ndarray:
     run, forward = SdxlRun(model_named("demo"), asked, adapters=[loaded(OUTLINE)]), SdxlBatchedForward()
     while not run.finished:
         assert not forward.step([run])
-        run.finish_images()
+        while run.decoding:
+            run.decode_next()
     return pixels(run.images[0])
 
 

@@ -83,7 +83,8 @@ def test_the_prompt_changes_between_two_steps_of_any_sampler(model: SdxlModel, s
     while not run.finished:
         shapes.append(run.denoises[0].conditioning)
         forward.step([run])
-        run.finish_images()
+        while run.decoding:
+            run.decode_next()
     changes = [index for index in range(1, len(shapes)) if shapes[index] is not shapes[index - 1]]
     assert changes == [of_evaluation.index(3)]
 
@@ -184,7 +185,8 @@ def test_neighbours_in_a_batch_equal_their_solo_runs(model: SdxlModel) -> None:
     while unfinished := [run for run in runs if not run.finished]:
         assert forward.step(unfinished) == {}
         for run in unfinished:
-            run.finish_images()
+            while run.decoding:
+                run.decode_next()
     for run, solo in zip(runs, alone, strict=True):
         assert difference(pixels(run.images[0]), solo) < 0.01
 

@@ -1,5 +1,8 @@
 """Traces: from the client's `traceparent` through the HTTP request down to the phases of the real engine."""
 
+import io
+import json
+import logging
 import subprocess
 import sys
 import threading
@@ -8,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
 import pytest
+import structlog
 from litestar import Litestar
 from litestar.plugins.opentelemetry import OpenTelemetryConfig
 from litestar.testing import TestClient
@@ -16,11 +20,14 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import format_span_id, format_trace_id
 
 from litestar_diffusion import DiffusionConfig, DiffusionPlugin
 from litestar_diffusion.asgi import create_app
 from litestar_diffusion.bootstrap import build
+from litestar_diffusion.infra.telemetry.logging import configure_logging, flush_logs
 from litestar_diffusion.infra.telemetry.phases import Phase, phases_of
+from litestar_diffusion.infra.telemetry.trace_ids import trace_ids
 from litestar_diffusion.settings import ModelsSettings, Settings, TelemetrySettings
 from litestar_diffusion.testing import fake_services, model
 
@@ -122,6 +129,38 @@ def host() -> Iterator[InMemorySpanExporter]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(trace, "get_tracer_provider", lambda: provider)
         yield exporter
+
+
+def test_the_log_lines_of_a_request_name_its_trace_and_span(
+    host: InMemorySpanExporter, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host.clear()
+    with TestClient(create_app(TRACED), base_url="http://127.0.0.1") as client:
+        client.post("/generate/nope", json=BODY, headers={"traceparent": f"00-{TRACE}-{PARENT}-01"})
+        client.get("/health/live")
+    flush_logs()
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    (request,) = [line for line in lines if line["event"] == "request"]
+    spans = {span.name: format_span_id(span.context.span_id) for span in host.get_finished_spans() if span.context}
+    assert (request["trace_id"], request["span_id"]) == (TRACE, spans["POST /generate/{model_name}"])
+    assert not [line for line in lines if "trace_id" in line and line["event"] != "request"]
+
+
+def test_lines_inside_a_span_name_it_and_others_name_none() -> None:
+    stream = io.StringIO()
+    configure_logging("json", stream=stream, processors=[trace_ids()])
+    with TracerProvider().get_tracer("x").start_as_current_span("making") as span:
+        structlog.get_logger("ours").info("ours")
+        logging.getLogger("of.a.library").warning("theirs")
+    logging.getLogger("of.a.library").warning("outside")
+    ours, theirs, outside = [json.loads(line) for line in stream.getvalue().splitlines()]
+    context = span.get_span_context()
+    for line in (ours, theirs):
+        assert (line["trace_id"], line["span_id"]) == (
+            format_trace_id(context.trace_id),
+            format_span_id(context.span_id),
+        )
+    assert "trace_id" not in outside
 
 
 def embedded(settings: Settings) -> Litestar:

@@ -23,7 +23,7 @@ from tests.pictures import images_of
 from tests.web.api.test_jobs import events_of, wait_for
 
 BODY = {"prompt": "a red circle on a blue background", "seed": 7, "reproducible": True}
-PLENTY = {"LITESTAR_DIFFUSION__JOBS__MAX_RESTARTS": "1000"}
+PLENTY = {"LITESTAR_DIFFUSION__JOBS__MAX_ATTEMPTS": "1000"}
 
 
 class Restarted:
@@ -72,6 +72,7 @@ def picture() -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
+@pytest.mark.slow
 def test_what_was_accepted_is_there_after_kill_9(tmp_path: Path) -> None:
     upload = {"image": picture(), "strength": 0.8, "num_inference_steps": 8}
     with restarted(tmp_path, LITESTAR_DIFFUSION__DISPATCH__MAX_ROWS="2") as servers:

@@ -5,12 +5,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import Server, StartServer, free_port
+from tests.conftest import Server, free_port, running_server
 from tests.hub_stand_in import HubStandIn, running
 from tests.pictures import images_of, seen_in
 from tests.pipelines import put_demo_pipeline
@@ -29,7 +30,7 @@ repo = "someone/sdxl"
 {DEFAULTS}
 [[models.hub]]
 name = "bare"
-repo = "someone/sdxl"
+repo = "someone/bare"
 [[models.hub]]
 name = "no-such-repository"
 repo = "someone/else"
@@ -43,35 +44,33 @@ repo = "someone/third"
 """
 
 
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[HubStandIn]:
-    with running(HubStandIn(put_demo_pipeline(tmp_path / "repository"))) as stand_in:
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubStandIn]:
+    with running(HubStandIn(put_demo_pipeline(tmp_path_factory.mktemp("hub") / "repository"))) as stand_in:
         yield stand_in
 
 
-@pytest.fixture
-def start(tmp_path: Path, start_server: StartServer) -> Callable[[str], Server]:
-    """Starts a ready server that looks for the Hub at an endpoint."""
-
-    def start(endpoint: str) -> Server:
-        (tmp_path / "settings.toml").write_text(f'{SETTINGS}\n[hub]\ncache = "{tmp_path / "cache"}"\n')
-        started = start_server(
-            LITESTAR_DIFFUSION_SETTINGS=str(tmp_path / "settings.toml"),
-            LITESTAR_DIFFUSION__MODELS__HUB_ENABLED="true",
-            HF_ENDPOINT=endpoint,
-            HF_TOKEN="",
-            HF_HOME=str(tmp_path / "home"),
-            NO_PROXY="127.0.0.1",
-        )
-        started.wait_until("/health/ready")
-        return started
-
-    return start
+@contextmanager
+def started(folder: Path, endpoint: str) -> Iterator[Server]:
+    """Start a server that looks for the Hub at an endpoint, and has an empty cache."""
+    (folder / "settings.toml").write_text(f'{SETTINGS}\n[hub]\ncache = "{folder / "cache"}"\n')
+    environment = {
+        "LITESTAR_DIFFUSION_SETTINGS": str(folder / "settings.toml"),
+        "LITESTAR_DIFFUSION__MODELS__HUB_ENABLED": "true",
+        "HF_ENDPOINT": endpoint,
+        "HF_TOKEN": "",
+        "HF_HOME": str(folder / "home"),
+        "NO_PROXY": "127.0.0.1",
+    }
+    with running_server(folder, environment) as server:
+        yield server
 
 
-@pytest.fixture
-def server(hub: HubStandIn, start: Callable[[str], Server]) -> Server:
-    return start(hub.endpoint)
+@pytest.fixture(scope="module")
+def server(hub: HubStandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for the tests of this module, the first of which finds its cache empty."""
+    with started(tmp_path_factory.mktemp("server"), hub.endpoint) as ready:
+        yield ready
 
 
 def ask(server: Server, model: str) -> Any:
@@ -146,13 +145,16 @@ def check_refused(answer: Any, *named: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_hub_that_is_not_there_is_502_with_what_to_do(start: Callable[[str], Server]) -> None:
-    server = start(f"http://127.0.0.1:{free_port()}")
-    check_refused(ask(server, "good"), "someone/sdxl", "HF_ENDPOINT")
+def test_a_hub_that_is_not_there_is_502_with_what_to_do(tmp_path: Path) -> None:
+    with started(tmp_path, f"http://127.0.0.1:{free_port()}") as server:
+        check_refused(ask(server, "good"), "someone/sdxl", "HF_ENDPOINT")
 
 
-def test_equal_bodies_make_equal_images_from_the_first_request_on(server: Server) -> None:
+def test_equal_bodies_make_equal_images_from_the_first_request_on(
+    hub: HubStandIn, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The files hold the defaults, so a request is resolved after they were fetched."""
+    monkeypatch.setattr(hub, "repo", "someone/bare")
     told = server.client.post("/generate/bare?dry_run=true", json=BODY).json()
     assert any("has not been downloaded yet" in warning for warning in told["warnings"])
     first, second = ask(server, "bare").json(), ask(server, "bare").json()

@@ -242,6 +242,7 @@ def test_a_listener_that_does_not_read_delays_nobody(server: Server) -> None:
         assert fast[-1]["event"] == "done"
 
 
+@pytest.mark.slow
 def test_streams_end_with_the_server(start_server: StartServer) -> None:
     server = start_server(
         LITESTAR_DIFFUSION__SERVER__SHUTDOWN_GRACE_S="0.5", LITESTAR_DIFFUSION__JOBS__KEEP_ALIVE_S="0.2"

@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import io
+import shutil
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.conftest import Server, StartServer
+from tests.conftest import Server
 from tests.pictures import images_of, opened, psnr
 from tests.upscalers import compact, write
 from training.drawing import draw
@@ -110,14 +112,21 @@ def test_an_idempotency_key_joins_equal_bodies(server: Server) -> None:
     assert other.status_code == 409
 
 
-def test_lists_tell_what_there_is(start_server: StartServer, tmp_path: Path) -> None:
-    folder = tmp_path / "models" / "upscalers"
+@pytest.fixture
+def models(server: Server) -> Iterator[Path]:
+    """The folder of models of the server, for a test."""
+    folder = server.log.parent / "models"
+    folder.mkdir()
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_lists_tell_what_there_is(server: Server, models: Path) -> None:
+    folder = models / "upscalers"
     write(folder / "tiny.safetensors", compact())
     (folder / "old.pth").write_bytes(b"\x80\x04")
     write(folder / "lora.safetensors", {"lora_unet_x.lora_down.weight": compact()["body.0.weight"]})
-    write(tmp_path / "models" / "misplaced.safetensors", compact(4))
-    server = start_server(LITESTAR_DIFFUSION__MODELS__DIRECTORY=str(tmp_path / "models"))
-    server.wait_until("/health/ready")
+    write(models / "misplaced.safetensors", compact(4))
     listed = {entry["name"]: entry for entry in server.client.get("/upscalers").json()}
     assert list(listed) == ["lanczos", "demo-x2", "lora", "old", "tiny"]
     assert (listed["tiny"]["architecture"], listed["tiny"]["scale"]) == ("Compact", 2)

@@ -9,7 +9,7 @@ from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError
 
 from litestar_diffusion.domain.access.api_key import hash_of, new_key
-from tests.conftest import Server, StartServer, launch, stop
+from tests.conftest import Server, StartServer, running_server
 
 KEY, OTHER = new_key(), new_key()
 KEYS = {"ci": {"hash": hash_of(KEY), "scopes": ["generate"]}, "other": {"hash": hash_of(OTHER), "scopes": ["generate"]}}
@@ -19,12 +19,8 @@ SMALL = {"prompt": "a red circle on a blue background", "num_inference_steps": 1
 @pytest.fixture(scope="module")
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     environment = {"LITESTAR_DIFFUSION__KEYS": json.dumps(KEYS), "LITESTAR_DIFFUSION__SERVER__HOST": "0.0.0.0"}
-    running = launch(tmp_path_factory.mktemp("keyed"), environment)
-    try:
-        running.wait_until("/health/ready")
+    with running_server(tmp_path_factory.mktemp("keyed"), environment) as running:
         yield running
-    finally:
-        stop(running)
 
 
 def curl(server: Server, path: str, *options: str) -> tuple[int, bytes]:

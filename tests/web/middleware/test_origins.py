@@ -2,14 +2,14 @@
 
 import json
 import socket
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from litestar_diffusion.web.middleware.machine_names import machine_names
 from litestar_diffusion.web.middleware.origins import OriginRules, host_allowed, origin_allowed
-from tests.conftest import Server, StartServer
+from tests.conftest import Server, running_server
 
 EVIL = "https://evil.example"
 FRIEND = "https://app.example.org"
@@ -86,14 +86,14 @@ def test_localhost_and_addresses_pass(server: Server, host: str) -> None:
     assert server.client.get("/health/live", headers={"host": host}).status_code == 200
 
 
-@pytest.fixture
-def friendly(tmp_path: Path, start_server: StartServer) -> Server:
-    started = start_server(
-        LITESTAR_DIFFUSION__SERVER__ALLOWED_ORIGINS=json.dumps([FRIEND]),
-        LITESTAR_DIFFUSION__SERVER__ALLOWED_HOSTS=json.dumps(["*.example.org"]),
-    )
-    started.wait_until("/health/live")
-    return started
+@pytest.fixture(scope="module")
+def friendly(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    environment = {
+        "LITESTAR_DIFFUSION__SERVER__ALLOWED_ORIGINS": json.dumps([FRIEND]),
+        "LITESTAR_DIFFUSION__SERVER__ALLOWED_HOSTS": json.dumps(["*.example.org"]),
+    }
+    with running_server(tmp_path_factory.mktemp("friendly"), environment, until="/health/live") as running:
+        yield running
 
 
 def test_origins_and_hosts_of_the_settings_pass_and_may_read_the_answer(friendly: Server) -> None:

@@ -11,6 +11,7 @@ import { Stage } from "./see/stage.js";
 import { SignIn, SignOut } from "./sign_in.js";
 import { findUnfinished } from "./state/jobs.js";
 import { keepPlanning } from "./state/plan.js";
+import { watchPace } from "./state/pool.js";
 import { connection, keepFresh, locked, service } from "./state/server.js";
 
 const VIEWS = { create: "Create", history: "History", memory: "Memory" };
@@ -27,6 +28,7 @@ function viewInAddress() {
 function Page() {
   useEffect(keepFresh, []);
   useEffect(keepPlanning, []);
+  useEffect(watchPace, []);
   const ready = service.value !== null;
   useEffect(() => {
     if (ready) void findUnfinished();

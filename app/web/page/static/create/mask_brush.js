@@ -5,6 +5,7 @@ import { mask } from "../state/form.js";
 
 const LONGEST_PX = 2048;
 const COLOUR = "rgb(255 60 90)";
+const PAINTED = [255, 60, 90, 255];
 
 /** @typedef {{x: number, y: number}} Point  in pixels of the canvas */
 
@@ -65,12 +66,23 @@ export function MaskBrush({ source, name }) {
     canvas.current.getContext("2d")?.clearRect(0, 0, size.width, size.height);
     void publish(canvas.current);
   };
+  const onFile = async (/** @type {File | undefined} */ file) => {
+    if (!file || canvas.current === null) return;
+    remember(canvas.current, undo.current);
+    await drawFile(file, canvas.current);
+    await publish(canvas.current);
+  };
+  const onDrop = (/** @type {DragEvent} */ event) => {
+    event.preventDefault();
+    event.stopPropagation(); // or the page would take it for another picture
+    void onFile(event.dataTransfer?.files[0]);
+  };
   useEffect(() => {
     if (mask.value === null) undo.current = [];
   }, [source]);
 
   return html`<div class="brush">
-    <div class="brush-area">
+    <div class="brush-area" onDrop=${onDrop}>
       <img src=${source} alt=${`The picture ${name}`} onLoad=${onLoad} draggable=${false} />
       ${size
         ? html`<canvas ref=${canvas} width=${size.width} height=${size.height} role="img" aria-label="Mask: paint over what is to be made again"
@@ -83,9 +95,30 @@ export function MaskBrush({ source, name }) {
       <button type="button" aria-pressed=${erasing} onClick=${() => setErasing(!erasing)}>Eraser</button>
       <button type="button" onClick=${onUndo}>Undo</button>
       <button type="button" onClick=${onClear}>Clear</button>
+      <label class="as-button">File<input class="file" type="file" accept="image/*" aria-label="Mask from a file" onChange=${(/** @type {any} */ event) => void onFile(event.currentTarget.files?.[0])} /></label>
     </div>
-    <p class="hint">${mask.value ? "The painted part is made again; all other pixels stay." : "Paint over a part to change that part alone."}</p>
+    <p class="hint">${mask.value ? "The painted part is made again; all other pixels stay." : "Paint over a part to change that part alone, or drop a mask here: white is changed."}</p>
   </div>`;
+}
+
+/**
+ * Paint what is white in a mask file.
+ * @param {File} file
+ * @param {HTMLCanvasElement} canvas
+ */
+async function drawFile(file, canvas) {
+  const bitmap = await createImageBitmap(file);
+  const { width, height } = canvas;
+  const scratch = new OffscreenCanvas(width, height);
+  const drawn = scratch.getContext("2d");
+  if (!drawn) return;
+  drawn.drawImage(bitmap, 0, 0, width, height);
+  const pixels = drawn.getImageData(0, 0, width, height);
+  for (let at = 0; at < pixels.data.length; at += 4) {
+    const white = /** @type {number} */ (pixels.data[at]) > 127 && /** @type {number} */ (pixels.data[at + 3]) > 127;
+    pixels.data.set(white ? PAINTED : [0, 0, 0, 0], at);
+  }
+  canvas.getContext("2d")?.putImageData(pixels, 0, 0);
 }
 
 const MOST_UNDOS = 12;

@@ -3,9 +3,9 @@ import { html } from "../html.js";
 import { samples } from "../state/pool.js";
 
 const [WIDTH, HEIGHT] = [320, 56];
-const OVER_MS = 10_000;
+const OVER_MS = 15_000;
 
-/** Images a minute at each sample, over the ten seconds before it. @param {import("../state/pool.js").Sample[]} all */
+/** Images a minute at each sample, over the fifteen seconds before it. @param {import("../state/pool.js").Sample[]} all */
 export function rates(all) {
   return all.map((sample, index) => {
     const since = all.find((each) => sample.at - each.at <= OVER_MS) ?? sample;
@@ -22,7 +22,7 @@ export function Throughput() {
   const now = found.at(-1) ?? 0;
   return html`<figure class="throughput">
     <figcaption><strong>${now.toFixed(now < 10 ? 1 : 0)}</strong> images a minute</figcaption>
-    <svg viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label=${`Images a minute since the memory is shown, at most ${most.toFixed(0)}`} preserveAspectRatio="none">
+    <svg viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label=${`Images a minute over the last minutes, at most ${most.toFixed(0)}`} preserveAspectRatio="none">
       <polyline points=${points.join(" ")} fill="none" stroke="currentColor" stroke-width="1.5" vector-effect="non-scaling-stroke" />
     </svg>
   </figure>`;

@@ -30,9 +30,10 @@ export function Drops() {
     on("dragleave", (event) => {
       if (event.relatedTarget === null) hovering.value = false;
     });
+    // First of all, because a place of its own may keep the event from going on.
+    addEventListener("drop", () => (hovering.value = false), { signal: ending.signal, capture: true });
     on("drop", (event) => {
       event.preventDefault();
-      hovering.value = false;
       void take(event.dataTransfer?.files[0]);
     });
     on("paste", (event) => void take([...(event.clipboardData?.files ?? [])][0]));

@@ -1,10 +1,11 @@
 /** The memory manager's books, the line, and the pace of the last minutes; read while the memory is shown. */
 import { signal } from "@preact/signals";
 import { ApiError, Unreachable, getJson, postJson, send } from "../api/http.js";
-import { refresh, whileSeen } from "./server.js";
+import { locked, refresh, whileSeen } from "./server.js";
 
 const EVERY_MS = 1000;
-const KEPT = 120;
+const PACE_MS = 3000;
+const KEPT = 200;
 
 /** @typedef {{at: number, images: number}} Sample */
 
@@ -19,7 +20,6 @@ async function read() {
     pool.value = await getJson("pool");
     const lists = await Promise.all(["running", "loading", "queued"].map((state) => getJson(`jobs?state=${state}&limit=20`)));
     line.value = /** @type {import("../types").Job[]} */ (lists.flat());
-    await sample();
     failure.value = "";
   } catch (error) {
     if (!(error instanceof ApiError || error instanceof Unreachable)) throw error;
@@ -29,10 +29,19 @@ async function read() {
 
 /** Note how many images there are: a counter of `GET /metrics`. */
 async function sample() {
+  if (locked.value) return;
   const text = await (await send("metrics", { headers: { accept: "text/plain" } })).text();
   const counted = [...text.matchAll(/^litestar_diffusion_images_total(?:\{[^}]*\})? ([\d.e+]+)$/gm)];
   const images = counted.reduce((sum, match) => sum + Number(match[1]), 0);
   samples.value = [...samples.value, { at: Date.now(), images }].slice(-KEPT);
+}
+
+/** Sample the pace for as long as the page is open, whatever it shows. */
+export const watchPace = () => whileSeen(() => sample().catch(ignored), PACE_MS);
+
+/** Who may make images may not always read metrics. @param {unknown} error */
+function ignored(error) {
+  if (!(error instanceof ApiError || error instanceof Unreachable)) throw error;
 }
 
 export const watchPool = () => whileSeen(read, EVERY_MS);

@@ -1,0 +1,1 @@
+"""Workers behind ingress replicas: without Ray, and with it."""
