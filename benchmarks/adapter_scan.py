@@ -54,6 +54,7 @@ def _measure(client: httpx.Client, loras: Path, files: int, table: Table) -> Non
     _add(table, "idle", waits)
     for number in range(files):
         _write_copy(loras / f"lora-{number:04}.safetensors", number)
+    os.sync()  # so that the disk is not still busy with writing them
     _scan(client, table, "all files new")
     for file in loras.iterdir():
         os.utime(file)
