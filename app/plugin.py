@@ -19,7 +19,7 @@ from litestar.typing import FieldDefinition
 
 from .domain.access.key_ring import KeyRing
 from .domain.generator import Generated, ImageGenerator
-from .domain.memory.pool import ModelPool
+from .domain.placement.model_pool import ModelPool
 from .domain.requests.parameters import GenerationParameters
 from .infra.telemetry.metrics import Metrics
 from .lifecycle import Services
@@ -310,7 +310,7 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin, ReceiveRoutePl
             documentation=self._documentation,
             limits=services.settings.limits,
             keys=bool(self._keys),
-            device=lambda: services.engine.device.name,
+            device=lambda: services.device_names,
             not_ready_because=services.not_ready_because,
             failed=lambda: services.failed,
         )

@@ -22,7 +22,7 @@ from ..memory.activation_estimate import Demand
 from ..memory.insufficient_memory import available_nbytes, insufficient_memory
 from ..memory.lease import Lease
 from ..memory.plan import Fallback, Plan, saved
-from ..memory.pool import ModelPool
+from ..memory.pool import DevicePool
 from ..models.assets import AssetKey
 from ..models.spec import ModelSpec
 from ..requests.render_request import RenderRequest
@@ -77,7 +77,7 @@ _FIRST = Attempt()
 class MemoryFallbacks:
     """Runs requests on one engine within the memory budget, and learns how much memory they need. Event loop only."""
 
-    def __init__(self, pool: ModelPool, engine: Engine, calibration: ActivationCalibration | None = None) -> None:
+    def __init__(self, pool: DevicePool, engine: Engine, calibration: ActivationCalibration | None = None) -> None:
         self._pool = pool
         self._engine = engine
         self._calibration = calibration or ActivationCalibration()

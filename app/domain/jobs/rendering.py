@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from ..errors import QueueFull, TooManyRequests
+from ..errors import DiffusionError, EngineFailed, EngineStuck, QueueFull, ShuttingDown, TooManyRequests
 from ..generator import Generated, ImageGenerator
 from ..requests.parameters import GenerationParameters
 from ..requests.progress import Preview, Progress
@@ -53,10 +53,28 @@ class Rendering:
                 job.rendering.cancel()
             await asyncio.wait([job.rendering])
             outcome = outcome_of(job.rendering)
+            if isinstance(outcome, EngineStuck) and job.detached and not job.stopping and self._may_move(job):
+                continue
             # The queue may be full of other jobs that were accepted before the restart.
-            if not isinstance(outcome, (QueueFull, TooManyRequests)) or not (job.kept and self._repository.durable):
+            promised = job.moved or (job.kept and self._repository.durable)
+            if not isinstance(outcome, (QueueFull, TooManyRequests)) or not promised:
                 return outcome
             await asyncio.sleep(_TRY_AGAIN_S)
+
+    def _may_move(self, job: TrackedJob) -> bool:
+        """Tell whether a job whose device does not answer is begun again, on another device: once, if there is one."""
+        if job.moved:
+            return False
+        try:
+            self._generator.refuse_if_full("")
+        except (EngineStuck, EngineFailed, ShuttingDown):
+            return False
+        except DiffusionError:
+            pass  # it waits for a place
+        job.moved = True
+        job.restarts += 1
+        job.log.add("restarted", restarts=job.restarts)
+        return True
 
     async def _render(self, job: TrackedJob, parameters: GenerationParameters) -> Generated:
         loop, previews = asyncio.get_running_loop(), Previews(job, self._writer)

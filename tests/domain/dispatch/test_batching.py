@@ -18,7 +18,7 @@ from litestar_diffusion.domain.dispatch.stage import Stage
 from litestar_diffusion.domain.errors import Cancelled, EngineStuck, GenerationFailed, TooManyRequests, WaitedTooLong
 from litestar_diffusion.domain.memory.budget import Budget
 from litestar_diffusion.domain.memory.plan import Plan
-from litestar_diffusion.domain.memory.pool import ModelPool
+from litestar_diffusion.domain.memory.pool import DevicePool
 from litestar_diffusion.domain.models.spec import ModelName, ModelSpec
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.progress import Progress, QueueProgress
@@ -47,7 +47,7 @@ class Bench:
     def __init__(self, models: int = 3, **policy: Any) -> None:
         self.engine, self.clock = FakeEngine(), Clock()
         budget = Budget(device_nbytes=models * 100 + 64, host_nbytes=None)
-        self.pool = ModelPool(fake_catalogues(FakeCatalogue(MODELS)), self.engine, budget, clock=self.clock)
+        self.pool = DevicePool(fake_catalogues(FakeCatalogue(MODELS)), self.engine, budget, clock=self.clock)
         policy = {"aging": AGING, **policy}
         self.dispatcher = Dispatcher(
             self.pool, self.engine, DispatchPolicy(**policy), clock=self.clock, plan=lambda *_: PLAN
