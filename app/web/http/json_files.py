@@ -16,8 +16,9 @@ from ...domain.requests.pictures.picture import FileContent
 from .spooled_file import SpooledFile
 
 LONG_NBYTES = 32_768
-"""Texts up to this size stay in the body."""
-_ENDS = re.compile(rb'["\\]')
+"""Texts up to this size stay in the body, and a few that are little longer."""
+_PIECE_NBYTES = LONG_NBYTES // 2
+"""Bytes that are looked at at once."""
 _DATA_URL = re.compile(rb"data:[^,]{0,100};base64,")
 _FILES = "json_files"
 
@@ -55,55 +56,57 @@ class JSONReading:
         if not self._is_object:
             self.text += chunk
             return
-        at = 0
-        while at < len(chunk):
-            at = self._between(chunk, at) if self._begin is None else await self._inside(chunk, at)
+        for at in range(0, len(chunk), _PIECE_NBYTES):
+            piece = chunk[at : at + _PIECE_NBYTES]
+            while piece:
+                piece = await (self._decode(piece) if self._lifted is not None else self._pass(piece))
 
     def close(self) -> None:
         """Let go of a text that has no end."""
         if self._lifted is not None:
             self._lifted.file.close()
 
-    def _between(self, chunk: bytes, at: int) -> int:
-        """Take what stands before the next text. Returns where to go on."""
-        opening = chunk.find(b'"', at)
-        end = len(chunk) if opening < 0 else opening + 1
-        self.text += chunk[at:end]
-        if opening >= 0:
-            self._begin, self._stays = len(self.text), False
-        return end
+    async def _pass(self, piece: bytes) -> bytes:
+        """Take a piece as it is. Its quotation marks are counted and not visited: a body may hold 100,000 short texts.
 
-    async def _inside(self, chunk: bytes, at: int) -> int:
-        """Take a part of a text up to a quotation mark or a backslash. Returns where to go on."""
-        if self._escaped:
-            self._escaped = False
-            letter = chunk[at : at + 1]
-            await self._take(letter if letter == b"/" else b"\\" + letter)  # PHP writes \/ for the / of base64
-            return at + 1
-        found = _ENDS.search(chunk, at)
-        end = len(chunk) if found is None else found.start()
-        await self._take(chunk[at:end])
-        if found is None:
-            return end
-        if found.group() == b'"':
-            await self._end()
-        else:
-            self._escaped = True
-        return end + 1
-
-    async def _take(self, part: bytes) -> None:
-        if self._lifted is not None:
-            if not await self._lifted.take(part):
-                await self._put_back(part)
-            return
-        self.text += part
-        assert self._begin is not None
-        if not self._stays and len(self.text) - self._begin > LONG_NBYTES:
+        A text that begins and ends in one piece is short.
+        """
+        masked = _masked(b"\\" + piece)[1:] if self._escaped else _masked(piece)
+        self._escaped = masked.endswith(b"\\")
+        begun, quotes = len(self.text), masked.count(b'"')
+        self.text += piece
+        inside = (self._begin is not None) != (quotes % 2 == 1)
+        if quotes:
+            self._begin = begun + masked.rfind(b'"') + 1 if inside else None
+            self._stays = False
+        if (
+            self._begin is not None
+            and not (self._stays or self._escaped)
+            and len(self.text) - self._begin > LONG_NBYTES
+        ):
             await self._lift(self._begin)
+        return b""
+
+    async def _decode(self, piece: bytes) -> bytes:
+        """Decode a piece up to the end of the present text. Returns what is left to do of it."""
+        assert self._lifted is not None
+        if self._escaped:
+            piece, self._escaped = b"\\" + piece, False
+        part, quote, rest = piece.partition(b'"')
+        if not quote and part.endswith(b"\\"):
+            part, self._escaped = part[:-1], True
+        plain = part.replace(b"\\/", b"/")  # PHP writes \/ for the / of base64
+        if b"\\" in plain or not await self._lifted.take(plain):
+            await self._put_back()
+            self._escaped = False
+            return piece
+        if quote:
+            await self._end()
+        return rest
 
     async def _lift(self, begin: int) -> None:
         """Begin to decode the present text, if what has come of it is base64."""
-        so_far = bytes(self.text[begin:])
+        so_far = bytes(self.text[begin:]).replace(b"\\/", b"/")
         head = _DATA_URL.match(so_far)
         lifted = _Lifted(b"" if head is None else head.group())
         if await lifted.take(so_far[len(lifted.head) :]):
@@ -112,10 +115,10 @@ class JSONReading:
         else:
             self._stays = True
 
-    async def _put_back(self, part: bytes = b"") -> None:
+    async def _put_back(self) -> None:
         """Undo the decoding: the text turns out to be no base64, and the usual decoder says so."""
         assert self._lifted is not None
-        self.text += await self._lifted.original() + part
+        self.text += await self._lifted.original()
         self._lifted, self._stays = None, True
 
     async def _end(self) -> None:
@@ -128,6 +131,11 @@ class JSONReading:
             self.text += mark.encode()
         self.text += b'"'
         self._begin = self._lifted = None
+
+
+def _masked(piece: bytes) -> bytes:
+    """Replace what a backslash takes the meaning of, so that each quotation mark that is left begins or ends a text."""
+    return piece.replace(b"\\\\", b"__").replace(b'\\"', b"__")
 
 
 class _Lifted:
