@@ -74,6 +74,7 @@ class Job:
             on_progress=self.on_progress,
             previews=self.previews,
             early_end=self.early_end,
+            before_load=self.before_load,
         )
 
     def enter_stage(self, *, steps_after: int) -> None:

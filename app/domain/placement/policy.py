@@ -4,7 +4,7 @@ A request goes to the device on which it would begin first: behind the work that
 there. So it goes to a device that has its model; another copy is made only if bringing it ends before the queues of those that
 have one do. A request for which no device has room waits in the line, and counts as work of the device that it waits for.
 
-A device has room for the batch that it runs and for the next one, whose model it loads meanwhile. More is not given to it, so
+A device has room for the batch that it runs and for the next one, whose model it loads during that. More is not given to it, so
 that the line decides late, by what the devices did and not by what was expected of them. The first request of a client is given
 away at once: the device, which shares its time between clients in slices, must know of it.
 

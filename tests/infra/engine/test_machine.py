@@ -5,11 +5,14 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
+from litestar_diffusion.bootstrap import build
 from litestar_diffusion.domain.memory.host_tier import HostTier
 from litestar_diffusion.domain.memory.pool import DevicePool
 from litestar_diffusion.domain.models.components import LoadProgress
+from litestar_diffusion.domain.requests.hires import Hires
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.rendering import RenderResult
 from litestar_diffusion.domain.requests.request import GenerationRequest
@@ -17,6 +20,7 @@ from litestar_diffusion.domain.requests.resolution import resolve
 from litestar_diffusion.infra.catalogue.models.catalogue import ModelCatalogue
 from litestar_diffusion.infra.engine.machine import MachineEngine, TorchMachine
 from litestar_diffusion.infra.engine.shared_model import SharedModel
+from litestar_diffusion.settings import DeviceSettings, JobsSettings, ModelsSettings, Settings
 from litestar_diffusion.testing import fake_catalogues
 from tests.conftest import DTYPE, ROOT
 
@@ -140,3 +144,39 @@ def test_each_device_has_its_own_number_of_threads() -> None:
         assert [await own.run(own.engine, torch.get_num_threads) for own in threads] == [1, 2]
 
     run(scenario, "cpu", "cpu")
+
+
+@pytest.mark.slow
+def test_adapters_embeddings_and_upscalers_make_on_each_device_what_they_make_on_one() -> None:
+    async def made(*names: str) -> tuple[list[bytes], int]:
+        services = build(
+            Settings(
+                device=DeviceSettings(names=names, threads=1),
+                models=ModelsSettings(hub_enabled=False, directory=None, dtype=DTYPE),
+                jobs=JobsSettings(directory=""),
+            )
+        )
+
+        async def image(seed: int) -> bytes:
+            parameters = GenerationParameters(
+                prompt="a turquoise circle <lora:outline:1>",
+                seed=seed,
+                num_inference_steps=2,
+                hires=Hires(upscaler="demo-x2", steps=2),
+                reproducible=True,
+            )
+            return (await services.generator.generate("demo", parameters)).images[0].data
+
+        async with services.running():
+            pictures = await asyncio.gather(*(image(seed) for seed in range(6)))
+            ran = sum(bool(device.dispatcher._throughput._seconds_a_unit) for device in services.devices)
+            services.pool.check_integrity()
+        return list(pictures), ran
+
+    async def main() -> None:
+        alone, _ = await made("cpu")
+        together, devices = await made("cpu", "cpu")
+        assert together == alone
+        assert devices == 2
+
+    asyncio.run(asyncio.wait_for(main(), 300))
