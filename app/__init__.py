@@ -50,7 +50,7 @@ if TYPE_CHECKING:
         WaitedTooLong,
     )
     from .domain.generator import Generated, ImageGenerator
-    from .domain.memory.pool import ModelPool
+    from .domain.placement.model_pool import ModelPool
     from .domain.requests.parameters import GenerationParameters
     from .plugin import DiffusionPlugin
     from .plugin_config import DiffusionConfig
@@ -90,7 +90,7 @@ _HOMES = {
     "InvalidSettings": ".domain.errors",
     "LoadFailed": ".domain.errors",
     "ModelInUse": ".domain.errors",
-    "ModelPool": ".domain.memory.pool",
+    "ModelPool": ".domain.placement.model_pool",
     "NotFinite": ".domain.errors",
     "OriginRules": ".web.middleware.origins",
     "OutOfMemory": ".domain.errors",

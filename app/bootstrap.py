@@ -1,6 +1,6 @@
 """The one composition root: builds all services from the settings. Wiring only; `lifecycle` starts and ends them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from .domain.access.quotas import Quotas
 from .domain.dispatch.dispatcher import Dispatcher
 from .domain.dry_run import DryRun, DryRuns
-from .domain.engine import Engine
+from .domain.engine import Engine, Engines, Machine
 from .domain.errors import FieldError, InvalidSettings
+from .domain.freed_memory import FreedMemory
 from .domain.generator import ImageGenerator, LocalImageGenerator
 from .domain.jobs.deliveries import Deliveries
 from .domain.jobs.job_keeper import JobKeeper
@@ -21,10 +22,16 @@ from .domain.jobs.webhook_deliverer import WebhookDeliverer
 from .domain.memory.budget_shares import BudgetShares
 from .domain.memory.event_history import History
 from .domain.memory.events import OnPoolEvent, PoolEvent
+from .domain.memory.host_tier import HostTier
 from .domain.memory.loading import OnLoading
-from .domain.memory.pool import ModelPool
+from .domain.memory.pool import DevicePool
 from .domain.models.catalogue import Catalogues
 from .domain.models.embeddings import EmbeddingCatalogue
+from .domain.placement.bring_times import BringTimes
+from .domain.placement.devices import Devices
+from .domain.placement.dispatcher import MachineDispatcher
+from .domain.placement.model_pool import ModelPool
+from .domain.placement.serving_device import ServingDevice
 from .domain.requests.inspection import Inspector
 from .domain.requests.rendering import ImageWriter
 from .domain.upscaling import ImageUpscaler, LocalImageUpscaler
@@ -32,9 +39,10 @@ from .infra.catalogue.additions.additions import Additions
 from .infra.catalogue.additions.embeddings import LocalEmbeddings
 from .infra.catalogue.additions.upscaler_files import upscaler_files
 from .infra.catalogue.models.catalogue import ModelCatalogue
+from .infra.device.malloc import give_back_freed_memory
 from .infra.embedded_texts import PillowEmbeddedTexts
-from .infra.engine.engine import TorchEngine
 from .infra.engine.inspector import ConfigInspector
+from .infra.engine.machine import TorchMachine
 from .infra.hub.fetcher import HubFetcher
 from .infra.hub.snapshots import cached_snapshot
 from .infra.image_encoding import PillowImageWriter
@@ -76,9 +84,10 @@ class _Models:
     device_lock: "DeviceLock | None"
     catalogues: Catalogues
     embeddings: EmbeddingCatalogue
-    engine: Engine
+    machine: Machine
+    devices: Devices
     pool: ModelPool
-    dispatcher: Dispatcher
+    dispatcher: MachineDispatcher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +115,7 @@ class _Jobs:
 def build(
     settings: Settings,
     *,
-    engine: Engine | None = None,
+    engine: Engine | Sequence[Engine] | None = None,
     catalogues: Catalogues | None = None,
     inspector: Inspector | None = None,
     on_loading: OnLoading | None = None,
@@ -117,7 +126,7 @@ def build(
 
     Args:
         settings: of all parts.
-        engine: instead of the torch engine; for tests.
+        engine: instead of the torch engine, or one for each device, with one loader; for tests.
         catalogues: instead of the files of the settings' models folders; for tests.
         inspector: instead of the one that reads configs and tokenizers; for tests.
         on_loading: receives the progress of loads and downloads; by default it is logged each few seconds.
@@ -136,7 +145,7 @@ def build(
 def _models(
     settings: Settings,
     telemetry: _Telemetry,
-    engine: Engine | None,
+    engine: Engine | Sequence[Engine] | None,
     catalogues: Catalogues | None,
     on_loading: OnLoading | None,
 ) -> _Models:
@@ -144,16 +153,20 @@ def _models(
     fetcher = HubFetcher(cache=cache, offline=settings.hub.offline)
     device_lock = _device_lock(settings.jobs)
     catalogues = catalogues or _catalogues(settings, cache)
-    engine = engine or _engine(settings, fetcher, device_lock)
-    pool = _pool(settings, catalogues, engine, telemetry, on_loading or LoadingLog())
-    dispatcher = Dispatcher(pool, engine, dispatch_policy(settings))
+    machine = _machine(settings, fetcher, device_lock) if engine is None else _known(engine)
+    bring_times = BringTimes()
+    on_event = _all_of(log_event, telemetry.metrics.on_event, telemetry.history.note, bring_times.on_event)
+    devices = Devices(machine, _serving(settings, catalogues, on_event, on_loading or LoadingLog()))
+    pool = ModelPool(devices)
+    dispatcher = MachineDispatcher(devices, dispatch_policy(settings), bring_times)
     telemetry.metrics.watch(pool, dispatcher)
     return _Models(
         fetcher=fetcher,
         device_lock=device_lock,
         catalogues=catalogues,
         embeddings=LocalEmbeddings(model_folders(settings.models), builtin_models()),
-        engine=engine,
+        machine=machine,
+        devices=devices,
         pool=pool,
         dispatcher=dispatcher,
     )
@@ -168,7 +181,7 @@ def _requests(
 ) -> Requests:
     catalogues, dispatcher, embeddings = models.catalogues, models.dispatcher, models.embeddings
     limits, metrics = settings.limits, telemetry.metrics
-    writer, reader = PillowImageWriter(), PillowImageReader(limits)
+    writer, reader = PillowImageWriter(), PillowImageReader(limits, FreedMemory(give_back_freed_memory))
     generator = LocalImageGenerator(
         catalogues, dispatcher, writer, reader, limits, embeddings, on_generated=metrics.on_generated
     )
@@ -178,7 +191,7 @@ def _requests(
     if settings.telemetry.traces:
         generator, upscaler = traced(generator, upscaler, tracer_provider)
     inspector = inspector or _inspector(_hub_cache(settings))
-    dry_runs = DryRun(catalogues, models.pool, dispatcher, models.engine, inspector, reader, limits, embeddings)
+    dry_runs = DryRun(catalogues, dispatcher, inspector, reader, limits, embeddings)
     return Requests(writer=writer, generator=generator, upscaler=upscaler, dry_runs=dry_runs)
 
 
@@ -205,7 +218,8 @@ def _services(
         settings=settings,
         loads_models=loads_models,
         catalogues=models.catalogues,
-        engine=models.engine,
+        machine=models.machine,
+        devices=models.devices,
         pool=models.pool,
         dispatcher=models.dispatcher,
         generator=requests.generator,
@@ -252,15 +266,19 @@ def _catalogues(settings: Settings, cache: Path | None) -> Catalogues:
     )
 
 
-def _engine(settings: Settings, fetcher: HubFetcher, device_lock: "DeviceLock | None") -> TorchEngine:
-    return TorchEngine(
-        device=settings.device.name,
+def _machine(settings: Settings, fetcher: HubFetcher, device_lock: "DeviceLock | None") -> Machine:
+    return TorchMachine(
+        settings.device.used,
         dtype=settings.models.dtype,
         threads=settings.device.threads,
         fetch=fetcher,
         prompt_cache_nbytes=settings.memory.prompt_cache,
         on_device=device_lock.take if device_lock is not None else lambda _name: None,
     )
+
+
+def _known(engine: Engine | Sequence[Engine]) -> Machine:
+    return Engines(engine if isinstance(engine, Sequence) else [engine])
 
 
 def _device_lock(jobs: JobsSettings) -> "DeviceLock | None":
@@ -272,16 +290,24 @@ def _device_lock(jobs: JobsSettings) -> "DeviceLock | None":
     return device_lock_in(Path(jobs.directory))
 
 
-def _pool(
-    settings: Settings, catalogues: Catalogues, engine: Engine, telemetry: _Telemetry, on_loading: OnLoading
-) -> ModelPool:
-    return ModelPool(
-        catalogues,
-        engine,
-        on_event=_all_of(log_event, telemetry.metrics.on_event, telemetry.history.note),
-        on_loading=on_loading,
-        overdue_s=settings.memory.lease_warning_s,
-    )
+def _serving(
+    settings: Settings, catalogues: Catalogues, on_event: OnPoolEvent, on_loading: OnLoading
+) -> Callable[[Engine], ServingDevice]:
+    """Return what builds the pool and the dispatcher of a device."""
+    host, policy = HostTier(), dispatch_policy(settings)
+
+    def serve(engine: Engine) -> ServingDevice:
+        pool = DevicePool(
+            catalogues,
+            engine,
+            on_event=on_event,
+            on_loading=on_loading,
+            overdue_s=settings.memory.lease_warning_s,
+            host=host,
+        )
+        return ServingDevice(engine=engine, pool=pool, dispatcher=Dispatcher(pool, engine, policy))
+
+    return serve
 
 
 def _inspector(cache: Path | None) -> ConfigInspector:

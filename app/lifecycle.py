@@ -1,15 +1,14 @@
 """Life cycle of the services: start in the background, watch, drain."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from .domain.access.quotas import Quotas
-from .domain.dispatch.dispatcher import Dispatcher
 from .domain.dry_run import DryRuns
-from .domain.engine import Engine
+from .domain.engine import Device, Machine
 from .domain.errors import DiffusionError, EngineFailed
 from .domain.generator import ImageGenerator
 from .domain.jobs.job_keeper import JobKeeper
@@ -20,9 +19,11 @@ from .domain.jobs.webhooks import WebhookPolicy
 from .domain.memory.budget import Budget
 from .domain.memory.budget_shares import BudgetShares, Claim, Grants, Memory, Share
 from .domain.memory.event_history import History
-from .domain.memory.pool import ModelPool
 from .domain.models.catalogue import Catalogue, Catalogues
 from .domain.models.embeddings import EmbeddingCatalogue
+from .domain.placement.devices import Devices
+from .domain.placement.dispatcher import MachineDispatcher
+from .domain.placement.model_pool import ModelPool
 from .domain.requests.metadata.generation_data import EmbeddedTexts
 from .domain.requests.pictures.thumbnail import Thumbnail
 from .domain.upscaling import ImageUpscaler, Upscaled
@@ -47,9 +48,10 @@ class Services:
     loads_models: bool = True
     """Whether this process has models in memory; if not, others do."""
     catalogues: Catalogues
-    engine: Engine
+    machine: Machine
+    devices: Devices
     pool: ModelPool
-    dispatcher: Dispatcher
+    dispatcher: MachineDispatcher
     generator: ImageGenerator
     upscaler: ImageUpscaler
     upscale_calls: SharedCalls[Upscaled]
@@ -82,6 +84,11 @@ class Services:
     def catalogue(self) -> Catalogue:
         """The models."""
         return self.catalogues.models
+
+    @property
+    def device_names(self) -> str:
+        """Names of the devices, separated by commas."""
+        return ", ".join(device.name for device in self.devices)
 
     def not_ready_because(self) -> str | None:
         """Return why a request would have to wait now; None once the engine runs and the default model is loaded."""
@@ -118,7 +125,7 @@ class Services:
         async with AsyncExitStack() as ending:  # in reverse order, and each of them if one before it fails
             ending.callback(self._leave_memory)
             ending.callback(self.free_device)
-            ending.push_async_callback(self.engine.stop)
+            ending.push_async_callback(self.machine.stop)
             ending.push_async_callback(self.pool.close)
             ending.push_async_callback(self.job_store.close)
             await self.job_store.open()
@@ -162,7 +169,8 @@ class Services:
 
     async def _start(self) -> None:
         try:
-            await self.engine.start()
+            await self.devices.start()
+            self._log_failed_devices()
             self.on_engine_started()
             if not self.loads_models:
                 self._starting = None
@@ -174,7 +182,7 @@ class Services:
                 self._starting = f"The default model, {default!r}, is being loaded."
                 await self._load(default)
             self._starting = None
-            _log.info("ready", device=self.engine.device.name, default_model=default)
+            _log.info("ready", device=self.device_names, default_model=default)
             await self._preload()
         except EngineFailed as error:
             self._failed = error.message
@@ -186,18 +194,30 @@ class Services:
             self._starting = "The engine could not start; the server's log says why."
             _log.exception("engine_failed")
 
+    def _log_failed_devices(self) -> None:
+        for device in self.devices:
+            if (failure := device.engine.failure) is not None:
+                _log.error("device_failed", device=device.name, reason=failure.message, exc_info=failure.__cause__)
+
+    def _claimed_devices(self) -> list[Device]:
+        return [device.engine.device for device in self.devices if device.engine.failure is None]
+
     def _join_memory(self) -> None:
         """Take a part of the memory; it changes when other services of the process start and end."""
         loop = asyncio.get_running_loop()
-        claims = _claims(self.settings.memory, self.engine)
+        claims = _claims(self.settings.memory, self._claimed_devices())
         self._share = self.budget_shares.join(claims, lambda granted: loop.call_soon_threadsafe(self._use, granted))
         self._use(self._share.granted)
 
     def _use(self, granted: Grants) -> None:
-        budget = _budget(granted, self.engine)
-        if budget == self.pool.report().budget:
+        changed = False
+        for device in self.devices:
+            budget = _budget(granted, device.engine.device)
+            if device.failure is None and budget != device.pool.report().budget:
+                device.pool.set_budget(budget)
+                changed = True
+        if not changed:
             return
-        self.pool.set_budget(budget)
         if (pools := self.budget_shares.pools_of(_HOST)) > 1:
             _log.warning("memory_divided", pools=pools, nbytes=dict(granted), hint=_DIVIDED)
 
@@ -262,13 +282,19 @@ class Services:
 
     async def _watch_device(self) -> None:
         """Check every few seconds that the device still finishes steps."""
-        noticed = None
+        noticed = dict[str, str | None]()
         while True:
             await asyncio.sleep(min(self.settings.dispatch.stuck_after_s / 4, 10))
-            self.dispatcher.check_device()
-            if (reason := self.dispatcher.unresponsive_because) != noticed:
-                noticed = reason
-                _log.error("engine_stuck", reason=reason) if reason else _log.info("engine_recovered")
+            self.dispatcher.check_devices()
+            stuck = {device.name: device.dispatcher.unresponsive_because for device in self.devices}
+            for name, reason in stuck.items():
+                if reason != noticed.get(name):
+                    facts = {"device": name} if len(self.devices) > 1 else {}
+                    if reason:
+                        _log.error("engine_stuck", reason=reason, **facts)
+                    else:
+                        _log.info("engine_recovered", **facts)
+            noticed = stuck
 
 
 async def _cancel(tasks: "list[asyncio.Task[None]]") -> None:
@@ -277,22 +303,23 @@ async def _cancel(tasks: "list[asyncio.Task[None]]") -> None:
     await asyncio.wait(tasks)
 
 
-def _claims(memory: MemorySettings, engine: Engine) -> dict[Memory, Claim]:
-    """Return the budgets that the settings state; those that equal the defaults may be divided."""
+def _claims(memory: MemorySettings, devices: Sequence[Device]) -> dict[Memory, Claim]:
+    """Return the budgets that the settings state, that of each device; those that equal the defaults may be divided."""
     default = MemorySettings()
     host, host_stated = _nbytes(memory.host, host_nbytes()), memory.host != default.host
-    if engine.device.shares_host_memory:
-        return {_HOST: Claim(nbytes=max(0, host - memory.device_reserve), stated=host_stated)}
-    device = _nbytes(memory.device, engine.device.memory_nbytes()) - memory.device_reserve
-    return {
-        _HOST: Claim(nbytes=host, stated=host_stated),
-        engine.device.name: Claim(nbytes=max(0, device), stated=memory.device != default.device),
-    }
+    if any(device.shares_host_memory for device in devices):
+        host = max(0, host - memory.device_reserve)
+    claims = {_HOST: Claim(nbytes=host, stated=host_stated)}
+    for device in devices:
+        if not device.shares_host_memory:
+            nbytes = _nbytes(memory.device, device.memory_nbytes()) - memory.device_reserve
+            claims[device.name] = Claim(nbytes=max(0, nbytes), stated=memory.device != default.device)
+    return claims
 
 
-def _budget(granted: Grants, engine: Engine) -> Budget:
+def _budget(granted: Grants, device: Device) -> Budget:
     host = granted[_HOST]
-    return Budget(device_nbytes=granted.get(engine.device.name, host), host_nbytes=host)
+    return Budget(device_nbytes=granted.get(device.name, host), host_nbytes=host)
 
 
 def _nbytes(setting: float, available_nbytes: int) -> int:

@@ -34,6 +34,8 @@ NbytesOrNone = Annotated[int, Meta(ge=0, le=_MAX_NBYTES)]
 Count = Annotated[int, Meta(ge=0, le=_MAX_COUNT)]
 Seconds = Annotated[float, Meta(ge=0, le=_MAX_S)]
 PositiveSeconds = Annotated[float, Meta(gt=0, le=_MAX_S)]
+DeviceText = Annotated[str, Meta(pattern=r"^(cpu|mps|cuda:\d{1,3})$")]
+"""A device by torch's name; GPUs with their number."""
 PathText = Annotated[str, Meta(pattern=r"^[^\x00]*$")]
 Origin = Annotated[str, Meta(pattern=r"^(\*|null|[a-z][a-z0-9+.-]*://[^/\s*]+)$")]
 """An origin as browsers write it: `https://app.example.org`, without a path or a final slash."""
@@ -136,11 +138,22 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeviceSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """The device that models run on."""
+    """The devices that models run on."""
 
+    # A text of any form: msgspec 0.22 crashes on a pattern in a union with a sequence.
+    names: str | tuple[DeviceText, ...] = "all"
+    """`all`: each GPU; or a list, such as `["cuda:0", "cuda:2"]`, or `["cpu", "cpu"]` for two CPU devices of half the cores."""
     name: Annotated[str, Meta(pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")] = "auto"
+    """The only device; `auto`: those that `names` says."""
     threads: Annotated[int, Meta(ge=0, le=4096)] = 0
-    """CPU threads of torch; 0: one per core for large models, one for small models."""
+    """CPU threads of torch for each device; 0: one per core for large models, one for small models."""
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """Names of the devices to use; `auto` alone: all GPUs, or the CPU if there is none."""
+        if isinstance(self.names, str):
+            return (self.name,)
+        return self.names
 
 
 class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -354,6 +367,7 @@ def _wrong(settings: Settings) -> list[FieldError]:
     return [
         *wrong_aliases(settings.models.aliases, settings.models.default),
         *wrong_keys(settings.keys),
+        *_wrong_devices(settings.device),
         *_wrong_jobs(settings.jobs),
         *_wrong_webhooks(settings.webhooks),
         *(
@@ -362,6 +376,23 @@ def _wrong(settings: Settings) -> list[FieldError]:
             if not _is_network(proxy)
         ),
     ]
+
+
+def _wrong_devices(device: DeviceSettings) -> list[FieldError]:
+    if isinstance(device.names, str):
+        wrong = FieldError(field="device.names", message=f'must be "all" or a list, got {device.names[:60]!r}')
+        return [] if device.names == "all" else [wrong]
+    names, gpus = device.names, [name for name in device.names if name != "cpu"]
+    if not names:
+        return [FieldError(field="device.names", message='must name a device, or be "all"')]
+    if device.name != "auto":
+        return [FieldError(field="device.names", message="cannot be stated beside device.name; keep one of the two")]
+    if len(set(gpus)) < len(gpus):
+        return [FieldError(field="device.names", message="names a GPU twice; only cpu may be repeated")]
+    if len({name.partition(":")[0] for name in names}) > 1:
+        # Weights are in host memory once, in the dtype and layout of their devices.
+        return [FieldError(field="device.names", message="must be of one kind: GPUs of one maker, or CPUs")]
+    return []
 
 
 def _wrong_jobs(jobs: JobsSettings) -> list[FieldError]:

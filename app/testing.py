@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from litestar import Litestar
@@ -241,15 +241,22 @@ class FakeEngine:
     """Bytes of each component on the device."""
     peak_nbytes: int = 0
     """The most that was ever on the device."""
+    beside: "FakeEngine | None" = None
+    """Engine of the machine's first device, which loads for this one too; None for the first. See `fake_machine`."""
+    others: list["FakeEngine"] = field(default_factory=list["FakeEngine"])
+    """Engines of the machine's other devices, which this one loads for."""
 
     def __post_init__(self) -> None:
         """Let generations run."""
         self.gate.set()
+        if self.beside is not None:
+            self.models = self.beside.models
+            self.beside.others.append(self)
 
     @property
     def loader(self) -> "FakeEngine":
-        """Itself, as a `ModelLoader`."""
-        return self
+        """The engine of the machine's first device, as a `ModelLoader`."""
+        return self.beside or self
 
     @property
     def device(self) -> "FakeEngine":
@@ -352,7 +359,8 @@ class FakeEngine:
         self._own(model).loaded = False
         self.models.remove(self._own(model))
         left = {part.id for other in self.models for part in other.components}
-        self.placed = {key: nbytes for key, nbytes in self.placed.items() if key in left}
+        for engine in (self, *self.others):
+            engine.placed = {key: nbytes for key, nbytes in engine.placed.items() if key in left}
 
     async def generate(
         self,
@@ -429,6 +437,17 @@ class FakeEngine:
         return model
 
 
+def fake_machine(*names: str, **options: Any) -> list[FakeEngine]:
+    """Make an engine for each device of a machine, the first of which loads for all.
+
+    Args:
+        names: of the devices.
+        options: fields of each engine.
+    """
+    first = FakeEngine(name=names[0], **options)
+    return [first, *(FakeEngine(name=name, beside=first, **options) for name in names[1:])]
+
+
 class FakeInspector:
     """Fulfils the `Inspector` port: every word is a token."""
 
@@ -447,7 +466,7 @@ class FakeInspector:
 def fake_services(
     *specs: ModelSpec,
     settings: Settings | None = None,
-    engine: FakeEngine | None = None,
+    engine: FakeEngine | Sequence[FakeEngine] | None = None,
     adapters: Sequence[AdapterSpec] = (),
     vaes: Sequence[VaeSpec] = (),
 ) -> Services:
@@ -457,7 +476,7 @@ def fake_services(
         specs: entries of the catalogue; one named `demo` if there are none.
         settings: of all parts. If no entry is named as the usual default model, the first entry is the default, so that the
             services become ready.
-        engine: to look at, and to let fail; a new one if absent.
+        engine: to look at, and to let fail, or one for each device (see `fake_machine`); a new one if absent.
         adapters: entries of the catalogue of adapters.
         vaes: entries of the catalogue of VAEs.
     """

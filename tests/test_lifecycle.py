@@ -54,7 +54,7 @@ def test_a_device_that_does_not_exist_is_told_in_readiness_and_in_every_refusal(
         ):
             answer = client.post(path, json=BODY)
             assert (answer.status_code, answer.json()["code"]) == (503, "engine_failed"), answer.text
-            assert "device.name in the settings is 'cuda:97'" in answer.json()["detail"]
+            assert "The settings name the device 'cuda:97' (device.name or device.names)" in answer.json()["detail"]
             assert "Set it to 'auto' or 'cpu'" in answer.json()["detail"]
         ready = client.get("/health/ready")
         assert (ready.status_code, ready.json()["status"]) == (503, "failed")

@@ -232,3 +232,37 @@ def test_a_file_in_another_encoding_says_to_save_it_as_utf_8(tmp_path: Path, enc
 def test_a_variable_that_looks_like_a_setting_and_is_none_is_told(name: str, meant: str | None) -> None:
     known = {"LITESTAR_DIFFUSION_SETTINGS": "x", "LITESTAR_DIFFUSION__SERVER__PORT": "1", "PATH": "/"}
     assert unknown_variables({**known, name: "x"}) == {name: meant}
+
+
+@pytest.mark.parametrize(
+    ("stated", "used"),
+    [
+        ("", ("auto",)),
+        ('names = "all"', ("auto",)),
+        ('name = "cuda:1"', ("cuda:1",)),
+        ('names = ["cuda:0", "cuda:2"]', ("cuda:0", "cuda:2")),
+        ('names = ["cpu", "cpu"]', ("cpu", "cpu")),
+    ],
+)
+def test_devices_are_all_those_that_are_named_or_the_only_one(
+    tmp_path: Path, stated: str, used: tuple[str, ...]
+) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(f"[device]\n{stated}\n")
+    assert load_settings(file, {}).device.used == used
+
+
+@pytest.mark.parametrize(
+    ("stated", "reason"),
+    [
+        ("names = []", "must name a device"),
+        ('names = ["cuda:0", "cpu"]', "of one kind"),
+        ('names = ["cuda:0", "cuda:0"]', "names a GPU twice"),
+        ('names = ["cpu"]\nname = "cuda:1"', "cannot be stated beside device.name"),
+    ],
+)
+def test_devices_that_cannot_be_used_together_are_refused(tmp_path: Path, stated: str, reason: str) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(f"[device]\n{stated}\n")
+    with pytest.raises(InvalidSettings, match=reason):
+        load_settings(file, {})

@@ -61,13 +61,15 @@ class RemoteImageGenerator:
         on_progress: OnProgress | None = None,
         previews: bool = False,
         early_end: EarlyEnd | None = None,  # noqa: ARG002 - a worker cannot be told; the request runs to its end
-        before_load: BeforeLoad | None = None,  # noqa: ARG002 - a load can end the worker, and not this process
+        before_load: BeforeLoad | None = None,
     ) -> Generated:
         """Make images on a worker; see `ImageGenerator.generate`."""
         name = await self._local.check(model, parameters)
         call = GenerateCall(
             model=name, parameters=parameters, job_id=job_id or uuid.uuid4().hex, client=client, previews=previews
         )
+        if before_load is not None:
+            await before_load()  # a load may end a worker, and what waits for it here with it
         generated = cast(Generated, await self._workers.call(call, on_progress or _unheard))
         self._on_generated(generated)
         return generated

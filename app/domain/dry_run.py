@@ -5,16 +5,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from .dispatch.dispatcher import Dispatcher
 from .dispatch.lanes import steps_of
-from .engine import Engine
 from .errors import UnusableModel
 from .memory.eviction_preview import EvictionPreview
 from .memory.plan import Fallback, Plan, saved, warnings
-from .memory.pool import ModelPool
 from .models.catalogue import Catalogues
 from .models.embeddings import EmbeddingCatalogue, usable
 from .models.spec import ModelName, ModelSpec
+from .placement.dispatcher import MachineDispatcher
+from .placement.serving_device import ServingDevice
 from .requests.additions import find_additions
 from .requests.inspection import Inspection, Inspector
 from .requests.parameters import GenerationParameters, Limits
@@ -75,6 +74,8 @@ class DryRunResult:
     savings: tuple[Fallback, ...]
     """Memory fallbacks that it would begin with, because memory is short."""
     eviction_preview: EvictionPreview
+    device: str
+    """Name of the device on which it would begin first."""
     download: bool
     """Whether the model's files would be downloaded first."""
     before: int
@@ -101,18 +102,14 @@ class DryRun:
     def __init__(
         self,
         catalogues: Catalogues,
-        pool: ModelPool,
-        dispatcher: Dispatcher,
-        engine: Engine,
+        dispatcher: MachineDispatcher,
         inspector: Inspector,
         reader: ImageReader,
         limits: Limits,
         embeddings: EmbeddingCatalogue,
     ) -> None:
         self._catalogues = catalogues
-        self._pool = pool
         self._dispatcher = dispatcher
-        self._engine = engine
         self._inspector = inspector
         self._reader = reader
         self._limits = limits
@@ -141,15 +138,16 @@ class DryRun:
             embeddings=usable(await self._embeddings.list()),
         )
         request = resolved.request
-        await self._engine.start()
-        passes = tuple(self._planned(outline, spec, additions.upscaler) for outline in outlines(request))
+        await self._dispatcher.devices.start()
+        device = self._dispatcher.device_for(spec.name)
+        passes = tuple(_planned(device, outline, spec, additions.upscaler) for outline in outlines(request))
         plan = max((each.plan for each in passes if each.model == spec.name), key=lambda plan: plan.activation_nbytes)
         self._dispatcher.refuse_if_full(client)
-        self._dispatcher.refuse_if_too_long(outlines(request))
-        eviction_preview = self._pool.preview_evictions(
+        device.dispatcher.refuse_if_too_long(outlines(request))
+        eviction_preview = device.pool.preview_evictions(
             spec.name, plan.activation_nbytes, together_nbytes=plan.step_nbytes, beside=request.assets.beside
         )
-        weights = self._weights_nbytes(spec, request)
+        weights = _weights_nbytes(device, spec, request)
         inspection = await self._inspector.inspect(spec, request)
         savings: tuple[Fallback, ...] = tuple(
             dict.fromkeys(saving for each in passes for saving in saved(each.plan.memory_savings))
@@ -164,38 +162,47 @@ class DryRun:
             available_nbytes=plan.room_nbytes + weights if weights is not None else None,
             savings=savings,
             eviction_preview=eviction_preview,
+            device=device.name,
             download=not spec.on_disk,
             before=self._dispatcher.depth,
-            estimate=self._estimate(spec, passes, eviction_preview),
+            estimate=self._estimate(device, spec, passes, eviction_preview),
             warnings=_not_on_disk(spec) + resolved.warnings + inspection.warnings + warnings(savings),
         )
 
-    def _weights_nbytes(self, spec: ModelSpec, request: GenerationRequest) -> int | None:
-        own = self._engine.loader.weights_nbytes(spec)
-        return own + sum(map(self._pool.expected_nbytes, request.assets.beside)) if own else None
-
-    def _planned(self, outline: RenderRequest, spec: ModelSpec, upscaler: ModelSpec | None) -> PlannedPass:
-        if isinstance(outline, UpscaleRequest):
-            assert upscaler is not None
-            spec = replace(upscaler, name=outline.model)
-        return PlannedPass(
-            model=outline.model,
-            width=outline.width,
-            height=outline.height,
-            steps=steps_of(outline),
-            plan=self._dispatcher.plan(spec, outline),
-            run_s=self._dispatcher.seconds(outline),
-        )
-
-    def _estimate(self, spec: ModelSpec, passes: Sequence[PlannedPass], eviction_preview: EvictionPreview) -> Estimate:
+    def _estimate(
+        self,
+        device: ServingDevice,
+        spec: ModelSpec,
+        passes: Sequence[PlannedPass],
+        eviction_preview: EvictionPreview,
+    ) -> Estimate:
         """Estimate the times; a model that must be loaded takes as long as its last load."""
-        status = self._pool.status(spec.name)
+        status = device.pool.status(spec.name)
         known = status.swap_s if status.swap_nbytes else None
         return Estimate(
             wait_s=self._dispatcher.wait_s(),
             load_s=0.0 if eviction_preview.residency == "device" else known,
             run_s=_sum(each.run_s for each in passes),
         )
+
+
+def _weights_nbytes(device: ServingDevice, spec: ModelSpec, request: GenerationRequest) -> int | None:
+    own = device.engine.loader.weights_nbytes(spec)
+    return own + sum(map(device.pool.expected_nbytes, request.assets.beside)) if own else None
+
+
+def _planned(device: ServingDevice, outline: RenderRequest, spec: ModelSpec, upscaler: ModelSpec | None) -> PlannedPass:
+    if isinstance(outline, UpscaleRequest):
+        assert upscaler is not None
+        spec = replace(upscaler, name=outline.model)
+    return PlannedPass(
+        model=outline.model,
+        width=outline.width,
+        height=outline.height,
+        steps=steps_of(outline),
+        plan=device.dispatcher.plan(spec, outline),
+        run_s=device.dispatcher.seconds(outline),
+    )
 
 
 def _sum(seconds: Iterable[float | None]) -> float | None:

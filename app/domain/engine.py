@@ -1,5 +1,6 @@
 """The engine in three ports: a loader for each machine, a device and its memory, and a renderer that makes images there."""
 
+import asyncio
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
@@ -129,7 +130,7 @@ class Renderer(Protocol):
     ) -> RenderResult | ParkedRun:
         """Make the images of a request with a model that is on the device. Leaves the model as it was, also after a failure.
 
-        Requests that are here at the same time, of the same model and size, share each step; a request that must not share
+        Requests that are here at the same time, of the same weights and size, share each step; a request that must not share
         one must be here alone. Alone and with one image at once, equal requests give equal bytes.
 
         Args:
@@ -157,7 +158,7 @@ class Renderer(Protocol):
 
 
 class Engine(Protocol):
-    """The three ports of one machine with one device, and their life."""
+    """The three ports of one device, and their life. The engines of a machine share one loader."""
 
     @property
     def loader(self) -> ModelLoader:
@@ -186,3 +187,69 @@ class Engine(Protocol):
     async def stop(self) -> None:
         """Free the device and end the threads."""
         ...
+
+
+class Machine(Protocol):
+    """The engines of all devices of a machine."""
+
+    @property
+    def engines(self) -> Sequence[Engine]:
+        """One for each device; the first is there from the beginning."""
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """Whether all are known."""
+        ...
+
+    async def start(self) -> None:
+        """Start all engines; those that fail say so by their `failure`.
+
+        Raises:
+            EngineFailed: all of them have failed.
+        """
+        ...
+
+    async def stop(self) -> None:
+        """Stop all engines."""
+        ...
+
+
+class Engines:
+    """Fulfils `Machine` with engines that are known from the beginning."""
+
+    def __init__(self, engines: Sequence[Engine]) -> None:
+        self._engines = tuple(engines)
+
+    @property
+    def engines(self) -> Sequence[Engine]:
+        """One for each device."""
+        return self._engines
+
+    @property
+    def complete(self) -> bool:
+        """True."""
+        return True
+
+    async def start(self) -> None:
+        """Start all engines; see `Machine.start`."""
+        await start_all(self._engines)
+
+    async def stop(self) -> None:
+        """Stop all engines."""
+        for engine in self._engines:
+            await engine.stop()
+
+
+async def start_all(engines: Sequence[Engine]) -> None:
+    """Start engines beside each other.
+
+    Raises:
+        EngineFailed: all of them have failed; the error is that of the first.
+    """
+    outcomes = await asyncio.gather(*(engine.start() for engine in engines), return_exceptions=True)
+    failures = [outcome for outcome in outcomes if outcome is not None]
+    if unforeseen := [failure for failure in failures if not isinstance(failure, DiffusionError)]:
+        raise unforeseen[0]
+    if len(failures) == len(engines):
+        raise failures[0]

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from .dispatch.accepted_job import JobResult
-from .dispatch.dispatcher import Dispatcher
 from .dispatch.job import BeforeLoad, Job
 from .dispatch.passes import stages_of
 from .dispatch.stage import Stage
@@ -18,6 +17,7 @@ from .memory.plan import Fallback, warnings
 from .models.catalogue import Catalogues
 from .models.embeddings import EmbeddingCatalogue, usable
 from .models.spec import ModelName, ModelSpec, Residency
+from .placement.dispatcher import MachineDispatcher
 from .requests.additions import find_additions
 from .requests.broken_limits import broken_limits
 from .requests.early_end import EarlyEnd
@@ -172,7 +172,7 @@ class LocalImageGenerator:
     def __init__(
         self,
         catalogues: Catalogues,
-        dispatcher: Dispatcher,
+        dispatcher: MachineDispatcher,
         writer: ImageWriter,
         reader: ImageReader,
         limits: Limits,

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from .dispatch.accepted_job import JobResult
-from .dispatch.dispatcher import Dispatcher, Resolve
+from .dispatch.dispatcher import Resolve
 from .dispatch.job import Job
 from .dispatch.stage import Stage
 from .generator import GeneratedImage
 from .memory.plan import Fallback, warnings
 from .models.catalogue import Catalogue
 from .models.spec import ModelSpec, Residency
+from .placement.dispatcher import MachineDispatcher
 from .requests.metadata.image_metadata import upscaling_facts
 from .requests.parameters import Limits
 from .requests.pictures.image_reader import ImageReader
@@ -88,7 +89,7 @@ class LocalImageUpscaler:
     def __init__(
         self,
         upscalers: Catalogue,
-        dispatcher: Dispatcher,
+        dispatcher: MachineDispatcher,
         writer: ImageWriter,
         reader: ImageReader,
         limits: Limits,

@@ -7,7 +7,7 @@ from typing import Any
 
 from litestar_diffusion.domain.memory.budget import Budget
 from litestar_diffusion.domain.memory.events import PoolEvent
-from litestar_diffusion.domain.memory.pool import ModelPool
+from litestar_diffusion.domain.memory.pool import DevicePool
 from litestar_diffusion.domain.models.adapters import AdapterSpec
 from litestar_diffusion.domain.models.assets import AssetKey
 from litestar_diffusion.domain.models.components import Component
@@ -46,7 +46,7 @@ class Clock:
 class Simulation:
     """A pool and everything around it."""
 
-    pool: ModelPool
+    pool: DevicePool
     engine: FakeEngine
     catalogue: FakeCatalogue
     adapters: FakeAdditions[AdapterSpec]
@@ -98,7 +98,7 @@ def simulate(
     engine = FakeEngine(shares_host_memory=shares, components=components or {})
     clock, events = Clock(), list[PoolEvent]()
     budget = Budget(device_nbytes=device_nbytes, host_nbytes=host_nbytes)
-    pool = ModelPool(catalogues, engine, budget, clock=clock, on_event=events.append, overdue_s=overdue_s)
+    pool = DevicePool(catalogues, engine, budget, clock=clock, on_event=events.append, overdue_s=overdue_s)
     adapters = catalogues.adapters
     assert isinstance(adapters, FakeAdditions)
     return Simulation(pool, engine, catalogue, adapters, clock, events)

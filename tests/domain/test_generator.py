@@ -123,7 +123,7 @@ def test_the_wait_for_the_start_of_the_engine_is_a_phase_of_its_own() -> None:
 
     async def scenario() -> None:
         services = fake_services(model("a"), engine=(engine := SlowToStart()))
-        services.dispatcher._clock = lambda: engine.now_s
+        services.devices.first.dispatcher._clock = lambda: engine.now_s
         first = await services.generator.generate("a", BODY)
         second = await services.generator.generate("a", BODY)
         assert (first.timings.start_s, second.timings.start_s) == (7.0, 0.0)

@@ -30,21 +30,24 @@ def models(settings: Settings, specs: Sequence[ModelSpec]) -> Iterator[Finding]:
 
 
 def device(settings: Settings, specs: Sequence[ModelSpec]) -> Iterator[Finding]:
-    """Check that the device is there, and that its memory holds the default model."""
-    from ...infra.device.device import choose_device, device_nbytes  # here, because torch takes seconds to import
+    """Check that the devices are there, and that the memory of each holds the default model."""
+    from ...infra.device.device import all_devices, choose_device, device_nbytes  # here: torch takes seconds to import
     from ...infra.device.host_memory import host_nbytes
 
-    try:
-        chosen = choose_device(settings.device.name)
-    except DiffusionError as error:
-        yield failed("device", error.message, "Set device.name to auto or cpu.")
-        return
-    yield ok("device", f"{chosen}: {format_bytes(device_nbytes(chosen))}.")
-    on_cpu = chosen.type == "cpu"
-    setting = "memory.host" if on_cpu else "memory.device"
-    stated = settings.memory.host if on_cpu else settings.memory.device
-    has = host_nbytes() if on_cpu else device_nbytes(chosen)
-    yield from memory(settings, specs, setting, int(stated * has) if stated <= 1 else int(stated))
+    names, stated = settings.device.used, settings.device.names
+    hint = "Set device.name to auto or cpu." if stated == "all" else 'Set device.names to "all", or to what is there.'
+    for name in all_devices() if names == ("auto",) else names:
+        try:
+            chosen = choose_device(name)
+        except DiffusionError as error:
+            yield failed("device", error.message, hint)
+            continue
+        yield ok("device", f"{chosen}: {format_bytes(device_nbytes(chosen))}.")
+        on_cpu = chosen.type == "cpu"
+        setting = "memory.host" if on_cpu else "memory.device"
+        budget = settings.memory.host if on_cpu else settings.memory.device
+        has = host_nbytes() if on_cpu else device_nbytes(chosen)
+        yield from memory(settings, specs, setting, int(budget * has) if budget <= 1 else int(budget))
 
 
 def memory(settings: Settings, specs: Sequence[ModelSpec], setting: str, budget: int) -> Iterator[Finding]:

@@ -99,6 +99,7 @@ class AcceptedJob:
         """Answer the client with the result or the error of the work."""
         assert self.work is not None
         if self.outcome.done():
+            consume_exception(self.work)  # its client was told something else before
             return
         if self.work.cancelled():
             self.outcome.set_exception(self.job.reason)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from ..engine import Engine
-from ..errors import DiffusionError, QueueFull, TooManyRequests, TooMuchWork, WaitedTooLong
+from ..errors import DiffusionError, EngineStuck, TooMuchWork, WaitedTooLong
 from ..memory.lease import Lease
 from ..memory.plan import Plan
-from ..memory.pool import ModelPool
+from ..memory.pool import DevicePool
 from ..models.assets import AssetKey
 from ..models.spec import ModelName, ModelSpec
 from ..requests.early_end import Ending
@@ -20,9 +20,10 @@ from ..requests.rendering import RenderResult
 from .accepted_job import AcceptedJob, JobResult
 from .fair_queue import FairQueue, QueuedJob
 from .job import Job, going_down, gone_away
-from .lanes import steps_of
+from .lanes import Lane, steps_of
 from .memory_fallbacks import Attempt, FallbackResult, MemoryFallbacks
 from .policy import DispatchPolicy
+from .queue_limits import refuse_if_full
 from .stage import Stage, StageResult, joined_rendering, upscaling_s
 from .throughput import ThroughputModel
 from .turns import Turns
@@ -64,7 +65,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        pool: ModelPool,
+        pool: DevicePool,
         engine: Engine,
         policy: DispatchPolicy | None = None,
         *,
@@ -93,6 +94,11 @@ class Dispatcher:
         return len(self._accepted)
 
     @property
+    def unresponsive(self) -> EngineStuck | None:
+        """Error that says why the device counts as unresponsive; None while it answers."""
+        return self._watchdog.unresponsive
+
+    @property
     def unresponsive_because(self) -> str | None:
         """Reason for which the device counts as unresponsive; None while it answers."""
         return self._watchdog.unresponsive.message if self._watchdog.unresponsive is not None else None
@@ -114,6 +120,10 @@ class Dispatcher:
             InsufficientMemory: it cannot fit into the budget.
         """
         return self._plan(spec, request)
+
+    def best_rows(self, lane: Lane) -> int:
+        """Return the rows of the largest batch of a lane that is worth running."""
+        return self._throughput.best_rows(lane)
 
     def seconds(self, request: RenderRequest) -> float | None:
         """Estimate the seconds of the device that a request takes, without waiting and loading; None before its model has run."""
@@ -144,6 +154,10 @@ class Dispatcher:
             DiffusionError: every other failure of this job; other jobs are not affected.
         """
         self.refuse_if_full(job.client)
+        return await self.run_admitted(job, resolve)
+
+    async def run_admitted(self, job: Job, resolve: Resolve) -> JobResult:
+        """Run a job as `run` does, without a look at the limits of the queue."""
         accepted = AcceptedJob(job=job)
         self._accepted.append(accepted)
         self._idle.clear()
@@ -206,21 +220,9 @@ class Dispatcher:
             raise self._watchdog.unresponsive.with_traceback(None)
         if (failure := self._engine.failure) is not None:
             raise failure.with_traceback(None)
-        policy = self._policy
         clients = [accepted.job.client for accepted in self._accepted if not accepted.begun]
-        # The device always works for one job, so the first of several does not wait, even before it runs.
-        clients = clients[1:] if len(clients) == len(self._accepted) else clients
-        waiting, own = len(clients), clients.count(client)
-        if self._accepted and waiting >= policy.max_waiting:
-            raise QueueFull(waiting, retry_after_s=self._retry_after_s())
-        limit, setting = policy.limit_of(client)
-        if limit is not None:
-            if own >= limit:
-                raise TooManyRequests(own, retry_after_s=self._retry_after_s(), setting=setting)
-        elif own and own >= (free := policy.max_waiting - waiting):
-            # Dynamic thresholds (Choudhury and Hahne 1998, "Dynamic queue length thresholds for shared-memory packet switches"):
-            # one client gets half of the queue, the next half of the rest, so that there is always a place for another one.
-            raise TooManyRequests(own, retry_after_s=self._retry_after_s(), free=free)
+        begun = len(self._accepted) - len(clients)
+        refuse_if_full(self._policy, client, clients, begun=begun, devices=1, retry_after_s=self._retry_after_s)
 
     def refuse_if_too_long(self, outlines: Iterable[RenderRequest]) -> bool:
         """Tell whether the seconds of the device that the runs of one request take can be estimated.

@@ -63,6 +63,19 @@ class Job:
         """Reason for which it was stopped."""
         return self._reason or Cancelled("The request was cancelled.")
 
+    def anew(self) -> "Job":
+        """Return the job as it was before a device was given it, to be run by another one."""
+        return Job(
+            id=self.id,
+            model=self.model,
+            client=self.client,
+            priority=self.priority,
+            state="queued",
+            on_progress=self.on_progress,
+            previews=self.previews,
+            early_end=self.early_end,
+        )
+
     def enter_stage(self, *, steps_after: int) -> None:
         """Count the steps that are reported next behind those that were reported so far.
 

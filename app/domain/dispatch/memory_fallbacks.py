@@ -22,7 +22,7 @@ from ..memory.activation_estimate import Demand
 from ..memory.insufficient_memory import available_nbytes, insufficient_memory
 from ..memory.lease import Lease
 from ..memory.plan import Fallback, Plan, saved
-from ..memory.pool import ModelPool
+from ..memory.pool import DevicePool
 from ..models.assets import AssetKey
 from ..models.spec import ModelSpec
 from ..requests.render_request import RenderRequest
@@ -80,7 +80,7 @@ class MemoryFallbacks:
 
     def __init__(
         self,
-        pool: ModelPool,
+        pool: DevicePool,
         engine: Engine,
         calibration: ActivationCalibration | None = None,
         *,

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from ..memory.pool import ModelPool
+from ..memory.pool import DevicePool
 from ..models.assets import AssetKey
 from ..models.spec import ModelName
 from .batch_policy import Batch, Candidate, decide
@@ -29,7 +29,7 @@ class Turns:
     def __init__(
         self,
         queue: FairQueue,
-        pool: ModelPool,
+        pool: DevicePool,
         throughput: ThroughputModel,
         *,
         slice_s: float,

@@ -62,7 +62,7 @@ class JobStore:
         """How many more jobs there may be."""
         self._expiry = expiry = Expiry(repository, in_flight, policy.retention, now)
         self._journal = journal = Journal(repository)
-        rendering = Rendering(generator, writer, journal, durable=repository.durable, now=now)
+        rendering = Rendering(generator, writer, journal, repository, now=now)
         self.runner = JobRunner(rendering, repository, in_flight, expiry, now=now, on_ended=on_ended)
         """Runs the jobs of this process."""
         self._following = following = Following(repository, in_flight)

@@ -1,7 +1,6 @@
 """Writes the progress of unfinished jobs to the repository: changes of state at once, steps a few times a second at most."""
 
 import asyncio
-from contextlib import suppress
 
 from ..errors import StorageUnavailable
 from .repository import JobRepository
@@ -28,11 +27,6 @@ class Journal:
             self._due.set()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._interval_s, self._due.set)
-
-    async def note_load(self, job: TrackedJob) -> None:
-        """Write that the model of a job is loaded for it, before it is: a file that ends the process ends no more than a few."""
-        with suppress(StorageUnavailable):  # the job was accepted, and a full disk delays none
-            await self._repository.begin_load(job.id)
 
     async def run(self) -> None:
         """Write what is due, until cancelled."""

@@ -2,15 +2,16 @@
 
 import asyncio
 from collections.abc import Callable
-from functools import partial
 
-from ..errors import QueueFull, TooManyRequests
+from ..errors import DiffusionError, EngineFailed, EngineStuck, QueueFull, ShuttingDown, TooManyRequests
 from ..generator import Generated, ImageGenerator
 from ..requests.parameters import GenerationParameters
 from ..requests.progress import Preview, Progress
 from ..requests.rendering import ImageWriter
 from .journal import Journal
+from .noted_load import load_noted
 from .previews import Previews
+from .repository import JobRepository
 from .tracked_job import Outcome, TrackedJob, outcome_of
 
 _TRY_AGAIN_S = 1.0
@@ -25,8 +26,8 @@ class Rendering:
         generator: ImageGenerator,
         writer: ImageWriter,
         journal: Journal,
+        repository: JobRepository,
         *,
-        durable: bool,
         now: Callable[[], float],
     ) -> None:
         """Render nothing yet.
@@ -35,13 +36,13 @@ class Rendering:
             generator: makes the images.
             writer: encodes previews.
             journal: receives the progress of jobs that outlive the process.
-            durable: whether kept jobs do.
+            repository: keeps them.
             now: clock, in seconds since the epoch.
         """
         self._generator = generator
         self._writer = writer
         self._journal = journal
-        self._durable = durable
+        self._repository = repository
         self._now = now
 
     async def run(self, job: TrackedJob, parameters: GenerationParameters) -> Outcome:
@@ -52,10 +53,28 @@ class Rendering:
                 job.rendering.cancel()
             await asyncio.wait([job.rendering])
             outcome = outcome_of(job.rendering)
+            if isinstance(outcome, EngineStuck) and job.detached and not job.stopping and self._may_move(job):
+                continue
             # The queue may be full of other jobs that were accepted before the restart.
-            if not isinstance(outcome, (QueueFull, TooManyRequests)) or not (job.kept and self._durable):
+            promised = job.moved or (job.kept and self._repository.durable)
+            if not isinstance(outcome, (QueueFull, TooManyRequests)) or not promised:
                 return outcome
             await asyncio.sleep(_TRY_AGAIN_S)
+
+    def _may_move(self, job: TrackedJob) -> bool:
+        """Tell whether a job whose device does not answer is begun again, on another device: once, if there is one."""
+        if job.moved:
+            return False
+        try:
+            self._generator.refuse_if_full("")
+        except (EngineStuck, EngineFailed, ShuttingDown):
+            return False
+        except DiffusionError:
+            pass  # it waits for a place
+        job.moved = True
+        job.restarts += 1
+        job.log.add("restarted", restarts=job.restarts)
+        return True
 
     async def _render(self, job: TrackedJob, parameters: GenerationParameters) -> Generated:
         loop, previews = asyncio.get_running_loop(), Previews(job, self._writer)
@@ -77,11 +96,11 @@ class Rendering:
             on_progress=tell,
             previews=parameters.previews,
             early_end=job.early_end,
-            before_load=partial(self._journal.note_load, job) if job.kept and self._durable else None,
+            before_load=load_noted(job, self._repository),
         )
 
     def _note(self, job: TrackedJob, progress: Progress) -> None:
         before = job.state
         job.note(progress, self._now())
-        if job.kept and self._durable:
+        if job.kept and self._repository.durable:
             self._journal.note(job, at_once=job.state != before)

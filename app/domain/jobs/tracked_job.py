@@ -45,7 +45,7 @@ class TrackedJob:
     steps_done: int = 0
     steps_total: int = 0
     restarts: int = 0
-    """How often it was begun again because the process that ran it had ended."""
+    """How often it was begun again because the process that ran it had ended, or its device did not answer."""
     stepped: float | None = None
     """Time of its last step."""
     loading: LoadProgress | None = None
@@ -62,6 +62,8 @@ class TrackedJob:
     """Whether it can be asked for after its outcome has reached the client that waits for it."""
     stopping: bool = False
     """Whether it was told to end before its next step."""
+    moved: bool = False
+    """Whether it was begun again because its device did not answer."""
     waiters: int = 0
     accepted: "asyncio.Event" = field(default_factory=asyncio.Event)
     refused: DiffusionError | None = None

@@ -90,11 +90,23 @@ def refuse_impossible(ledger: Ledger, reservation: Reservation) -> None:
             )
 
 
+def takes_host_memory(ledger: Ledger, reservation: Reservation) -> bool:
+    """Tell whether a reservation takes more host memory than is taken already."""
+    return ledger.usage(reservation).host_nbytes > ledger.usage().host_nbytes
+
+
+def lacks_host_memory(ledger: Ledger, reservation: Reservation) -> bool:
+    """Tell whether a reservation does not fit into host memory."""
+    return ledger.usage(reservation).host_nbytes > ledger.limits().host_nbytes
+
+
 def can_admit(ledger: Ledger, reservation: Reservation) -> bool:
     """Tell whether a reservation fits beside everything that is used or waited for; the rest would be evicted."""
     assets = reservation.assets
     if ledger.queue or any(pooled.leaving for pooled in assets):
         return False  # requests that queue in the pool are served first
+    if ledger.others_wait() and takes_host_memory(ledger, reservation):
+        return False
     used, limits = ledger.usage(reservation), ledger.limits()
     unwanted = [asset for asset, _ in ledger.idle_on_host(assets) if asset.wanted is None]
     if used.host_nbytes - freed_nbytes(unwanted, ledger.shares()) > limits.host_nbytes:

@@ -1,7 +1,8 @@
 """Grants reservations, first come first served: evicts what is idle, and waits for what is in use."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from typing import Literal
 
 from ..engine import ModelLoader
@@ -9,8 +10,18 @@ from ..models.assets import AssetSpec, key_of
 from ..models.components import Component, ComponentId
 from ..models.spec import ModelName, ModelSpec
 from ..uncancellable import run_to_completion
-from .admission import Fits, Offload, Unload, Wait, next_step, refuse_impossible
+from .admission import (
+    Fits,
+    Offload,
+    Unload,
+    Wait,
+    lacks_host_memory,
+    next_step,
+    refuse_impossible,
+    takes_host_memory,
+)
 from .eviction_reason import EvictionCause, EvictionReason
+from .host_tier import HostTier
 from .ledger import Ledger, PooledAsset, Reservation
 from .unloading import AssetUnloading
 
@@ -19,11 +30,18 @@ class AssetClaiming:
     """Reserves memory in the ledger. Event loop only."""
 
     def __init__(
-        self, ledger: Ledger, loader: ModelLoader, unloading: AssetUnloading, *, clock: Callable[[], float]
+        self,
+        ledger: Ledger,
+        loader: ModelLoader,
+        unloading: AssetUnloading,
+        host: HostTier,
+        *,
+        clock: Callable[[], float],
     ) -> None:
         self._ledger = ledger
         self._loader = loader
         self._unloading = unloading
+        self._host = host
         self._clock = clock
         self._turn = asyncio.Lock()  # asyncio.Lock is fair: first come, first served
 
@@ -41,18 +59,45 @@ class AssetClaiming:
         async with self._turn:
             waited += self._clock() - begun
             while True:
-                for pooled in reservation.assets:
-                    self.expect(pooled)
-                refuse_impossible(self._ledger, reservation)
-                step = await self._step_towards_room(reservation)
-                if step == "room":
-                    for pooled in reservation.assets:
-                        pooled.reservations.append(reservation)
-                    return waited
-                if step == "wait":
-                    begun = self._clock()
-                    await self._unloading.change()
+                self._refuse_impossible(reservation)
+                begun = self._clock()
+                async with self._turn_on_host(reservation):
                     waited += self._clock() - begun
+                    step = await self._step_towards_room(reservation)
+                    while step != "room" and lacks_host_memory(self._ledger, reservation):
+                        waited += await self._changed(step)
+                        self._refuse_impossible(reservation)
+                        step = await self._step_towards_room(reservation)
+                    if step == "room":
+                        for pooled in reservation.assets:
+                            pooled.reservations.append(reservation)
+                        return waited
+                waited += await self._changed(step)
+
+    @asynccontextmanager
+    async def _turn_on_host(self, reservation: Reservation) -> AsyncGenerator[None]:
+        """Keep others from taking host memory, if a reservation takes some.
+
+        While it waits for memory of its device alone, requests of other devices may go before it.
+        """
+        if not takes_host_memory(self._ledger, reservation):
+            yield
+            return
+        async with self._host.turn:
+            yield
+
+    async def _changed(self, step: Literal["room", "evicted", "wait"]) -> float:
+        """Wait for a change, unless one was made; return the seconds."""
+        if step != "wait":
+            return 0.0
+        begun = self._clock()
+        await self._unloading.change()
+        return self._clock() - begun
+
+    def _refuse_impossible(self, reservation: Reservation) -> None:
+        for pooled in reservation.assets:
+            self.expect(pooled)
+        refuse_impossible(self._ledger, reservation)
 
     def expect(self, pooled: PooledAsset) -> None:
         """Note what an asset will bring that was never loaded."""

@@ -36,6 +36,8 @@ class AssetPlaced(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     components: tuple[str, ...]
     nbytes: int
     seconds: float
+    device: str = ""
+    """Its name if the machine has several."""
 
 
 class AssetOffloaded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -46,6 +48,8 @@ class AssetOffloaded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     nbytes: int
     seconds: float
     reason: EvictionReason
+    device: str = ""
+    """Its name if the machine has several."""
 
 
 class AssetUnloaded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -65,6 +69,8 @@ class LeaseGranted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Residency of the model when the request took it."""
     wait_s: float
     load_s: float
+    device: str = ""
+    """Its name if the machine has several."""
 
 
 class LeaseOverdue(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -89,6 +95,8 @@ def event_facts(event: PoolEvent) -> dict[str, Any]:
         facts["reason"] = str(event.reason)
     if isinstance(event, LeaseGranted):
         facts["found"] = HEAT[event.found]
+    if not facts.get("device", True):
+        del facts["device"]
     return facts
 
 

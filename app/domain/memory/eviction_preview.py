@@ -50,16 +50,16 @@ def preview_evictions(
         ledger: only read.
         assets: the model first, then what is added to it; each with its weights as they are expected before its first load.
         now: on the pool's clock.
-        activation_nbytes: as for `ModelPool.lease`.
-        together_nbytes: as for `ModelPool.lease`.
+        activation_nbytes: as for `DevicePool.lease`.
+        together_nbytes: as for `DevicePool.lease`.
 
     Raises:
-        UnusableAsset, InsufficientMemory: as `ModelPool.lease` would.
+        UnusableAsset, InsufficientMemory: as `DevicePool.lease` would.
         LoadFailed: loading failed a few seconds ago, and is not tried again yet.
     """
     play = _Simulation(ledger)
     pooled = tuple(_entered(play, spec, weights, now) for spec, weights in assets)
-    reservation = Reservation(pooled, "device", activation_nbytes, together_nbytes)
+    reservation = Reservation(pooled, "device", activation_nbytes, together_nbytes, ledger.device)
     residency = play.ledger.residency(reservation.lead)
     cold = tuple(each.key for each in pooled if each.loaded is None)
     refuse_impossible(play.ledger, reservation)

@@ -5,8 +5,7 @@ adapters with a handful of components each: adding them up takes microseconds, a
 """
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,7 +13,7 @@ from ..engine import Device
 from ..errors import DiffusionError
 from ..models.assets import AssetKey, AssetSpec, key_of
 from ..models.components import Component, ComponentId, LoadedModel, LoadProgress, OnLoad
-from ..models.spec import Residency
+from ..models.spec import ModelSpec, Residency
 from .budget import Budget
 from .eviction import Idle, IdleAsset, Shares
 
@@ -34,7 +33,9 @@ class Reservation:
     tier: Tier
     activation_nbytes: int = 0
     together_nbytes: int = 0
-    """Part of them that adds up with those of other reservations of the model, because they run at the same time."""
+    """Part of them that adds up with those of other reservations of its weights, because they run at the same time."""
+    device: str = ""
+    """Name of the device on which the request runs."""
 
     @property
     def lead(self) -> "PooledAsset":
@@ -75,7 +76,7 @@ class PooledAsset:
     """Components that loading will bring: those of the last load, before that a guess; counted from the reservation on."""
     reservations: list[Reservation] = field(default_factory=list[Reservation])
     work: dict[str, asyncio.Task[Any]] = field(default_factory=dict[str, "asyncio.Task[Any]"])
-    """Work that is done once for all waiting requests: `fetch`, `load`, `place`."""
+    """Work that is done once for all waiting requests: `fetch`, `load`, and `placing` for each device."""
     progress: LoadProgress | None = None
     listeners: list[OnLoad] = field(default_factory=list[OnLoad])
     failure: Failure | None = None
@@ -102,10 +103,16 @@ class PooledAsset:
         """Whether it is cold, but on its way into memory for a request."""
         return self.loaded is None and bool(self.reservations or "load" in self.work)
 
-    @property
-    def for_device(self) -> bool:
-        """Whether its components are on the device, or on their way there, for a request."""
-        return "place" in self.work or any(reservation.tier == "device" for reservation in self.reservations)
+    def is_for(self, device: str) -> bool:
+        """Tell whether its components are on a device, or on their way there, for a request."""
+        return placing(device) in self.work or any(
+            reservation.tier == "device" and reservation.device == device for reservation in self.reservations
+        )
+
+
+def placing(device: str) -> str:
+    """Name the work of bringing an asset to a device."""
+    return f"place on {device}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,19 +133,26 @@ class DeviceCopies:
 
 
 class Ledger:
-    """All assets in the pool, and the copies of their components on each device. One device is used today."""
+    """All assets in host memory, and the copies of their components on one device.
 
-    def __init__(self) -> None:
-        self.current: dict[AssetKey, PooledAsset] = {}
+    A machine has one ledger for each device. They share the assets, so that bytes in host memory count once, however many devices
+    have copies of them.
+    """
+
+    def __init__(self, beside: "Ledger | None" = None) -> None:
+        """Make the ledger of a device; `beside`: one of another device of the same machine."""
+        self.machine: list[Ledger] = [] if beside is None else beside.machine
+        """Ledgers of all devices of the machine, itself included."""
+        self.machine.append(self)
+        self.current: dict[AssetKey, PooledAsset] = {} if beside is None else beside.current
         """Current version of each asset that a request has named."""
-        self.outdated_versions: list[PooledAsset] = []
+        self.outdated_versions: list[PooledAsset] = [] if beside is None else beside.outdated_versions
         """Old versions that are still in use or being freed."""
         self.device = ""
         """Name of the device that models run on; known once the engine has started."""
-        self.copies: defaultdict[str, DeviceCopies] = defaultdict(DeviceCopies)
-        """Books by the name of the device."""
+        self._copies = DeviceCopies()
         self.queue: list[Reservation] = []
-        """What the requests ask for that wait for memory, first come first."""
+        """What the requests of this device ask for that wait for memory, first come first."""
         self.lookahead: dict[AssetKey, int] = {}
         """Assets of the requests that will ask for memory later: the place of the first such request among them."""
         self.budget = Budget()
@@ -146,25 +160,36 @@ class Ledger:
         """Whether the device's memory is the host's."""
 
     @property
+    def label(self) -> str:
+        """Name of the device if the machine has several; empty otherwise."""
+        return self.device if len(self.machine) > 1 else ""
+
+    @property
     def placed(self) -> set[ComponentId]:
         """Components with a copy on the device."""
-        return self.copies[self.device].placed
+        return self._copies.placed
 
     @property
     def dropping(self) -> set[ComponentId]:
         """Components whose copy on the device is being dropped."""
-        return self.copies[self.device].dropping
+        return self._copies.dropping
 
     def copy(self) -> "Ledger":
-        """Copy the ledger, so that evictions can be played on it. Assets are shared: replace one, never change it."""
+        """Copy the ledger, so that evictions can be played on it. Assets are shared: replace one, never change it.
+
+        Those of the other devices are copied with it.
+        """
         twin = Ledger()
         twin.current, twin.outdated_versions = dict(self.current), list(self.outdated_versions)
-        twin.device = self.device
-        for device, copies in self.copies.items():
-            twin.copies[device] = DeviceCopies(set(copies.placed), set(copies.dropping))
-        twin.queue, twin.lookahead = list(self.queue), self.lookahead
-        twin.budget, twin.shared = self.budget, self.shared
+        for own in self.machine:
+            (twin if own is self else Ledger(twin)).resemble(own)
         return twin
+
+    def resemble(self, other: "Ledger") -> None:
+        """Copy what a ledger says of its device."""
+        self.device, self.shared, self.budget = other.device, other.shared, other.budget
+        self._copies = DeviceCopies(set(other.placed), set(other.dropping))
+        self.queue, self.lookahead = list(other.queue), other.lookahead
 
     def use_device(self, device: Device) -> None:
         """Count for this device from now on. Call after the engine has started."""
@@ -175,8 +200,8 @@ class Ledger:
         return [*self.current.values(), *self.outdated_versions]
 
     def reservations(self) -> list[Reservation]:
-        """List the reservations that are granted, each once."""
-        return _granted(self.all())
+        """List the reservations that are granted for this device, each once."""
+        return self.granted(self.all())
 
     def components(self) -> dict[ComponentId, Component]:
         """List every component in host memory, shared ones once."""
@@ -197,17 +222,20 @@ class Ledger:
         parts = {pooled: pooled.expected if pooled.promised or pooled in extra else () for pooled in assets}
         parts |= {pooled: pooled.components for pooled in assets if pooled.loaded is not None}
         host = {part.id: part.nbytes for own in parts.values() for part in own}
-        reservations = ([] if alone else _granted(assets)) + ([] if also is None else [also])
+        reservations = ([] if alone else self.granted(assets)) + ([] if also is None else [also])
         activations = _activations(reservations)
+        host_nbytes = sum(host.values())
+        if not alone:  # work of devices whose memory is the host's takes that of the host
+            host_nbytes += sum(_activations(other.granted(assets)) for other in self._others() if other.shared)
         if self.shared:
-            both = sum(host.values()) + activations
+            both = host_nbytes + activations
             return Usage(host_nbytes=both, device_nbytes=both)
-        for_device = {pooled for pooled in assets if pooled.for_device} | {
+        for_device = {pooled for pooled in assets if pooled.is_for(self.device)} | {
             pooled for reservation in reservations if reservation.tier == "device" for pooled in reservation.assets
         }
         device = {part.id: part.nbytes for pooled in for_device for part in parts.get(pooled, ())}
         device |= {key: nbytes for key, nbytes in host.items() if key in self.placed | self.dropping}
-        return Usage(host_nbytes=sum(host.values()), device_nbytes=sum(device.values()) + activations)
+        return Usage(host_nbytes=host_nbytes, device_nbytes=sum(device.values()) + activations)
 
     def reserved_nbytes(self) -> int:
         """Return the bytes for activations: the largest need of any model's leases; a device works for one model at a time."""
@@ -224,14 +252,16 @@ class Ledger:
 
     def idle_on_device(self, besides: Collection[PooledAsset] = ()) -> list[Idle]:
         """List the device copies that may be dropped, except those of the assets given."""
-        kept = [pooled for pooled in self.all() if pooled.for_device or pooled.record.pinned or pooled in besides]
+        kept = [
+            pooled for pooled in self.all() if pooled.is_for(self.device) or pooled.record.pinned or pooled in besides
+        ]
         held, owners = _unique(kept), self.owners()
         return [
             Idle(
                 key=component.id,
                 nbytes=component.nbytes,
                 last_used=max(pooled.record.last_used or 0.0 for pooled in owners[component.id]),
-                wanted=_first(self._wanted(pooled) for pooled in owners[component.id]),
+                wanted=_first(self.wanted(pooled) for pooled in owners[component.id]),
             )
             for component in self.components().values()
             if component.id in self.placed and component.id not in held
@@ -245,7 +275,7 @@ class Ledger:
                     key=pooled.key,
                     components=tuple({component.id for component in pooled.components}),
                     last_used=pooled.record.last_used or 0.0,
-                    wanted=self._wanted(pooled),
+                    wanted=_first(ledger.wanted(pooled) for ledger in self.machine),
                 ),
                 pooled,
             )
@@ -270,8 +300,12 @@ class Ledger:
         return owners
 
     def waiting(self, pooled: PooledAsset) -> int:
-        """Count the requests that wait for memory and want an asset."""
-        return sum(pooled in reservation.assets for reservation in self.queue)
+        """Count the requests that wait for memory and want an asset, on any device."""
+        return sum(pooled in reservation.assets for ledger in self.machine for reservation in ledger.queue)
+
+    def others_wait(self) -> bool:
+        """Tell whether requests of other devices wait for memory."""
+        return any(other.queue for other in self._others())
 
     def missing_on_device(self, pooled: PooledAsset) -> list[Component]:
         """List the components of a loaded asset that have no copy on the device."""
@@ -290,10 +324,20 @@ class Ledger:
         return pooled in self.outdated_versions and not pooled.busy and not self.waiting(pooled)
 
     def forget_freed(self) -> None:
-        """Remove the device copies that went with the last asset that had them."""
-        self.copies[self.device].placed &= self.components().keys()
+        """Remove the copies, on all devices, that went with the last asset that had them."""
+        left = self.components().keys()
+        for ledger in self.machine:
+            ledger.placed.intersection_update(left)
 
-    def _wanted(self, pooled: PooledAsset) -> int | None:
+    def _others(self) -> "list[Ledger]":
+        return [ledger for ledger in self.machine if ledger is not self]
+
+    def granted(self, assets: Iterable[PooledAsset]) -> list[Reservation]:
+        """List the reservations of this device that hold one of the assets, each once: it may hold several of them."""
+        granted = dict.fromkeys(reservation for pooled in assets for reservation in pooled.reservations)
+        return [reservation for reservation in granted if reservation.device == self.device]
+
+    def wanted(self, pooled: PooledAsset) -> int | None:
         """Position of the first request that waits for it, in the pool's queue or behind it."""
         for position, reservation in enumerate(self.queue):
             if pooled in reservation.assets:
@@ -302,20 +346,17 @@ class Ledger:
         return None if position is None else len(self.queue) + position
 
 
-def _granted(assets: Iterable[PooledAsset]) -> list[Reservation]:
-    """List the reservations that hold one of the assets, each once: it may hold several of them."""
-    return list(dict.fromkeys(reservation for pooled in assets for reservation in pooled.reservations))
-
-
 def _activations(reservations: Iterable[Reservation]) -> int:
-    """Sum activations: a device works for one model at a time, and for all reservations of it that run together."""
-    most: dict[PooledAsset, int] = {}
-    sums: dict[PooledAsset, int] = {}
+    """Sum activations: a device works with one model's weights at a time, and for all reservations of them that run together."""
+    most: dict[Hashable, int] = {}
+    sums: dict[Hashable, int] = {}
     for reservation in reservations:
-        lead = reservation.lead
-        most[lead] = max(most.get(lead, 0), reservation.activation_nbytes)
-        sums[lead] = sums.get(lead, 0) + reservation.together_nbytes
-    return max((max(most[pooled], sums[pooled]) for pooled in most), default=0)
+        spec = reservation.lead.spec
+        # Requests of a preset share steps with those of its base.
+        weights = spec.weights if isinstance(spec, ModelSpec) else reservation.lead
+        most[weights] = max(most.get(weights, 0), reservation.activation_nbytes)
+        sums[weights] = sums.get(weights, 0) + reservation.together_nbytes
+    return max((max(most[weights], sums[weights]) for weights in most), default=0)
 
 
 def _unique(assets: Iterable[PooledAsset]) -> dict[ComponentId, Component]:

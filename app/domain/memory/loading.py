@@ -16,7 +16,7 @@ from ..models.vaes import VaeSpec
 from ..uncancellable import consume_exception
 from ..units import format_bytes
 from .events import AssetLoaded, AssetLoadFailed, AssetPlaced, OnPoolEvent
-from .ledger import Failure, Ledger, PooledAsset, Tier
+from .ledger import Failure, Ledger, PooledAsset, Tier, placing
 
 BACK_OFF_S = 5.0
 """Seconds for which a failed load is not tried again; requests get the same error until then."""
@@ -66,7 +66,7 @@ class AssetLoading:
         if pooled.loaded is None:
             await self._once(pooled, "load", self._load)
         while tier == "device" and self._ledger.missing_on_device(pooled):
-            await self._once(pooled, "place", lambda pooled: self._place(pooled, drop_idle))
+            await self._once(pooled, placing(self._ledger.device), lambda pooled: self._place(pooled, drop_idle))
 
     async def _once(
         self, pooled: PooledAsset, name: str, work: Callable[[PooledAsset], Coroutine[Any, Any, None]]
@@ -129,7 +129,9 @@ class AssetLoading:
         nbytes = sum(component.nbytes for component in missing)
         seconds = self._arrived(pooled, begun, nbytes)
         names = tuple(component.name for component in missing)
-        self._on_event(AssetPlaced(asset=pooled.key, components=names, nbytes=nbytes, seconds=seconds))
+        self._on_event(
+            AssetPlaced(asset=pooled.key, components=names, nbytes=nbytes, seconds=seconds, device=self._ledger.label)
+        )
 
     async def _place_again(self, pooled: PooledAsset, ids: list[ComponentId]) -> None:
         try:

@@ -1,4 +1,4 @@
-"""The pool of models, adapters and VAEs: loads each once, lends sets of them out, evicts idle ones to make room.
+"""The pool of models, adapters and VAEs of a device: loads each once, lends sets of them out, evicts idle ones to make room.
 
 Everything here runs in the event loop's thread, so state changes between two `await`s are atomic. The engine does the
 slow work in threads of its own. `ledger` says what is where, `admission` and `eviction` decide what leaves, `unloading` frees
@@ -23,15 +23,18 @@ from .claiming import AssetClaiming
 from .events import LeaseGranted, LeaseOverdue, OnPoolEvent, ignore
 from .eviction_preview import EvictionPreview, preview_evictions
 from .eviction_reason import EvictionCause, EvictionReason
+from .host_tier import HostTier
 from .lease import Held, Lease
-from .ledger import Ledger, PooledAsset, Record, Reservation, Tier
+from .ledger import PooledAsset, Record, Reservation, Tier
 from .loading import AssetLoading, OnLoading
 from .snapshot import AssetStatus, PoolReport, PoolStats, asset_status, pool_report, pool_stats
 from .unloading import AssetUnloading
 
 
-class ModelPool:
-    """Models, and what is added to them, in memory under a budget.
+class DevicePool:
+    """Models, and what is added to them, in host memory and on one device, under a budget.
+
+    The pools of a machine's devices share what is in host memory; each has its own copies on its device, and its own leases.
 
     Always true: bytes on each tier plus bytes promised to loads and activations are within the budget; all of a leased set is
     on the device; an asset is loaded once for all that wait for it; bytes that assets share count once; every waiting request
@@ -48,6 +51,7 @@ class ModelPool:
         on_event: OnPoolEvent = ignore,
         on_loading: OnLoading = lambda _asset, _progress: None,
         overdue_s: float = 900.0,
+        host: HostTier | None = None,
     ) -> None:
         """Make an empty pool.
 
@@ -59,15 +63,19 @@ class ModelPool:
             on_event: receives every event; called in the event loop, must return at once.
             on_loading: receives the progress of loads and downloads; called from other threads.
             overdue_s: seconds after which a lease that is out is reported as forgotten.
+            host: what it shares with the pools of the machine's other devices; nothing by default.
         """
         self._catalogues = catalogues
         self._engine = engine
         self._clock = clock
         self._on_event = on_event
         self._overdue_s = overdue_s
-        self._ledger = Ledger()
+        host = host or HostTier()
+        self._ledger = host.new_ledger()
         self._ledger.budget = budget or Budget()
-        self._unloading = AssetUnloading(self._ledger, engine.loader, engine.device, clock=clock, on_event=on_event)
+        self._unloading = AssetUnloading(
+            self._ledger, engine.loader, engine.device, host, clock=clock, on_event=on_event
+        )
         self._loading = AssetLoading(
             self._ledger,
             catalogues,
@@ -78,7 +86,7 @@ class ModelPool:
             on_done=self._unloading.tidy,
             on_loading=on_loading,
         )
-        self._claiming = AssetClaiming(self._ledger, engine.loader, self._unloading, clock=clock)
+        self._claiming = AssetClaiming(self._ledger, engine.loader, self._unloading, host, clock=clock)
 
     @asynccontextmanager
     async def lease(
@@ -168,7 +176,11 @@ class ModelPool:
         if model is None or not (model.expected or model.loaded):
             return False  # its size is not known
         reservation = Reservation(
-            (model, *(self._imagined(key) for key in beside)), "device", activation_nbytes, together_nbytes
+            (model, *(self._imagined(key) for key in beside)),
+            "device",
+            activation_nbytes,
+            together_nbytes,
+            self._ledger.device,
         )
         return can_admit(self._ledger, reservation)
 
@@ -277,6 +289,11 @@ class ModelPool:
         """Tell where the weights of a model are now, and which requests use them."""
         return self.asset_status(AssetKey("model", name))
 
+    def residency(self, key: AssetKey) -> Residency:
+        """Tell where the weights of a catalogue entry are now."""
+        pooled = self._ledger.current.get(key)
+        return "cold" if pooled is None else self._ledger.residency(pooled)
+
     def asset_status(self, key: AssetKey) -> AssetStatus:
         """Tell where the weights of a catalogue entry are now, and which requests use them."""
         return asset_status(self._ledger, key, self._clock())
@@ -321,7 +338,8 @@ class ModelPool:
         self._ledger.use_device(self._engine.device)
         # Every entry is looked up before the first one is entered, so that an unknown one leaves no trace.
         specs = {key_of(spec): spec for spec in map(self._catalogues.get, keys)}
-        reservation = Reservation(tuple(map(self._entered, specs.values())), tier, activation_nbytes, together_nbytes)
+        assets = tuple(map(self._entered, specs.values()))
+        reservation = Reservation(assets, tier, activation_nbytes, together_nbytes, self._ledger.device)
         self._ledger.queue.append(reservation)
         self._listen(reservation, on_load)
         try:
@@ -352,7 +370,7 @@ class ModelPool:
         lead = reservation.lead
         lead.record.found[found] = lead.record.found.get(found, 0) + 1
         model = ModelName(lead.spec.name)
-        self._on_event(LeaseGranted(model=model, found=found, wait_s=wait_s, load_s=load_s))
+        self._on_event(LeaseGranted(model=model, found=found, wait_s=wait_s, load_s=load_s, device=self._ledger.label))
 
     def _enter(self, key: AssetKey) -> PooledAsset:
         """Get the current version of an asset, unless it is known to fail."""

@@ -69,6 +69,10 @@ class ComponentStatus:
 class PoolReport:
     """A snapshot of the whole ledger."""
 
+    device: str
+    """Name of the device; empty before the engine has started."""
+    shares_host_memory: bool
+    """Whether the device's memory is the host's."""
     budget: Budget
     stats: PoolStats
     components: tuple[ComponentStatus, ...]
@@ -84,10 +88,10 @@ class PoolReport:
 def pool_stats(ledger: Ledger) -> PoolStats:
     """Sum up a ledger."""
     used, reserved = ledger.usage(), ledger.reserved_nbytes()
-    host = used.host_nbytes - (reserved if ledger.shared else 0)
+    reserved_on_host = sum(other.reserved_nbytes() for other in ledger.machine if other.shared)
     return PoolStats(
-        host_nbytes=host,
-        device_nbytes=used.device_nbytes - reserved,
+        host_nbytes=used.host_nbytes - reserved_on_host,
+        device_nbytes=used.device_nbytes - (reserved_on_host if ledger.shared else reserved),
         reserved_nbytes=reserved,
         leases=len(ledger.reservations()),
         waiting=len(ledger.queue),
@@ -108,6 +112,8 @@ def pool_report(ledger: Ledger, now: float) -> PoolReport:
     """Describe the whole ledger."""
     owners, places = ledger.owners(), _eviction_places(ledger)
     return PoolReport(
+        device=ledger.device,
+        shares_host_memory=ledger.shared,
         budget=ledger.budget,
         stats=pool_stats(ledger),
         components=tuple(

@@ -11,6 +11,7 @@ from ..uncancellable import run_to_completion
 from .events import AssetOffloaded, AssetUnloaded, OnPoolEvent
 from .eviction import Idle
 from .eviction_reason import EvictionCause, EvictionReason
+from .host_tier import HostTier
 from .ledger import Ledger, PooledAsset
 
 
@@ -22,6 +23,7 @@ class AssetUnloading:
         ledger: Ledger,
         loader: ModelLoader,
         device: Device,
+        host: HostTier,
         *,
         clock: Callable[[], float],
         on_event: OnPoolEvent,
@@ -31,7 +33,7 @@ class AssetUnloading:
         self._device = device
         self._clock = clock
         self._on_event = on_event
-        self._changed = asyncio.Event()
+        self._host = host
         self._cleaning: set[asyncio.Task[None]] = set()
 
     @property
@@ -41,7 +43,7 @@ class AssetUnloading:
 
     async def change(self) -> None:
         """Wait until memory was given back, or an asset was loaded or unpinned."""
-        await self._changed.wait()
+        await self._host.change()
 
     async def cleaned(self) -> None:
         """Wait until no memory is being freed in the background."""
@@ -103,6 +105,7 @@ class AssetUnloading:
                     nbytes=sum(component.nbytes for component in own),
                     seconds=self._clock() - begun,
                     reason=reason,
+                    device=self._ledger.label,
                 )
             )
         self._note_change()
@@ -168,5 +171,4 @@ class AssetUnloading:
         return self.unloading(victim, reason) if isinstance(victim, PooledAsset) else self.offloading([victim], reason)
 
     def _note_change(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self._host.note_change()

@@ -23,10 +23,24 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def use_device(name: str) -> torch.device:
+    """Return the named device, as `choose_device` does, and make it that of the calling thread; `cpu:1` is a CPU, too."""
+    device = choose_device(name.partition(":")[0] if name.startswith("cpu") else name)
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)  # events are recorded in the stream of the thread's device
+    return device
+
+
+def all_devices() -> list[str]:
+    """List the GPUs by name; `auto` if there are less than two."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return [f"cuda:{number}" for number in range(count)] if count > 1 else ["auto"]
+
+
 def _no_such_device(name: str, seen: str) -> EngineFailed:
     return EngineFailed(
-        f"device.name in the settings is {name!r}, but {seen} here. Set it to 'auto' or 'cpu', or give this machine or "
-        "container its GPU and driver; then restart the server."
+        f"The settings name the device {name!r} (device.name or device.names), but {seen} here. Set it to 'auto' or 'cpu', or "
+        "give this machine or container its GPU and driver; then restart the server."
     )
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from ..weights.component_store import ComponentStore
+from ..weights.twin_store import Store
 from .fast_layers.upcasting import Upcaster
 
 
@@ -10,7 +11,7 @@ from .fast_layers.upcasting import Upcaster
 class Loading:
     """How models come into host memory."""
 
-    store: ComponentStore = field(default_factory=ComponentStore)
+    store: Store = field(default_factory=ComponentStore)
     """Shares what is in memory already."""
     upcaster: Upcaster = field(default_factory=Upcaster)
     """Converts the weights of models that are kept in fewer bits than they are computed in."""

@@ -28,17 +28,19 @@ from ...domain.models.vaes import VaeSpec
 from ...domain.requests.render_request import RenderRequest
 from ...domain.requests.rendering import GiveWay, MemorySavings, OnPreview, OnStep, ParkedRun, RenderResult, stay
 from ..device.cpu_threads import multiplications, threads_for, usable_cpus
-from ..device.device import choose_device, device_nbytes
+from ..device.device import device_nbytes, use_device
 from ..device.malloc import give_back_freed_memory
 from ..device.out_of_memory import is_out_of_memory, without_frames
 from ..device.peak_memory import Peak, free_nbytes
-from ..device.precision import FileWeights, Precision, computed_in, precision_of
+from ..device.precision import Precision, computed_in, precision_of
 from ..device.timer import Stopwatch
 from ..device.transfer import Mover
+from ..diffusion.fast_layers.upcasting import Upcaster
 from ..diffusion.load_context import Loading
-from ..weights.component_store import ComponentStore
 from ..weights.safetensors_header import BrokenFile
+from ..weights.twin_store import TwinStore
 from .family import FamilyRuntime, runtime_named, runtime_of
+from .shared_host import SharedHost
 from .step_loop import Stepper, Work
 
 _THREADS = torch.get_num_threads()
@@ -60,7 +62,7 @@ class TorchModel:
 
 
 class Runtime:
-    """One device. `load` and `unload` belong to the loader's thread, everything else to the engine's."""
+    """One device. `load` and `unload` belong to the loader's thread, `prepare` to the helper, everything else to the engine's."""
 
     def __init__(
         self,
@@ -70,18 +72,25 @@ class Runtime:
         threads: int,
         fetch: FetchRepository,
         prompt_cache_nbytes: int = 64 * 1024**2,
+        host: SharedHost | None = None,
     ) -> None:
-        self.device = choose_device(device)
-        self.threads = threads or min(_THREADS, usable_cpus())
+        """Claim a device, in the engine's thread; `host` is what it shares with other devices of the machine."""
+        host = host or SharedHost(names=(device,), dtype=dtype)
+        self.device = use_device(device)
+        self.name = device if host.several else str(self.device)
+        self.threads = threads or max(1, min(_THREADS, usable_cpus()) // len(host.names))
+        # A thread takes the process's number at its first question; after that, other threads do not change it any more.
+        torch.get_num_threads()
         torch.set_num_threads(self.threads)
         self._threads_fixed = bool(threads)
         self._dtype: DtypeName = dtype
         self._fetch = fetch
-        self._store = ComponentStore()
-        self._loading = Loading(store=self._store, prompt_cache_nbytes=prompt_cache_nbytes)
+        upcaster = Upcaster()
+        self._store = TwinStore(host.store, {"upcaster": upcaster}, host.lock) if host.several else host.store
+        self._loading = Loading(store=self._store, upcaster=upcaster, prompt_cache_nbytes=prompt_cache_nbytes)
         self._mover = Mover(self.device)
-        self._snapshots: dict[HubRepository, Path] = {}
-        self._weights: dict[Path, tuple[str, FileWeights]] = {}
+        self._snapshots = host.snapshots
+        self._weights = host.weights
         self._stepper = Stepper(
             stopwatch=Stopwatch(self.device),
             new_peak=lambda: Peak(self.device),
@@ -152,6 +161,15 @@ class Runtime:
         except OSError as error:
             raise LoadFailed(f"The file of VAE {spec.name!r} could not be read: {error}.") from error
         return TorchModel(family=family, networks=networks, components=networks.components, dtype="")
+
+    def prepare(self, components: Collection[ComponentId]) -> None:
+        """Build the networks that `place` will copy to the device. Helper thread."""
+        self._store.named(components)
+
+    def drop_orphans(self) -> None:
+        """Drop the networks of this device whose weights have left host memory."""
+        if isinstance(self._store, TwinStore):
+            self._store.drop_orphans()
 
     def place(self, components: Collection[ComponentId]) -> None:
         """Copy components to the device, while requests run there."""

@@ -24,7 +24,7 @@ from ...domain.requests.rendering import (
 from .engine_threads import EngineThreads
 
 if TYPE_CHECKING:
-    from .device_worker import FetchRepository
+    from .device_worker import FetchRepository, Runtime
 
 
 class TorchEngine:
@@ -50,16 +50,15 @@ class TorchEngine:
             prompt_cache_nbytes: host memory in which each model keeps encoded prompts.
             on_device: called with the name of the device before its memory is used; may refuse it by `EngineFailed`.
         """
-        self._threads = EngineThreads(
-            {
-                "device": device,
-                "dtype": dtype,
-                "threads": threads,
-                "fetch": fetch,
-                "prompt_cache_nbytes": prompt_cache_nbytes,
-            },
-            on_device,
-        )
+
+        def runtime() -> "Runtime":
+            from .device_worker import Runtime  # here, because it imports torch
+
+            return Runtime(
+                device=device, dtype=dtype, threads=threads, fetch=fetch, prompt_cache_nbytes=prompt_cache_nbytes
+            )
+
+        self._threads = EngineThreads(runtime, device, on_device)
         self.loader = TorchLoader(self._threads)
         self.device = TorchDevice(self._threads)
         self.renderer = TorchRenderer(self._threads)
@@ -148,9 +147,10 @@ class TorchDevice:
 
     async def place(self, components: Collection[ComponentId]) -> None:
         """Copy weights to the device; begins at the next step of what runs there."""
+        await self._threads.run(self._threads.helper, self._threads.runtime.prepare, components)
         await self._threads.run(self._threads.engine, self._threads.runtime.place, components)
         # Waited for in another thread: the engine's goes on stepping while the copies are under way.
-        await self._threads.run(self._threads.loader, self._threads.runtime.arrived)
+        await self._threads.run(self._threads.helper, self._threads.runtime.arrived)
 
     async def offload(self, components: Collection[ComponentId]) -> None:
         """Drop the device's copies, at the next step of what runs there."""

@@ -22,17 +22,23 @@ _T = TypeVar("_T")
 class EngineThreads:
     """Starts the runtime in the engine's thread and has that thread step while there are requests. Event loop only."""
 
-    def __init__(self, options: dict[str, Any], on_device: Callable[[str], None] = lambda _name: None) -> None:
+    def __init__(
+        self, runtime: "Callable[[], Runtime]", name: str, on_device: Callable[[str], None] = lambda _name: None
+    ) -> None:
         """Import nothing yet.
 
         Args:
-            options: those of `Runtime`.
+            runtime: makes the runtime, in the engine's thread; it imports torch.
+            name: of the device in the settings.
             on_device: called with the name of the device before its memory is used; may refuse it by `EngineFailed`.
         """
-        self._options = options
+        self._make_runtime = runtime
+        self._name = name
         self._on_device = on_device
         self.engine = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
         self.loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader")
+        self.helper = ThreadPoolExecutor(max_workers=1, thread_name_prefix="helper")
+        """Builds networks over weights that are in memory, and waits for copies."""
         self.downloader = ThreadPoolExecutor(max_workers=4, thread_name_prefix="downloader")
         self._stepping = False
         self._starting: asyncio.Task[None] | None = None
@@ -57,7 +63,7 @@ class EngineThreads:
     @property
     def device_name(self) -> str:
         """Name of the device; that of the settings until the engine has started."""
-        return str(self._runtime.device) if self._runtime else str(self._options["device"])
+        return self._runtime.name if self._runtime else self._name
 
     async def start(self) -> None:
         """Import torch and claim the device, once. Takes seconds.
@@ -79,7 +85,7 @@ class EngineThreads:
 
     def stop(self) -> None:
         """End the threads, once they are done with what they are doing."""
-        for executor in (self.engine, self.loader, self.downloader):
+        for executor in (self.engine, self.loader, self.helper, self.downloader):
             executor.shutdown(wait=False, cancel_futures=True)
 
     async def run(self, executor: Executor, function: Callable[..., _T], *arguments: Any) -> _T:
@@ -103,11 +109,10 @@ class EngineThreads:
 
     def _start(self) -> None:
         begun = time.perf_counter()
-        from .device_worker import Runtime  # here, because it imports torch
-        from .family import import_runtimes
+        runtime = self._make_runtime()
+        from .family import import_runtimes  # here, because it imports torch
 
-        runtime = Runtime(**self._options)
-        self._on_device(str(runtime.device))
+        self._on_device(runtime.name)
         import_runtimes()
         self._runtime = runtime
         _spare_the_collector()

@@ -9,11 +9,11 @@ from .process_mark import holder, locked, note_holder
 
 
 class DeviceLock:
-    """Held by the process whose engine has the device, until it ends, also by kill -9."""
+    """Held by the process whose engines have the devices, until it ends, also by kill -9. Any thread."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._file: IO[str] | None = None
+        self._files: list[IO[str]] = []
 
     def take(self, device: str) -> None:
         """Take a device of this machine. Blocks, for microseconds.
@@ -22,18 +22,19 @@ class DeviceLock:
             EngineFailed: another process has it.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / f"{socket.gethostname()}-{device.replace(':', '-')}"
-        self._file = locked(path)
-        if self._file is None:
+        # `cuda` is `cuda:0`, and a process with several CPU devices has the one that others call `cpu`.
+        path = self._folder / f"{socket.gethostname()}-{device.removesuffix(':0').replace(':', '-')}"
+        file = locked(path)
+        if file is None:
             raise EngineFailed(
                 f"The device {device} is in use by another server with the same folder of jobs (process {holder(path)}). "
                 "It would need the memory twice. This server answers for jobs, and makes no images: use "
-                "the other one, or give this one a device of its own (device.name) or another folder (jobs.directory)."
+                "the other one, or give this one devices of its own (device.names) or another folder (jobs.directory)."
             )
-        note_holder(self._file)
+        note_holder(file)
+        self._files.append(file)
 
     def free(self) -> None:
-        """Let other processes have the device."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        """Let other processes have the devices."""
+        while self._files:
+            self._files.pop().close()

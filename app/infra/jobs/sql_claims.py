@@ -74,11 +74,6 @@ class SqlClaims:
         }
         return statement.values(values).returning(*SHOWN)
 
-    async def begin_load(self, job_id: str) -> None:
-        """Note a load; see `JobRepository.begin_load`."""
-        async with self._database.transaction() as connection:
-            await connection.execute(update(JOBS).where(JOBS.c.id == job_id, *self.ours).values(load_begun=True))
-
     async def release(self, job_ids: Sequence[str]) -> None:
         """Give jobs back; see `JobRepository.release`."""
         unbegun = {"state": "queued", "worker": None, "load_begun": False}

@@ -133,6 +133,13 @@ class SqlJobRepository:
         async with self._database.transaction() as connection:
             await connection.execute(statement, rows)
 
+    async def begin_load(self, job_id: str) -> None:
+        """Note a load on disk; see `JobRepository.begin_load`."""
+        async with self._database.transaction() as connection:
+            await connection.execute(
+                update(JOBS).where(JOBS.c.id == job_id, *self._claims.ours).values(load_begun=True)
+            )
+
     async def finish(self, job: JobRecord, result: Generated | None) -> bool:
         """Take over an outcome; see `JobRepository.finish`."""
         ours = (JOBS.c.id == job.id, *self._claims.ours)
@@ -231,10 +238,6 @@ class SqlJobRepository:
     async def claim(self, now: float, limit: int) -> list[JobRecord]:
         """Take jobs over; see `JobRepository.claim`."""
         return await self._claims.claim(now, limit)
-
-    async def begin_load(self, job_id: str) -> None:
-        """Note a load on disk; see `JobRepository.begin_load`."""
-        await self._claims.begin_load(job_id)
 
     async def release(self, job_ids: Sequence[str]) -> None:
         """Give jobs back; see `JobRepository.release`."""

@@ -18,10 +18,11 @@ from ...domain.models.adapters import AdapterSpec
 from ...domain.models.components import Component, ComponentId, LoadProgress, OnLoad
 from ..diffusion.load_context import Loading
 from ..weights.arena import Layout, lay_out
-from ..weights.component_store import ComponentStore, Network
+from ..weights.component_store import Network
 from ..weights.config_files import reader_beside
 from ..weights.parallel_copy import ParallelCopier
 from ..weights.safetensors_file import SafetensorsFile, find_stored
+from ..weights.twin_store import Store
 
 _ROLE = "adapter"
 _NUMBERS = ("alpha", "scalar")
@@ -78,7 +79,7 @@ def load_adapter(spec: AdapterSpec, dtype: torch.dtype, on_load: OnLoad, loading
     return SdxlAdapter(network=network, components=(network.facts,))
 
 
-def _read(spec: AdapterSpec, dtype: torch.dtype, on_load: OnLoad, store: ComponentStore) -> Network:
+def _read(spec: AdapterSpec, dtype: torch.dtype, on_load: OnLoad, store: Store) -> Network:
     with closing(SafetensorsFile(spec.path)) as file:
         contents, stated = _contents(spec, file)
         layers = tuple(_layers(contents, stated, file))
@@ -142,7 +143,7 @@ def _layout(layers: tuple[LoadedLayer, ...], sources: Mapping[str, Tensor], dtyp
     return lay_out(sources.items(), lambda name: torch.float32 if name in exact else dtype)
 
 
-def _network(layers: tuple[LoadedLayer, ...], layout: Layout, store: ComponentStore, dtype: torch.dtype) -> Network:
+def _network(layers: tuple[LoadedLayer, ...], layout: Layout, store: Store, dtype: torch.dtype) -> Network:
     arena = store.arena(layout.nbytes)
     dtype_name = str(dtype).removeprefix("torch.")
     facts = Component(id=ComponentId(""), name=_ROLE, nbytes=arena.nbytes, dtype=dtype_name)

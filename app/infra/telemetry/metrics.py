@@ -6,10 +6,10 @@ Nothing here is global, so several plugins in one process, or an application wit
 from prometheus_client import CollectorRegistry, Info
 from prometheus_client.exposition import choose_encoder
 
-from ...domain.dispatch.dispatcher import Dispatcher
 from ...domain.generator import Generated
 from ...domain.memory.events import PoolEvent
-from ...domain.memory.pool import ModelPool
+from ...domain.placement.dispatcher import MachineDispatcher
+from ...domain.placement.model_pool import ModelPool
 from ...domain.upscaling import Upscaled
 from ...version import VERSION
 from .gauges import Gauges
@@ -29,7 +29,7 @@ class Metrics:
         self._pool = PoolMetrics(self._registry)
         Info(PREFIX, "The package.", registry=self._registry).info({"version": VERSION})
 
-    def watch(self, pool: ModelPool, dispatcher: Dispatcher) -> None:
+    def watch(self, pool: ModelPool, dispatcher: MachineDispatcher) -> None:
         """Ask these for what there is at the moment, each time the metrics are read. Call it once."""
         self._registry.register(Gauges(PREFIX, pool, dispatcher))
 

@@ -15,9 +15,10 @@ from ...domain.shown import cut
 from ..device.precision import FileWeights, Precision
 from ..diffusion.load_context import Loading
 from ..weights.arena import lay_out
-from ..weights.component_store import ComponentStore, Network
+from ..weights.component_store import Network
 from ..weights.safetensors_file import SafetensorsFile, find_stored
 from ..weights.safetensors_header import read_header
+from ..weights.twin_store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +56,7 @@ def weight_summary(_spec: ModelSpec, files: Path) -> FileWeights:
     return FileWeights(numbers=numbers, vectors=numbers, dtype="F32")
 
 
-def _fresh(
-    files: Path, key: tuple[str, ...], promised: UpscalerNetwork, precision: Precision, store: ComponentStore
-) -> Network:
+def _fresh(files: Path, key: tuple[str, ...], promised: UpscalerNetwork, precision: Precision, store: Store) -> Network:
     with closing(SafetensorsFile(files)) as file:
         tensors = {name: find_stored([file], tensor).read() for name, tensor in file.tensors().items()}
     module = _built(tensors, promised)

@@ -4,6 +4,7 @@ import math
 import mmap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor
 
 ALIGNMENT_NBYTES = 64
 """A cache line: every tensor begins on one."""
+_PORTABLE = 1
+"""CUDA's cudaHostRegisterPortable: pinned for all devices."""
 _FITTING = 1.001
 """Factor by which a buffer may exceed its layout: it is allocated when only the files' headers have told its size."""
 
@@ -97,11 +100,13 @@ class HostArena:
             memory.madvise(mmap.MADV_HUGEPAGE)  # the first touch of a page costs the same for 2 MiB as for 4 KiB
         self.buffer = torch.frombuffer(memory, dtype=torch.uint8)[:nbytes]
         self._pinned = False
+        self._pinning = Lock()
 
     def pin(self) -> None:
         """Lock the pages for fast asynchronous copies to a CUDA device; if the system refuses, copies are only slower."""
-        if not self._pinned and self.nbytes:
-            self._pinned = int(_cudart().cudaHostRegister(self.buffer.data_ptr(), self.nbytes, 0)) == 0
+        with self._pinning:  # devices pin an arena that they share at the same time
+            if not self._pinned and self.nbytes:
+                self._pinned = int(_cudart().cudaHostRegister(self.buffer.data_ptr(), self.nbytes, _PORTABLE)) == 0
 
     def __del__(self) -> None:
         if getattr(self, "_pinned", False):

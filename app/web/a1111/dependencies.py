@@ -3,8 +3,8 @@
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
-from ...domain.memory.pool import ModelPool
 from ...domain.models.catalogue import Catalogue, Catalogues
+from ...domain.placement.model_pool import ModelPool
 from ..api.service import ServiceFacts
 from .sessions import Sessions
 

@@ -8,9 +8,9 @@ from litestar.openapi.spec import Example
 from litestar.params import PathParameter, QueryParameter, SkipValidation
 
 from ...domain.errors import ModelInUse, UnknownAdapter, UnknownVae
-from ...domain.memory.pool import ModelPool
 from ...domain.models.assets import AssetKey, key_of
 from ...domain.models.catalogue import Catalogues
+from ...domain.placement.model_pool import ModelPool
 from ..auth.requirements import requires
 from ..http.documented_errors import FOREIGN, WRONG_FIELDS, documented
 from ..http.route_groups import in_group

@@ -119,6 +119,7 @@ class DryRunView(msgspec.Struct, frozen=True, kw_only=True):
     waits_for_memory: Annotated[
         bool, Meta(description="Whether running requests must give memory back first; what follows is not foretold.")
     ]
+    device: Annotated[str, Meta(description="The device on which it would begin first.")]
     requests_before: Annotated[int, Meta(description="That wait or run now.")]
     estimate: EstimateView
     warnings: list[str]
@@ -145,6 +146,7 @@ def dry_run_view(result: DryRunResult) -> DryRunView:
         download=result.download,
         evictions=[_eviction(eviction) for eviction in eviction_preview.evictions],
         waits_for_memory=eviction_preview.waits,
+        device=result.device,
         requests_before=result.before,
         estimate=EstimateView(
             wait_s=round(estimate.wait_s, 3),

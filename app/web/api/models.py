@@ -9,9 +9,9 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter, SkipValidation
 
 from ...domain.memory.ledger import Tier
-from ...domain.memory.pool import ModelPool
 from ...domain.models.catalogue import Catalogue
 from ...domain.models.spec import ModelSpec
+from ...domain.placement.model_pool import ModelPool
 from ..auth.requirements import requires
 from ..http.documented_errors import (
     BUSY,

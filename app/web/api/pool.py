@@ -1,7 +1,7 @@
 """`GET /pool`: the memory manager's books, and what it decided lately."""
 
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -10,13 +10,14 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 from msgspec import Meta
 
-from ...domain.dispatch.dispatcher import Dispatcher
 from ...domain.memory.event_history import Decision
 from ...domain.memory.events import event_facts, event_name
-from ...domain.memory.pool import ModelPool
 from ...domain.memory.snapshot import AssetStatus, ComponentStatus, PoolReport
 from ...domain.models.assets import AssetKind
+from ...domain.models.components import ComponentId
 from ...domain.models.spec import HEAT, ModelName, Residency
+from ...domain.placement.dispatcher import MachineDispatcher
+from ...domain.placement.model_pool import DeviceReport, ModelPool
 from ..auth.requirements import requires
 from ..http.route_groups import in_group
 
@@ -41,6 +42,7 @@ class ComponentView(msgspec.Struct, frozen=True, kw_only=True):
     models: Annotated[list[str], Meta(description="The models that share it.")]
     adapters: Annotated[list[str], Meta(description="The adapters that it belongs to.")]
     vaes: Annotated[list[str], Meta(description="The VAEs of `models/vae/` that it is.")]
+    devices: Annotated[list[str], Meta(description="The devices that have a copy of it.")]
     leases: int
     idle_s: float | None
     eviction_place: Annotated[
@@ -75,11 +77,25 @@ class DecisionView(msgspec.Struct, frozen=True, kw_only=True):
     facts: Annotated[dict[str, Any], Meta(description="The model or adapter, bytes, seconds, and the reason.")]
 
 
+class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
+    """One device of the machine."""
+
+    name: str
+    serves: Annotated[bool, Meta(description="Whether it makes images.")]
+    out_because: Annotated[str | None, Meta(description="Why it makes none; null while it serves.")]
+    memory: BudgetView
+    reserved_nbytes: Annotated[int, Meta(description="Kept free for the activations of its running requests.")]
+    leases: int
+    requests: Annotated[int, Meta(description="Requests that it was given and that have not ended.")]
+    models: Annotated[list[str], Meta(description="The models that could run there at once.")]
+
+
 class PoolView(msgspec.Struct, frozen=True, kw_only=True):
     """The whole state of the memory manager."""
 
-    device: BudgetView
+    device: Annotated[BudgetView, Meta(description="All devices together.")]
     host: BudgetView
+    devices: list[DeviceView]
     reserved_nbytes: Annotated[int, Meta(description="Kept free for the activations of running requests.")]
     leases: int
     waiting: int
@@ -101,23 +117,30 @@ class PoolController(Controller):
     def show_pool(
         self,
         model_pool: NamedDependency[SkipValidation[ModelPool]],
-        dispatcher: NamedDependency[SkipValidation[Dispatcher]],
+        dispatcher: NamedDependency[SkipValidation[MachineDispatcher]],
         recent_decisions: NamedDependency[SkipValidation[RecentDecisions]],
     ) -> PoolView:
         """Budgets, every component and asset in memory, and what was loaded, moved and evicted lately, with the reasons."""
-        return pool_view(model_pool.report(), dispatcher.waiting_by_model(), recent_decisions())
+        return pool_view(model_pool.report(), model_pool.devices(), dispatcher.waiting_by_model(), recent_decisions())
 
 
-def pool_view(report: PoolReport, waiting_by_model: Counter[ModelName], decisions: tuple[Decision, ...]) -> PoolView:
+def pool_view(
+    report: PoolReport,
+    devices: Sequence[DeviceReport],
+    waiting_by_model: Counter[ModelName],
+    decisions: tuple[Decision, ...],
+) -> PoolView:
     """Format the books and the queue for the wire."""
     stats, budget = report.stats, report.budget
+    having = _having(devices)
     return PoolView(
         device=BudgetView(limit_nbytes=budget.device_nbytes, weights_nbytes=stats.device_nbytes),
         host=BudgetView(limit_nbytes=budget.host_nbytes, weights_nbytes=stats.host_nbytes),
         reserved_nbytes=stats.reserved_nbytes,
         leases=stats.leases,
         waiting=stats.waiting + waiting_by_model.total(),
-        components=[_component(component) for component in report.components],
+        devices=[_device(device) for device in devices],
+        components=[_component(component, having[component.id]) for component in report.components],
         models=_assets(report, "model", waiting_by_model),
         adapters=_assets(report, "adapter", Counter()),
         vaes=_assets(report, "vae", Counter()),
@@ -125,8 +148,33 @@ def pool_view(report: PoolReport, waiting_by_model: Counter[ModelName], decision
     )
 
 
-def _component(component: ComponentStatus) -> ComponentView:
+def _device(device: DeviceReport) -> DeviceView:
+    stats, budget = device.report.stats, device.report.budget
+    return DeviceView(
+        name=device.name,
+        serves=device.out_because is None,
+        out_because=device.out_because,
+        memory=BudgetView(limit_nbytes=budget.device_nbytes, weights_nbytes=stats.device_nbytes),
+        reserved_nbytes=stats.reserved_nbytes,
+        leases=stats.leases,
+        requests=device.depth,
+        models=[str(name) for name, status in device.report.models if status.residency == "device"],
+    )
+
+
+def _having(devices: Sequence[DeviceReport]) -> dict[ComponentId, list[str]]:
+    """List the devices that have a copy of each component."""
+    having = defaultdict[ComponentId, list[str]](list)
+    for device in devices:
+        for component in device.report.components:
+            if component.residency == "device":
+                having[component.id].append(device.name)
+    return having
+
+
+def _component(component: ComponentStatus, devices: list[str]) -> ComponentView:
     return ComponentView(
+        devices=devices,
         id=component.id,
         name=component.name,
         nbytes=component.nbytes,

@@ -9,11 +9,11 @@ from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import SkipValidation
 
-from ...domain.dispatch.dispatcher import Dispatcher
-from ...domain.memory.pool import ModelPool
 from ...domain.models.catalogue import Catalogues
 from ...domain.models.embeddings import EmbeddingCatalogue
 from ...domain.models.embeddings import usable as usable_embeddings
+from ...domain.placement.dispatcher import MachineDispatcher
+from ...domain.placement.model_pool import ModelPool
 from ...domain.requests.parameters import Limits
 from ..auth.requirements import public, requires
 from ..http.accept import VARY
@@ -61,7 +61,7 @@ class ServiceController(Controller):
         service_facts: NamedDependency[SkipValidation[ServiceFacts]],
         catalogues: NamedDependency[SkipValidation[Catalogues]],
         model_pool: NamedDependency[SkipValidation[ModelPool]],
-        dispatcher: NamedDependency[SkipValidation[Dispatcher]],
+        dispatcher: NamedDependency[SkipValidation[MachineDispatcher]],
         embeddings: NamedDependency[SkipValidation[EmbeddingCatalogue]],
         page_files: NamedDependency[SkipValidation[PageFiles | None]],
     ) -> Response[Any]:

@@ -4,9 +4,9 @@ from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
-from ...domain.memory.pool import ModelPool
 from ...domain.models.catalogue import Catalogues
 from ...domain.models.upscalers import pooled_name
+from ...domain.placement.model_pool import ModelPool
 from ..auth.requirements import requires
 from ..http.route_groups import in_group
 from .upscale_views import LANCZOS_VIEW, UpscalerView, upscaler_view

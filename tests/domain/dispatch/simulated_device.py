@@ -11,7 +11,7 @@ from litestar_diffusion.domain.dispatch.policy import DispatchPolicy
 from litestar_diffusion.domain.dispatch.stage import Stage
 from litestar_diffusion.domain.memory.budget import Budget
 from litestar_diffusion.domain.memory.plan import Plan
-from litestar_diffusion.domain.memory.pool import ModelPool
+from litestar_diffusion.domain.memory.pool import DevicePool
 from litestar_diffusion.domain.models.spec import ModelSpec
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.rendering import NO_SAVINGS
@@ -77,7 +77,7 @@ class Bench:
         self.engine = FakeEngine(
             step_s=lambda request: step_s(request) + overhead_s, decode_s=self._decode_s, load_s=load_s
         )
-        self.pool = ModelPool(
+        self.pool = DevicePool(
             fake_catalogues(FakeCatalogue(MODELS)),
             self.engine,
             Budget(device_nbytes=models * 100 + 64),

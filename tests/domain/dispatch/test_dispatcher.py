@@ -14,7 +14,7 @@ from litestar_diffusion.domain.dispatch.policy import DispatchPolicy
 from litestar_diffusion.domain.dispatch.stage import Stage
 from litestar_diffusion.domain.errors import Cancelled, GenerationFailed, QueueFull, ShuttingDown
 from litestar_diffusion.domain.memory.plan import Plan
-from litestar_diffusion.domain.memory.pool import ModelPool
+from litestar_diffusion.domain.memory.pool import DevicePool
 from litestar_diffusion.domain.models.spec import ModelSpec
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.rendering import NO_SAVINGS
@@ -30,7 +30,7 @@ class Bench:
 
     def __init__(self, max_waiting: int = 100) -> None:
         self.engine = FakeEngine()
-        self.pool = ModelPool(fake_catalogues(FakeCatalogue([SPEC])), self.engine)
+        self.pool = DevicePool(fake_catalogues(FakeCatalogue([SPEC])), self.engine)
         self.dispatcher = Dispatcher(
             self.pool, self.engine, DispatchPolicy(max_waiting=max_waiting), plan=lambda *_: PLAN
         )

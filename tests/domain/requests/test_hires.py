@@ -135,11 +135,11 @@ def test_requests_of_two_passes_never_block_each_other_for_memory() -> None:
         engine = FakeEngine()
         parts = services(engine)
         async with working(parts):
-            largest = parts.dispatcher.plan
+            largest = parts.devices.first.dispatcher.plan
             specs = {name: parts.catalogues.models.get(name) for name in ("demo", "other")}
             request = (await parts.dry_runs.run("demo", asked())).request
             needed = largest(specs["demo"], replace(request, width=128, height=128, hires=None)).activation_nbytes
-            parts.pool.set_budget(Budget(device_nbytes=needed + 150, host_nbytes=10**12))
+            parts.devices.first.pool.set_budget(Budget(device_nbytes=needed + 150, host_nbytes=10**12))
             names = ("demo", "other") * 3
             made = await asyncio.wait_for(
                 asyncio.gather(*(parts.generator.generate(name, asked(), client=name) for name in names)), 30
@@ -157,8 +157,10 @@ def test_what_does_not_fit_into_memory_is_refused_before_the_first_pass() -> Non
         async with working(parts):
             large = msgspec.structs.replace(asked(), width=256, height=256, hires=Hires(scale=8, upscaler="lanczos"))
             request = (await parts.dry_runs.run("demo", large)).request
-            first = parts.dispatcher.plan(parts.catalogues.models.get("demo"), replace(request, hires=None))
-            parts.pool.set_budget(Budget(device_nbytes=first.activation_nbytes + 150, host_nbytes=10**12))
+            first = parts.devices.first.dispatcher.plan(
+                parts.catalogues.models.get("demo"), replace(request, hires=None)
+            )
+            parts.devices.first.pool.set_budget(Budget(device_nbytes=first.activation_nbytes + 150, host_nbytes=10**12))
             with pytest.raises(InsufficientMemory):
                 await parts.generator.generate("demo", large)
             assert not engine.requests

@@ -11,7 +11,7 @@ from litestar_diffusion.infra.device.device import choose_device
 def test_a_device_that_is_not_there_is_named_with_its_setting(name: str) -> None:
     if name == "mps" and torch.backends.mps.is_available():
         pytest.skip("this machine has such a device")
-    with pytest.raises(EngineFailed, match=rf"device.name in the settings is '{name}', but .* Set it to 'auto'"):
+    with pytest.raises(EngineFailed, match=rf"The settings name the device '{name}' .*, but .* Set it to 'auto'"):
         choose_device(name)
 
 

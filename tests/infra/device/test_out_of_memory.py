@@ -16,7 +16,7 @@ from litestar_diffusion.domain.errors import Cancelled, GenerationFailed, Insuff
 from litestar_diffusion.domain.families.sdxl.activations import tile_px
 from litestar_diffusion.domain.memory.activation_estimate import Demand
 from litestar_diffusion.domain.memory.budget import Budget
-from litestar_diffusion.domain.memory.pool import ModelPool
+from litestar_diffusion.domain.memory.pool import DevicePool
 from litestar_diffusion.domain.models.spec import ModelSpec
 from litestar_diffusion.domain.requests.rendering import NO_SAVINGS, MemorySavings, RawImage, RenderResult
 from litestar_diffusion.domain.requests.request import GenerationRequest
@@ -84,7 +84,7 @@ class Bench:
     def __init__(self) -> None:
         self.spec = spec_of()
         self.engine = TorchEngine(device="cpu", dtype="float32", threads=0, fetch=ignore)  # type: ignore[arg-type]
-        self.pool = ModelPool(
+        self.pool = DevicePool(
             fake_catalogues(FakeCatalogue([self.spec])), self.engine, Budget(host_nbytes=10**9, device_nbytes=10**9)
         )
         self.fallbacks = MemoryFallbacks(self.pool, self.engine)
@@ -262,7 +262,7 @@ def test_a_real_allocation_that_cannot_be_made_is_one() -> None:
 def test_the_peak_on_a_gpu_is_observed() -> None:
     async def scenario() -> RenderResult:
         engine = TorchEngine(device="cuda", dtype="float32", threads=0, fetch=ignore)  # type: ignore[arg-type]
-        pool = ModelPool(fake_catalogues(FakeCatalogue([spec_of()])), engine)
+        pool = DevicePool(fake_catalogues(FakeCatalogue([spec_of()])), engine)
         async with pool.lease("demo") as lease:
             return await engine.renderer.generate(lease.model, request(spec_of(), width=1024, height=1024), ignore)
 

@@ -14,7 +14,7 @@ from litestar_diffusion.infra.engine.engine_threads import EngineThreads
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"device": "cuda:97"}, r"device\.name in the settings is 'cuda:97', but torch sees \d+ CUDA devices"),
+        ({"device": "cuda:97"}, r"The settings name the device 'cuda:97' .*, but torch sees \d+ CUDA devices"),
         ({"threads": -5}, r"torch could not be started \(RuntimeError: .*log has the details"),
     ],
 )
@@ -50,7 +50,7 @@ def test_a_library_that_tries_to_end_the_process_fails_its_requests_and_no_more(
         raise SystemExit(1)
 
     async def main() -> None:
-        threads, runtime = EngineThreads({"device": "cpu"}), Exiting()
+        threads, runtime = EngineThreads(lambda: Exiting(), "cpu"), Exiting()
         threads._runtime = cast("Any", runtime)
         for _ in range(2):  # the second time shows that the thread still steps
             threads.wake()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from litestar_diffusion.domain.memory.pool import ModelPool
+from litestar_diffusion.domain.memory.pool import DevicePool
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.rendering import NO_SAVINGS, MemorySavings, ParkedRun, RenderResult
 from litestar_diffusion.domain.requests.request import GenerationRequest
@@ -28,7 +28,7 @@ class Bench:
     def __init__(self) -> None:
         self.engine = TorchEngine(device="cpu", dtype=DTYPE, threads=1, fetch=never)
         self.catalogue = ModelCatalogue(directories=[ROOT / "models"], overrides={}, hub=())
-        self.pool = ModelPool(fake_catalogues(self.catalogue), self.engine)
+        self.pool = DevicePool(fake_catalogues(self.catalogue), self.engine)
         self.turns = 0
 
     async def resolved(self, **stated: Any) -> GenerationRequest:

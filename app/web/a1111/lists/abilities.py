@@ -7,8 +7,8 @@ from litestar import Controller, get
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
-from ....domain.memory.pool import ModelPool
 from ....domain.models.catalogue import Catalogues
+from ....domain.placement.model_pool import ModelPool
 from ....domain.requests.upscaling.upscalers import LANCZOS, UPSCALER_LABELS, network_of
 from ...api.service import ServiceFacts
 from ...auth.requirements import public, requires

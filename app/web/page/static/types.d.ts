@@ -14,5 +14,6 @@ export type Parameters = Schemas["GenerationParameters"];
 export type DryRun = Schemas["DryRunView"];
 export type Pool = Schemas["PoolView"];
 export type Component = Schemas["ComponentView"];
+export type Device = Schemas["DeviceView"];
 export type Decision = Schemas["DecisionView"];
 export type Problem = Schemas["Problem"];

@@ -22,8 +22,10 @@ function Books({ books }) {
   const { components, device, host, reserved_nbytes: reserved } = books;
   const onDevice = components.filter((each) => each.residency === "device");
   const isHost = service.value?.device.startsWith("cpu") ?? false;
+  const several = !isHost && books.devices.length > 1;
   return html`<div class="tiers">
-      <${TierBar} title=${isHost ? "Memory: the device is the CPU" : "Device memory"} limit=${device.limit_nbytes} components=${onDevice} reserved=${reserved} />
+      ${several ? books.devices.map((each) => html`<${TierBar} key=${each.name} title=${titleOf(each)} limit=${each.memory.limit_nbytes} components=${onDevice.filter((component) => component.devices.includes(each.name))} reserved=${each.reserved_nbytes} />`) : null}
+      ${several ? null : html`<${TierBar} title=${isHost ? "Memory: the device is the CPU" : "Device memory"} limit=${device.limit_nbytes} components=${onDevice} reserved=${reserved} />`}
       ${isHost ? null : html`<${TierBar} title="Host memory" limit=${host.limit_nbytes} components=${components} reserved=${0} />`}
       <p class="legend">${["unet", "vae", "text_encoder", "text_encoder_2", "adapter", "reserved"].map((each) => html`<span key=${each} class="key"><span class=${`swatch ${each}`}></span>${each.replaceAll("_", " ")}</span>`)}</p>
     </div>
@@ -38,6 +40,11 @@ function Books({ books }) {
         <h2>Decisions</h2><${Decisions} decisions=${books.decisions} />
       </div>
     </div>`;
+}
+
+/** @param {import("../types").Device} device */
+function titleOf({ name, out_because: outBecause, requests }) {
+  return outBecause === null ? `${name}, ${requests} requests` : `${name}, taken out: ${outBecause}`;
 }
 
 function Line() {

@@ -1,0 +1,200 @@
+"""The requests before all devices of a machine: fairly between clients, then by priority, then by arrival.
+
+The same rules as before one device (`dispatch.fair_queue`), for several requests at a time: the virtual time of a client is the
+work that all devices have done for it, and the client with the least is next.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
+from itertools import count, takewhile
+from typing import Any
+
+from ..dispatch.fair_queue import AgingPolicy
+from ..dispatch.job import Job
+from ..dispatch.lanes import Lane, lane_of, work_of
+from ..dispatch.stage import Stage
+from ..errors import DiffusionError
+from ..requests.parameters import Priority
+from ..requests.progress import QueueProgress
+from .serving_device import ServingDevice
+
+_RANKS: dict[Priority, int] = {"high": 1, "normal": 2, "low": 3}
+_OVERDUE_RANK = 0
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class RoutedJob:
+    """A job that counts against the limits of the machine, from its acceptance to its end."""
+
+    job: Job
+    stages: Sequence[Stage] = ()
+    """Empty until the job is resolved."""
+    device: ServingDevice | None = None
+    """The device that it was given to."""
+    begun: bool = False
+    """Whether a device has begun it; stays true if that device fails."""
+    given: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when `device` is."""
+    work: "asyncio.Task[Any] | None" = None
+    attempt: "asyncio.Task[Any] | None" = None
+    """Its run on the device."""
+    size: int = 0
+    """Work of all its stages, in the unit of `work_of`."""
+    number: int = 0
+    waiting_since_s: float = 0.0
+    overtaken: int = 0
+    line_s: float = 0.0
+    """Seconds that it stood in the line."""
+    unfit: set[str] = field(default_factory=set[str])
+    """Names of devices whose memory is too small for it."""
+    reported_position: int | None = None
+
+    @property
+    def key(self) -> str:
+        """Its number in the line, by which decisions name it."""
+        return str(self.number)
+
+    def note_begun(self) -> bool:
+        """Tell whether a device works on it or has worked on it, and remember it."""
+        self.begun = self.begun or self.job.state == "running"
+        return self.begun
+
+    @property
+    def lane(self) -> Lane:
+        """Lane of its first stage."""
+        return lane_of(self.stages[0].outline)
+
+    @property
+    def rows(self) -> int:
+        """Rows of the denoiser's batch that its first stage takes if all of its images are made together."""
+        outline = self.stages[0].outline
+        return outline.rows_an_image * outline.count
+
+    @property
+    def alone(self) -> bool:
+        """Whether it shares no step with another request."""
+        return self.stages[0].outline.reproducible
+
+    @property
+    def work_left(self) -> float:
+        """Work that it has still to do, in the unit of `work_of`."""
+        return self.size * self.part_left
+
+    @property
+    def part_left(self) -> float:
+        """Part of its steps that is not done, 0 to 1."""
+        done, total = self.job.steps_done, self.job.steps_total
+        return 1 - done / total if total else 1.0
+
+    def stop(self, reason: DiffusionError) -> None:
+        """End the job: before its next step if it runs, at once otherwise."""
+        self.job.stop(reason)
+        if self.work is not None:
+            self.work.cancel()
+
+    def move(self, device: ServingDevice) -> None:
+        """Take the job from its device, which has not begun it, for another one."""
+        self.device = device
+        if self.attempt is not None:
+            self.attempt.cancel()
+
+    def begin_anew(self) -> None:
+        """Forget what became of the job on the device that it was given to."""
+        self.job, self.attempt = self.job.anew(), None
+
+    def report_position(self, position: int) -> None:
+        """Report the number of requests before it to its client, if that has changed."""
+        if position != self.reported_position and self.job.on_progress is not None:
+            self.reported_position = position
+            self.job.on_progress(QueueProgress(position=position))
+
+
+class Line:
+    """The resolved jobs that wait for a device, and those that were given to one. Event loop only."""
+
+    def __init__(self, aging: Callable[[], AgingPolicy], clock: Callable[[], float]) -> None:
+        """Make an empty line; `aging` tells how long a job can be delayed by later ones now."""
+        self._aging = aging
+        self._clock = clock
+        self._jobs: list[RoutedJob] = []
+        self._virtual_time = 0.0
+        """Virtual time of the client that has had the least, of those that have work; it never goes back."""
+        self._served: dict[str, float] = {}
+        """Virtual time of each client at the end of the work that was given away."""
+        self._numbers = count()
+
+    def __iter__(self) -> Iterator[RoutedJob]:
+        return iter(self._jobs)
+
+    def enter(self, routed: RoutedJob) -> None:
+        """Add a job."""
+        client = routed.job.client
+        if client not in self._clients():
+            self._served[client] = max(self._now(), self._served.get(client, 0.0))
+        routed.number, routed.waiting_since_s = next(self._numbers), self._clock()
+        routed.size = sum(work_of(stage.outline) for stage in routed.stages)
+        self._jobs.append(routed)
+
+    def leave(self, routed: RoutedJob) -> None:
+        """Remove a job that has ended."""
+        if routed.device is not None:
+            self._served[routed.job.client] -= routed.work_left
+        self._jobs.remove(routed)
+        now, here = self._now(), self._clients()
+        self._served = {client: served for client, served in self._served.items() if served > now or client in here}
+
+    def give(self, routed: RoutedJob, device: ServingDevice) -> None:
+        """Give a waiting job to a device; the waiting jobs before it were overtaken."""
+        for other in takewhile(lambda other: other is not routed, self.waiting()):
+            other.overtaken += 1
+        self._served[routed.job.client] += routed.work_left
+        routed.device = device
+        routed.given.set()
+
+    def take_back(self, routed: RoutedJob) -> None:
+        """Let a job that a device was given wait again."""
+        self._served[routed.job.client] -= routed.work_left
+        routed.device, routed.given = None, asyncio.Event()
+
+    def given_to(self, device: ServingDevice) -> list[RoutedJob]:
+        """Return the jobs that a device was given and that have not ended."""
+        return [routed for routed in self._jobs if routed.device is device]
+
+    def waiting(self) -> list[RoutedJob]:
+        """Return the jobs that no device was given, the next one first."""
+        by_client: dict[str, list[RoutedJob]] = {}
+        for routed in sorted((each for each in self._jobs if each.device is None), key=self._order_in_client):
+            by_client.setdefault(routed.job.client, []).append(routed)
+        heads = [(self._served[client], jobs[0].number, client) for client, jobs in by_client.items()]
+        heapify(heads)
+        ordered: list[RoutedJob] = []
+        while heads:
+            virtual_start, _, client = heappop(heads)
+            routed = by_client[client].pop(0)
+            ordered.append(routed)
+            if by_client[client]:
+                heappush(heads, (virtual_start + routed.work_left, by_client[client][0].number, client))
+        return ordered
+
+    def overdue(self, routed: RoutedJob) -> bool:
+        """Return whether no later job may be given to the device that a job waits for."""
+        waited_s = self._clock() - routed.waiting_since_s
+        aging = self._aging()
+        return routed.overtaken >= aging.max_overtaken or waited_s >= aging.max_wait_s
+
+    def _now(self) -> float:
+        least = min(map(self._virtual_time_of, self._clients()), default=self._virtual_time)
+        self._virtual_time = max(self._virtual_time, least)
+        return self._virtual_time
+
+    def _virtual_time_of(self, client: str) -> float:
+        undone = sum(each.work_left for each in self._jobs if each.device is not None and each.job.client == client)
+        return self._served[client] - undone
+
+    def _clients(self) -> set[str]:
+        return {routed.job.client for routed in self._jobs}
+
+    def _order_in_client(self, routed: RoutedJob) -> tuple[int, int]:
+        return _OVERDUE_RANK if self.overdue(routed) else _RANKS[routed.job.priority], routed.number
