@@ -11,8 +11,9 @@ from litestar import Litestar
 from litestar.types import ASGIApp, Middleware
 
 from .bootstrap import build
+from .domain.freed_memory import FreedMemory
 from .infra.device.interpreter_turns import shorten_interpreter_turns
-from .infra.device.malloc import give_back_freed_memory, keep_freed_memory
+from .infra.device.malloc import give_back_memory_of_requests, keep_freed_memory
 from .infra.telemetry.loading_bars import LoadingBars
 from .infra.telemetry.logging import adopt_library_loggers, configure_logging, for_people
 from .infra.telemetry.trace_export import otlp_provider
@@ -95,7 +96,9 @@ def create_app(
     add_head(app)
     counted = RequestCounter(_guarded(restore_vary(app.asgi_handler), settings), plugin.metrics)
     # Around the whole application, because middleware of Litestar does not see requests that match no route.
-    inner = MemoryReturn(sliced_answers(framed_once(security_headers(counted))), give_back_freed_memory)
+    inner = MemoryReturn(
+        sliced_answers(framed_once(security_headers(counted))), FreedMemory(give_back_memory_of_requests)
+    )
     app.asgi_handler = AccessLog(inner, log_prompts=settings.log.prompts)
     app.asgi_handler = RootPath(app.asgi_handler, settings.server.root_path)
     return app

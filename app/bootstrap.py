@@ -10,6 +10,7 @@ from .domain.dispatch.dispatcher import Dispatcher
 from .domain.dry_run import DryRun, DryRuns
 from .domain.engine import Engine, Engines, Machine
 from .domain.errors import FieldError, InvalidSettings
+from .domain.freed_memory import FreedMemory
 from .domain.generator import ImageGenerator, LocalImageGenerator
 from .domain.jobs.deliveries import Deliveries
 from .domain.jobs.job_keeper import JobKeeper
@@ -38,6 +39,7 @@ from .infra.catalogue.additions.additions import Additions
 from .infra.catalogue.additions.embeddings import LocalEmbeddings
 from .infra.catalogue.additions.upscaler_files import upscaler_files
 from .infra.catalogue.models.catalogue import ModelCatalogue
+from .infra.device.malloc import give_back_freed_memory
 from .infra.embedded_texts import PillowEmbeddedTexts
 from .infra.engine.inspector import ConfigInspector
 from .infra.engine.machine import TorchMachine
@@ -179,7 +181,7 @@ def _requests(
 ) -> Requests:
     catalogues, dispatcher, embeddings = models.catalogues, models.dispatcher, models.embeddings
     limits, metrics = settings.limits, telemetry.metrics
-    writer, reader = PillowImageWriter(), PillowImageReader(limits)
+    writer, reader = PillowImageWriter(), PillowImageReader(limits, FreedMemory(give_back_freed_memory))
     generator = LocalImageGenerator(
         catalogues, dispatcher, writer, reader, limits, embeddings, on_generated=metrics.on_generated
     )

@@ -37,7 +37,7 @@ from .web.dialect import Dialect
 from .web.dialects import DIALECTS
 from .web.generation_service import GenerationService
 from .web.http.addresses import AddressRules
-from .web.http.body_schemas import BodySchemas
+from .web.http.body_schemas import BodySchemas, file_schema, is_file
 from .web.http.clients import Identify, host_user, identified_by, is_identified
 from .web.http.draining import refuse_while
 from .web.http.exception_handlers import domain_error_handlers, exception_handlers
@@ -47,6 +47,7 @@ from .web.http.page_requests import page_is
 from .web.http.route_groups import ROUTE_GROUPS, chosen, mounted, sparing, takes_pictures
 from .web.middleware.bounded_bodies import BoundedBodies
 from .web.middleware.form_bodies import FormBodies
+from .web.middleware.json_files import JSONFiles
 from .web.middleware.methods import add_head, answer_options
 from .web.middleware.metrics import RequestCounter
 from .web.middleware.origin_check import OriginCheck
@@ -129,6 +130,8 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin, ReceiveRoutePl
 
     def to_openapi_schema(self, field_definition: FieldDefinition, schema_creator: Any) -> Schema:
         """Make the OpenAPI schema of a body of ours, with the limits of the settings."""
+        if is_file(field_definition):
+            return file_schema()
         others = (plugin for plugin in schema_creator.plugins if not isinstance(plugin, DiffusionPlugin))
         litestars = next(plugin for plugin in others if schema_creator.plugin_supports_field(plugin, field_definition))
         return self._schemas.complete(field_definition, litestars.to_openapi_schema(field_definition, schema_creator))
@@ -290,8 +293,11 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin, ReceiveRoutePl
         def formed(app: ASGIApp) -> ASGIApp:
             return FormBodies(app, max_upload_bytes)
 
+        def lifted(app: ASGIApp) -> ASGIApp:
+            return JSONFiles(app, max_upload_bytes)
+
         own = [sliced_answers, bounded, security_headers, counted]
-        return [*own, *self.config.middleware, checked, authenticated, answer_options, formed]
+        return [*own, *self.config.middleware, checked, authenticated, answer_options, formed, lifted]
 
     def metrics(self) -> Metrics | None:
         """Return the metrics of the lifespan that runs; None outside of one."""

@@ -315,7 +315,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=count, default=3, help="traces of each kind (default: 3)")
     parser.add_argument("--requests", type=count, default=400, help="requests for each device (default: 400)")
     parser.add_argument("--models", type=count, default=10, help="models of 7 GB (default: 10)")
-    parser.add_argument("--real", type=count, help="CPU devices of this machine, one core each, instead of simulated ones")
+    parser.add_argument(
+        "--real", type=count, help="CPU devices of this machine, one core each, instead of simulated ones"
+    )
     options = parser.parse_args()
     if options.real is not None:
         asyncio.run(_measure(options.real))
@@ -326,7 +328,9 @@ def main() -> None:
 
 async def _measure(most: int) -> None:
     """Make the same images on one CPU device and on several, and compare them."""
-    table = Table("devices", "images/s", "of linear", "weights in RAM", "process", "images", title="demo, 256 x 256, 12 steps")
+    table = Table(
+        "devices", "images/s", "of linear", "weights in RAM", "process", "images", title="demo, 256 x 256, 12 steps"
+    )
     alone, expected = 0.0, list[bytes]()
     for devices in range(1, most + 1):
         made, seconds, weights_nbytes = await _made(("cpu",) * devices)

@@ -1,8 +1,9 @@
 """A server under slow, broken, greedy and polite clients at once: `uv run python benchmarks/soak.py --minutes 20`.
 
-Starts `litestar-diffusion serve` with short time-outs. Each image and job of polite clients must come, and equal the one made
-before; every health check must be answered; memory must be flat. Prints the figures, and ends with 1 if anything is wrong. Linux
-only: each kind of client has an address of its own in 127.0.0.0/8.
+Starts `litestar-diffusion serve` with short time-outs. Polite clients mix text, pictures, masks, second passes, adapters, an
+embedding and an enlargement; each image and job must come, and equal the one made before; every health check must be answered;
+memory must be flat. Prints the figures, and ends with 1 if anything is wrong. Linux only: each kind of client has an address of
+its own in 127.0.0.0/8.
 """
 
 import argparse
@@ -19,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.arguments import count
 from benchmarks.server import served
+from tests.load.plans import siege_plan
 from tests.load.siege import Siege, SiegeReport, percentile
 
 _START_S = 120.0
@@ -68,6 +70,7 @@ def _table(report: SiegeReport, tracebacks: int, log_nbytes: int) -> Table:
         "seconds": f"{report.seconds:.0f}",
         "hostile acts": ", ".join(f"{number} {act}" for act, number in sorted(report.acts.items())),
         "polite images, equal to those before": report.images,
+        "kinds of requests among them": f"{len(report.kinds)} of {len(siege_plan(0))}",
         "of these by jobs; lost jobs": f"{report.jobs}; {sum('job' in line for line in report.wrong)}",
         "polite refusals, come back later": ", ".join(f"{number} {code}" for code, number in report.refused.items())
         or "0",

@@ -130,7 +130,7 @@ class Renderer(Protocol):
     ) -> RenderResult | ParkedRun:
         """Make the images of a request with a model that is on the device. Leaves the model as it was, also after a failure.
 
-        Requests that are here at the same time, of the same model and size, share each step; a request that must not share
+        Requests that are here at the same time, of the same weights and size, share each step; a request that must not share
         one must be here alone. Alone and with one image at once, equal requests give equal bytes.
 
         Args:

@@ -87,7 +87,7 @@ class Clients:
             self._on_progress(f"{self.tally.finished} requests done, {len(self.tally.wrong)} wrong")
 
     async def _post(self, ask: Ask, **further: Any) -> httpx.Response:
-        return await self.http.post(f"/generate/{ask.model}", json={**ask.body, **further})
+        return await self.http.post(ask.path, json={**ask.body, **further})
 
     def _judge(self, ask: Ask, answer: httpx.Response) -> None:
         if not self._is_as_expected(ask, answer):

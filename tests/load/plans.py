@@ -50,6 +50,7 @@ _STORM_SAMPLERS = (
     "dpm2",
     "lcm",
 )
+_UPSCALERS = ("latent", "lanczos", "demo-x2")
 _COLOURS = ("red", "green", "blue", "yellow", "white")
 
 
@@ -62,6 +63,13 @@ class Ask:
     outcome: Outcome
     leaves_after_s: float | None = None
     """Seconds after which its client closes the connection."""
+    upscales: bool = False
+    """Whether it enlarges a picture instead of making one."""
+
+    @property
+    def path(self) -> str:
+        """The route that it is sent to."""
+        return "/upscale" if self.upscales else f"/generate/{self.model}"
 
     @property
     def key(self) -> str:
@@ -89,6 +97,23 @@ def storm_plan(count: int, distinct: int, seed: int) -> list[Ask]:
     return [_varied(rng, rng.choice(kinds)) for _ in range(count)]
 
 
+def siege_plan(seed: int) -> list[Ask]:
+    """Small reproducible requests, one of each kind: text, picture, mask, hires, adapters, an embedding, an enlargement."""
+    rng, size = random.Random(seed), (64, 64)
+    plain = {"prompt": "a red circle on a blue background", "width": 64, "height": 64, "num_inference_steps": 2}
+    kinds: list[Mapping[str, Any]] = [
+        {},
+        _from_picture(rng, size),
+        _masked(rng, size),
+        *(_enlarged(upscaler) for upscaler in _UPSCALERS),
+        _adapted(rng),
+        {"prompt": f"{plain['prompt']} <lora:outline:0.8>"},
+        {"prompt": f"{plain['prompt']} in turquoise"},
+    ]
+    made = [Ask("demo", {**plain, "seed": rng.randrange(2**32), "reproducible": True, **own}, "image") for own in kinds]
+    return [*made, Ask("", {"image": _picture(rng, size), "upscaler": "demo-x2"}, "image", upscales=True)]
+
+
 def _distinct(rng: random.Random, outcome: Outcome, count: int, models: Sequence[str]) -> list[Ask]:
     least = len(models) if outcome == "image" else 1
     number = max(least, count * _SHARES[outcome] // sum(_SHARES.values()) // _REPEATS)
@@ -114,16 +139,31 @@ def _soak_ask(rng: random.Random, model: str, outcome: Outcome) -> Ask:
 
 def _beginning(rng: random.Random, size: tuple[int, int]) -> Mapping[str, Any]:
     """Have a part of the requests begin from a picture, or paint a part of one."""
-    kind = rng.choice(("text", "text", "image", "mask"))
-    picture = {"num_inference_steps": 4, "image": _picture(rng, size), "strength": 0.6}
-    match kind:
+    match rng.choice(("text", "text", "image", "mask")):
         case "image":
-            return picture
+            return _from_picture(rng, size)
         case "mask":
-            content = rng.choice(("original", "fill", "noise", "nothing"))
-            return {**picture, "mask": _half(size), "mask_content": content}
+            return _masked(rng, size)
         case _:
             return {}
+
+
+def _from_picture(rng: random.Random, size: tuple[int, int]) -> Mapping[str, Any]:
+    return {"num_inference_steps": 4, "image": _picture(rng, size), "strength": 0.6}
+
+
+def _masked(rng: random.Random, size: tuple[int, int]) -> Mapping[str, Any]:
+    content = rng.choice(("original", "fill", "noise", "nothing"))
+    return {**_from_picture(rng, size), "mask": _half(size), "mask_content": content}
+
+
+def _enlarged(upscaler: str) -> Mapping[str, Any]:
+    # 160 pixels are no width of the faults.
+    return {"hires": {"width": 160, "height": 160, "steps": 2, "upscaler": upscaler, "strength": 0.5}}
+
+
+def _adapted(rng: random.Random) -> Mapping[str, Any]:
+    return {"adapters": [{"name": "outline", "weight": rng.choice((0.5, 1.0))}]}
 
 
 def _storm_ask(rng: random.Random) -> Ask:
@@ -146,11 +186,9 @@ def _addition(rng: random.Random, outcome: Outcome, body: Mapping[str, Any]) -> 
     kind = rng.choice(("beginning", "beginning", "hires", "adapter"))
     match kind:
         case "hires" if outcome == "image":
-            upscaler = rng.choice(("latent", "lanczos", "demo-x2"))
-            # 160 pixels are no width of the faults.
-            return {"hires": {"width": 160, "height": 160, "steps": 2, "upscaler": upscaler, "strength": 0.5}}
+            return _enlarged(rng.choice(_UPSCALERS))
         case "adapter":
-            return {"adapters": [{"name": "outline", "weight": rng.choice((0.5, 1.0))}]}
+            return _adapted(rng)
         case _:
             return _beginning(rng, (body["width"], body["height"]))
 

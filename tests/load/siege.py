@@ -1,11 +1,11 @@
 """A server under siege: polite clients, whose work must all be done, among hostile ones, and what it costs. Linux only."""
 
 import asyncio
-import base64
+import itertools
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, linear_regression
@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 from .hostile import Hostile
+from .plans import Ask, siege_plan
 from .soak import at_rest, own_nbytes
 
 _ANSWER_S = 120.0
@@ -21,7 +22,6 @@ _MEMORY_EVERY_S = 2.0
 _REST_S = 60.0
 _WARM_UP = 0.3
 """Part of the time in which memory may still grow: caches fill, the heap finds its size."""
-POLITE = {"prompt": "a red circle on a blue background", "num_inference_steps": 2, "width": 64, "height": 64}
 
 
 @dataclass(slots=True)
@@ -31,6 +31,8 @@ class SiegeReport:
     seconds: float = 0.0
     images: int = 0
     """Images of polite clients, equal to those made before the siege."""
+    kinds: set[str] = field(default_factory=set[str])
+    """Requests of `plans.siege_plan` that they are of."""
     jobs: int = 0
     """Jobs of polite clients that were accepted, and done."""
     refused: Counter[str] = field(default_factory=Counter[str])
@@ -87,7 +89,9 @@ class Siege:
         self._report = SiegeReport()
         self._begun = 0.0
         self._end = 0.0
-        self._alone: dict[int, bytes] = {}
+        self._asks = siege_plan(seed=0)
+        self._alone: dict[str, str] = {}
+        """The image of each request before the siege, in base64."""
 
     async def run(self, seconds: float, *, polite: int, scale: int) -> SiegeReport:
         """Besiege the server.
@@ -99,9 +103,9 @@ class Siege:
         """
         report = self._report
         async with httpx.AsyncClient(base_url=self._url, timeout=_ANSWER_S) as http:
-            for seed in range(8):
-                answer = await http.post("/generate/demo", json={**POLITE, "seed": seed, "reproducible": True})
-                self._alone[seed] = base64.b64decode(answer.raise_for_status().json()["images"][0]["image"])
+            for ask in self._asks:
+                answer = await http.post(ask.path, json=ask.body)
+                self._alone[ask.key] = _image_of(answer.raise_for_status().json())
             self._begun = time.monotonic()
             self._end = self._begun + seconds
             hostile = [asyncio.ensure_future(client) for client in self._hostile.all(scale)]
@@ -121,24 +125,27 @@ class Siege:
         limits = httpx.Limits(max_keepalive_connections=0)
         transport = httpx.AsyncHTTPTransport(local_address=f"127.0.2.{number + 1}", limits=limits)
         async with httpx.AsyncClient(base_url=self._url, timeout=_ANSWER_S, transport=transport) as http:
-            seed = number
-            while time.monotonic() < self._end:
-                seed = (seed + 1) % len(self._alone)
-                body = {**POLITE, "seed": seed, "reproducible": True}
-                if (image := await self._image(http, body) if seed % 2 else await self._job(http, body)) is None:
+            for turn in itertools.count(number):
+                if time.monotonic() >= self._end:
+                    return
+                round_, place = divmod(turn, len(self._asks))
+                ask = self._asks[place]
+                as_job = (place + round_) % 2 == 0 and not ask.upscales
+                if (image := await self._job(http, ask) if as_job else await self._image(http, ask)) is None:
                     continue
-                if base64.b64decode(image) == self._alone[seed]:
+                if image == self._alone[ask.key]:
                     self._report.images += 1
+                    self._report.kinds.add(ask.key)
                 else:
-                    self._report.wrong.append(f"seed {seed}: another image than before the siege")
+                    self._report.wrong.append(f"{ask}: another image than before the siege")
 
-    async def _image(self, http: httpx.AsyncClient, body: dict[str, Any]) -> str | None:
-        answer = await self._send(http, "/generate/demo", body)
-        return None if answer is None else answer["images"][0]["image"]
+    async def _image(self, http: httpx.AsyncClient, ask: Ask) -> str | None:
+        answer = await self._send(http, ask.path, ask.body)
+        return None if answer is None else _image_of(answer)
 
-    async def _job(self, http: httpx.AsyncClient, body: dict[str, Any]) -> str | None:
+    async def _job(self, http: httpx.AsyncClient, ask: Ask) -> str | None:
         """Send a job, which must end, and end well, once it is accepted."""
-        job = await self._send(http, "/jobs/demo", body)
+        job = await self._send(http, f"/jobs/{ask.model}", ask.body)
         if job is None:
             return None
         deadline = time.monotonic() + _ANSWER_S
@@ -150,7 +157,7 @@ class Siege:
             found = answer.json()
             if found["state"] == "done":
                 self._report.jobs += 1
-                return found["result"]["images"][0]["image"]
+                return _image_of(found["result"])
             if found["state"] in ("failed", "cancelled"):
                 self._report.wrong.append(f"job {found['state']}: {found['problem']}")
                 return None
@@ -158,7 +165,7 @@ class Siege:
         self._report.wrong.append("a job did not end")
         return None
 
-    async def _send(self, http: httpx.AsyncClient, path: str, body: dict[str, Any]) -> Any:
+    async def _send(self, http: httpx.AsyncClient, path: str, body: Mapping[str, Any]) -> Any:
         try:
             answer = await http.post(path, json=body)
         except httpx.HTTPError as error:
@@ -215,6 +222,10 @@ class Siege:
                 break
             await asyncio.sleep(0.05)
         self._report.leases = pool["leases"]
+
+
+def _image_of(answer: dict[str, Any]) -> str:
+    return answer["images"][0]["image"]
 
 
 def percentile(seconds: Sequence[float], part: float) -> float:

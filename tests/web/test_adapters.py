@@ -124,6 +124,21 @@ def test_requests_with_different_adapters_share_steps_and_equal_their_solo_runs(
         assert differ(one, other) < 1
 
 
+def test_requests_to_presets_and_to_their_base_share_steps_and_equal_their_solo_runs(server: Server) -> None:
+    models = ("demo", "inked")
+    alone = [made(server, name, num_inference_steps=40) for name in models]
+    with ThreadPoolExecutor(len(models)) as threads:
+        for _ in range(5):
+            together = list(threads.map(lambda name: made(server, name, num_inference_steps=40), models))
+            if all('"shared_steps":true' in opened(file).info["litestar-diffusion"] for file in together):
+                break
+        else:
+            pytest.fail("the preset shared no step with its base")
+    for one, other in zip(alone, together, strict=True):
+        assert differ(one, other) < 1
+    assert [made(server, name, num_inference_steps=40) for name in models] == alone
+
+
 def test_a_vae_replaces_the_models_own_and_an_equal_one_changes_nothing(server: Server) -> None:
     own = made(server, reproducible=True)
     pale = made(server, vae="pale", reproducible=True)

@@ -22,5 +22,6 @@ def test_polite_clients_are_served_among_hostile_ones(start_server: StartServer)
     assert not report.wrong
     assert report.health_failures == report.leases == 0
     assert report.images > report.jobs > 0
+    assert len(report.kinds) > 3, "pictures, adapters and second passes among texts"
     assert len(report.acts) > 8, "all kinds of clients were there"
     assert "Traceback" not in server.log.read_text()

@@ -9,19 +9,21 @@ from ..requests.upscaling.upscale_request import UpscaleRequest
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """Requests with the same model and latent size; their steps, guidance, samplers, seeds and adapters may differ.
+    """Requests with the same weights and latent size; their steps, guidance, samplers, seeds and adapters may differ.
 
-    Adapters act beside the model's weights on the rows of their own request, and a VAE before the first and after the last step.
+    Adapters act beside the weights on the rows of their own request, and a VAE before the first and after the last step. A preset
+    is nothing but adapters, a VAE and defaults, so its requests are in the lane of its base.
     """
 
     model: ModelName
+    """Model whose weights run; the base of a preset."""
     width: int
     height: int
 
 
 def lane_of(request: RenderRequest) -> Lane:
     """Return the lane of a request."""
-    return Lane(request.model, request.width, request.height)
+    return Lane(request.assets.weights_of, request.width, request.height)
 
 
 def steps_of(request: RenderRequest) -> int:

@@ -46,7 +46,7 @@ class _LaneStatistics:
 
 
 class ThroughputModel:
-    """Seconds a step by lane and batch size, and seconds a unit of work by model; learned from requests that ran."""
+    """Seconds a step by lane and batch size, and seconds a unit of work by weights; learned from requests that ran."""
 
     def __init__(self, max_rows: int, slice_s: float = float("inf")) -> None:
         """Begin without measurements.
@@ -73,10 +73,10 @@ class ThroughputModel:
             sum(timing.seconds * min(1.0, own / timing.rows) for timing in rendered.step_timings) or rendered.denoise_s
         )
         unit = (shares + rendered.encode_s + rendered.decode_s) / work_of(request)
-        best, pixels = self._best_unit.setdefault(request.model, {}), request.width * request.height
+        best, pixels = self._best_unit.setdefault(request.assets.weights_of, {}), request.width * request.height
         best[pixels] = min(unit, best.get(pixels, unit))
-        known = self._seconds_a_unit.get(request.model, unit)
-        self._seconds_a_unit[request.model] = known + (unit - known) * _WEIGHT
+        known = self._seconds_a_unit.get(request.assets.weights_of, unit)
+        self._seconds_a_unit[request.assets.weights_of] = known + (unit - known) * _WEIGHT
 
     def best_rows(self, lane: Lane) -> int:
         """Return the rows of the largest batch of a lane that is worth running.
@@ -125,11 +125,11 @@ class ThroughputModel:
         seem to take many times what they do.
         """
         pixels = request.width * request.height
-        speeds = self._best_unit.get(request.model, {})
+        speeds = self._best_unit.get(request.assets.weights_of, {})
         units = [unit for measured, unit in speeds.items() if measured >= pixels * _SIMILAR]
         return min(units) * work_of(request) if units else None
 
     def seconds(self, request: RenderRequest) -> float | None:
         """Return the seconds of the device that a request will take, without loading; None before its model has made an image."""
-        unit = self._seconds_a_unit.get(request.model)
+        unit = self._seconds_a_unit.get(request.assets.weights_of)
         return None if unit is None else unit * work_of(request)

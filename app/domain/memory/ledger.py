@@ -5,7 +5,7 @@ adapters with a handful of components each: adding them up takes microseconds, a
 """
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from ..engine import Device
 from ..errors import DiffusionError
 from ..models.assets import AssetKey, AssetSpec, key_of
 from ..models.components import Component, ComponentId, LoadedModel, LoadProgress, OnLoad
-from ..models.spec import Residency
+from ..models.spec import ModelSpec, Residency
 from .budget import Budget
 from .eviction import Idle, IdleAsset, Shares
 
@@ -33,7 +33,7 @@ class Reservation:
     tier: Tier
     activation_nbytes: int = 0
     together_nbytes: int = 0
-    """Part of them that adds up with those of other reservations of the model, because they run at the same time."""
+    """Part of them that adds up with those of other reservations of its weights, because they run at the same time."""
     device: str = ""
     """Name of the device on which the request runs."""
 
@@ -347,14 +347,16 @@ class Ledger:
 
 
 def _activations(reservations: Iterable[Reservation]) -> int:
-    """Sum activations: a device works for one model at a time, and for all reservations of it that run together."""
-    most: dict[PooledAsset, int] = {}
-    sums: dict[PooledAsset, int] = {}
+    """Sum activations: a device works with one model's weights at a time, and for all reservations of them that run together."""
+    most: dict[Hashable, int] = {}
+    sums: dict[Hashable, int] = {}
     for reservation in reservations:
-        lead = reservation.lead
-        most[lead] = max(most.get(lead, 0), reservation.activation_nbytes)
-        sums[lead] = sums.get(lead, 0) + reservation.together_nbytes
-    return max((max(most[pooled], sums[pooled]) for pooled in most), default=0)
+        spec = reservation.lead.spec
+        # Requests of a preset share steps with those of its base.
+        weights = spec.weights if isinstance(spec, ModelSpec) else reservation.lead
+        most[weights] = max(most.get(weights, 0), reservation.activation_nbytes)
+        sums[weights] = sums.get(weights, 0) + reservation.together_nbytes
+    return max((max(most[weights], sums[weights]) for weights in most), default=0)
 
 
 def _unique(assets: Iterable[PooledAsset]) -> dict[ComponentId, Component]:

@@ -32,7 +32,7 @@ KIND_TITLES: dict[AssetKind, str] = {"model": "model", "adapter": "adapter", "va
 class AssetSet:
     """A model and the assets that are added to it for one request. A lease holds all of a set.
 
-    Requests of one lane have the same model only: adapters act beside it, on their own rows, and a VAE after the last step.
+    Requests of one lane have the same weights only: adapters act beside them, on their own rows, and a VAE after the last step.
     """
 
     model: ModelName
@@ -40,6 +40,13 @@ class AssetSet:
     """In the order in which they were named; the order changes no picture."""
     vae: VaeUse | None = None
     """VAE that replaces the model's own."""
+    base: ModelName | None = None
+    """Model whose weights these are, if `model` is a preset of it."""
+
+    @property
+    def weights_of(self) -> ModelName:
+        """Name of the model whose weights run: equal for a model and its presets."""
+        return self.base or self.model
 
     @property
     def beside(self) -> tuple[AssetKey, ...]:

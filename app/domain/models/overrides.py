@@ -33,6 +33,7 @@ def preset_of(base: ModelSpec, preset: ModelSpec) -> ModelSpec:
         evidence=(f"a preset of model {base.name}, with the same files", *preset.evidence, *base.evidence),
         version=f"{preset.version}.{base.version}",
         files_version=base.version,
+        base=base.name,
         builtin=preset.builtin,
         aliases=preset.aliases,
     )

@@ -165,6 +165,8 @@ class ModelSpec:
     """Text that changes with the files, the sidecar or the settings of the model."""
     files_version: str = ""
     """Version of the model that a preset has its files of; empty for a model of its own."""
+    base: ModelName | None = None
+    """Model that a preset has its files of; None for a model of its own."""
     unusable: str | None = None
     """Reason for which the files cannot be used; None for a usable model."""
     builtin: bool = False

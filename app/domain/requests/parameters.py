@@ -10,7 +10,7 @@ from ..models.adapters import AdapterChoice
 from ..models.spec import Guidance, TimestepSpacing
 from .fields import MAX_COUNT, FileVersion, Priority, Sha256, SidePx, StatedFormat, StatedQuality
 from .hires import Hires
-from .pictures.picture import MaskContent, Resize
+from .pictures.picture import FileContent, MaskContent, Resize
 from .samplers import SigmaSchedule
 
 RequestedSpacing = TimestepSpacing | Literal["model"]
@@ -90,7 +90,7 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     ) = None
     image: (
         Annotated[
-            bytes,
+            FileContent,
             Meta(
                 description="A picture to begin from, a PNG, JPEG, WebP or AVIF file in base64. `width` and `height` default to "
                 "its own, rounded down."
@@ -100,7 +100,7 @@ class GenerationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     ) = None
     mask: (
         Annotated[
-            bytes,
+            FileContent,
             Meta(
                 description="The part of `image` that is painted again: white, or transparent, in a picture of the same "
                 "shape, in base64. The other pixels stay what they are."

@@ -74,7 +74,7 @@ def _request(
     prompt, prompt_2 = (read_tags(first(text, parameters.prompt)).text for text in (None, parameters.prompt_2))
     negative_prompt = first(parameters.negative_prompt, stated.negative_prompt, "")
     return GenerationRequest(
-        assets=AssetSet(spec.name, added.adapters, added.vae),
+        assets=AssetSet(spec.name, added.adapters, added.vae, spec.base),
         unused_adapters=added.unused,
         source=source_of(parameters, uploads),
         prompt=prompt,

@@ -7,6 +7,8 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from ...domain.requests.pictures.picture import FileContent
+
 
 class JobFiles:
     """A folder for each job. All methods block: call them in a worker thread.
@@ -34,7 +36,7 @@ class JobFiles:
         """Return the bytes that are free on the disk."""
         return shutil.disk_usage(self._folder).free
 
-    def put(self, job_id: str, files: Sequence[bytes]) -> list[str]:
+    def put(self, job_id: str, files: Sequence[FileContent]) -> list[str]:
         """Write files of a job, so that they outlive a crash, or none of them.
 
         Returns:
@@ -99,11 +101,11 @@ class JobFiles:
             path.unlink(missing_ok=True)
 
 
-def _digest(data: bytes) -> str:
+def _digest(data: FileContent) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, data: FileContent) -> None:
     """Write a file that is there whole or not at all."""
     unfinished = path.with_suffix(f".{uuid.uuid4().hex}")
     try:

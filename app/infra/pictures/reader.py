@@ -9,8 +9,9 @@ from dataclasses import replace
 from PIL import Image, ImageOps
 
 from ...domain.errors import FieldError, InvalidRequest
+from ...domain.freed_memory import FreedMemory
 from ...domain.requests.parameters import Limits
-from ...domain.requests.pictures.picture import Picture, Resize, Upload, UploadField, Uploads
+from ...domain.requests.pictures.picture import FileContent, Picture, Resize, Upload, UploadField, Uploads
 from ...domain.requests.pictures.source import FromImage, FromMaskedImage
 from ...domain.requests.rendering import RawImage
 from ...domain.requests.request import GenerationRequest
@@ -25,16 +26,25 @@ _NAMES = "PNG, JPEG, WebP, AVIF, GIF, BMP or TIFF"
 class PillowImageReader:
     """Fulfils `ImageReader`."""
 
-    def __init__(self, limits: Limits) -> None:
-        """Make a reader that refuses files and pictures beyond the limits."""
+    def __init__(self, limits: Limits, freed: FreedMemory | None = None) -> None:
+        """Make a reader.
+
+        Args:
+            limits: of files and pictures.
+            freed: is told of the memory that decoding took, which the heap keeps while the requests wait; None: nothing is.
+        """
         self._limits = limits
+        self._freed = freed
         self._recent = RecentPictures()
 
-    async def read(self, image: bytes | None, mask: bytes | None) -> Uploads:
+    async def read(self, image: FileContent | None, mask: FileContent | None) -> Uploads:
         """Check the files of a request; see `ImageReader.read`."""
         if image is None and mask is None:
             return Uploads()
-        return await asyncio.to_thread(self._read, image, mask)
+        uploads = await asyncio.to_thread(self._read, image, mask)
+        if self._freed is not None:
+            self._freed.note(uploads.pixel_nbytes)
+        return uploads
 
     async def decoded(self, upload: Upload) -> Picture:
         """Decode a file that `read` has checked."""
@@ -59,11 +69,11 @@ class PillowImageReader:
             return image
         return await asyncio.to_thread(composed, request.source.canvas, image)
 
-    def _read(self, image: bytes | None, mask: bytes | None) -> Uploads:
+    def _read(self, image: FileContent | None, mask: FileContent | None) -> Uploads:
         errors: list[FieldError] = []
         warnings: list[str] = []
         uploads: dict[str, Upload | None] = {}
-        sent: tuple[tuple[UploadField, bytes | None], ...] = (("image", image), ("mask", mask))
+        sent: tuple[tuple[UploadField, FileContent | None], ...] = (("image", image), ("mask", mask))
         for name, data in sent:
             try:
                 uploads[name] = None if data is None else self._checked(name, data, warnings)
@@ -84,7 +94,7 @@ class PillowImageReader:
             return sent
         return self._recent.picture(sent) or self._decoded(sent.field, sent.data, sent.digest, [])
 
-    def _checked(self, name: UploadField, data: bytes, warnings: list[str]) -> Upload:
+    def _checked(self, name: UploadField, data: FileContent, warnings: list[str]) -> Upload:
         """Decode a file unless it was decoded before, and keep its pixels for a request that runs at once."""
         digest = hashlib.sha256(data).hexdigest()
         known = self._recent.checked(name, digest)
@@ -94,7 +104,7 @@ class PillowImageReader:
         warnings.extend(known.warnings)
         return Upload(field=name, digest=digest, width=known.width, height=known.height, data=data)
 
-    def _decoded(self, name: UploadField, data: bytes, digest: str, warnings: list[str]) -> Picture:
+    def _decoded(self, name: UploadField, data: FileContent, digest: str, warnings: list[str]) -> Picture:
         if len(data) > self._limits.max_image_bytes:
             raise _Unreadable(
                 f"must be at most {self._limits.max_image_bytes} bytes (limits.max_image_bytes), got {len(data)}"

@@ -53,7 +53,7 @@ class SdxlRun:
         """
         assert len(adapters) == len(request.assets.adapters)
         self.model = model
-        # Apart from `model`, which tells the lane: requests that differ in their VAE share steps.
+        # Apart from `model`: requests that differ in their VAE share steps.
         self._with_vae = model if vae is None else vae.in_place_of(model)
         self.request = request
         self.memory_savings = memory_savings
@@ -81,8 +81,8 @@ class SdxlRun:
 
     @property
     def lane(self) -> tuple[int, int, int]:
-        """Equal for runs that may share a forward: same weights, same latent size."""
-        return (id(self.model), self.request.width, self.request.height)
+        """Equal for runs that may share a forward: the same UNet, which a preset has in common with its base, and latent size."""
+        return (id(self.model.unet), self.request.width, self.request.height)
 
     @property
     def denoises(self) -> Sequence[ImageDenoise]:

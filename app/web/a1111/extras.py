@@ -1,6 +1,5 @@
 """`POST /sdapi/v1/extra-single-image` and `extra-batch-images`: enlarge pictures."""
 
-import asyncio
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ from msgspec import Meta
 
 from ...domain.errors import FieldError, InvalidRequest
 from ...domain.requests.fields import Scale, SidePx
+from ...domain.requests.pictures.picture import FileContent
 from ...domain.requests.upscaling.upscale_parameters import UpscaleParameters
 from ..auth.requirements import requires
 from ..generation_service import GenerationService
@@ -20,7 +20,6 @@ from ..http.documented_errors import FOREIGN
 from ..http.route_groups import in_group, with_pictures
 from .errors import BUSY, FAILED, TOO_LARGE, TOO_MANY, WRONG
 from .openapi import A1111Operation
-from .png_info import decoded
 from .upscalers import NONE, upscaler_of
 
 _MAX_PICTURES = 16
@@ -60,13 +59,13 @@ class ExtrasRequest(msgspec.Struct, frozen=True, kw_only=True):
 class SingleImageRequest(ExtrasRequest, frozen=True, kw_only=True):
     """One picture."""
 
-    image: Annotated[str, Meta(description="A file in base64, with or without `data:...;base64,`.")]
+    image: Annotated[FileContent, Meta(description="A file in base64, with or without `data:...;base64,`.")]
 
 
 class FileData(msgspec.Struct, frozen=True, kw_only=True):
     """One of several pictures."""
 
-    data: Annotated[str, Meta(description="A file in base64, with or without `data:...;base64,`.")]
+    data: Annotated[FileContent, Meta(description="A file in base64, with or without `data:...;base64,`.")]
     name: str = ""
 
 
@@ -140,14 +139,13 @@ async def extra_batch_images(
 
 
 async def _enlarged(
-    request: Request[Any, Any, Any], asked: ExtrasRequest, image: str, generation: GenerationService
+    request: Request[Any, Any, Any], asked: ExtrasRequest, image: FileContent, generation: GenerationService
 ) -> tuple[bytes, tuple[str, ...]]:
-    data = await asyncio.to_thread(decoded, image)
     if asked.upscaler_1 in ("", NONE):
-        return data, ("upscaler_1 is None: the picture was not changed.",)
+        return bytes(image), ("upscaler_1 is None: the picture was not changed.",)
     by_factor = asked.resize_mode == 0
     parameters = UpscaleParameters(
-        image=data,
+        image=image,
         scale=asked.upscaling_resize if by_factor else None,
         width=None if by_factor else asked.upscaling_resize_w,
         height=None if by_factor else asked.upscaling_resize_h,

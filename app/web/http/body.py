@@ -1,13 +1,14 @@
 """Decodes JSON bodies, and forms, with msgspec; reports every wrong field at once."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 import msgspec
 from litestar import Request
 from litestar.dto import DTOConfig
+from litestar.dto.data_structures import DTOFieldDefinition
 from litestar.dto.msgspec_dto import MsgspecDTO
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.spec import Reference, Schema
@@ -20,6 +21,7 @@ from .content_encoding import utf8_body
 from .form_fields import form_fields
 from .forms import form_of
 from .json_fields import UNREADABLE, json_fields
+from .json_files import Files, files_of
 from .media_types import FORM, JSON
 from .refusals import not_json
 from .repeated_names import repeated_names
@@ -52,7 +54,7 @@ class JSONBodyDTO(MsgspecDTO[T]):
         if (form := form_of(self.asgi_connection.scope)) is not None:
             return _converted(form_fields(form, struct), struct, strict=False)
         self._check_media_type()
-        return _decoded(self._text(value), struct)
+        return _decoded(self._text(value), struct, files_of(self.asgi_connection.scope))
 
     def _text(self, value: bytes) -> bytes:
         text = utf8_body(value, self.asgi_connection.headers.get("content-encoding", ""), self._max_nbytes)
@@ -74,6 +76,14 @@ class JSONBodyDTO(MsgspecDTO[T]):
         sent = self.asgi_connection.headers.get("content-type", "").split(";")[0].strip().lower()
         if sent not in _READ_AS_JSON and not sent.endswith("+json"):
             raise not_json(sent)
+
+    @classmethod
+    def generate_field_definitions(
+        cls,
+        model_type: type[Any],  # noqa: ARG003 - the signature of the class above
+    ) -> Generator[DTOFieldDefinition, None, None]:
+        """Have Litestar build no decoder of its own, which would take the view of a file for a list."""
+        yield from ()
 
     @classmethod
     def create_openapi_schema(
@@ -102,7 +112,10 @@ class LenientBodyDTO(JSONBodyDTO[T]):
         """
         struct = cast("type[T]", self.model_type)
         form = form_of(self.asgi_connection.scope)
-        fields = _fields(self._text(value).strip() or b"{}", struct) if form is None else form_fields(form, struct)
+        files = files_of(self.asgi_connection.scope)
+        fields = (
+            _fields(self._text(value).strip() or b"{}", struct, files) if form is None else form_fields(form, struct)
+        )
         if isinstance(fields, Mapping):
             sent = _Sent.of(cast("Mapping[str, object]", fields), struct)
             self.asgi_connection.scope["state"][_SENT] = sent
@@ -139,20 +152,20 @@ def _sent(request: Request[Any, Any, Any]) -> _Sent:
     return cast("_Sent", request.scope["state"][_SENT])
 
 
-def _decoded(text: bytes, struct: type[T]) -> T:
+def _decoded(text: bytes, struct: type[T], files: Files) -> T:
     if not text.strip():
         raise _wrong(EMPTY_BODY)
-    if len(text) <= _DECODED_AT_ONCE_NBYTES:
+    if len(text) <= _DECODED_AT_ONCE_NBYTES and not files:
         try:
             return msgspec.json.decode(text, type=struct)
         except UNREADABLE:
             pass  # field by field is slower, but finds every wrong one
-    return _converted(_fields(text, struct), struct)
+    return _converted(_fields(text, struct, files), struct)
 
 
-def _fields(text: bytes, struct: type[msgspec.Struct]) -> object:
+def _fields(text: bytes, struct: type[msgspec.Struct], files: Files) -> object:
     try:
-        return json_fields(text, struct)
+        return json_fields(text, struct, files)
     except UNREADABLE as error:
         raise _wrong(f'{_unreadable(error)}. Send an object such as {{"prompt": "a red circle"}}') from error
 

@@ -8,6 +8,7 @@ from litestar.openapi.spec.enums import OpenAPIType
 from litestar.typing import FieldDefinition
 
 from ...domain.requests.parameters import MAX_SEED, GenerationParameters, Limits
+from ...domain.requests.pictures.picture import FileContent
 from ...domain.requests.upscaling.upscale_parameters import UpscaleParameters
 from .problems import Problem
 
@@ -27,7 +28,7 @@ class BodySchemas:
 
     def supports(self, field: FieldDefinition) -> bool:
         """Tell whether the field is one of these types."""
-        return field.annotation is Problem or self._is_body(field)
+        return field.annotation is Problem or is_file(field) or self._is_body(field)
 
     def complete(self, field: FieldDefinition, schema: Schema) -> Schema:
         """Complete a schema that Litestar has made, in place."""
@@ -44,6 +45,16 @@ class BodySchemas:
 
     def _is_body(self, field: FieldDefinition) -> bool:
         return isinstance(field.annotation, type) and field.annotation in self._bodies
+
+
+def is_file(field: FieldDefinition) -> bool:
+    """Tell whether the field holds a file, in base64."""
+    return field.annotation is FileContent
+
+
+def file_schema() -> Schema:
+    """Make the schema of a file."""
+    return Schema(type=OpenAPIType.STRING)
 
 
 def _bounds(limits: Limits) -> Mapping[str, Mapping[str, int]]:

@@ -26,7 +26,7 @@ def form_fields(form: Form, struct: type[msgspec.Struct]) -> Mapping[str, object
     texts, files = dict(form.texts), dict(single_files(form))
     described = texts.pop(PARAMETERS, None)
     if described is None and PARAMETERS in files:
-        described = files.pop(PARAMETERS).decode(errors="replace")
+        described = bytes(files.pop(PARAMETERS)).decode(errors="replace")
     fields = dict(_described(described, struct)) if described is not None else {}
     for name, value in (*_values(texts, struct), *files.items()):
         if name in fields:

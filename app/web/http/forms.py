@@ -1,34 +1,25 @@
-"""Reads `multipart/form-data` bodies as they arrive: files larger than a megabyte are kept on disk until the body is whole."""
+"""Reads `multipart/form-data` bodies as they arrive: files larger than a megabyte are kept on disk."""
 
-import asyncio
-import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import IO, Any
+from typing import Any
 
 from litestar.exceptions import HTTPException
 from litestar.types import Receive
 from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser, parse_options_header
 
 from ...domain.errors import FieldError, InvalidRequest
+from ...domain.requests.pictures.picture import FileContent
 from ...domain.shown import cut
+from .body_chunks import BodyTooLarge, body_chunks
+from .spooled_file import SpooledFile
 
 MULTIPART = "multipart/form-data"
-_SPOOLED_NBYTES = 1_000_000
-"""Files up to this size are never written to disk."""
 _MAX_TEXT_NBYTES = 100_000
 """Size of a part that is no file."""
 _MAX_PARTS = 64
 _FORM = "multipart_form"
-
-
-class FormTooLarge(Exception):
-    """The body is larger than its limit."""
-
-
-class ClientGone(Exception):
-    """The client left before its body was whole."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,7 +27,7 @@ class Form:
     """The parts of a form by their names, in their order; `name[]` is `name`."""
 
     texts: dict[str, str] = field(default_factory=dict[str, str])
-    files: dict[str, list[bytes]] = field(default_factory=dict[str, list[bytes]])
+    files: dict[str, list[FileContent]] = field(default_factory=dict[str, list[FileContent]])
 
     @property
     def names(self) -> list[str]:
@@ -54,7 +45,8 @@ async def read_form(receive: Receive, content_type: str, max_nbytes: int) -> For
 
     Raises:
         InvalidRequest: it is no form, or a part of it is wrong.
-        FormTooLarge: the body is larger.
+        BodyTooLarge: the body is larger.
+        StorageUnavailable: the disk is full.
         ClientGone: the client left.
     """
     boundary = parse_options_header(content_type)[1].get("boundary", "")
@@ -63,7 +55,7 @@ async def read_form(receive: Receive, content_type: str, max_nbytes: int) -> For
     reading = _Reading()
     try:
         with PushMultipartParser(boundary, max_segment_count=_MAX_PARTS, max_segment_size=max_nbytes) as parser:
-            async for chunk in _chunks(receive, max_nbytes):
+            async for chunk in body_chunks(receive, max_nbytes):
                 for event in parser.parse(chunk):
                     await reading.take(event)
             parser.parse(b"")
@@ -76,28 +68,11 @@ async def read_form(receive: Receive, content_type: str, max_nbytes: int) -> For
         reading.close()
 
 
-async def _chunks(receive: Receive, max_nbytes: int) -> AsyncIterator[bytes]:
-    read_nbytes = 0
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise ClientGone
-        body = message.get("body", b"")
-        read_nbytes += len(body)
-        if read_nbytes > max_nbytes:
-            raise FormTooLarge
-        if body:
-            yield body
-        if not message.get("more_body", False):
-            return
-
-
 @dataclass(slots=True)
 class _Part:
     name: str
     is_file: bool
-    content: IO[bytes]
-    nbytes: int = 0
+    content: SpooledFile = field(default_factory=SpooledFile)
 
 
 @dataclass(slots=True)
@@ -109,34 +84,25 @@ class _Reading:
     async def take(self, event: MultipartSegment | bytearray | bytes | None) -> None:
         """Take what the parser found: the head of a part, a piece of it, or its end."""
         if isinstance(event, MultipartSegment):
-            # Closed by `close`; it lives as long as the request's body is read.
-            content = tempfile.SpooledTemporaryFile(max_size=_SPOOLED_NBYTES)  # noqa: SIM115
             name = (event.name or "").removesuffix("[]")
-            self.parts.append(_Part(name=name, is_file=event.filename is not None, content=content))
+            self.parts.append(_Part(name=name, is_file=event.filename is not None))
         elif event:
             part = self.parts[-1]
-            part.nbytes += len(event)
-            if not part.is_file and part.nbytes > _MAX_TEXT_NBYTES:
+            await part.content.write(event)
+            if not part.is_file and part.content.nbytes > _MAX_TEXT_NBYTES:
                 raise _wrong(
                     cut(part.name), f"must be at most {_MAX_TEXT_NBYTES} bytes long as text; send a picture as a file"
                 )
-            if part.nbytes > _SPOOLED_NBYTES:
-                await asyncio.to_thread(part.content.write, bytes(event))
-            else:
-                part.content.write(event)
 
     async def form(self) -> Form:
-        """Bring all parts into memory.
+        """Return all parts; the large ones stay on disk.
 
         Raises:
             InvalidRequest: two texts have one name, or a text is not UTF-8.
         """
         form = Form()
         for part in self.parts:
-            part.content.seek(0)
-            content = (
-                await asyncio.to_thread(part.content.read) if part.nbytes > _SPOOLED_NBYTES else part.content.read()
-            )
+            content = await part.content.content()
             if part.is_file:
                 form.files.setdefault(part.name, []).append(content)
             elif part.name in form.texts:
@@ -146,14 +112,14 @@ class _Reading:
         return form
 
     def close(self) -> None:
-        """Delete what is on disk."""
+        """Let go of what is on disk and was not returned."""
         for part in self.parts:
             part.content.close()
 
 
-def _text(name: str, content: bytes) -> str:
+def _text(name: str, content: FileContent) -> str:
     try:
-        return content.decode()
+        return bytes(content).decode()
     except UnicodeDecodeError as error:
         raise _wrong(cut(name), "is not UTF-8 text; send a picture as a file, with a file name") from error
 
@@ -171,14 +137,14 @@ def form_of(scope: Any) -> Form | None:
         HTTPException: 413, it was too large.
     """
     found = scope.get("state", {}).get(_FORM)
-    if isinstance(found, FormTooLarge):
+    if isinstance(found, BodyTooLarge):
         raise HTTPException(status_code=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     if isinstance(found, Exception):
         raise found
     return found
 
 
-def single_files(form: Form) -> Mapping[str, bytes]:
+def single_files(form: Form) -> Mapping[str, FileContent]:
     """Return the files by their names.
 
     Raises:

@@ -1,15 +1,18 @@
 """Decodes the bodies of `POST /generate/{model_name}`: those of the native API, and those of Hugging Face's clients."""
 
+from collections.abc import Generator
 from typing import Any
 
 import msgspec
 from litestar.dto import DTOConfig
+from litestar.dto.data_structures import DTOFieldDefinition
 from litestar.dto.msgspec_dto import MsgspecDTO
 from litestar.openapi.spec import Reference, Schema
 from litestar.typing import FieldDefinition
 
 from ...domain.requests.parameters import GenerationParameters
 from ..http.body import JSONBodyDTO
+from ..http.json_files import Files, files_of
 from .errors import note_inference
 from .wire import InferenceRequest, PictureRequest
 
@@ -52,7 +55,16 @@ class EitherBodyDTO(MsgspecDTO[GenerationParameters]):
         if inputs is None:
             return _NATIVE(connection).decode_bytes(value)
         note_inference(connection.scope)
-        return (_PICTURE if inputs.startswith(_PICTURES_IN_BASE64) else _INFERENCE)(connection).decode_bytes(value)
+        is_picture = _is_picture(inputs, files_of(connection.scope))
+        return (_PICTURE if is_picture else _INFERENCE)(connection).decode_bytes(value)
+
+    @classmethod
+    def generate_field_definitions(
+        cls,
+        model_type: type[Any],  # noqa: ARG003 - the signature of the class above
+    ) -> Generator[DTOFieldDefinition, None, None]:
+        """Have Litestar build no decoder of its own, which would take the view of a file for a list."""
+        yield from ()
 
     @classmethod
     def create_openapi_schema(
@@ -63,6 +75,12 @@ class EitherBodyDTO(MsgspecDTO[GenerationParameters]):
         others = (InferenceRequest, PictureRequest)
         inference = [schema_creator.for_field_definition(FieldDefinition.from_annotation(body)) for body in others]
         return Schema(one_of=[native, *inference])
+
+
+def _is_picture(inputs: bytes, files: Files) -> bool:
+    """Tell whether `inputs` hold a picture, in base64 or as the mark of a file that was taken out of the body."""
+    file = files.get(inputs.strip(b'"').decode(errors="replace"))
+    return inputs.startswith(_PICTURES_IN_BASE64) if file is None else bytes(file[:4]).startswith(_PICTURES)
 
 
 def _inputs(body: bytes) -> bytes | None:

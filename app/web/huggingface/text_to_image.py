@@ -10,6 +10,7 @@ from litestar.params import JSONBody, SkipValidation
 
 from ...domain.errors import FieldError, InvalidRequest
 from ...domain.requests.parameters import GenerationParameters
+from ...domain.requests.pictures.picture import FileContent
 from ...domain.validation import cut
 from ..api.generate import PATH, RESPONSES, Call, DryRunFlag, answer
 from ..api.jobs import IdempotencyKey, Prefer
@@ -80,7 +81,7 @@ def native_parameters(body: InferenceRequest | PictureRequest) -> GenerationPara
     return GenerationParameters(prompt=body.inputs, **{"sampler": scheduler, **stated})
 
 
-def _from_picture(image: bytes, stated: dict[str, Any]) -> GenerationParameters:
+def _from_picture(image: FileContent, stated: dict[str, Any]) -> GenerationParameters:
     size = stated.pop("target_size", None)
     if size is not None:
         stated = {"width": size.width, "height": size.height, **stated}

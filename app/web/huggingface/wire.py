@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from ...domain.requests.parameters import GenerationParameters
+from ...domain.requests.pictures.picture import FileContent
 
 _SCHEDULER = Annotated[
     str, Meta(description="A sampler, or the scheduler of diffusers that it is, such as `DDIMScheduler`.")
@@ -58,7 +59,7 @@ PictureParameters = msgspec.defstruct(
 class PictureRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What `InferenceClient.image_to_image` of huggingface_hub sends."""
 
-    inputs: Annotated[bytes, Meta(description="The picture to begin from, in base64.")]
+    inputs: Annotated[FileContent, Meta(description="The picture to begin from, in base64.")]
     parameters: PictureParameters = msgspec.field(default_factory=PictureParameters)  # pyright: ignore[reportInvalidTypeForm]
     options: Annotated[dict[str, Any], Meta(description="Of Hugging Face's own service; without effect here.")] = {}
 

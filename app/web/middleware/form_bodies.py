@@ -11,7 +11,8 @@ from litestar.types import (
 )
 
 from ...domain.errors import InvalidRequest
-from ..http.forms import MULTIPART, ClientGone, Form, FormTooLarge, note_form, read_form
+from ..http.body_chunks import BodyTooLarge, ClientGone
+from ..http.forms import MULTIPART, Form, note_form, read_form
 from ..http.route_groups import takes_pictures
 
 
@@ -37,7 +38,7 @@ class FormBodies:
             read = True
             try:
                 found: Form | Exception = await read_form(receive, content_type, self._max_nbytes)
-            except (InvalidRequest, FormTooLarge) as error:
+            except (InvalidRequest, BodyTooLarge) as error:
                 found = error
             except ClientGone:
                 return HTTPDisconnectEvent(type="http.disconnect")

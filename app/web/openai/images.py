@@ -97,12 +97,41 @@ class ImagesController(Controller):
         made = _Made(request, generation, catalogue, service_facts, dialect_state, keep_alive_s)
         return await made.answer(data)
 
+    @get(
+        "/files/{name:str}",
+        opt=requires("generate", "read"),
+        operation_id="openai_get_image_file",
+        summary="Get an image by the address in an answer",
+        response_description="The file.",
+        media_type="image/png",
+        responses={404: documented("It was never there, or is no more.", refusal(404, "There is no such image."))},
+        sync_to_thread=False,
+    )
+    def file(
+        self,
+        request: Request[Any, Any, Any],
+        name: _FileName,
+        dialect_state: NamedDependency[SkipValidation[StoredImages]],
+    ) -> Response[bytes]:
+        """Return a file whose address an answer with `response_format: url` held, for an hour."""
+        image = dialect_state.get(name, owner_of(request))
+        if image is None:
+            raise NotFoundException(detail="There is no such image, or no more: addresses are good for an hour.")
+        return Response(image.data, media_type=image.media_type, headers=_FILE_HEADERS)
+
+
+class PicturesController(Controller):
+    """Images made from pictures, in OpenAI's shape. A controller of its own, because its bodies may be larger."""
+
+    path = "/images"
+    tags = ("openai",)
+    opt = in_group("dialects") | requires("generate") | with_pictures()
+
     @post(
         "/edits",
         status_code=200,
         dto=LenientBodyDTO[EditsBody],
         return_dto=None,
-        opt=with_pictures(),
         operation_class=FormOperation,
         operation_id="openai_edit_image",
         summary="Make images from a picture, or paint its masked part again",
@@ -127,7 +156,6 @@ class ImagesController(Controller):
         status_code=200,
         dto=LenientBodyDTO[VariationsBody],
         return_dto=None,
-        opt=with_pictures(),
         operation_class=FormOperation,
         operation_id="openai_vary_image",
         summary="Make variations of a picture",
@@ -146,28 +174,6 @@ class ImagesController(Controller):
         """Vary a picture as OpenAI's Images API does: a form with the file `image`."""
         made = _Made(request, generation, catalogue, service_facts, dialect_state, keep_alive_s)
         return await made.answer(data)
-
-    @get(
-        "/files/{name:str}",
-        opt=requires("generate", "read"),
-        operation_id="openai_get_image_file",
-        summary="Get an image by the address in an answer",
-        response_description="The file.",
-        media_type="image/png",
-        responses={404: documented("It was never there, or is no more.", refusal(404, "There is no such image."))},
-        sync_to_thread=False,
-    )
-    def file(
-        self,
-        request: Request[Any, Any, Any],
-        name: _FileName,
-        dialect_state: NamedDependency[SkipValidation[StoredImages]],
-    ) -> Response[bytes]:
-        """Return a file whose address an answer with `response_format: url` held, for an hour."""
-        image = dialect_state.get(name, owner_of(request))
-        if image is None:
-            raise NotFoundException(detail="There is no such image, or no more: addresses are good for an hour.")
-        return Response(image.data, media_type=image.media_type, headers=_FILE_HEADERS)
 
 
 @dataclass(frozen=True, slots=True)

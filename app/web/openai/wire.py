@@ -7,6 +7,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from ...domain.models.adapters import AdapterChoice
 from ...domain.requests.fields import OutputFormat, Priority
+from ...domain.requests.pictures.picture import FileContent
 from ...domain.requests.samplers import SigmaSchedule
 
 Quality = Literal["low", "medium", "high", "xhigh", "max", "auto", "standard", "hd"]
@@ -85,9 +86,11 @@ class EditsBody(ImagesBody, frozen=True, kw_only=True):
     """The form of `POST /v1/images/edits`."""
 
     events: ClassVar[str] = "image_edit"
-    image: Annotated[bytes, Meta(description="The picture to begin from, as a file `image` or `image[]`.")]
+    image: Annotated[FileContent, Meta(description="The picture to begin from, as a file `image` or `image[]`.")]
     mask: (
-        Annotated[bytes, Meta(description="Transparent, or white, where the picture is painted again; as a file.")]
+        Annotated[
+            FileContent, Meta(description="Transparent, or white, where the picture is painted again; as a file.")
+        ]
         | None
     ) = None
     strength: (

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,14 +19,17 @@ from litestar_diffusion.domain.errors import Cancelled, EngineStuck, GenerationF
 from litestar_diffusion.domain.memory.budget import Budget
 from litestar_diffusion.domain.memory.plan import Plan
 from litestar_diffusion.domain.memory.pool import DevicePool
-from litestar_diffusion.domain.models.spec import ModelSpec
+from litestar_diffusion.domain.models.spec import ModelName, ModelSpec
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.progress import Progress, QueueProgress
 from litestar_diffusion.domain.requests.rendering import NO_SAVINGS
 from litestar_diffusion.domain.requests.resolution import resolve
-from litestar_diffusion.testing import FakeCatalogue, FakeEngine, fake_catalogues, model
+from litestar_diffusion.testing import FakeCatalogue, FakeEngine, component, fake_catalogues, model
 
-MODELS = [model(name) for name in "abc"]
+MODELS = [
+    *(model(name) for name in "abc"),
+    replace(model("a"), name=ModelName("preset"), version="1.1", files_version="1", base=ModelName("a")),
+]
 PLAN = Plan(memory_savings=NO_SAVINGS, activation_nbytes=1, step_nbytes=1)
 AGING = AgingPolicy(max_overtaken=4, max_wait_s=1000)
 
@@ -111,6 +115,23 @@ def test_requests_of_one_lane_run_together_and_later_ones_join_between_steps() -
         bench.send(num_inference_steps=2, sampler="ddim", guidance_scale=1.0)
         await bench.tasks[1]
         assert not bench.tasks[0].done()
+        assert bench.engine.most_together == 2
+        await bench.done()
+
+    run(scenario)
+
+
+def test_requests_to_a_preset_run_together_with_those_to_its_base() -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        bench.engine.components = {name: (component("unet", 100),) for name in ("a", "preset")}
+        bench.send("a", num_inference_steps=50)
+        await rounds()
+        bench.send("preset", num_inference_steps=2)
+        bench.send("b", num_inference_steps=2)
+        await bench.tasks[1]
+        assert not bench.tasks[0].done()
+        assert {request.model for request in bench.engine.running} == {"a"}
         assert bench.engine.most_together == 2
         await bench.done()
 

@@ -231,6 +231,21 @@ def test_activations_of_requests_with_different_adapters_on_one_model_add_up() -
     run(scenario)
 
 
+def test_activations_of_a_preset_and_its_base_add_up_because_they_run_together() -> None:
+    async def scenario() -> None:
+        parts = (component("unet", 70),)
+        sim = simulate(host_nbytes=400, shares=True, components={"a": parts, "preset": parts})
+        base = model("a")
+        sim.catalogue.put(replace(base, name=ModelName("preset"), version="1.1", files_version=base.version))
+        async with sim.pool.lease("a", 10, together_nbytes=10), sim.pool.lease("preset", 10, together_nbytes=10):
+            assert sim.pool.stats().reserved_nbytes == 20
+        async with sim.pool.lease("a", 10, together_nbytes=10), sim.pool.lease("b", 10, together_nbytes=10):
+            assert sim.pool.stats().reserved_nbytes == 10
+        sim.check_idle()
+
+    run(scenario)
+
+
 def test_a_preset_of_a_model_that_is_there_evicts_nothing() -> None:
     async def scenario() -> None:
         parts = (component("unet", 70), component("vae", 30, "vae"))

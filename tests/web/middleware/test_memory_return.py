@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+from litestar_diffusion.domain.freed_memory import FreedMemory
 from litestar_diffusion.web.middleware.memory_return import MemoryReturn
 
 MB = 1_000_000
@@ -23,7 +24,7 @@ def test_memory_is_given_back_after_many_bytes_and_not_after_few() -> None:
         async def send(_message: Any) -> None:
             pass
 
-        returning = MemoryReturn(app, lambda: given.append(1))
+        returning = MemoryReturn(app, FreedMemory(lambda: given.append(1)))
         for _ in range(3):
             await returning({"type": "http"}, receive, send)  # type: ignore[typeddict-item, arg-type]
         await asyncio.sleep(0)

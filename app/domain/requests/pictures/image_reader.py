@@ -5,13 +5,13 @@ from typing import Protocol
 
 from ..rendering import RawImage
 from ..request import GenerationRequest
-from .picture import Picture, Resize, Upload, Uploads
+from .picture import FileContent, Picture, Resize, Upload, Uploads
 
 
 class ImageReader(Protocol):
     """Decodes uploads and brings them to the size of a request, in worker threads."""
 
-    async def read(self, image: bytes | None, mask: bytes | None) -> Uploads:
+    async def read(self, image: FileContent | None, mask: FileContent | None) -> Uploads:
         """Check the files of a request by decoding them; what waits holds the files and no pixels.
 
         Raises:

@@ -2,8 +2,14 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+if TYPE_CHECKING:
+    FileContent = bytes | memoryview
+else:
+    # msgspec decodes base64 to it, and lets through a view of a large file on disk, without a copy, and not through `bytes`.
+    FileContent = memoryview
+"""The bytes of a file that was sent: in memory, or a view of a file on disk."""
 Resize = Literal["crop", "pad", "stretch"]
 """How a picture is brought to another shape: parts of it are cut off, its borders are continued, or it is distorted."""
 
@@ -38,7 +44,7 @@ class Upload:
     width: int = dataclasses.field(compare=False)
     """Of the upright picture, as `height` is."""
     height: int = dataclasses.field(compare=False)
-    data: bytes = dataclasses.field(compare=False, repr=False)
+    data: FileContent = dataclasses.field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +55,12 @@ class Uploads:
     mask: Upload | None = None
     warnings: tuple[str, ...] = ()
     """What was changed while they were read."""
+
+    @property
+    def pixel_nbytes(self) -> int:
+        """Bytes of the decoded pictures: three channels, and one of the mask."""
+        sizes = ((self.image, 3), (self.mask, 1))
+        return sum(upload.width * upload.height * channels for upload, channels in sizes if upload is not None)
 
 
 NO_UPLOADS = Uploads()

@@ -24,7 +24,7 @@ from ..fields import (
     WidthBesideScale,
 )
 from ..parameters import Limits
-from ..pictures.picture import Resize, Upload
+from ..pictures.picture import FileContent, Resize, Upload
 from .upscale_request import UpscaleRequest
 from .upscalers import LANCZOS, LATENT_UPSCALERS, network_of, outlined
 
@@ -38,7 +38,7 @@ class UpscaleParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """The parameters of a client; all but the picture are optional."""
 
     image: Annotated[
-        bytes,
+        FileContent,
         Meta(
             description="The picture, a PNG, JPEG, WebP or AVIF file in base64.",
             examples=[

@@ -1,7 +1,5 @@
 """Translates what img2img has beside txt2img to the server's parameters. Pure functions."""
 
-import base64
-import binascii
 from collections.abc import Iterator
 
 import msgspec
@@ -29,10 +27,10 @@ def with_picture(asked: Img2ImgRequest, text: Translation) -> Translation:
     """
     if errors := list(_refused(asked)):
         raise InvalidRequest(errors)
-    mask = _picture("mask", asked.mask) if asked.mask else None
+    mask = asked.mask or None
     parameters: GenerationParameters = msgspec.structs.replace(
         text.parameters,
-        image=_picture("init_images", asked.init_images[0]),
+        image=asked.init_images[0],
         mask=mask,
         strength=min(asked.denoising_strength, 1.0),
         resize=_RESIZES[asked.resize_mode],
@@ -59,12 +57,3 @@ def _refused(asked: Img2ImgRequest) -> Iterator[FieldError]:
 def _warnings(asked: Img2ImgRequest) -> Iterator[str]:
     if asked.mask and asked.mask_blur_x != asked.mask_blur_y:
         yield "mask_blur_x and mask_blur_y were ignored: mask_blur is for both."
-
-
-def _picture(field: str, text: str) -> bytes:
-    """Decode base64, or a data URL of it."""
-    content = text.partition(",")[2] if text.startswith("data:") else text
-    try:
-        return base64.b64decode(content, validate=True)
-    except binascii.Error as error:
-        raise InvalidRequest([FieldError(field=field, message=f"is not base64: {error}")]) from error

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from ....domain.requests.pictures.picture import FileContent
 from .txt2img_wire import Txt2ImgRequest
 
 _Pixels = Annotated[int, Meta(ge=0)]
@@ -13,12 +14,13 @@ _Pixels = Annotated[int, Meta(ge=0)]
 class Img2ImgRequest(Txt2ImgRequest, frozen=True, kw_only=True):
     """The fields that the web UI has, each with a default."""
 
-    init_images: Annotated[list[str], Meta(description="One picture in base64, or as a data URL.")] = msgspec.field(
-        default_factory=list[str]
+    init_images: Annotated[list[FileContent], Meta(description="One picture in base64, or as a data URL.")] = (
+        msgspec.field(default_factory=list[FileContent])
     )
-    mask: Annotated[str, Meta(description="White where the picture is painted again; base64 or a data URL.")] | None = (
-        None
-    )
+    mask: (
+        Annotated[FileContent, Meta(description="White where the picture is painted again; base64 or a data URL.")]
+        | None
+    ) = None
     denoising_strength: float = 0.75
     resize_mode: Annotated[
         Literal[0, 1, 2, 3], Meta(description="0 stretches, 1 crops, 2 continues the borders; 3 is refused.")
