@@ -295,7 +295,7 @@ class MachineDispatcher:
         for routed in waiting:
             line.append(self._waiting(routed, first=routed.job.client not in clients))
             clients.add(routed.job.client)
-        models = {routed.job.model for routed in (*waiting, *self._pending())}
+        models = {(routed.lane.model, routed.job.model) for routed in (*waiting, *self._pending())}
         return decide(line, [self._load(device, models) for device in self._devices.answering], self._max_rows)
 
     def _place(self, placed: Placed) -> None:
@@ -318,10 +318,13 @@ class MachineDispatcher:
             unfit=frozenset(routed.unfit),
         )
 
-    def _load(self, device: ServingDevice, models: Iterable[ModelName]) -> DeviceLoad:
+    def _load(self, device: ServingDevice, models: Iterable[tuple[ModelName, ModelName]]) -> DeviceLoad:
+        """Describe a device to `decide`; `models` are those whose weights run, each with the name that was asked for."""
         given = self._line.given_to(device)
-        on_their_way = {routed.job.model for routed in given}
-        bring_s = {model: self._bring_s(device, model) for model in models if model not in on_their_way}
+        on_their_way = {routed.lane.model for routed in given}
+        bring_s = {
+            weights: self._bring_s(device, weights, name) for weights, name in models if weights not in on_their_way
+        }
         return DeviceLoad(
             name=device.name,
             busy_s=self._busy_s(device),
@@ -335,16 +338,19 @@ class MachineDispatcher:
         if self._alone is not None:
             return device.dispatcher.wait_s()
         given = self._line.given_to(device)
-        models = {routed.job.model for routed in given if not routed.note_begun()}
+        models = {(routed.lane.model, routed.job.model) for routed in given if not routed.note_begun()}
         run_s = sum(self._seconds_left(routed) for routed in given)
-        return run_s + sum(self._bring_s(device, model) for model in models)
+        return run_s + sum(self._bring_s(device, *model) for model in models)
 
-    def _bring_s(self, device: ServingDevice, model: ModelName) -> float:
-        """Estimate the seconds to bring a model to a device, once an update: a pool adds up its ledger for it."""
-        key = (device.name, model)
-        if key not in self._bring_s_now:
-            self._bring_s_now[key] = self._bring_times.seconds(device.pool, model)
-        return self._bring_s_now[key]
+    def _bring_s(self, device: ServingDevice, *names: ModelName) -> float:
+        """Estimate the seconds to bring a model to a device; a preset is there if its base is, and the other way round.
+
+        Once an update, because a pool adds up its ledger for it.
+        """
+        for name in names:
+            if (device.name, name) not in self._bring_s_now:
+                self._bring_s_now[device.name, name] = self._bring_times.seconds(device.pool, name)
+        return min(self._bring_s_now[device.name, name] for name in names)
 
     def _seconds_left(self, routed: RoutedJob) -> float:
         """Estimate the seconds of a device that a job has still to take."""
