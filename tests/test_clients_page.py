@@ -37,7 +37,7 @@ def documented_routes(name: str) -> set[str]:
 def routes_of(dialect: Dialect) -> Iterator[str]:
     """Yield the routes that a dialect adds, and those whose bodies it extends."""
     alone = replace(dialect, route_handlers=(*dialect.route_handlers, *dialect.replaces.values()), replaces={})
-    plugin = DiffusionPlugin(DiffusionConfig(dialects=(alone,), routes=ROUTE_GROUPS - {"metrics"}))
+    plugin = DiffusionPlugin(DiffusionConfig(dialects=(alone,), routes=ROUTE_GROUPS - {"metrics", "page"}))
     for route in Litestar(plugins=[plugin], openapi_config=None).routes:
         for method in getattr(route, "methods", set[str]()) - {"OPTIONS", "HEAD"}:
             yield f"{method} {re.sub(r'{[^}]+}', '{}', route.path)}"

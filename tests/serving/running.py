@@ -78,13 +78,12 @@ def running(
         return made[-1]
 
     # The process is shared with other tests: their logging and their heap stay as they are.
-    monkeypatch.setattr(asgi, "build", build)
-    monkeypatch.setattr(asgi, "configure_logging", lambda *_: None)
+    monkeypatch.setattr(asgi, "configure_logging", lambda *_, **__: None)
     monkeypatch.setattr(asgi, "keep_freed_memory", lambda: None)
     with listen("127.0.0.1", 0) as listening:
         port = listening.getsockname()[1]
         bound = msgspec.structs.replace(settings, server=msgspec.structs.replace(server, port=port))
-        served = make_server(asgi.create_app(bound), bound)
+        served = make_server(asgi.create_app(bound, build_services=build), bound)
         thread = threading.Thread(target=served.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
