@@ -4,6 +4,7 @@ import asyncio
 import pickle
 from collections.abc import Awaitable, Callable, Sequence
 
+import msgspec
 import pytest
 from litestar.testing import TestClient
 
@@ -17,6 +18,7 @@ from litestar_diffusion.domain.generator import Generated, ImageGenerator
 from litestar_diffusion.domain.jobs.failures import error_of
 from litestar_diffusion.domain.requests.parameters import GenerationParameters
 from litestar_diffusion.domain.requests.progress import Progress, StepProgress
+from litestar_diffusion.domain.requests.render_request import RenderRequest
 from litestar_diffusion.settings import ServerSettings, Settings
 from litestar_diffusion.testing import FakeEngine, fake_services, model
 
@@ -114,16 +116,25 @@ def test_an_unexpected_error_is_one_of_ours_with_its_reason() -> None:
 
 def test_cancelling_ends_the_work_on_the_worker() -> None:
     async def scenario(engine: FakeEngine, made: Worker, remote: ImageGenerator) -> None:
+        steps = list[RenderRequest]()
+
+        def step_s(request: RenderRequest) -> float:
+            steps.append(request)
+            return 0.01
+
+        engine.step_s = step_s
         engine.gate.clear()
-        task = asyncio.create_task(remote.generate("a", RED))
+        task = asyncio.create_task(remote.generate("a", msgspec.structs.replace(RED, num_inference_steps=100)))
         await until(lambda: bool(engine.running))
         task.cancel()
+        await asyncio.sleep(0)
+        engine.gate.set()  # the work ends between two steps
         with pytest.raises(asyncio.CancelledError):
-            await asyncio.gather(task)
-        engine.gate.set()
+            await task
         services = await made.started()
         await until(lambda: not services.dispatcher.depth)
         assert services.pool.stats().leases == 0
+        assert len(steps) < 50
 
     run(scenario)
 
