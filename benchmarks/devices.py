@@ -13,7 +13,7 @@ import resource
 import sys
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count as counting
 from pathlib import Path
@@ -141,8 +141,8 @@ class Device:
         self.running, self.ends_s = ready, now + ready.request.run_s
         return self.ends_s
 
-    def load(self, now: float) -> DeviceLoad:
-        """Describe itself for the policy."""
+    def load(self, now: float, asked: Collection[int]) -> DeviceLoad:
+        """Describe itself for the policy, which looks at the models that are asked for."""
         left = max(0.0, self.ends_s - now) if self.running is not None else 0.0
         waiting = [sent for sent in self.given if sent is not self.running]
         return DeviceLoad(
@@ -150,7 +150,7 @@ class Device:
             busy_s=left + sum(sent.request.run_s for sent in waiting),
             given=[_waiting(sent) for sent in self.given],
             pending=[sent.key for sent in waiting],
-            bring_s={ModelName(str(model)): self._bring_s(model, now) for model in range(self.host.all_models)},
+            bring_s={ModelName(str(model)): self._bring_s(model, now) for model in asked},
         )
 
     def _bring_s(self, model: int, now: float) -> float:
@@ -165,8 +165,6 @@ class Host:
 
     models: int
     """How many fit."""
-    all_models: int
-    """How many there are."""
     resident: OrderedDict[int, float] = field(default_factory=OrderedDict[int, float])
     disk_free_s: float = 0.0
     read_nbytes: int = 0
@@ -194,6 +192,8 @@ class Outcome:
     images_per_s: float
     busy: float
     """Part of the time in which devices worked."""
+    found: float
+    """Share of the requests that found their model on the device."""
     read_gb: float
     """From the disk."""
     moved_gb: float
@@ -209,12 +209,12 @@ class Machine:
 
         Args:
             devices: their number.
-            host_models: models that the host's memory holds: all.
+            host_models: models that the host's memory holds.
             apart: whether each device has its own part of that memory, and a request goes to the one with the fewest at once.
         """
-        shared = Host(host_models, host_models)
+        shared = Host(host_models)
         self.devices = [
-            Device(f"cuda:{number}", Host(max(1, host_models // devices), host_models) if apart else shared)
+            Device(f"cuda:{number}", Host(max(1, host_models // devices)) if apart else shared)
             for number in range(devices)
         ]
         self._apart = apart
@@ -253,6 +253,7 @@ class Machine:
         return Outcome(
             images_per_s=ended / now,
             busy=worked_s / now / len(self.devices),
+            found=max(0.0, 1 - sum(device.moved_nbytes for device in self.devices) / MODEL_NBYTES / ended),
             read_gb=sum(host.read_nbytes for host in hosts) / _GB,
             moved_gb=sum(device.moved_nbytes for device in self.devices) / _GB,
             longest_wait_s=max(waits),
@@ -276,7 +277,9 @@ class Machine:
             sent.overdue = sent.overtaken >= _MAX_OVERTAKEN * len(self.devices)
 
     def _loads(self, now: float) -> list[DeviceLoad]:
-        return [device.load(now) for device in self.devices]
+        asked = {sent.request.model for sent in self._line}
+        asked |= {sent.request.model for device in self.devices for sent in device.given}
+        return [device.load(now, asked) for device in self.devices]
 
     def _take(self, key: str, to: Device) -> None:
         for place in (self._line, *(device.given for device in self.devices)):
@@ -292,9 +295,17 @@ def _waiting(sent: _Sent) -> Waiting:
 
 
 def simulated(
-    trace: Trace, devices: int, *, models: int, seed: int, requests: int = 400, users: int = 6, apart: bool = False
+    trace: Trace,
+    devices: int,
+    *,
+    models: int,
+    seed: int,
+    requests: int = 400,
+    users: int = 6,
+    apart: bool = False,
+    host_nbytes: int | None = None,
 ) -> Outcome:
-    """Serve `users` users a device on a simulated machine, whose memory holds all models.
+    """Serve `users` users a device on a simulated machine.
 
     Args:
         trace: what a user asks for.
@@ -304,9 +315,11 @@ def simulated(
         requests: number of requests for each device.
         users: number of users for each device.
         apart: whether each device has a server of its own.
+        host_nbytes: memory for models; enough for all by default.
     """
     asking = [trace(random.Random(f"{seed} {user}"), models) for user in range(users * devices)]
-    return Machine(devices, models, apart=apart).run(asking, requests * devices)
+    fit = models if host_nbytes is None else min(models, host_nbytes // MODEL_NBYTES)
+    return Machine(devices, fit, apart=apart).run(asking, requests * devices)
 
 
 def main() -> None:
@@ -318,7 +331,11 @@ def main() -> None:
     parser.add_argument(
         "--real", type=count, help="CPU devices of this machine, one core each, instead of simulated ones"
     )
+    parser.add_argument("--counts", action="store_true", help="10, 100 and 1,000 models, by memory, instead")
     options = parser.parse_args()
+    if options.counts:
+        _count(options)
+        return
     if options.real is not None:
         asyncio.run(_measure(options.real))
         return
@@ -373,6 +390,38 @@ async def _made(names: tuple[str, ...]) -> tuple[list[bytes], float, int]:
         begun = time.perf_counter()
         made = await asyncio.gather(*(image(seed) for seed in range(24)))
         return list(made), time.perf_counter() - begun, services.pool.stats().host_nbytes
+
+
+def _count(options: argparse.Namespace) -> None:
+    """Tell what memory for models gives, by number of models."""
+    columns = (
+        "models",
+        "devices",
+        "memory for models",
+        "found on the device",
+        "read, of all",
+        "images/s",
+        "devices busy",
+    )
+    table = Table(*columns, title=f"zipf, {options.requests} requests for each device")
+    for models in (10, 100, 1000):
+        for devices in (1, 8):
+            for host_gb in (128, 256, 512, 1024, 2048):
+                if host_gb * _GB // 2 >= models * MODEL_NBYTES:
+                    break
+                made = simulated(
+                    zipf, devices, models=models, seed=1, requests=options.requests, host_nbytes=host_gb * _GB
+                )
+                table.add_row(
+                    f"{models:,}",
+                    str(devices),
+                    f"{host_gb} GB",
+                    f"{made.found:.0%}",
+                    f"{made.read_gb * _GB / MODEL_NBYTES / (options.requests * devices):.0%}",
+                    f"{made.images_per_s:.2f}",
+                    f"{made.busy:.0%}",
+                )
+    Console().print(table)
 
 
 def _compare(name: str, trace: Trace, options: argparse.Namespace) -> None:

@@ -2,7 +2,7 @@
 
 from playwright.sync_api import expect
 
-from tests.conftest import StartServer
+from tests.conftest import Server, StartServer
 from tests.page.conftest import Open
 
 
@@ -26,3 +26,13 @@ def test_an_eviction_is_seen_to_happen_with_its_reason(
     page.get_by_role("button", name="Unpin demo-vpred").click()
     page.get_by_role("button", name="Unload demo-vpred").click()
     expect(page.locator(".components tbody tr")).to_have_count(0)
+
+
+def test_a_server_without_books_shows_its_line(server: Server, open_page: Open) -> None:
+    """An ingress of a cluster has no `GET /pool`."""
+    page = open_page(server)
+    page.route("**/pool", lambda route: route.fulfill(status=404, json={"detail": "There is no such route."}))
+    page.get_by_role("link", name="Memory").click()
+    expect(page.locator(".memory")).to_contain_text("each worker keeps and logs its own")
+    expect(page.locator(".memory")).to_contain_text("No jobs wait.")
+    expect(page.locator(".note.error")).to_have_count(0)

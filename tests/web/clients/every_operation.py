@@ -56,6 +56,7 @@ while (shown := call("show_job", sent.id)).state not in ("done", "failed"):
     time.sleep(0.05)
 assert shown.result.images[0].image == made.images[0].image
 assert sent.id in {job.id for job in call("list_jobs")}
+assert call("job_image", sent.id, 0).startswith(b"\x89PNG")
 assert call("cancel_job", sent.id).state == "done"
 assert call("unload_model", "demo").residency == "cold"
 
@@ -66,6 +67,7 @@ assert "turquoise" in {embedding.name for embedding in call("list_embeddings")}
 assert call("list_vaes") == []
 used.add("show_vae")
 assert isinstance(operations["show_vae"].sync("none", client=client), Problem)
+assert "euler" in {sampler.name for sampler in call("list_samplers")}
 assert "lanczos" in {upscaler.name for upscaler in call("list_upscalers")}
 larger = call("upscale", body=UpscaleParameters(image=PICTURE, upscaler="lanczos", scale=2))
 assert (larger.images[0].width, larger.images[0].height) == (32, 32)

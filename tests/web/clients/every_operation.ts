@@ -51,6 +51,9 @@ const job = { params: { path: { model_or_job: sent.id } } };
 check((await good(client.GET("/jobs/{model_or_job}/events", { ...job, parseAs: "text" }))).includes("event: done"), "events");
 const shown = await good(client.GET("/jobs/{model_or_job}", job));
 check(shown.result?.images[0].image === made.images[0].image, "result");
+const file = { path: { model_or_job: sent.id, index: 0 }, query: { width: 32 } };
+const small = await good(client.GET("/jobs/{model_or_job}/images/{index}", { params: file, parseAs: "blob" }));
+check((small as unknown as Blob).type === "image/webp", "small image");
 check((await good(client.GET("/jobs"))).some((other) => other.id === sent.id), "jobs");
 check((await good(client.DELETE("/jobs/{model_or_job}", job))).state === "done", "removed");
 check((await good(client.POST("/models/{name}/unload", demo))).residency === "cold", "unloaded");
@@ -62,6 +65,7 @@ check((await good(client.POST("/adapters/{name}/unload", outline))).name === "ou
 check((await good(client.GET("/embeddings"))).some((embedding) => embedding.name === "turquoise"), "embeddings");
 check((await good(client.GET("/vaes"))).length === 0, "vaes");
 check((await client.GET("/vaes/{name}", { params: { path: { name: "none" } } })).error?.status === 404, "no such vae");
+check((await good(client.GET("/samplers"))).some((sampler) => sampler.name === "euler"), "samplers");
 check((await good(client.GET("/upscalers"))).some((upscaler) => upscaler.name === "lanczos"), "upscalers");
 const picture =
   "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAQElEQVR42mNUdrvOQApgYiAR0F4DC6bQzhs+cLa7xhYCNiCrxuSi" +

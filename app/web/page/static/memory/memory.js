@@ -1,7 +1,7 @@
 /** The memory manager, live: what is where, what leaves next and why, who waits. */
 import { useEffect } from "preact/hooks";
 import { html } from "../html.js";
-import { failure, line, pool, watchPool } from "../state/pool.js";
+import { failure, line, pool, watchPool, withoutBooks } from "../state/pool.js";
 import { service } from "../state/server.js";
 import { Decisions } from "./decisions.js";
 import { ModelTable } from "./model_table.js";
@@ -13,8 +13,14 @@ export function Memory() {
   const books = pool.value;
   return html`<section class="memory" aria-label="Memory">
     ${failure.value ? html`<p class="note error" role="alert">${failure.value}</p>` : null}
-    ${books === null ? html`<p class="hint">Reading…</p>` : html`<${Books} books=${books} />`}
+    ${withoutBooks.value ? html`<${Elsewhere} />` : books === null ? html`<p class="hint">Reading…</p>` : html`<${Books} books=${books} />`}
   </section>`;
+}
+
+function Elsewhere() {
+  return html`<p class="note">This server does not show a memory: in a cluster, each worker keeps and logs its own; in another application, the host may leave the route out.</p>
+    <h2>Line</h2><${Line} />
+    <h2>Pace</h2><${Throughput} />`;
 }
 
 /** @param {{books: import("../types").Pool}} props */

@@ -14,16 +14,27 @@ export const line = signal(/** @type {import("../types").Job[]} */ ([]));
 /** Finished images since the server's start, at moments of the last minutes. */
 export const samples = signal(/** @type {Sample[]} */ ([]));
 export const failure = signal("");
+/** Whether this server has no books to show: workers of a cluster keep them, or the host leaves the route out. */
+export const withoutBooks = signal(false);
 
 async function read() {
   try {
-    pool.value = await getJson("pool");
+    if (!withoutBooks.value) await readBooks();
     const lists = await Promise.all(["running", "loading", "queued"].map((state) => getJson(`jobs?state=${state}&limit=20`)));
     line.value = /** @type {import("../types").Job[]} */ (lists.flat());
     failure.value = "";
   } catch (error) {
     if (!(error instanceof ApiError || error instanceof Unreachable)) throw error;
     failure.value = error.message;
+  }
+}
+
+async function readBooks() {
+  try {
+    pool.value = await getJson("pool");
+  } catch (error) {
+    if (!(error instanceof ApiError && error.status === 404)) throw error;
+    withoutBooks.value = true;
   }
 }
 
