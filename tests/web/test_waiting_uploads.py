@@ -40,7 +40,7 @@ def test_pictures_of_waiting_requests_are_on_disk_and_not_in_memory(start_server
     async def scenario() -> None:
         before = own_nbytes(pid)
         async with waiting(server.url, pictures, WAYS):
-            assert on_disk_nbytes(pid) == sent_nbytes
+            await until(lambda: on_disk_nbytes(pid) == sent_nbytes)
             assert list(spool.iterdir()) == [], "a name would outlive a process that is killed"
             await until(lambda: own_nbytes(pid) - before < KEPT_NBYTES + sent_nbytes)
         # The two requests that run keep their pictures until their device answers, which it never does here.

@@ -13,7 +13,7 @@ class MemoryReturn:
         self._freed = freed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Wrap one request, whose bodies are free once it has ended."""
+        """Wrap one request: its body is on disk or decoded once it is here, all else is free once the request has ended."""
         nbytes = 0
 
         async def counted_receive() -> HTTPReceiveMessage | WebSocketReceiveMessage:
@@ -21,6 +21,8 @@ class MemoryReturn:
             message = await receive()
             if message["type"] == "http.request":
                 nbytes += len(message["body"])
+                if not message.get("more_body", False):
+                    self._freed.note(nbytes)
             return message
 
         async def counted_send(message: Message) -> None:

@@ -25,7 +25,7 @@ def test_memory_is_given_back_after_many_bytes_and_not_after_few() -> None:
             pass
 
         returning = MemoryReturn(app, FreedMemory(lambda: given.append(1)))
-        for _ in range(3):
+        for _ in range(2):
             await returning({"type": "http"}, receive, send)  # type: ignore[typeddict-item, arg-type]
         await asyncio.sleep(0)
         assert not given
@@ -33,6 +33,31 @@ def test_memory_is_given_back_after_many_bytes_and_not_after_few() -> None:
         async with asyncio.timeout(10):
             while not given:  # noqa: ASYNC110 - a list is no event
                 await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert len(given) == 1
+
+
+def test_bodies_of_requests_that_wait_are_counted_once_they_are_here() -> None:
+    given: list[int] = []
+
+    async def main() -> None:
+        async def waiting(_scope: Any, receive: Any, _send: Any) -> None:
+            await receive()
+            await asyncio.Event().wait()
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": bytes(70 * MB)}
+
+        async def send(_message: Any) -> None:
+            raise AssertionError("it waits")
+
+        returning = MemoryReturn(waiting, FreedMemory(lambda: given.append(1)))
+        request = asyncio.ensure_future(returning({"type": "http"}, receive, send))  # type: ignore[typeddict-item, arg-type]
+        async with asyncio.timeout(10):
+            while not given:  # noqa: ASYNC110 - a list is no event
+                await asyncio.sleep(0.01)
+        request.cancel()
 
     asyncio.run(main())
     assert len(given) == 1
