@@ -1,12 +1,14 @@
 """Bodies as clients send them: packed, marked, in other encodings, with nulls and words spelled their way."""
 
+import base64
 import gzip
 import json
+import os
 import time
 import typing
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import pytest
@@ -15,9 +17,11 @@ from litestar.testing import TestClient
 
 from litestar_diffusion import DiffusionConfig, DiffusionPlugin
 from litestar_diffusion.domain.requests.parameters import GenerationParameters
+from litestar_diffusion.domain.requests.pictures.picture import FileContent
 from litestar_diffusion.testing import FakeEngine, fake_services, model
 from litestar_diffusion.web.http.json_fields import json_fields
 from litestar_diffusion.web.http.repeated_names import repeated_names
+from tests.load.uploads import noise
 
 BODY = {"prompt": "x"}
 TEXT = json.dumps(BODY).encode()
@@ -274,3 +278,39 @@ def test_a_large_body_may_hold_pictures_and_not_a_million_texts(client: Any) -> 
     answer = client.post("/generate/demo", content=b"{%s}" % keys)
     assert answer.status_code == 400
     assert "has more than 10000 texts" in answer.text
+
+
+@pytest.mark.parametrize("head", ["", "data:image/png;base64,"])
+@pytest.mark.parametrize("nbytes", [10, 800, 12_000, 30_000, 200_000])
+def test_lists_of_files_are_read_whatever_their_size_and_spelling(head: str, nbytes: int) -> None:
+    class Named(msgspec.Struct):
+        """A file with a name."""
+
+        data: Annotated[FileContent, msgspec.Meta(description="A file.")]
+        name: str = ""
+
+    class Files(msgspec.Struct):
+        """A body with lists of files."""
+
+        files: list[FileContent]
+        named: Annotated[list[Named], msgspec.Meta(max_length=9)]
+
+    content = os.urandom(nbytes)
+    text = head + base64.b64encode(content).decode()
+    body = json.dumps({"files": [text] * 5, "named": [{"data": text, "name": "a"}] * 5}).encode()
+    read = msgspec.convert(json_fields(body, Files), Files)
+    assert [bytes(file) for file in read.files] == [content] * 5
+    assert [(bytes(file.data), file.name) for file in read.named] == [(content, "a")] * 5
+
+
+@pytest.mark.parametrize("head", ["", "data:image/png;base64,"])
+@pytest.mark.parametrize("side_px", [16, 64, 100, 300])
+def test_pictures_of_every_size_are_read_in_every_dialect(client: Any, side_px: int, head: str) -> None:
+    text = head + base64.b64encode(noise(1, side_px)).decode()
+    for route, body in (
+        ("/generate/demo", {"image": text}),
+        ("/sdapi/v1/img2img", {"init_images": [text], "steps": 4}),
+        ("/v1/images/edits", {"image": text}),
+    ):
+        answer = client.post(route, json={"prompt": "x", **body})
+        assert answer.status_code in (200, 201), answer.text[:300]
