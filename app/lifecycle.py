@@ -9,7 +9,7 @@ from typing import Any
 from .domain.access.quotas import Quotas
 from .domain.dry_run import DryRuns
 from .domain.engine import Device, Machine
-from .domain.errors import DiffusionError, EngineFailed
+from .domain.errors import DeviceLost, DiffusionError, EngineFailed
 from .domain.generator import ImageGenerator
 from .domain.jobs.job_keeper import JobKeeper
 from .domain.jobs.job_store import JobStore
@@ -99,7 +99,13 @@ class Services:
     @property
     def failed(self) -> bool:
         """Whether requests will not be served until the process is restarted."""
-        return self._failed is not None
+        return self._failed is not None or self.lost_because is not None
+
+    @property
+    def lost_because(self) -> str | None:
+        """Why only another process can use the device, or any of the devices; None while this one may."""
+        lost = [device.failure.message for device in self.devices if isinstance(device.failure, DeviceLost)]
+        return lost[0] if len(lost) == len(self.devices) else None
 
     @property
     def ending(self) -> bool:
@@ -282,19 +288,19 @@ class Services:
 
     async def _watch_device(self) -> None:
         """Check every few seconds that the device still finishes steps."""
-        noticed = dict[str, str | None]()
+        noticed = dict[str, DiffusionError | None]()
         while True:
             await asyncio.sleep(min(self.settings.dispatch.stuck_after_s / 4, 10))
             self.dispatcher.check_devices()
-            stuck = {device.name: device.dispatcher.unresponsive_because for device in self.devices}
-            for name, reason in stuck.items():
-                if reason != noticed.get(name):
+            silent = {device.name: device.dispatcher.unresponsive for device in self.devices}
+            for name, error in silent.items():
+                if error is not noticed.get(name):
                     facts = {"device": name} if len(self.devices) > 1 else {}
-                    if reason:
-                        _log.error("engine_stuck", reason=reason, **facts)
+                    if error is not None:
+                        _log.error(error.code, reason=error.message, **facts)
                     else:
                         _log.info("engine_recovered", **facts)
-            noticed = stuck
+            noticed = silent
 
 
 async def _cancel(tasks: "list[asyncio.Task[None]]") -> None:

@@ -313,6 +313,7 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin, ReceiveRoutePl
             device=lambda: services.device_names,
             not_ready_because=services.not_ready_because,
             failed=lambda: services.failed,
+            lost_because=lambda: services.lost_because,
         )
 
     def _provide(self, part: Callable[[Services], Any]) -> Provide:

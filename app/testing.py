@@ -23,6 +23,7 @@ from litestar import Litestar
 from .bootstrap import build
 from .domain.dispatch.lanes import lane_of
 from .domain.errors import (
+    DeviceLost,
     DiffusionError,
     OutOfMemory,
     UnknownAdapter,
@@ -220,6 +221,8 @@ class FakeEngine:
     """Seconds of each load."""
     failures: dict[str, Exception] = field(default_factory=dict[str, Exception])
     """The next call of a method (`fetch`, `load`, `load_adapter`, `load_vae`, `place`, `generate`) raises this, once."""
+    lost: DeviceLost | None = None
+    """Why the device is lost: from now on nothing can be placed or made on it."""
     out_of_memory: Callable[[RenderRequest, MemorySavings], OutOfMemory | None] = _never
     """Stage in which each generation runs out of memory: `encode`, `denoise`, `decode`; None if it does not."""
     savings_levels: list[MemorySavings] = field(default_factory=list[MemorySavings])
@@ -297,8 +300,8 @@ class FakeEngine:
 
     @property
     def failure(self) -> DiffusionError | None:
-        """None: it starts at once."""
-        return None
+        """None: it starts at once, and works until a test sets `lost`."""
+        return self.lost
 
     async def start(self) -> None:
         """Nothing to import."""
@@ -341,6 +344,7 @@ class FakeEngine:
     async def place(self, components: Collection[ComponentId]) -> None:
         """Count the bytes."""
         await asyncio.sleep(0)
+        self._fail_if_lost()
         self._fail("place")
         known = {part.id: part.nbytes for model in self.models for part in model.components}
         self.moved_nbytes += sum(known[key] for key in components if key not in self.placed)
@@ -394,6 +398,7 @@ class FakeEngine:
             unfinished = frozenset[int]()
             for part in range(first + 1, parts + 1):
                 await self.gate.wait()
+                self._fail_if_lost()
                 await asyncio.sleep(self.step_s(request) if part <= steps else self.decode_s(request))
                 done = min(part, steps)
                 ending = on_step(done, steps)
@@ -424,6 +429,10 @@ class FakeEngine:
 
     def _parts(self, spec: AssetSpec) -> tuple[Component, ...]:
         return self.components.get(spec.name) or (component(f"{spec.name}@{spec.version}", spec.nbytes or 0),)
+
+    def _fail_if_lost(self) -> None:
+        if self.lost is not None:
+            raise self.lost.with_traceback(None)
 
     def _fail(self, method: str) -> None:
         if (failure := self.failures.pop(method, None)) is not None:

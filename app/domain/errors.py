@@ -366,6 +366,19 @@ class EngineFailed(DiffusionError):
     title = "The engine could not start"
 
 
+class DeviceLost(EngineFailed):
+    """The device answers no call any more, as after an access to a wrong address; only a new process can use it."""
+
+    code = "device_lost"
+    title = "The device is lost"
+
+    def __init__(self, device: str, reason: str) -> None:
+        super().__init__(
+            f"The device {device} answers no calls any more ({cut(reason)}). Restart the server, because nothing in this "
+            "process can revive it; then send the request again."
+        )
+
+
 class UnknownJob(DiffusionError):
     """No job has this id."""
 

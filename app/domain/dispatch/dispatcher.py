@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from ..engine import Engine
-from ..errors import DiffusionError, EngineStuck, TooMuchWork, WaitedTooLong
+from ..errors import DeviceLost, DiffusionError, EngineStuck, TooMuchWork, WaitedTooLong
 from ..memory.lease import Lease
 from ..memory.plan import Plan
 from ..memory.pool import DevicePool
@@ -94,14 +94,15 @@ class Dispatcher:
         return len(self._accepted)
 
     @property
-    def unresponsive(self) -> EngineStuck | None:
-        """Error that says why the device counts as unresponsive; None while it answers."""
-        return self._watchdog.unresponsive
+    def unresponsive(self) -> DeviceLost | EngineStuck | None:
+        """Error that says why the device makes no images since it has started; None while it does."""
+        lost = self._engine.failure
+        return lost if isinstance(lost, DeviceLost) else self._watchdog.unresponsive
 
     @property
     def unresponsive_because(self) -> str | None:
-        """Reason for which the device counts as unresponsive; None while it answers."""
-        return self._watchdog.unresponsive.message if self._watchdog.unresponsive is not None else None
+        """Message of `unresponsive`."""
+        return None if self.unresponsive is None else self.unresponsive.message
 
     def waiting_by_model(self) -> Counter[ModelName]:
         """Count the jobs that wait for each model and hold no memory yet."""
@@ -149,7 +150,7 @@ class Dispatcher:
             InsufficientMemory: it does not fit into the budget, or the device ran out of memory with all savings.
             QueueFull, TooManyRequests: too many jobs wait, in all or of this client.
             WaitedTooLong: it did not begin to run in time.
-            EngineStuck: the device does not answer.
+            EngineStuck, DeviceLost: the device does not answer.
             ShuttingDown: the server is going down.
             DiffusionError: every other failure of this job; other jobs are not affected.
         """
@@ -201,18 +202,20 @@ class Dispatcher:
             accepted.stop(going_down())
 
     def check_device(self) -> None:
-        """End all jobs if the device has finished no step for too long. Call it periodically."""
+        """End all jobs if the device is lost, or has finished no step for too long. Call it periodically."""
+        lost = self._engine.failure
         # An idle device finishes no steps either: only a running job makes silence suspicious.
-        if self._queue.running() and (unresponsive := self._watchdog.check()) is not None:
+        failure = lost if lost is not None or not self._queue.running() else self._watchdog.check()
+        if failure is not None:
             for accepted in tuple(self._accepted):
-                accepted.give_up(unresponsive)
+                accepted.give_up(failure)
 
     def refuse_if_full(self, client: str) -> None:
         """Raise the error with which `run` would refuse a job of a client now.
 
         Raises:
             QueueFull, TooManyRequests, ShuttingDown, EngineStuck: as `run` does.
-            EngineFailed: the engine could not start.
+            EngineFailed: the engine could not start, or has lost its device.
         """
         if self._closing:
             raise going_down()
@@ -397,6 +400,8 @@ class Dispatcher:
     def _ended(self, accepted: AcceptedJob) -> None:
         self._accepted.remove(accepted)
         accepted.publish_outcome()
+        if self._engine.failure is not None:
+            self.check_device()
         if not self._accepted:
             self._idle.set()
         self._turns.update()

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-from ..errors import DiffusionError, EngineFailed, EngineStuck, QueueFull, ShuttingDown, TooManyRequests
+from ..errors import DeviceLost, DiffusionError, EngineFailed, EngineStuck, QueueFull, ShuttingDown, TooManyRequests
 from ..generator import Generated, ImageGenerator
 from ..requests.parameters import GenerationParameters
 from ..requests.progress import Preview, Progress
@@ -52,7 +52,12 @@ class Rendering:
                 job.rendering.cancel()
             await asyncio.wait([job.rendering])
             outcome = outcome_of(job.rendering)
-            if isinstance(outcome, EngineStuck) and job.detached and not job.stopping and self._may_move(job):
+            if (
+                isinstance(outcome, (EngineStuck, DeviceLost))
+                and job.detached
+                and not job.stopping
+                and self._may_move(job)
+            ):
                 continue
             # The queue may be full of other jobs that were accepted before the restart.
             promised = job.moved or (job.kept and self._durable)

@@ -20,7 +20,7 @@ from ..dispatch.lanes import Lane
 from ..dispatch.policy import DispatchPolicy
 from ..dispatch.queue_limits import refuse_if_full
 from ..dispatch.stage import Stage
-from ..errors import EngineFailed, EngineStuck, InsufficientMemory, WaitedTooLong
+from ..errors import DeviceLost, EngineFailed, EngineStuck, InsufficientMemory, WaitedTooLong
 from ..models.spec import ModelName, ModelSpec
 from ..requests.render_request import RenderRequest
 from .bring_times import BringTimes
@@ -83,7 +83,7 @@ class MachineDispatcher:
     def unresponsive_because(self) -> str | None:
         """Reason for which no device makes images although one has started; None while one does."""
         failure = self._devices.failure
-        return failure.message if isinstance(failure, EngineStuck) else None
+        return failure.message if isinstance(failure, (EngineStuck, DeviceLost)) else None
 
     def waiting_by_model(self) -> Counter[ModelName]:
         """Count the jobs that wait for each model and hold no memory yet."""

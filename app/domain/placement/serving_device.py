@@ -23,5 +23,5 @@ class ServingDevice:
 
     @property
     def failure(self) -> DiffusionError | None:
-        """Reason for which it makes no images: it could not start, or finishes no step; None while it serves."""
+        """Reason for which it makes no images: it could not start, is lost, or finishes no step; None while it serves."""
         return self.engine.failure or self.dispatcher.unresponsive

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ...domain.errors import (
+    DeviceLost,
     DiffusionError,
     GenerationFailed,
     LoadFailed,
@@ -29,6 +30,7 @@ from ...domain.requests.render_request import RenderRequest
 from ...domain.requests.rendering import GiveWay, MemorySavings, OnPreview, OnStep, ParkedRun, RenderResult, stay
 from ..device.cpu_threads import multiplications, threads_for, usable_cpus
 from ..device.device import device_nbytes, use_device
+from ..device.loss import is_lost
 from ..device.malloc import give_back_freed_memory
 from ..device.out_of_memory import is_out_of_memory, without_frames
 from ..device.peak_memory import Peak, free_nbytes
@@ -78,6 +80,8 @@ class Runtime:
         host = host or SharedHost(names=(device,), dtype=dtype)
         self.device = use_device(device)
         self.name = device if host.several else str(self.device)
+        self.lost: DeviceLost | None = None
+        """Set for good once the device answers no call any more."""
         self.threads = threads or max(1, min(_THREADS, usable_cpus()) // len(host.names))
         # A thread takes the process's number at its first question; after that, other threads do not change it any more.
         torch.get_num_threads()
@@ -177,6 +181,9 @@ class Runtime:
             self._mover.place(self._store.named(components))
             return
         except Exception as error:
+            self._note_loss(error)
+            if self.lost is not None:
+                raise self.lost.with_traceback(None) from None
             if not is_out_of_memory(error):
                 raise
         self._release_cache()
@@ -184,7 +191,13 @@ class Runtime:
 
     def arrived(self) -> None:
         """Block until the copies that `place` has begun are complete. Any thread."""
-        self._mover.wait()
+        try:
+            self._mover.wait()
+        except Exception as error:
+            self._note_loss(error)
+            if self.lost is not None:
+                raise self.lost.with_traceback(None) from None
+            raise
 
     def offload(self, components: Collection[ComponentId]) -> None:
         """Drop the device's copies."""
@@ -244,6 +257,9 @@ class Runtime:
 
     def _failure_of(self, error: Exception) -> DiffusionError:
         """Make an error of the domain from any failure; it holds no tensor."""
+        self._note_loss(error)
+        if self.lost is not None:
+            return without_frames(self.lost)
         if isinstance(error, OutOfMemory):
             without_frames(error)
             self._release_cache()
@@ -255,6 +271,12 @@ class Runtime:
         )
         failure.add_note("".join(traceback.format_exception(error)))  # for the log
         return failure
+
+    def _note_loss(self, error: Exception) -> None:
+        """Look, after an unexpected error, whether the device still answers."""
+        if self.lost is None and not isinstance(error, DiffusionError) and is_lost(self.device):
+            self.lost = DeviceLost(self.name, str(error).partition("\n")[0])
+            self.lost.add_note("".join(traceback.format_exception(error)))  # for the log
 
     def _set_threads(self, works: Sequence[Work]) -> None:
         """Choose CPU threads by the size of the work, unless the settings fix them."""
@@ -295,7 +317,7 @@ class Runtime:
 
     def _release_cache(self) -> None:
         gc.collect()
-        if self.device.type == "cuda":
+        if self.device.type == "cuda" and self.lost is None:
             torch.cuda.empty_cache()
 
 

@@ -77,7 +77,9 @@ class EngineThreads:
 
     @property
     def failure(self) -> DiffusionError | None:
-        """Error of `start`; None unless it has failed."""
+        """Error of `start`, or of a device that was lost later; None while the device can be used."""
+        if self._runtime is not None:
+            return self._runtime.lost
         if self._starting is None or not self._starting.done() or self._starting.cancelled():
             return None
         failure = self._starting.exception()

@@ -39,6 +39,8 @@ class ServiceFacts:
     """None once requests will be served at full speed."""
     failed: Callable[[], bool]
     """Whether only a restart helps."""
+    lost_because: Callable[[], str | None]
+    """Why the process can never use its device again; None while it can."""
 
 
 class ServiceController(Controller):
@@ -106,10 +108,21 @@ class HealthController(Controller):
     tags = ("service",)
     opt = in_group("health") | public()
 
-    @get("/live", summary="Is the process alive?", response_description="It is alive.", sync_to_thread=False)
-    def live(self) -> HealthView:
-        """Answer as soon as the port is open, and in milliseconds while images are made."""
-        return HealthView(status="live", detail="The event loop answers.")
+    @get(
+        "/live",
+        summary="Is the process alive?",
+        response_description="It is alive.",
+        responses={
+            503: ResponseSpec(HealthView, description="It has lost its device: restart it.", generate_examples=False)
+        },
+        sync_to_thread=False,
+    )
+    def live(self, service_facts: NamedDependency[SkipValidation[ServiceFacts]]) -> Response[HealthView]:
+        """Answer as soon as the port is open, and in milliseconds while images are made; 503 if only a restart helps."""
+        reason = service_facts.lost_because()
+        if reason is not None:
+            return Response(HealthView(status="failed", detail=reason), status_code=503)
+        return Response(HealthView(status="live", detail="The event loop answers."))
 
     @get(
         "/ready",

@@ -36,6 +36,7 @@ HTTP_STATUS: Mapping[type[DiffusionError], int] = {
     errors.TooMuchWork: 400,
     errors.EngineStuck: 503,
     errors.EngineFailed: 503,
+    errors.DeviceLost: 503,
     errors.UnknownJob: 404,
     errors.UnknownImage: 404,
     errors.ExpiredJob: 410,

@@ -15,7 +15,14 @@ from litestar_diffusion.domain.dispatch.fair_queue import AgingPolicy, QueuedJob
 from litestar_diffusion.domain.dispatch.job import Job
 from litestar_diffusion.domain.dispatch.policy import DispatchPolicy
 from litestar_diffusion.domain.dispatch.stage import Stage
-from litestar_diffusion.domain.errors import Cancelled, EngineStuck, GenerationFailed, TooManyRequests, WaitedTooLong
+from litestar_diffusion.domain.errors import (
+    Cancelled,
+    DeviceLost,
+    EngineStuck,
+    GenerationFailed,
+    TooManyRequests,
+    WaitedTooLong,
+)
 from litestar_diffusion.domain.memory.budget import Budget
 from litestar_diffusion.domain.memory.plan import Plan
 from litestar_diffusion.domain.memory.pool import DevicePool
@@ -361,6 +368,26 @@ def test_an_unresponsive_device_is_noticed_and_all_requests_fail() -> None:
         assert bench.dispatcher.unresponsive_because is None
         assert bench.dispatcher.depth == 0
         await bench.send()
+
+    run(scenario)
+
+
+def test_a_lost_device_ends_all_requests_at_once_and_takes_no_more() -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        bench.engine.gate.clear()
+        sent = [bench.send(reproducible=True) for _ in range(3)]
+        await rounds()
+        bench.engine.lost = DeviceLost("cuda:0", "CUDA error: an illegal memory access was encountered")
+        bench.engine.gate.set()
+        outcomes = await asyncio.gather(*sent, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [DeviceLost] * 3
+        assert "illegal memory access" in (bench.dispatcher.unresponsive_because or "")
+        with pytest.raises(DeviceLost, match="Restart the server"):
+            await bench.send()
+        await rounds()
+        assert len(bench.engine.requests) == 1  # nothing was tried again
+        assert bench.dispatcher.depth == 0
 
     run(scenario)
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from litestar_diffusion.domain.errors import (
     Cancelled,
+    DeviceLost,
     EngineFailed,
     EngineStuck,
     GenerationFailed,
@@ -162,6 +163,31 @@ def test_if_all_devices_hang_every_request_is_told_and_new_ones_are_refused() ->
         assert {type(outcome.error) for outcome in outcomes} == {EngineStuck}
         assert isinstance((await bench.send("next")).error, EngineStuck)
         assert bench.dispatcher.unresponsive_because is not None
+
+    simulate(scenario)
+
+
+def test_a_device_that_is_lost_is_left_for_good_and_only_what_it_ran_is_told() -> None:
+    async def scenario() -> None:
+        bench = MachineBench("xy")
+        x, y = bench.engines
+        sent = [asyncio.create_task(bench.send(str(number))) for number in range(8)]
+        await asyncio.sleep(STEP_S / 2)
+        x.lost = DeviceLost("x", "CUDA error: unspecified launch failure")
+        outcomes = await asyncio.gather(*sent)
+        told = [outcome for outcome in outcomes if outcome.error is not None]
+        assert [type(outcome.error) for outcome in told] == [DeviceLost]
+        assert {outcome.device for outcome in outcomes if outcome.error is None} == {"y"}
+        assert [report.out_because is None for report in bench.pool.devices()] == [False, True]
+        assert bench.dispatcher.unresponsive_because is None
+        made = len(x.requests)
+        assert {(await bench.send(f"later {number}")).device for number in range(4)} == {"y"}
+        assert len(x.requests) == made
+        y.lost = DeviceLost("y", "CUDA error: unspecified launch failure")
+        bench.dispatcher.check_devices()
+        assert isinstance((await bench.send("last")).error, DeviceLost)
+        assert "unspecified launch failure" in (bench.dispatcher.unresponsive_because or "")
+        assert bench.dispatcher.depth == 0
 
     simulate(scenario)
 

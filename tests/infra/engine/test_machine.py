@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from litestar_diffusion.bootstrap import build
+from litestar_diffusion.domain.errors import DeviceLost, GenerationFailed
 from litestar_diffusion.domain.memory.host_tier import HostTier
 from litestar_diffusion.domain.memory.pool import DevicePool
 from litestar_diffusion.domain.models.components import LoadProgress
@@ -18,8 +19,10 @@ from litestar_diffusion.domain.requests.rendering import RenderResult
 from litestar_diffusion.domain.requests.request import GenerationRequest
 from litestar_diffusion.domain.requests.resolution import resolve
 from litestar_diffusion.infra.catalogue.models.catalogue import ModelCatalogue
+from litestar_diffusion.infra.engine import device_worker
 from litestar_diffusion.infra.engine.machine import MachineEngine, TorchMachine
 from litestar_diffusion.infra.engine.shared_model import SharedModel
+from litestar_diffusion.infra.sdxl.run import SdxlBatchedForward
 from litestar_diffusion.settings import DeviceSettings, JobsSettings, ModelsSettings, Settings
 from litestar_diffusion.testing import fake_catalogues
 from tests.conftest import DTYPE, ROOT
@@ -132,6 +135,31 @@ def test_devices_have_networks_of_their_own_over_the_same_memory_which_is_freed_
         assert {weight.device for weight in left} == {torch.device("meta")}
         assert [pool.stats().host_nbytes for pool in bench.pools] == [0, 0]
         assert await bench.made(1, 1) == await bench.made(0, 1)
+
+    run(scenario, "cpu", "cpu")
+
+
+def test_a_device_that_answers_no_call_after_an_error_is_lost_and_the_others_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario(bench: Bench) -> None:
+        first, second = bench.machine.engines
+        alone = await bench.made(1, 5)
+
+        def broken(*_: Any, **__: Any) -> None:
+            raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nCompile with ...")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(SdxlBatchedForward, "step", broken)
+            with pytest.raises(GenerationFailed):  # the device answers: the request failed, and nothing else
+                await bench.made(0, 5)
+            assert first.failure is None
+            patched.setattr(device_worker, "is_lost", lambda _device: True)
+            with pytest.raises(DeviceLost, match=r"cpu:0 .*illegal memory access was encountered\)\. Restart"):
+                await bench.made(0, 5)
+        assert isinstance(first.failure, DeviceLost)
+        assert second.failure is None
+        assert await bench.made(1, 5) == alone
 
     run(scenario, "cpu", "cpu")
 

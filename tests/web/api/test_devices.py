@@ -7,7 +7,7 @@ import httpx
 import pytest
 from litestar import Litestar
 
-from litestar_diffusion import DiffusionConfig, DiffusionPlugin, EngineStuck, GenerationParameters, Settings
+from litestar_diffusion import DeviceLost, DiffusionConfig, DiffusionPlugin, EngineStuck, GenerationParameters, Settings
 from litestar_diffusion.lifecycle import Services
 from litestar_diffusion.settings import DispatchSettings, JobsSettings
 from litestar_diffusion.testing import FakeEngine, fake_machine, fake_services, model
@@ -114,6 +114,34 @@ def test_a_job_on_a_device_that_hangs_runs_again_on_another_one() -> None:
         assert (job.state, job.restarts) == ("done", 1)
         assert [len(engine.requests) for engine in bench.engines] == [1, 1]
         bench.engines[hung].gate.set()
+
+    run(scenario)
+
+
+def test_a_job_on_a_device_that_is_lost_runs_again_and_the_process_is_to_be_restarted_once_all_are() -> None:
+    async def scenario(bench: Bench) -> None:
+        for engine in bench.engines:
+            engine.gate.clear()
+        accepted = await bench.client.post("/jobs/demo", json=BODY)
+        await bench.until(lambda: any(engine.running for engine in bench.engines))
+        lost = next(engine for engine in bench.engines if engine.running)
+        lost.lost = DeviceLost(lost.name, "CUDA error: an illegal memory access was encountered")
+        for engine in bench.engines:
+            engine.gate.set()
+        job = await bench.plugin.services.job_store.get(accepted.json()["id"])
+        await bench.until(lambda: job.over)
+        assert (job.state, job.restarts) == ("done", 1)
+        assert [len(engine.requests) for engine in bench.engines] == [1, 1]
+        assert (await bench.client.get("/health/live")).status_code == 200
+        assert (await bench.client.get("/health/ready")).status_code == 200
+        other = next(engine for engine in bench.engines if engine is not lost)
+        other.lost = DeviceLost(other.name, "CUDA error: an illegal memory access was encountered")
+        answer = await bench.client.post("/generate/demo", json=BODY)
+        assert (answer.status_code, answer.json()["code"]) == (503, "device_lost")
+        for path in ("/health/live", "/health/ready"):
+            answer = await bench.client.get(path)
+            assert (answer.status_code, answer.json()["status"]) == (503, "failed")
+            assert "Restart the server" in answer.json()["detail"]
 
     run(scenario)
 
