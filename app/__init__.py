@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from .plugin_config import DiffusionConfig
     from .settings import Settings, load_settings
     from .web.http.clients import Client
-    from .web.http.problems import HTTP_STATUS, Problem, problem_of
+    from .web.http.errors.problems import HTTP_STATUS, Problem, problem_of
     from .web.http.route_groups import ROUTE_GROUPS
     from .web.middleware.origins import OriginRules
 

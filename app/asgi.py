@@ -25,7 +25,7 @@ from .plugin_config import DiffusionConfig
 from .settings import LogSettings, Settings, load_settings, with_durable_jobs
 from .settings_sources import unknown_variables
 from .web.documentation import documentation_assets, openapi_config
-from .web.http.exception_handlers import exception_handlers
+from .web.http.errors.exception_handlers import exception_handlers
 from .web.http.route_groups import ROUTE_GROUPS, RouteGroup
 from .web.middleware.access_log import AccessLog
 from .web.middleware.cors import cors_config

@@ -12,13 +12,13 @@ from .domain.engine import Engine, Engines, Machine
 from .domain.errors import FieldError, InvalidSettings
 from .domain.freed_memory import FreedMemory
 from .domain.generator import ImageGenerator, LocalImageGenerator
-from .domain.jobs.deliveries import Deliveries
 from .domain.jobs.job_keeper import JobKeeper
 from .domain.jobs.job_store import JobStore
-from .domain.jobs.memory_repository import MemoryJobRepository
-from .domain.jobs.repository import JobRepository
+from .domain.jobs.keeping.memory_repository import MemoryJobRepository
+from .domain.jobs.keeping.repository import JobRepository
 from .domain.jobs.shared_calls import SharedCalls
-from .domain.jobs.webhook_deliverer import WebhookDeliverer
+from .domain.jobs.webhooks.deliverer import WebhookDeliverer
+from .domain.jobs.webhooks.deliveries import Deliveries
 from .domain.memory.budget_shares import BudgetShares
 from .domain.memory.event_history import History
 from .domain.memory.events import OnPoolEvent, PoolEvent

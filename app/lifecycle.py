@@ -14,8 +14,8 @@ from .domain.generator import ImageGenerator
 from .domain.jobs.job_keeper import JobKeeper
 from .domain.jobs.job_store import JobStore
 from .domain.jobs.shared_calls import SharedCalls
-from .domain.jobs.webhook_deliverer import WebhookDeliverer
-from .domain.jobs.webhooks import WebhookPolicy
+from .domain.jobs.webhooks.deliverer import WebhookDeliverer
+from .domain.jobs.webhooks.webhook import WebhookPolicy
 from .domain.memory.budget import Budget
 from .domain.memory.budget_shares import BudgetShares, Claim, Grants, Memory, Share
 from .domain.memory.event_history import History

@@ -37,11 +37,11 @@ from .web.dialect import Dialect
 from .web.dialects import DIALECTS
 from .web.generation_service import GenerationService
 from .web.http.addresses import AddressRules
-from .web.http.body_schemas import BodySchemas, file_schema, is_file
+from .web.http.bodies.body_schemas import BodySchemas, file_schema, is_file
+from .web.http.bodies.incoming_bodies import BodyLimits, IncomingBodies
 from .web.http.clients import Identify, host_user, identified_by, is_identified
 from .web.http.draining import refuse_while
-from .web.http.exception_handlers import domain_error_handlers, exception_handlers
-from .web.http.incoming_bodies import BodyLimits, IncomingBodies
+from .web.http.errors.exception_handlers import domain_error_handlers, exception_handlers
 from .web.http.large_json import LargeJSON
 from .web.http.page_requests import page_is
 from .web.http.route_groups import ROUTE_GROUPS, chosen, mounted, sparing, takes_pictures

@@ -4,9 +4,9 @@ from .domain.access.key_ring import client_named
 from .domain.dispatch.fair_queue import AgingPolicy
 from .domain.dispatch.policy import DispatchPolicy
 from .domain.errors import InvalidSettings
+from .domain.jobs.keeping.retention import Retention
 from .domain.jobs.policy import JobPolicy
-from .domain.jobs.retention import Retention
-from .domain.jobs.webhooks import WebhookPolicy
+from .domain.jobs.webhooks.webhook import WebhookPolicy
 from .domain.models.aliases import Aliases, wrong_aliases
 from .settings import Settings, WebhooksSettings
 

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from .domain.access.api_key import ApiKey, wrong_keys
 from .domain.errors import FieldError, InvalidSettings
-from .domain.jobs.webhooks import wrong_secret
+from .domain.jobs.webhooks.webhook import wrong_secret
 from .domain.models.aliases import USUAL_ALIASES, wrong_aliases
 from .domain.models.spec import DtypeName, HubModel, ModelOverrides
 from .domain.requests.parameters import Limits

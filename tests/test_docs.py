@@ -20,7 +20,7 @@ from litestar_diffusion.domain.access.api_key import ApiKey
 from litestar_diffusion.domain.models.spec import ModelOverrides
 from litestar_diffusion.domain.requests.parameters import GenerationParameters
 from litestar_diffusion.settings import DialectsSettings
-from litestar_diffusion.web.http.problems import HTTP_STATUS
+from litestar_diffusion.web.http.errors.problems import HTTP_STATUS
 from litestar_diffusion.web.redirects import REDIRECTS
 
 ROOT = Path(__file__).parents[1]

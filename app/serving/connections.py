@@ -10,8 +10,8 @@ from typing import Protocol
 
 from ..logs import get_logger
 from ..web.http.addresses import AddressRules
-from ..web.http.problems import Problem
-from ..web.http.refusals import too_many_connections, too_many_connections_of_address
+from ..web.http.errors.problems import Problem
+from ..web.http.errors.refusals import too_many_connections, too_many_connections_of_address
 from .connection_limits import ConnectionLimits
 from .descriptors import FOR_HEALTH
 

@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import msgspec
 
+from ..web.http.errors.refusals import header_too_slow
 from ..web.http.media_types import PROBLEM
-from ..web.http.refusals import header_too_slow
 from .connection_limits import ConnectionLimits, UnreadAnswer
 from .connections import Connections
 from .refusing import refusing

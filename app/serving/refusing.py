@@ -2,7 +2,7 @@
 
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..web.http.problems import Problem, send_problem
+from ..web.http.errors.problems import Problem, send_problem
 
 _HEALTH = ("/health/live", "/health/ready")
 _CLOSE = (b"connection", b"close")

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import ControllerRouterHandler, ExceptionHandlersMap
 
-from .http.documented_errors import documented
-from .http.problems import Problem
+from .http.errors.documented_errors import documented
+from .http.errors.problems import Problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,8 +20,8 @@ from litestar.static_files import create_static_files_router
 from openapi_ui_bundles import redoc, swagger_ui
 
 from ..version import VERSION
-from .http.problems import Problem, id_in, problem_response
-from .http.refusals import nothing_at, path_asked
+from .http.errors.problems import Problem, id_in, problem_response
+from .http.errors.refusals import nothing_at, path_asked
 from .http.relative_pages import ASSETS, RelativePages
 
 _FAVICON = f'<link rel="icon" href="{ASSETS}/swagger/favicon-32x32.png">'

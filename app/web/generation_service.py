@@ -20,13 +20,13 @@ from ..domain.jobs.idempotency_keys import Join
 from ..domain.jobs.job_store import JobStore
 from ..domain.jobs.shared_calls import SharedCalls
 from ..domain.jobs.tracked_job import TrackedJob
-from ..domain.jobs.webhooks import WebhookPolicy, wrong_callback
+from ..domain.jobs.webhooks.webhook import WebhookPolicy, wrong_callback
 from ..domain.requests.parameters import GenerationParameters
 from ..domain.requests.upscaling.upscale_parameters import UpscaleParameters
 from ..domain.upscaling import ImageUpscaler, Upscaled
 from .auth.admission import Admission
 from .http.clients import client_of
-from .http.problems import id_in
+from .http.errors.problems import id_in
 from .log_facts import note_generation, note_job, note_upscaling
 
 _T = TypeVar("_T")

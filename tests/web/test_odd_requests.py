@@ -11,7 +11,7 @@ from litestar.testing import TestClient
 
 from litestar_diffusion import DiffusionConfig, DiffusionPlugin
 from litestar_diffusion.testing import FakeEngine, fake_services, model
-from litestar_diffusion.web.http.exception_handlers import exception_handlers
+from litestar_diffusion.web.http.errors.exception_handlers import exception_handlers
 from tests.conftest import Server
 
 ROUTES = [

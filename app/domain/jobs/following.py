@@ -7,7 +7,7 @@ from contextlib import aclosing
 from ..errors import ExpiredJob, StorageUnavailable
 from .event_log import JobEvent
 from .in_flight import InFlight
-from .repository import JobRepository
+from .keeping.repository import JobRepository
 from .tracked_job import TrackedJob
 
 _LOOK_AGAIN_S = 0.5

@@ -15,9 +15,9 @@ from ..requests.parameters import GenerationParameters
 from ..uncancellable import consume_exception
 from .following import Following
 from .in_flight import InFlight
-from .lookup import Lookup
-from .record import JobRecord
-from .repository import JobRepository
+from .keeping.lookup import Lookup
+from .keeping.record import JobRecord
+from .keeping.repository import JobRepository
 from .tracked_job import TrackedJob
 from .waiting import wait_until_kept
 

@@ -10,11 +10,11 @@ from ..generator import Generated
 from ..requests.parameters import GenerationParameters
 from ..requests.seed import random_seed
 from ..uncancellable import consume_exception
-from .expiry import Expiry
 from .in_flight import InFlight
-from .record import JobRecord
+from .keeping.expiry import Expiry
+from .keeping.record import JobRecord
+from .keeping.repository import JobRepository
 from .rendering import Rendering
-from .repository import JobRepository
 from .tracked_job import Outcome, TrackedJob
 
 _TRY_AGAIN_S = 1.0

@@ -13,18 +13,18 @@ from ..requests.rendering import ImageWriter
 from ..uncancellable import consume_exception
 from .capacity import Capacity
 from .event_log import JobEvent
-from .expiry import Expiry
 from .following import Following
 from .idempotency_keys import IdempotencyKeys, Join, digest
 from .in_flight import InFlight
 from .job_runner import JobRunner
-from .journal import Journal
-from .lookup import Lookup
-from .memory_repository import MemoryJobRepository
+from .keeping.expiry import Expiry
+from .keeping.journal import Journal
+from .keeping.lookup import Lookup
+from .keeping.memory_repository import MemoryJobRepository
+from .keeping.record import JobQuery
+from .keeping.repository import JobRepository
 from .policy import JobPolicy
-from .record import JobQuery
 from .rendering import Rendering
-from .repository import JobRepository
 from .tracked_job import TrackedJob
 from .waiting import Waiting, wait_until_kept
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from .retention import Retention
+from .keeping.retention import Retention
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

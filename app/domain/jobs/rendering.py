@@ -9,7 +9,7 @@ from ..generator import Generated, ImageGenerator
 from ..requests.parameters import GenerationParameters
 from ..requests.progress import Preview, Progress
 from ..requests.rendering import ImageWriter
-from .journal import Journal
+from .keeping.journal import Journal
 from .previews import Previews
 from .tracked_job import Outcome, TrackedJob, outcome_of
 

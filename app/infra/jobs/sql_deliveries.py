@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Delete, Insert, delete, insert, select, update
 
-from ...domain.jobs.webhooks import Delivery
+from ...domain.jobs.webhooks.webhook import Delivery
 from .database import Database
 from .tables import DELIVERIES
 

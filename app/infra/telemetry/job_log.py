@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from ...domain.errors import DiffusionError, DownloadFailed, GenerationFailed, LoadFailed
 from ...domain.jobs.tracked_job import TrackedJob
-from ...domain.jobs.webhooks import Delivery
+from ...domain.jobs.webhooks.webhook import Delivery
 from ...logs import get_logger
 
 _log = get_logger(__name__)

@@ -5,7 +5,7 @@ import time
 
 import httpcore
 
-from ...domain.jobs.webhooks import Delivery, signed_headers
+from ...domain.jobs.webhooks.webhook import Delivery, signed_headers
 from .public_network import PublicNetwork
 
 

@@ -12,10 +12,10 @@ from msgspec import Meta
 
 from ...domain import errors
 from ...domain.errors import DiffusionError, FieldError
-from ..http import exception_handlers as native
+from ..http.errors import exception_handlers as native
+from ..http.errors.problems import Problem, problem_of
+from ..http.errors.refusals import body_too_large
 from ..http.media_types import JSON
-from ..http.problems import Problem, problem_of
-from ..http.refusals import body_too_large
 
 _NAMES = {
     "n": "batch_size * n_iter",

@@ -15,8 +15,8 @@ from ...domain.requests.pictures.picture import FileContent
 from ...domain.requests.upscaling.upscale_parameters import UpscaleParameters
 from ..auth.requirements import requires
 from ..generation_service import GenerationService
-from ..http.body import LenientBodyDTO
-from ..http.documented_errors import FOREIGN
+from ..http.bodies.body import LenientBodyDTO
+from ..http.errors.documented_errors import FOREIGN
 from ..http.route_groups import in_group, with_pictures
 from .errors import BUSY, FAILED, TOO_LARGE, TOO_MANY, WRONG
 from .openapi import A1111Operation

@@ -9,9 +9,9 @@ from litestar.params import JSONBody
 from ...domain.errors import UnknownModel
 from ...domain.requests.additions import OWN_VAE
 from ..auth.requirements import requires
-from ..http.body import LenientBodyDTO, sent_fields
+from ..http.bodies.body import LenientBodyDTO, sent_fields
 from ..http.clients import client_of
-from ..http.documented_errors import FOREIGN
+from ..http.errors.documented_errors import FOREIGN
 from ..http.route_groups import in_group
 from .dependencies import CataloguePort, CataloguesPort, Facts, Remembered
 from .done import Done

@@ -15,9 +15,9 @@ from msgspec import Meta
 from ...domain.errors import FieldError, InvalidRequest
 from ...domain.requests.metadata.generation_data import EmbeddedTexts, read_generation_data
 from ..auth.requirements import requires
-from ..http.body import LenientBodyDTO
-from ..http.documented_errors import FOREIGN
-from ..http.refusals import body_too_large
+from ..http.bodies.body import LenientBodyDTO
+from ..http.errors.documented_errors import FOREIGN
+from ..http.errors.refusals import body_too_large
 from ..http.route_groups import in_group
 from .errors import WRONG, documented
 from .openapi import A1111Operation

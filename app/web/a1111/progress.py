@@ -12,7 +12,7 @@ from ...domain.clock import steady_time
 from ...domain.jobs.tracked_job import TrackedJob
 from ..auth.requirements import requires
 from ..http.clients import client_of
-from ..http.documented_errors import FOREIGN
+from ..http.errors.documented_errors import FOREIGN
 from ..http.route_groups import in_group
 from .dependencies import Remembered
 from .done import Done

@@ -12,7 +12,7 @@ from ...domain.models.assets import AssetKey, key_of
 from ...domain.models.catalogue import Catalogues
 from ...domain.placement.model_pool import ModelPool
 from ..auth.requirements import requires
-from ..http.documented_errors import FOREIGN, WRONG_FIELDS, documented
+from ..http.errors.documented_errors import FOREIGN, WRONG_FIELDS, documented
 from ..http.route_groups import in_group
 from .addition_views import AdapterView, VaeView, adapter_view, vae_view
 from .views import LoadView

@@ -1,17 +1,17 @@
 """The native API as a dialect."""
 
 from ..dialect import Dialect
-from ..http.exception_handlers import complete_exception_handlers
+from ..http.errors.exception_handlers import complete_exception_handlers
 from .additions import AdapterResidencyController, AdditionsController
 from .embeddings import EmbeddingsController
-from .generate import generate
-from .job_images import job_image
-from .jobs import JobsController, send_job
+from .images.generate import generate
+from .images.upscale import upscale
+from .jobs.images import job_image
+from .jobs.routes import JobsController, send_job
 from .models import ModelsController, ResidencyController
 from .pool import PoolController
 from .samplers import list_samplers
 from .service import HealthController, ServiceController
-from .upscale import upscale
 from .upscalers import list_upscalers
 
 NATIVE = Dialect(

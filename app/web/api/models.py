@@ -13,7 +13,7 @@ from ...domain.models.catalogue import Catalogue
 from ...domain.models.spec import ModelSpec
 from ...domain.placement.model_pool import ModelPool
 from ..auth.requirements import requires
-from ..http.documented_errors import (
+from ..http.errors.documented_errors import (
     BUSY,
     FAILED,
     FOREIGN,

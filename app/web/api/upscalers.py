@@ -9,7 +9,7 @@ from ...domain.models.upscalers import pooled_name
 from ...domain.placement.model_pool import ModelPool
 from ..auth.requirements import requires
 from ..http.route_groups import in_group
-from .upscale_views import LANCZOS_VIEW, UpscalerView, upscaler_view
+from .images.upscale_views import LANCZOS_VIEW, UpscalerView, upscaler_view
 
 
 @get(

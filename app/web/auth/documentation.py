@@ -9,8 +9,8 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Components, SecurityRequirement, SecurityScheme
 
 from ...domain.errors import ConflictingKeys, Unauthorized
-from ..http.documented_errors import documented
-from ..http.problems import Problem, problem_of
+from ..http.errors.documented_errors import documented
+from ..http.errors.problems import Problem, problem_of
 from .guard import missing_scope
 from .requirements import required_by
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from ...domain.requests.fields import OutputFormat
+from .errors.refusals import not_acceptable
 from .media_types import IMAGES, JSON
-from .refusals import not_acceptable
 
 _FORMATS: Mapping[str, OutputFormat] = {
     "image/jpg": "jpeg",

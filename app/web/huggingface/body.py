@@ -11,8 +11,8 @@ from litestar.openapi.spec import Reference, Schema
 from litestar.typing import FieldDefinition
 
 from ...domain.requests.parameters import GenerationParameters
-from ..http.body import JSONBodyDTO
-from ..http.json_files import Files, files_of
+from ..http.bodies.body import JSONBodyDTO
+from ..http.bodies.json_files import Files, files_of
 from .errors import note_inference
 from .wire import InferenceRequest, PictureRequest
 

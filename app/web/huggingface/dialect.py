@@ -1,6 +1,6 @@
 """Hugging Face's inference API for text-to-image as a dialect."""
 
-from ..api.generate import generate
+from ..api.images.generate import generate
 from ..dialect import Dialect
 from .errors import exception_handlers
 from .text_to_image import generate as generate_or_infer

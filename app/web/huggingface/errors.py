@@ -9,8 +9,8 @@ from litestar import Request, Response
 from litestar.types import ExceptionHandlersMap
 
 from ...domain.errors import ConflictingKeys, Forbidden, Unauthorized
-from ..http import exception_handlers as native
-from ..http.problems import Problem
+from ..http.errors import exception_handlers as native
+from ..http.errors.problems import Problem
 
 _INFERENCE = "inference_body"
 _TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE

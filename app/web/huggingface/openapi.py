@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from litestar.openapi.spec import Example, Operation, RequestBody
 
-from ..api.generate_openapi import complete_generate
+from ..api.images.generate_openapi import complete_generate
 from ..http.media_types import JSON
 
 _EXAMPLE = Example(

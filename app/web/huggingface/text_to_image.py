@@ -12,11 +12,11 @@ from ...domain.errors import FieldError, InvalidRequest
 from ...domain.requests.parameters import GenerationParameters
 from ...domain.requests.pictures.picture import FileContent
 from ...domain.validation import cut
-from ..api.generate import PATH, RESPONSES, Call, DryRunFlag, answer
-from ..api.jobs import IdempotencyKey, Prefer
+from ..api.images.generate import PATH, RESPONSES, Call, DryRunFlag, answer
+from ..api.jobs.routes import IdempotencyKey, Prefer
 from ..auth.requirements import requires
 from ..generation_service import GenerationService
-from ..http.documented_errors import ModelNameInPath
+from ..http.errors.documented_errors import ModelNameInPath
 from ..http.route_groups import in_group, with_pictures
 from .body import EitherBodyDTO
 from .errors import exception_handlers

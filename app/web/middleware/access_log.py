@@ -11,7 +11,7 @@ from litestar import Request
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...logs import get_logger
-from ..http.problems import code_in
+from ..http.errors.problems import code_in
 
 _log = get_logger(__name__)
 _HEADER = b"x-request-id"

@@ -2,7 +2,7 @@
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from ..http.incoming_bodies import IncomingBodies
+from ..http.bodies.incoming_bodies import IncomingBodies
 
 
 class BoundedBodies:

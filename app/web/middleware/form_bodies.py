@@ -11,8 +11,8 @@ from litestar.types import (
 )
 
 from ...domain.errors import InvalidRequest
-from ..http.body_chunks import BodyTooLarge, ClientGone
-from ..http.forms import MULTIPART, Form, note_form, read_form
+from ..http.bodies.body_chunks import BodyTooLarge, ClientGone
+from ..http.bodies.forms import MULTIPART, Form, note_form, read_form
 from ..http.route_groups import takes_pictures
 
 

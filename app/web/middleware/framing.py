@@ -2,8 +2,8 @@
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from ..http.problems import send_problem
-from ..http.refusals import framed_twice
+from ..http.errors.problems import send_problem
+from ..http.errors.refusals import framed_twice
 
 _CLOSE = (b"connection", b"close")
 

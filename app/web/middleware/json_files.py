@@ -13,9 +13,9 @@ from litestar.types import (
     WebSocketReceiveMessage,
 )
 
-from ..http.body_chunks import BodyTooLarge, ClientGone, body_chunks
-from ..http.forms import MULTIPART
-from ..http.json_files import LONG_NBYTES, JSONReading, note_files
+from ..http.bodies.body_chunks import BodyTooLarge, ClientGone, body_chunks
+from ..http.bodies.forms import MULTIPART
+from ..http.bodies.json_files import LONG_NBYTES, JSONReading, note_files
 from ..http.route_groups import takes_pictures
 
 

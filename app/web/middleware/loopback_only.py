@@ -9,8 +9,8 @@ import ipaddress
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from ...logs import get_logger
-from ..http.problems import send_problem
-from ..http.refusals import keys_needed
+from ..http.errors.problems import send_problem
+from ..http.errors.refusals import keys_needed
 
 _log = get_logger(__name__)
 

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..http.problems import code_in
+from ..http.errors.problems import code_in
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _COUNTED = "request_is_counted"

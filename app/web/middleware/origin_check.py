@@ -2,8 +2,8 @@
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from ..http.problems import Problem, send_problem
-from ..http.refusals import cross_origin, unknown_host
+from ..http.errors.problems import Problem, send_problem
+from ..http.errors.refusals import cross_origin, unknown_host
 from .origins import OriginRules, host_allowed, host_name, origin_allowed
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})

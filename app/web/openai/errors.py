@@ -8,8 +8,8 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
 from litestar.types import ExceptionHandlersMap
 
-from ..http.exception_handlers import complete_exception_handlers, problem_for
-from ..http.problems import Problem, note_problem
+from ..http.errors.exception_handlers import complete_exception_handlers, problem_for
+from ..http.errors.problems import Problem, note_problem
 from .wire import ErrorAnswer, ErrorObject
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "invalid_request_error", 429: "rate_limit_error"}

@@ -19,11 +19,11 @@ from ...domain.models.spec import ModelSpec
 from ..api.service import ServiceFacts
 from ..auth.requirements import requires
 from ..generation_service import GenerationService
-from ..http.body import LenientBodyDTO, ignored_fields
+from ..http.bodies.body import LenientBodyDTO, ignored_fields
 from ..http.clients import owner_of
+from ..http.errors.problems import problem_of
+from ..http.errors.refusals import refusal
 from ..http.large_json import LargeJSON
-from ..http.problems import problem_of
-from ..http.refusals import refusal
 from ..http.route_groups import in_group, with_pictures
 from .answers import images_answer, warnings_header
 from .errors import documented

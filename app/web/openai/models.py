@@ -7,8 +7,8 @@ from litestar.params import SkipValidation
 from ...domain import errors
 from ...domain.models.catalogue import Catalogue
 from ..auth.requirements import requires
-from ..http.documented_errors import ModelNameInPath
-from ..http.problems import problem_of
+from ..http.errors.documented_errors import ModelNameInPath
+from ..http.errors.problems import problem_of
 from ..http.route_groups import in_group
 from .errors import documented
 from .wire import ModelObject, ModelsAnswer

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from litestar.openapi.spec import Operation, RequestBody
 
-from ..http.forms import MULTIPART
+from ..http.bodies.forms import MULTIPART
 from ..http.media_types import JSON
 
 

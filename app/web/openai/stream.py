@@ -14,7 +14,7 @@ from ...domain.errors import DiffusionError
 from ...domain.generator import Generated
 from ...domain.jobs.job_store import JobStore
 from ...domain.jobs.tracked_job import TrackedJob
-from ..http.problems import id_in, problem_of
+from ..http.errors.problems import id_in, problem_of
 from ..log_facts import note_generation
 from .answers import completed_events, partial_event, warnings_header
 from .errors import error_answer

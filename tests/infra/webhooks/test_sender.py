@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from litestar_diffusion.domain.jobs.webhooks import Delivery
+from litestar_diffusion.domain.jobs.webhooks.webhook import Delivery
 from litestar_diffusion.infra.webhooks.public_network import is_public
 from litestar_diffusion.infra.webhooks.sender import HttpWebhookSender
-from tests.domain.jobs.test_webhooks import SECRET
+from tests.domain.jobs.webhooks.test_webhooks import SECRET
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from litestar.testing import TestClient
 from litestar_diffusion import DiffusionConfig, DiffusionPlugin, Settings
 from litestar_diffusion.settings import WebhooksSettings
 from litestar_diffusion.testing import fake_services
-from tests.domain.jobs.test_webhooks import SECRET
+from tests.domain.jobs.webhooks.test_webhooks import SECRET
 
 LOCAL = WebhooksSettings(allowed_hosts=("127.0.0.1",), secret=SECRET, allow_private=True)
 JOBS_ONLY = [("/jobs/demo", {}), ("/generate/demo", {"prefer": "respond-async"})]

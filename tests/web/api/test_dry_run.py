@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Server, StartServer
-from tests.web.http.test_problems import check
+from tests.web.http.errors.test_problems import check
 
 pytestmark = pytest.mark.dtype
 

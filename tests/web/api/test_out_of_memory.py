@@ -4,7 +4,7 @@ from typing import Any
 
 from tests.conftest import ROOT, Server, StartServer
 from tests.pictures import images_of
-from tests.web.http.test_problems import check
+from tests.web.http.errors.test_problems import check
 
 PROMPT = {"prompt": "a red circle on a blue background", "seed": 7, "num_inference_steps": 3}
 FULL = {"LITESTAR_DIFFUSION__MODELS__DTYPE": "float32"}

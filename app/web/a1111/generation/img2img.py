@@ -9,7 +9,7 @@ from litestar.params import JSONBody, SkipValidation
 
 from ...auth.requirements import requires
 from ...generation_service import GenerationService
-from ...http.body import LenientBodyDTO
+from ...http.bodies.body import LenientBodyDTO
 from ...http.route_groups import in_group, with_pictures
 from ..dependencies import CataloguePort, Facts, Remembered
 from ..openapi import A1111Operation

@@ -11,9 +11,9 @@ from litestar.params import JSONBody, SkipValidation
 from ....domain.families.registry import family_named
 from ...auth.requirements import requires
 from ...generation_service import GenerationService
-from ...http.body import LenientBodyDTO, ignored_fields
+from ...http.bodies.body import LenientBodyDTO, ignored_fields
 from ...http.clients import client_of
-from ...http.documented_errors import FOREIGN
+from ...http.errors.documented_errors import FOREIGN
 from ...http.route_groups import in_group
 from ..dependencies import CataloguePort, Facts, Remembered
 from ..errors import BUSY, FAILED, INTERRUPTED, NOT_DOWNLOADED, TOO_LARGE, TOO_MANY, UNKNOWN_CHECKPOINT, WRONG

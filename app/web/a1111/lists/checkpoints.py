@@ -10,7 +10,7 @@ from ....domain.models.catalogue import Catalogue
 from ....domain.models.spec import Checkpoint, ModelSpec
 from ...auth.requirements import requires
 from ...http.clients import client_of
-from ...http.documented_errors import FOREIGN
+from ...http.errors.documented_errors import FOREIGN
 from ...http.route_groups import in_group
 from ..dependencies import CataloguePort, Facts, Pool, Remembered
 from ..done import Done

@@ -7,7 +7,7 @@ from litestar.params import SkipValidation
 
 from ....domain.models.embeddings import EmbeddingCatalogue, EmbeddingSpec
 from ...auth.requirements import requires
-from ...http.documented_errors import FOREIGN
+from ...http.errors.documented_errors import FOREIGN
 from ...http.route_groups import in_group
 from ..done import Done
 

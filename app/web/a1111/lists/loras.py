@@ -8,7 +8,7 @@ from litestar import Controller, get, post
 
 from ....domain.models.adapters import AdapterReading, AdapterSpec
 from ...auth.requirements import requires
-from ...http.documented_errors import FOREIGN
+from ...http.errors.documented_errors import FOREIGN
 from ...http.route_groups import in_group
 from ..dependencies import CataloguesPort
 from ..done import Done

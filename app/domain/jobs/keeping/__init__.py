@@ -1,0 +1,1 @@
+"""How jobs are kept: the port, records, the journal of progress, what is dropped when, how they are found."""

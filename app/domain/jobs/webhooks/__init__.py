@@ -1,0 +1,1 @@
+"""Webhooks: what is told of the end of a job, and how it is delivered."""

@@ -1,0 +1,1 @@
+"""`/jobs`: routes and wire types."""
