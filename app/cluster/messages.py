@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ..domain.dry_run import DryRunResult
 from ..domain.generator import Generated
-from ..domain.jobs.keeping.record import Failure
+from ..domain.jobs.record import Failure
 from ..domain.requests.parameters import GenerationParameters
 from ..domain.requests.progress import Progress
 from ..domain.requests.upscaling.upscale_parameters import UpscaleParameters

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import msgspec
 
 from ..errors import DiffusionError, FieldError
-from .keeping.record import Failure
+from .record import Failure
 
 _MESSAGE = "message"
 

@@ -16,8 +16,8 @@ from ..uncancellable import consume_exception
 from .following import Following
 from .in_flight import InFlight
 from .keeping.lookup import Lookup
-from .keeping.record import JobRecord
 from .keeping.repository import JobRepository
+from .record import JobRecord
 from .tracked_job import TrackedJob
 from .waiting import wait_until_kept
 

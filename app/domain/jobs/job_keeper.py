@@ -10,8 +10,8 @@ from typing import Literal
 from ..errors import Cancelled, ExpiredJob, Interrupted, StorageUnavailable
 from .capacity import Capacity
 from .job_runner import JobRunner
-from .keeping.record import JobRecord
 from .keeping.repository import JobRepository
+from .record import JobRecord
 
 _TICK_S = 1.0
 """Seconds between two looks at the repository."""

@@ -12,8 +12,8 @@ from ..requests.seed import random_seed
 from ..uncancellable import consume_exception
 from .in_flight import InFlight
 from .keeping.expiry import Expiry
-from .keeping.record import JobRecord
 from .keeping.repository import JobRepository
+from .record import JobRecord
 from .rendering import Rendering
 from .tracked_job import Outcome, TrackedJob
 

@@ -21,9 +21,9 @@ from .keeping.expiry import Expiry
 from .keeping.journal import Journal
 from .keeping.lookup import Lookup
 from .keeping.memory_repository import MemoryJobRepository
-from .keeping.record import JobQuery
 from .keeping.repository import JobRepository
 from .policy import JobPolicy
+from .record import JobQuery
 from .rendering import Rendering
 from .tracked_job import TrackedJob
 from .waiting import Waiting, wait_until_kept

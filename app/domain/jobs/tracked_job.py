@@ -13,7 +13,7 @@ from ..requests.early_end import EarlyEnd, Ending
 from ..requests.progress import Preview, Progress, QueueProgress, StepProgress
 from .event_log import EventLog
 from .failures import error_of, failure_of
-from .keeping.record import JobProgress, JobRecord
+from .record import JobProgress, JobRecord
 
 _LOAD_PARTS = 100
 """Parts of a load that get an event each, for each of its phases."""

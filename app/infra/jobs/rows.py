@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy import RowMapping
 
 from ...domain.jobs.event_log import JobEvent
-from ...domain.jobs.keeping.record import Failure, JobProgress, JobRecord
+from ...domain.jobs.record import Failure, JobProgress, JobRecord
 from .tables import JOBS
 
 _PLAIN = (

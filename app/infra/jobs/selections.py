@@ -4,8 +4,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, func, or_, select, tuple_
 
-from ...domain.jobs.keeping.record import JobQuery
 from ...domain.jobs.keeping.retention import Retention
+from ...domain.jobs.record import JobQuery
 from .tables import JOBS
 
 UNFINISHED = JOBS.c.ended.is_(None) & ~JOBS.c.expired

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, case, or_, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from ...domain.jobs.keeping.record import JobRecord
+from ...domain.jobs.record import JobRecord
 from .database import Database
 from .process_mark import ProcessMark
 from .rows import SHOWN, record_of

@@ -11,8 +11,8 @@ from sqlalchemy.exc import IntegrityError
 
 from ...domain.errors import ExpiredJob, KeyTaken, StorageUnavailable
 from ...domain.generator import Generated
-from ...domain.jobs.keeping.record import JobProgress, JobQuery, JobRecord
 from ...domain.jobs.keeping.retention import Retention
+from ...domain.jobs.record import JobProgress, JobQuery, JobRecord
 from ...domain.jobs.webhooks.webhook import delivery_of
 from ...domain.requests.parameters import GenerationParameters
 from ...domain.units import format_bytes

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from litestar_diffusion.domain.jobs.job_store import JobStore
-from litestar_diffusion.domain.jobs.keeping.record import JobQuery
 from litestar_diffusion.domain.jobs.policy import JobPolicy
+from litestar_diffusion.domain.jobs.record import JobQuery
 from litestar_diffusion.domain.jobs.tracked_job import TrackedJob
 from litestar_diffusion.domain.requests.fields import OutputFormat
 from litestar_diffusion.domain.requests.parameters import GenerationParameters

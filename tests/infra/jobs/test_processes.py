@@ -16,8 +16,8 @@ from litestar_diffusion.domain.errors import (
 )
 from litestar_diffusion.domain.jobs.job_keeper import JobKeeper, decide
 from litestar_diffusion.domain.jobs.job_store import JobStore
-from litestar_diffusion.domain.jobs.keeping.record import JobQuery, JobRecord
 from litestar_diffusion.domain.jobs.policy import JobPolicy
+from litestar_diffusion.domain.jobs.record import JobQuery, JobRecord
 from litestar_diffusion.domain.jobs.tracked_job import TrackedJob
 from litestar_diffusion.domain.models.spec import ModelName
 from litestar_diffusion.domain.requests.parameters import GenerationParameters

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from litestar_diffusion.domain.errors import ExpiredJob, KeyTaken, StorageUnavailable
 from litestar_diffusion.domain.jobs.event_log import JobEvent
 from litestar_diffusion.domain.jobs.keeping.memory_repository import MemoryJobRepository
-from litestar_diffusion.domain.jobs.keeping.record import Failure, JobProgress, JobQuery, JobRecord, place_of
 from litestar_diffusion.domain.jobs.keeping.repository import JobRepository
 from litestar_diffusion.domain.jobs.keeping.retention import Retention
+from litestar_diffusion.domain.jobs.record import Failure, JobProgress, JobQuery, JobRecord, place_of
 from litestar_diffusion.domain.models.spec import ModelName
 from litestar_diffusion.domain.requests.parameters import GenerationParameters
 from litestar_diffusion.infra.jobs.database import Database, sqlite_url

@@ -2,9 +2,9 @@
 
 from ...errors import ExpiredJob, UnknownJob
 from ..in_flight import InFlight
+from ..record import JobQuery
 from ..tracked_job import TrackedJob
 from .expiry import Expiry
-from .record import JobQuery
 from .repository import JobRepository
 
 

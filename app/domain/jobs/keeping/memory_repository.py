@@ -7,9 +7,9 @@ from dataclasses import replace
 from ...errors import KeyTaken
 from ...generator import Generated
 from ...requests.parameters import GenerationParameters
+from ..record import JobProgress, JobQuery, JobRecord, place_of
 from ..webhooks.memory_deliveries import MemoryDeliveries
 from ..webhooks.webhook import delivery_of
-from .record import JobProgress, JobQuery, JobRecord, place_of
 from .retention import Retention, to_drop
 
 _REMEMBERED = 10_000

@@ -5,8 +5,8 @@ from typing import Protocol
 
 from ...generator import Generated
 from ...requests.parameters import GenerationParameters
+from ..record import JobProgress, JobQuery, JobRecord
 from ..webhooks.deliveries import Deliveries
-from .record import JobProgress, JobQuery, JobRecord
 from .retention import Retention
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .record import JobRecord
+from ..record import JobRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from ...shown import cut
-from ..keeping.record import JobRecord
+from ..record import JobRecord
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - what secrets begin with
 _SECRET_NBYTES = range(24, 65)

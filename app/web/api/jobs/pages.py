@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from litestar import Request
 
 from ....domain.errors import FieldError, InvalidRequest
-from ....domain.jobs.keeping.record import JobPlace
+from ....domain.jobs.record import JobPlace
 from ....domain.jobs.tracked_job import TrackedJob
 
 

@@ -17,7 +17,7 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 from ....domain.dispatch.job import JobState
 from ....domain.jobs.event_log import JobEvent
 from ....domain.jobs.job_store import JobStore
-from ....domain.jobs.keeping.record import JobQuery
+from ....domain.jobs.record import JobQuery
 from ....domain.jobs.tracked_job import TrackedJob
 from ....domain.requests.parameters import GenerationParameters
 from ...auth.requirements import requires

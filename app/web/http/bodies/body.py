@@ -17,7 +17,7 @@ from litestar.typing import FieldDefinition
 from ....domain.errors import FieldError, InvalidRequest
 from ....domain.shown import cut
 from ....domain.validation import MAX_ERRORS, convert_all
-from ..errors.refusals import not_json
+from ..errors.refusals import EMPTY_BODY, not_json
 from ..media_types import FORM, JSON
 from .content_encoding import utf8_body
 from .form_fields import form_fields
@@ -33,7 +33,6 @@ _DECODED_AT_ONCE_NBYTES = 32_768
 _LARGE_NBYTES = 1_000_000
 _MAX_QUOTES_IF_LARGE = 20_000
 _SENT = "sent_fields"
-EMPTY_BODY = 'is empty. Send an object such as {"prompt": "a red circle"}'
 
 T = TypeVar("T", bound=msgspec.Struct)
 

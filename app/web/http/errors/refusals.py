@@ -25,6 +25,8 @@ _TITLES: Mapping[int, tuple[str, str]] = {
 """Code and title, by status."""
 _MAX_SHOWN_CHARS = 200
 """Characters of a host or origin that are shown; more than of other texts, because they are to be copied to the settings."""
+EMPTY_BODY = 'is empty. Send an object such as {"prompt": "a red circle"}'
+"""What is wrong with the body of a request that has none."""
 
 
 def refusal(status: int, detail: str) -> Problem:

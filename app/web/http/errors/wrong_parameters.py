@@ -12,7 +12,7 @@ from litestar.typing import FieldDefinition
 from ....domain.errors import FieldError
 from ....domain.shown import cut
 from ....domain.validation import MAX_ERRORS, in_words, wrong_value
-from ..bodies.body import EMPTY_BODY
+from .refusals import EMPTY_BODY
 
 
 def wrong_parameters(request: Request[Any, Any, Any], error: ValidationException) -> list[FieldError]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from litestar_diffusion.domain.jobs.keeping.record import Failure, JobRecord
+from litestar_diffusion.domain.jobs.record import Failure, JobRecord
 from litestar_diffusion.domain.jobs.webhooks.deliverer import WebhookDeliverer
 from litestar_diffusion.domain.jobs.webhooks.memory_deliveries import MemoryDeliveries
 from litestar_diffusion.domain.jobs.webhooks.webhook import (

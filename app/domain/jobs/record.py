@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...dispatch.job import JobState
-from ...models.spec import ModelName
-from ..event_log import JobEvent
+from ..dispatch.job import JobState
+from ..models.spec import ModelName
+from .event_log import JobEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
