@@ -34,6 +34,7 @@ from .domain.placement.model_pool import ModelPool
 from .domain.placement.serving_device import ServingDevice
 from .domain.requests.inspection import Inspector
 from .domain.requests.rendering import ImageWriter
+from .domain.requests.resolver import RequestResolver
 from .domain.upscaling import ImageUpscaler, LocalImageUpscaler
 from .infra.catalogue.additions.additions import Additions
 from .infra.catalogue.additions.embeddings import LocalEmbeddings
@@ -179,19 +180,18 @@ def _requests(
     inspector: Inspector | None,
     tracer_provider: "TracerProvider | None",
 ) -> Requests:
-    catalogues, dispatcher, embeddings = models.catalogues, models.dispatcher, models.embeddings
+    catalogues, dispatcher = models.catalogues, models.dispatcher
     limits, metrics = settings.limits, telemetry.metrics
     writer, reader = PillowImageWriter(), PillowImageReader(limits, FreedMemory(give_back_freed_memory))
-    generator = LocalImageGenerator(
-        catalogues, dispatcher, writer, reader, limits, embeddings, on_generated=metrics.on_generated
-    )
+    resolver = RequestResolver(catalogues, reader, limits, models.embeddings)
+    generator = LocalImageGenerator(resolver, dispatcher, writer, reader, on_generated=metrics.on_generated)
     upscaler = LocalImageUpscaler(
         catalogues.upscalers, dispatcher, writer, reader, limits, on_upscaled=metrics.on_upscaled
     )
     if settings.telemetry.traces:
         generator, upscaler = traced(generator, upscaler, tracer_provider)
     inspector = inspector or _inspector(_hub_cache(settings))
-    dry_runs = DryRun(catalogues, dispatcher, inspector, reader, limits, embeddings)
+    dry_runs = DryRun(resolver, dispatcher, inspector)
     return Requests(writer=writer, generator=generator, upscaler=upscaler, dry_runs=dry_runs)
 
 

@@ -1,28 +1,21 @@
 """Dry run: tells what a request would do; nothing is loaded, queued or evicted."""
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from .dispatch.lanes import steps_of
-from .errors import UnusableModel
 from .memory.eviction_preview import EvictionPreview
 from .memory.plan import Fallback, Plan, saved, warnings
-from .models.catalogue import Catalogues
-from .models.embeddings import EmbeddingCatalogue, usable
 from .models.spec import ModelName, ModelSpec
 from .placement.dispatcher import MachineDispatcher
 from .placement.serving_device import ServingDevice
-from .requests.additions import find_additions
 from .requests.inspection import Inspection, Inspector
-from .requests.parameters import GenerationParameters, Limits
+from .requests.parameters import GenerationParameters
 from .requests.passes import outlines
-from .requests.pictures.image_reader import ImageReader
 from .requests.render_request import RenderRequest
 from .requests.request import GenerationRequest
-from .requests.resolution import resolve
-from .requests.seed import random_seed
+from .requests.resolver import RequestResolver
 from .requests.upscaling.upscale_request import UpscaleRequest
 
 
@@ -99,21 +92,10 @@ class DryRuns(Protocol):
 class DryRun:
     """Performs the steps of a request up to its memory plan, without fetching the files."""
 
-    def __init__(
-        self,
-        catalogues: Catalogues,
-        dispatcher: MachineDispatcher,
-        inspector: Inspector,
-        reader: ImageReader,
-        limits: Limits,
-        embeddings: EmbeddingCatalogue,
-    ) -> None:
-        self._catalogues = catalogues
+    def __init__(self, resolver: RequestResolver, dispatcher: MachineDispatcher, inspector: Inspector) -> None:
+        self._resolver = resolver
         self._dispatcher = dispatcher
         self._inspector = inspector
-        self._reader = reader
-        self._limits = limits
-        self._embeddings = embeddings
 
     async def run(self, model: str, parameters: GenerationParameters, client: str = "") -> DryRunResult:
         """Report what `ImageGenerator.generate` would do with these parameters now. Starts the engine, as that does.
@@ -122,25 +104,13 @@ class DryRun:
             DiffusionError: the error with which the request would fail, if that is known before it runs. A full queue is; a
                 device that runs out of memory is not.
         """
-        spec = await self._catalogues.models.find(model)
-        if spec.unusable is not None:
-            raise UnusableModel(spec.name, spec.unusable)
-        uploads = await self._reader.read(parameters.image, parameters.mask)
-        additions = await find_additions(parameters, spec, self._limits, self._catalogues)
-        resolved = await asyncio.to_thread(
-            resolve,
-            parameters,
-            spec,
-            self._limits,
-            random_seed=random_seed(),
-            uploads=uploads,
-            additions=additions,
-            embeddings=usable(await self._embeddings.list()),
-        )
+        spec, uploads = await self._resolver.checked(model, parameters)
+        resolved = await self._resolver.resolved(parameters, spec, uploads)
+        upscaler = (await self._resolver.additions(parameters, spec)).upscaler
         request = resolved.request
         await self._dispatcher.devices.start()
         device = self._dispatcher.device_for(spec.name)
-        passes = tuple(_planned(device, outline, spec, additions.upscaler) for outline in outlines(request))
+        passes = tuple(_planned(device, outline, spec, upscaler) for outline in outlines(request))
         plan = max((each.plan for each in passes if each.model == spec.name), key=lambda plan: plan.activation_nbytes)
         self._dispatcher.refuse_if_full(client)
         device.dispatcher.refuse_if_too_long(outlines(request))

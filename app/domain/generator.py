@@ -11,27 +11,20 @@ from .dispatch.accepted_job import JobResult
 from .dispatch.job import BeforeLoad, Job
 from .dispatch.passes import stages_of
 from .dispatch.stage import Stage
-from .errors import InvalidRequest, UnusableModel
 from .families.registry import family_named
 from .memory.plan import Fallback, warnings
-from .models.catalogue import Catalogues
-from .models.embeddings import EmbeddingCatalogue, usable
 from .models.spec import ModelName, ModelSpec, Residency
 from .placement.dispatcher import MachineDispatcher
-from .requests.additions import find_additions
-from .requests.broken_limits import broken_limits
 from .requests.early_end import EarlyEnd
 from .requests.fields import OutputFormat
 from .requests.metadata.image_metadata import Provenance, image_facts
-from .requests.parameters import GenerationParameters, Limits
+from .requests.parameters import GenerationParameters
 from .requests.pictures.image_reader import ImageReader
-from .requests.pictures.picture import Uploads
 from .requests.pictures.source import without_files
 from .requests.progress import OnProgress
 from .requests.rendering import ImageWriter, RawImage, RenderResult, StepTiming
 from .requests.request import GenerationRequest, Resolved
-from .requests.resolution import resolve
-from .requests.seed import random_seed
+from .requests.resolver import RequestResolver
 from .shown import cut
 
 
@@ -171,24 +164,20 @@ class LocalImageGenerator:
 
     def __init__(
         self,
-        catalogues: Catalogues,
+        resolver: RequestResolver,
         dispatcher: MachineDispatcher,
         writer: ImageWriter,
         reader: ImageReader,
-        limits: Limits,
-        embeddings: EmbeddingCatalogue,
         *,
         clock: Callable[[], float] = time.monotonic,
         on_generated: Callable[[Generated], None] = lambda _generated: None,
     ) -> None:
         """Make a generator; `on_generated` receives every finished request and must return at once."""
         self._on_generated = on_generated
-        self._catalogues = catalogues
+        self._resolver = resolver
         self._dispatcher = dispatcher
         self._writer = writer
         self._reader = reader
-        self._limits = limits
-        self._embeddings = embeddings
         self._clock = clock
 
     async def generate(
@@ -205,7 +194,7 @@ class LocalImageGenerator:
     ) -> Generated:
         """Make images and wait for them; see `ImageGenerator.generate`."""
         begun = self._clock()
-        spec, uploads = await self._checked(model, parameters)
+        spec, uploads = await self._resolver.checked(model, parameters)
         job = Job(
             id=job_id or uuid.uuid4().hex,
             model=spec.name,
@@ -220,21 +209,19 @@ class LocalImageGenerator:
 
         async def stages(fetched: ModelSpec) -> tuple[Stage, ...]:
             nonlocal resolved
-            resolved = await self._resolved(parameters, fetched, uploads)
+            resolved = await self._resolver.resolved(parameters, fetched, uploads)
             return stages_of(resolved.request, self._reader)
 
         job_result = await self._dispatcher.run(job, stages)
         assert resolved is not None
         request = _begun_part(resolved.request, job_result)
         written_from = self._clock()
-        images = await asyncio.gather(
-            *(self._write(request, job_result, raw, place) for place, raw in enumerate(job_result.rendered.images))
-        )
+        images = await self._write_all(request, job_result)
         now = self._clock()
         generated = Generated(
             id=job.id,
             request=request,
-            images=tuple(images),
+            images=images,
             timings=_timings(job_result, write_s=now - written_from, total_s=now - begun),
             found=job_result.found,
             step_timings=job_result.rendered.step_timings,
@@ -250,44 +237,22 @@ class LocalImageGenerator:
 
     async def model_of(self, model: str) -> ModelName:
         """Return the name of an entry; see `ImageGenerator.model_of`."""
-        return (await self._catalogues.models.find(model)).name
+        return (await self._resolver.entry(model)).name
 
     async def check(self, model: str, parameters: GenerationParameters) -> ModelName:
         """Check a request without files; see `ImageGenerator.check`."""
-        spec, _ = await self._checked(model, parameters)
+        spec, _ = await self._resolver.checked(model, parameters)
         return spec.name
 
     async def work(self, model: str, parameters: GenerationParameters) -> Work:
         """Return what a request would cost; see `ImageGenerator.work`."""
-        spec, uploads = await self._checked(model, parameters)
-        request = resolve(parameters, spec, self._limits, random_seed=0, uploads=uploads).request
-        pixels = request.width * request.height * len(request.seeds)
-        return Work(model=spec.name, megapixel_steps=pixels * request.denoising_steps / 1e6)
+        spec, megapixel_steps = await self._resolver.work(model, parameters)
+        return Work(model=spec.name, megapixel_steps=megapixel_steps)
 
-    async def _checked(self, model: str, parameters: GenerationParameters) -> tuple[ModelSpec, Uploads]:
-        spec = await self._catalogues.models.find(model)
-        if spec.unusable is not None:
-            raise UnusableModel(spec.name, spec.unusable)
-        uploads = await self._reader.read(parameters.image, parameters.mask)
-        if errors := broken_limits(parameters, spec, self._limits, uploads):
-            raise InvalidRequest(errors)
-        await find_additions(parameters, spec, self._limits, self._catalogues)
-        return spec, uploads
-
-    async def _resolved(self, parameters: GenerationParameters, fetched: ModelSpec, uploads: Uploads) -> Resolved:
-        """Resolve a request with the entry of its model, whose files are on disk."""
-        additions = await find_additions(parameters, fetched, self._limits, self._catalogues)
-        # In a thread: a prompt that changes at every step takes milliseconds to read.
-        return await asyncio.to_thread(
-            resolve,
-            parameters,
-            fetched,
-            self._limits,
-            random_seed=random_seed(),  # drawn here, because `resolve` is a pure function
-            uploads=uploads,
-            additions=additions,
-            embeddings=usable(await self._embeddings.list()),
-        )
+    async def _write_all(self, request: GenerationRequest, job_result: JobResult) -> tuple[GeneratedImage, ...]:
+        """Encode the images that were begun, each in a thread."""
+        raws = enumerate(job_result.rendered.images)
+        return tuple(await asyncio.gather(*(self._write(request, job_result, raw, place) for place, raw in raws)))
 
     async def _write(
         self, request: GenerationRequest, job_result: JobResult, raw: RawImage, place: int
