@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from .web.middleware.origins import OriginRules
 
 _HOMES = {
-    "HTTP_STATUS": ".web.http.problems",
+    "HTTP_STATUS": ".web.http.errors.problems",
     "ROUTE_GROUPS": ".web.http.route_groups",
     "BodiesFull": ".domain.errors",
     "BodyTooSlow": ".domain.errors",
@@ -97,7 +97,7 @@ _HOMES = {
     "NotFinite": ".domain.errors",
     "OriginRules": ".web.middleware.origins",
     "OutOfMemory": ".domain.errors",
-    "Problem": ".web.http.problems",
+    "Problem": ".web.http.errors.problems",
     "QueueFull": ".domain.errors",
     "RateLimited": ".domain.errors",
     "Settings": ".settings",
@@ -118,7 +118,7 @@ _HOMES = {
     "WaitedTooLong": ".domain.errors",
     "create_app": ".asgi",
     "load_settings": ".settings",
-    "problem_of": ".web.http.problems",
+    "problem_of": ".web.http.errors.problems",
 }
 
 __all__ = [

@@ -39,7 +39,7 @@
     └── InvalidSettings           settings.toml, a sidecar or the environment is wrong
 
 Every error has a stable `code` for programs, a `title` for people, and a message that names the limit, its setting and the
-next step. HTTP statuses are not known here: the table in `web.http.problems` maps errors to them.
+next step. HTTP statuses are not known here: the table in `web.http.errors.problems` maps errors to them.
 """
 
 from collections.abc import Sequence

@@ -3,98 +3,27 @@
 import itertools
 import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
-from tests.conftest import ROOT, SETTINGS, free_port
+from tests.cluster.ray_cluster import RED, ended, generate, serving, until_workers, workers
+from tests.conftest import ROOT
 from tests.pictures import images_of, seen_in
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
 pytestmark = pytest.mark.slow
 
-START_S = 180
 MODELS = ("demo", "demo-vpred", "demo-turbo")
-RED = {"prompt": "a red circle on a blue background", "seed": 7, "reproducible": True}
-WORKER = b"ray::ServeReplica:litestar-diffusion:Workers"
-CLUSTER = {
-    "LITESTAR_DIFFUSION__CLUSTER__WORKERS": "2",
-    "LITESTAR_DIFFUSION__CLUSTER__GPUS_PER_WORKER": "0",
-    "LITESTAR_DIFFUSION__CLUSTER__CPUS_PER_WORKER": "0.5",
-    "LITESTAR_DIFFUSION__DEVICE__NAME": "cpu",
-    "LITESTAR_DIFFUSION__DEVICE__THREADS": "1",
-}
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    folder, port = tmp_path_factory.mktemp("ray"), free_port()
-    command = [sys.executable, "-m", "litestar_diffusion", "serve", "--ray", "--port", str(port)]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            stdout=log,
-            stderr=log,
-            env={**os.environ, **SETTINGS, **CLUSTER},
-            start_new_session=True,
-        )
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
-        try:
-            wait_until_ready(client, process, folder / "log")
-            yield client
-        finally:
-            process.terminate()
-            process.wait(60)
-
-
-def wait_until_ready(client: httpx.Client, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline:
-        assert process.poll() is None, log.read_text()[-4000:]
-        try:
-            # An image, and not readiness alone, which says nothing of the workers.
-            if client.post("/generate/demo", json={"prompt": "x", "num_inference_steps": 1}).status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.5)
-    raise AssertionError(log.read_text()[-4000:])
-
-
-def workers() -> list[int]:
-    """Ids of the processes that are workers."""
-    found = list[int]()
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if (folder / "cmdline").read_bytes().startswith(WORKER):
-                found.append(int(folder.name))
-        except OSError:
-            continue
-    return found
-
-
-def generate(client: httpx.Client, model: str, **stated: Any) -> dict[str, Any]:
-    answer = client.post(f"/generate/{model}", json={**RED, **stated})
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
-def ended(client: httpx.Client, url: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        job = client.get(url).json()
-        if job["state"] in ("done", "failed", "cancelled"):
-            return job
-        time.sleep(0.1)
-    raise AssertionError(f"{url} does not end")
+    with serving(tmp_path_factory.mktemp("ray")) as (client, _):
+        yield client
 
 
 def test_requests_find_a_worker_that_has_their_model_and_workers_make_the_same(cluster: httpx.Client) -> None:
@@ -169,7 +98,4 @@ def test_jobs_of_a_worker_that_is_killed_run_again_and_end_once(cluster: httpx.C
     listed = [each["id"] for each in cluster.get("/jobs", params={"limit": 500}).json()]
     assert {job["id"] for job in jobs} <= set(listed)
     assert len(listed) == len(set(listed))
-    deadline = time.monotonic() + START_S
-    while len(workers()) < 2 and time.monotonic() < deadline:
-        time.sleep(0.5)
-    assert len(workers()) == 2, "Ray starts another one"
+    assert until_workers(2), "Ray starts another one"

@@ -69,7 +69,7 @@ def test_every_error_is_documented_as_a_problem_document(document: dict[str, Any
         for status, answer in operation["responses"].items()
         if status >= "400" and list(answer["content"]) != ["application/problem+json"]
     }
-    assert others == {("GET /images/health/ready", "503")}
+    assert others == {("GET /images/health/live", "503"), ("GET /images/health/ready", "503")}
     assert "406" in document["paths"]["/images/generate/{model_name}"]["post"]["responses"]
 
 
