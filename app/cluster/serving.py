@@ -16,13 +16,18 @@ _KEEP_ALIVE_S = 75
 
 def serve_on_ray(settings: Settings) -> None:
     """Serve, until the process is told to end."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Serve ends in order by KeyboardInterrupt alone
     start(settings)
+    # Serve ends in order by KeyboardInterrupt alone. After the start, because Ray's own handler aborts the process 3 s later.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         serve.run(application(settings), name=NAME, route_prefix="/", blocking=True)
     finally:
-        serve.shutdown()
-        ray.shutdown()
+        try:
+            # Lets what runs end and be answered; the shutdown alone would end the proxies, and their connections, first.
+            serve.delete(NAME)
+        finally:
+            serve.shutdown()
+            ray.shutdown()
 
 
 def start(settings: Settings) -> None:

@@ -29,9 +29,10 @@ def test_a_worker_is_added_while_the_queue_is_long(tmp_path: Path) -> None:
 
 def test_what_runs_when_it_is_told_to_end_is_finished_and_answered(tmp_path: Path) -> None:
     with serving(tmp_path, **ONE) as (client, process):
-        expected = images_of(generate(client, "demo", num_inference_steps=150))
+        long = {"num_inference_steps": 150, "width": 192, "height": 192}  # longer than Ray gives a process by itself
+        expected = images_of(generate(client, "demo", **long))
         with ThreadPoolExecutor(1) as waiting:
-            answer = waiting.submit(generate, client, "demo", num_inference_steps=150)
+            answer = waiting.submit(generate, client, "demo", **long)
             time.sleep(1.0)
             assert not answer.done(), "it is too fast to be interrupted"
             process.terminate()
