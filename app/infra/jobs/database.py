@@ -1,5 +1,7 @@
 """The database of jobs: its connections, its schema, and what its errors mean."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -7,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, column, event, select, table
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -22,6 +24,7 @@ HEAD = "0003"
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 _BUSY_S = 15
 """Seconds that SQLite waits for another process that writes."""
+_WAL_AGAIN_S = 0.02
 _ALONE = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(7352401)"}
 """Statement that lets one process after the other change the schema, by dialect; the number is any."""
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -71,11 +74,27 @@ class Database:
         Raises:
             StorageUnavailable: the database does not answer, or its schema belongs to a later version.
         """
+        if self.file is not None:
+            await self._use_wal()
         async with self.transaction() as connection:
             # Processes that start together would both make the tables.
             await connection.exec_driver_sql(_ALONE[self.dialect])
             if await connection.run_sync(_revision) != HEAD:
                 await connection.run_sync(_upgrade)
+
+    async def _use_wal(self) -> None:
+        """Have readers not wait for the one who writes. The file keeps it, so that only its first opening changes something."""
+        deadline = time.monotonic() + _BUSY_S
+        while True:
+            try:
+                # SQLite waits for other processes in every other statement, and not in this one.
+                async with self._engine.connect() as connection:
+                    await connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+                return
+            except OperationalError as error:
+                if "locked" not in str(error.orig) or time.monotonic() > deadline:
+                    return  # the next statement says what is wrong
+                await asyncio.sleep(_WAL_AGAIN_S)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -131,8 +150,7 @@ def _engine(url: URL) -> AsyncEngine:
 
 def _configure_sqlite(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
-    # WAL: readers do not wait for the one who writes. FULL: what was committed outlives a loss of power, too.
-    cursor.execute("PRAGMA journal_mode=WAL")
+    # What was committed outlives a loss of power.
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.close()
 
