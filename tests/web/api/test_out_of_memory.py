@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from tests.conftest import ROOT, Server, StartServer
 from tests.pictures import images_of
 from tests.web.http.errors.test_problems import check
@@ -14,6 +16,7 @@ def post(server: Server, accept: str = "application/json", **body: Any) -> Any:
     return server.client.post("/generate/demo", json={**PROMPT, **body}, headers={"accept": accept})
 
 
+@pytest.mark.slow
 def test_a_device_that_runs_out_makes_the_image_in_tiles_or_says_what_would_fit(start_server: StartServer) -> None:
     server = start_server("tests.short_of_memory:create_app", **FULL, PYTHONPATH=str(ROOT))
     server.wait_until("/health/ready")
@@ -33,6 +36,7 @@ def test_a_device_that_runs_out_makes_the_image_in_tiles_or_says_what_would_fit(
     assert images_of(post(server, width=96, height=96).json()) == small
 
 
+@pytest.mark.slow
 def test_a_budget_too_small_for_a_size_allows_a_smaller_one(start_server: StartServer) -> None:
     """Nothing is injected here: the budget alone decides, before anything is allocated."""
     server = start_server(**FULL, LITESTAR_DIFFUSION__MEMORY__HOST="100000000")

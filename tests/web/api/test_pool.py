@@ -17,6 +17,7 @@ def image(server: Any, model: str) -> tuple[str, str]:
     return answer.json()["images"][0]["image"], answer.json()["residency"]
 
 
+@pytest.mark.slow
 def test_two_models_take_turns_in_memory_for_one_and_paint_the_same(
     start_server: StartServer, one_model: dict[str, str]
 ) -> None:
