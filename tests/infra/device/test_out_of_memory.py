@@ -24,10 +24,10 @@ from litestar_diffusion.infra.device.out_of_memory import is_out_of_memory
 from litestar_diffusion.infra.device.precision import Precision
 from litestar_diffusion.infra.diffusion.prompt_cache import PromptCache
 from litestar_diffusion.infra.diffusion.tiles import TiledPicture, encode_in_tiles
-from litestar_diffusion.infra.engine.engine import TorchEngine
 from litestar_diffusion.infra.sdxl.components import SdxlModel
 from litestar_diffusion.infra.sdxl.load import load_model
 from litestar_diffusion.testing import FakeCatalogue, fake_catalogues
+from tests.infra.engine.one_engine import networks_of, one_engine
 from tests.infra.sdxl.test_render import MODELS, ignore, pixels, request, spec_of
 from tests.render import render
 
@@ -83,7 +83,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.spec = spec_of()
-        self.engine = TorchEngine(device="cpu", dtype="float32", threads=0, fetch=ignore)  # type: ignore[arg-type]
+        self.engine = one_engine(device="cpu", dtype="float32", threads=0, fetch=ignore)
         self.pool = DevicePool(
             fake_catalogues(FakeCatalogue([self.spec])), self.engine, Budget(host_nbytes=10**9, device_nbytes=10**9)
         )
@@ -98,7 +98,7 @@ class Bench:
 
 
 def inside_of(loaded: Any) -> SdxlModel:
-    return loaded.networks
+    return networks_of(loaded)
 
 
 def on_bench(scenario: Callable[[Bench], Any]) -> None:
@@ -261,7 +261,7 @@ def test_a_real_allocation_that_cannot_be_made_is_one() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 def test_the_peak_on_a_gpu_is_observed() -> None:
     async def scenario() -> RenderResult:
-        engine = TorchEngine(device="cuda", dtype="float32", threads=0, fetch=ignore)  # type: ignore[arg-type]
+        engine = one_engine(device="cuda", dtype="float32", threads=0, fetch=ignore)
         pool = DevicePool(fake_catalogues(FakeCatalogue([spec_of()])), engine)
         async with pool.lease("demo") as lease:
             return await engine.renderer.generate(lease.model, request(spec_of(), width=1024, height=1024), ignore)

@@ -7,8 +7,8 @@ from typing import Any, cast
 import pytest
 
 from litestar_diffusion.domain.errors import DiffusionError, EngineFailed
-from litestar_diffusion.infra.engine.engine import TorchEngine
 from litestar_diffusion.infra.engine.engine_threads import EngineThreads
+from tests.infra.engine.one_engine import one_engine
 
 
 @pytest.mark.parametrize(
@@ -20,11 +20,11 @@ from litestar_diffusion.infra.engine.engine_threads import EngineThreads
 )
 def test_a_failed_start_is_one_error_with_its_reason(options: dict[str, Any], reason: str) -> None:
     async def main() -> None:
-        engine = TorchEngine(**{"device": "cpu", "dtype": "auto", "threads": 0, "fetch": None, **options})
+        engine = one_engine(**{"device": "cpu", "dtype": "auto", "threads": 0, "fetch": None, **options})
         for _ in range(2):
             with pytest.raises(EngineFailed, match=reason):
                 await engine.start()
-        assert not engine.started
+        assert not engine.threads.started
         await engine.stop()
 
     asyncio.run(main())

@@ -13,9 +13,9 @@ from litestar_diffusion.domain.requests.rendering import NO_SAVINGS, MemorySavin
 from litestar_diffusion.domain.requests.request import GenerationRequest
 from litestar_diffusion.domain.requests.resolution import resolve
 from litestar_diffusion.infra.catalogue.models.catalogue import ModelCatalogue
-from litestar_diffusion.infra.engine.engine import TorchEngine
 from litestar_diffusion.testing import fake_catalogues
 from tests.conftest import DTYPE, ROOT
+from tests.infra.engine.one_engine import one_engine
 
 
 def never(*_: Any) -> Path:
@@ -26,7 +26,7 @@ class Bench:
     """A real engine with the demo models, and requests for one of them."""
 
     def __init__(self) -> None:
-        self.engine = TorchEngine(device="cpu", dtype=DTYPE, threads=1, fetch=never)
+        self.engine = one_engine(device="cpu", dtype=DTYPE, threads=1, fetch=never)
         self.catalogue = ModelCatalogue(directories=[ROOT / "models"], overrides={}, hub=())
         self.pool = DevicePool(fake_catalogues(self.catalogue), self.engine)
         self.turns = 0

@@ -7,8 +7,8 @@ import pytest
 
 from litestar_diffusion.domain.families import registry
 from litestar_diffusion.infra.engine import family as runtimes
-from litestar_diffusion.infra.engine.engine import TorchEngine
 from litestar_diffusion.infra.hub.fetcher import HubFetcher
+from tests.infra.engine.one_engine import one_engine
 from tests.toy.family import TOY
 
 
@@ -19,7 +19,7 @@ def test_the_runtimes_of_all_families_are_imported_in_the_thread_of_the_engine(m
     monkeypatch.setattr(runtimes, "imported", lambda path: seen.append((path, threading.current_thread().name)))
 
     async def start() -> None:
-        engine = TorchEngine(device="cpu", dtype="auto", threads=0, fetch=HubFetcher(cache=None, offline=True))
+        engine = one_engine(device="cpu", dtype="auto", threads=0, fetch=HubFetcher(cache=None, offline=True))
         await engine.start()
         await engine.stop()
 

@@ -19,7 +19,7 @@ import asyncio, itertools, os, shutil, sys
 from pathlib import Path
 from litestar_diffusion.domain.errors import LoadFailed
 from litestar_diffusion.domain.models.spec import Checkpoint, ModelName, ModelSpec, ModelTraits
-from litestar_diffusion.infra.engine.engine import TorchEngine
+from tests.infra.engine.one_engine import one_engine
 
 models, path, cut_at = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 source = Checkpoint(path=path, config=models / "demo.config")
@@ -33,7 +33,7 @@ def cutting_preadv(descriptor, buffers, offset):
     return preadv(descriptor, buffers, offset)
 
 async def main():
-    engine = TorchEngine(device="cpu", dtype="float32", threads=0, fetch=None)
+    engine = one_engine(device="cpu", dtype="float32", threads=0, fetch=None)
     await engine.start()
     os.preadv = cutting_preadv
     try:

@@ -20,11 +20,11 @@ from litestar_diffusion.domain.requests.request import GenerationRequest
 from litestar_diffusion.domain.requests.resolution import resolve
 from litestar_diffusion.infra.catalogue.models.catalogue import ModelCatalogue
 from litestar_diffusion.infra.device.precision import Precision
-from litestar_diffusion.infra.engine.engine import TorchEngine
 from litestar_diffusion.infra.sdxl import decode as decoding
 from litestar_diffusion.infra.sdxl.components import SdxlModel
 from litestar_diffusion.infra.sdxl.load import load_model
 from tests.catalogues import found
+from tests.infra.engine.one_engine import one_engine
 from tests.render import render
 
 MODELS = Path(__file__).parents[3] / "models"
@@ -170,7 +170,7 @@ assert len(image_of(model, num_inference_steps=2)) == 128 * 128 * 3
 
 def test_an_unforeseen_failure_is_one_of_ours() -> None:
     async def scenario() -> None:
-        engine = TorchEngine(device="cpu", dtype="float32", threads=0, fetch=_raise)
+        engine = one_engine(device="cpu", dtype="float32", threads=0, fetch=_raise)
         await engine.start()
         spec = spec_of()
         model = await engine.loader.load(spec, ignore)

@@ -12,10 +12,10 @@ from litestar_diffusion.domain.models.components import ComponentId
 from litestar_diffusion.infra.device.precision import Precision
 from litestar_diffusion.infra.diffusion.prompt_cache import EncodedPrompt, PromptCache, PromptKey
 from litestar_diffusion.infra.diffusion.tokenization import MAX_CHUNKS, tokens_of
-from litestar_diffusion.infra.engine.engine import TorchEngine
 from litestar_diffusion.infra.sdxl import text as texts
 from litestar_diffusion.infra.sdxl.components import SdxlModel
 from litestar_diffusion.infra.sdxl.load import load_model
+from tests.infra.engine.one_engine import networks_of, one_engine
 from tests.infra.sdxl.test_render import MODELS, ignore, request, spec_of
 from tests.render import render
 
@@ -297,11 +297,11 @@ def _encoded(nbytes: int) -> EncodedPrompt:
 
 def test_the_engine_gives_each_model_a_cache_of_the_size_in_the_settings() -> None:
     async def loaded(nbytes: int) -> Any:
-        engine = TorchEngine(device="cpu", dtype="float32", threads=0, fetch=_refuse, prompt_cache_nbytes=nbytes)
+        engine = one_engine(device="cpu", dtype="float32", threads=0, fetch=_refuse, prompt_cache_nbytes=nbytes)
         await engine.start()
         try:
             return await engine.loader.load(spec_of(), ignore)
         finally:
             await engine.stop()
 
-    assert asyncio.run(loaded(12345)).networks.prompts.max_nbytes == 12345
+    assert networks_of(asyncio.run(loaded(12345))).prompts.max_nbytes == 12345
