@@ -1,5 +1,6 @@
 """The wall of finished jobs."""
 
+import time
 from typing import Any
 
 from playwright.sync_api import expect
@@ -19,13 +20,12 @@ def test_history_is_paged_searched_opened_compared_and_removed(server: Server, o
     server.wait_until("/health/ready")
     for number in range(JOBS):
         url = sent(server, f"walled number {number}")
-    page = open_page(server, "#history", viewport={"width": 1200, "height": 700})
+    page = open_page(server, "#history", viewport={"width": 1200, "height": 400})
     page.wait_for_function("url => fetch(url).then(answer => answer.json()).then(job => job.state === 'done')", arg=url)
     page.get_by_label("Search prompts").fill("walled")
     tiles = page.locator(".tile")
     expect(tiles).to_have_count(30)
-    scrolled_to_the_end(page)
-    expect(tiles).to_have_count(JOBS)
+    scroll_until(page, JOBS)
     assert page.locator(".tile img").first.evaluate("image => image.naturalWidth") == 64
     page.get_by_label("Search prompts").fill("NUMBER 69")
     expect(tiles).to_have_count(1)
@@ -47,7 +47,48 @@ def test_history_is_paged_searched_opened_compared_and_removed(server: Server, o
     expect(tiles).to_have_count(10)
 
 
-def scrolled_to_the_end(page: Any) -> None:
-    for _ in range(6):
+def test_a_page_that_a_new_search_cut_off_is_read_all_the_same(server: Server, open_page: Open) -> None:
+    server.wait_until("/health/ready")
+    for number in range(40):
+        url = sent(server, f"fresco number {number}")
+    page = open_page(server, "", viewport={"width": 1200, "height": 3000})
+    page.wait_for_function("url => fetch(url).then(answer => answer.json()).then(job => job.state === 'done')", arg=url)
+    held = list[Any]()
+    page.route("**/jobs?*after=*", lambda route: route.continue_() if held else held.append(route))
+    page.get_by_role("link", name="History").click()
+    page.get_by_label("Search prompts").fill("fresco")
+    tiles = page.locator(".tile")
+    expect(tiles).to_have_count(30)
+    expect(page.locator(".wall-end")).to_have_text("Reading…")
+    page.get_by_label("Search prompts").fill("fresco n")
+    page.get_by_label("Search prompts").fill("fresco")
+    expect(tiles).to_have_count(40)
+    assert len(held) == 1
+
+
+def test_a_job_that_ends_joins_the_wall_and_moves_no_other(server: Server, open_page: Open) -> None:
+    server.wait_until("/health/ready")
+    for number in range(40):
+        url = sent(server, f"mosaic number {number}")
+    page = open_page(server, "#history", viewport={"width": 1200, "height": 400})
+    page.wait_for_function("url => fetch(url).then(answer => answer.json()).then(job => job.state === 'done')", arg=url)
+    page.get_by_label("Search prompts").fill("mosaic")
+    tiles = page.locator(".tile")
+    expect(tiles).to_have_count(30)
+    scroll_until(page, 40)
+    page.get_by_role("link", name="Create").click()
+    page.get_by_label("Prompt", exact=True).fill("mosaic of the page")
+    page.get_by_role("button", name="Generate").click()
+    page.get_by_role("link", name="History").click()
+    expect(tiles).to_have_count(41)
+    expect(tiles.first).to_contain_text("mosaic of the page")
+    expect(tiles.last).to_contain_text("mosaic number 0")
+
+
+def scroll_until(page: Any, count: int) -> None:
+    """Scroll on until the wall has so many tiles."""
+    ended = time.monotonic() + 30
+    while page.locator(".tile").count() != count:
+        assert time.monotonic() < ended, f"{page.locator('.tile').count()} tiles, not {count}"
         page.mouse.wheel(0, 100_000)
-        page.wait_for_timeout(150)
+        page.wait_for_timeout(100)

@@ -1,5 +1,5 @@
 /** The wall of jobs: found by their prompt, page by page, compared two at a time. */
-import { signal, useSignalEffect } from "@preact/signals";
+import { computed, signal, useSignalEffect } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { send } from "../api/http.js";
 import { html } from "../html.js";
@@ -27,31 +27,52 @@ const comparing = signal(false);
 
 let asked = new AbortController();
 
-/** Read the first page again. */
-async function restart() {
-  asked.abort();
-  asked = new AbortController();
+/** Address of the first page of what is searched for. */
+const firstPage = computed(() => {
   const query = new URLSearchParams({ state: "done", limit: String(PAGE) });
   if (search.value) query.set("prompt", search.value);
   if (ofModel.value) query.set("model", ofModel.value);
-  await readPage(`jobs?${query}`, [], asked.signal);
+  return `jobs?${query}`;
+});
+/** The first page of the wall that is shown; "" before any. */
+let begun = "";
+
+/** Read what is searched for; if it is shown already, only what has come since. */
+async function update() {
+  if (firstPage.value === begun && !reading.value) return addEnded();
+  asked.abort();
+  asked = new AbortController();
+  const path = firstPage.value;
+  begun = "";
+  await readPage(path, (page, following) => ([begun, found.value, next.value] = [path, page, following]));
+}
+
+/** Put the jobs that have ended since before those that are shown, which keep their place. */
+async function addEnded() {
+  await readPage(begun, (page, following) => {
+    const known = new Set(found.value.map((job) => job.id));
+    const ended = page.filter((job) => !known.has(job.id));
+    if (ended.length === page.length) [found.value, next.value] = [page, following];
+    else found.value = [...ended, ...found.value];
+  });
 }
 
 async function more() {
-  if (next.value !== null && !reading.value) await readPage(next.value, found.value, asked.signal);
+  if (next.value === null || reading.value) return;
+  await readPage(next.value, (page, following) => ([found.value, next.value] = [[...found.value, ...page], following]));
 }
 
 /**
  * @param {string} path
- * @param {Job[]} before
- * @param {AbortSignal} ended
+ * @param {(page: Job[], following: string | null) => void} take
  */
-async function readPage(path, before, ended) {
+async function readPage(path, take) {
+  const ended = asked.signal;
   reading.value = true;
   try {
     const answer = await send(path, { signal: ended });
-    found.value = [...before, ...(await answer.json())];
-    next.value = /<([^>]+)>;\s*rel="next"/.exec(answer.headers.get("link") ?? "")?.[1] ?? null;
+    const page = await answer.json();
+    take(page, /<([^>]+)>;\s*rel="next"/.exec(answer.headers.get("link") ?? "")?.[1] ?? null);
     failure.value = "";
   } catch (error) {
     if (!ended.aborted) failure.value = /** @type {Error} */ (error).message;
@@ -69,8 +90,8 @@ async function remove(job) {
 
 export function History() {
   useSignalEffect(() => {
-    void [search.value, ofModel.value, endings.value];
-    const timer = setTimeout(() => void restart(), PAUSE_MS);
+    void [firstPage.value, endings.value];
+    const timer = setTimeout(() => void update(), PAUSE_MS);
     return () => clearTimeout(timer);
   });
   return html`<section class="history" aria-label="History">
@@ -111,15 +132,18 @@ function Tile({ job, url }) {
   </li>`;
 }
 
-/** Reads the next page when it comes into view. */
+/**
+ * Reads the next page when it comes into view. An observer tells of changes alone, and once at its start: so each page that was
+ * read gets a new one, or a wall that still ends in view would stay as it is. After a failure, only the button reads on.
+ */
 function End() {
   const place = useRef(/** @type {HTMLDivElement | null} */ (null));
   useEffect(() => {
-    if (place.current === null) return;
+    if (place.current === null || next.value === null || reading.value || failure.value) return;
     const observer = new IntersectionObserver(([entry]) => entry?.isIntersecting && void more(), { rootMargin: "600px" });
     observer.observe(place.current);
     return () => observer.disconnect();
-  }, [next.value]);
+  }, [next.value, reading.value, failure.value]);
   const text = reading.value ? "Reading…" : found.value.length ? (next.value ? "" : `${found.value.length} jobs. That is all.`) : "No images yet.";
   return html`<div ref=${place} class="wall-end hint" role="status">${text}
     ${next.value && !reading.value ? html`<button type="button" onClick=${() => void more()}>More</button>` : null}</div>`;
