@@ -41,8 +41,6 @@ class AcceptedJob:
     job: Job
     running: bool = False
     """Whether the engine works on it; true until the work has ended, also if its client was answered before."""
-    begun: bool = False
-    """Whether the engine has worked on it; stays true while it gives way to others."""
     must_end_after_s: float | None = None
     """Seconds of the device after which it is stopped, because they could not be estimated; None for no limit."""
     device_s: float = 0.0
@@ -86,7 +84,7 @@ class AcceptedJob:
             return
 
         def expire() -> None:
-            if not self.begun:
+            if not self.job.begun:
                 self.stop(reason())
 
         timer = asyncio.get_running_loop().call_later(limit_s, expire)

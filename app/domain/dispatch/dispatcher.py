@@ -82,7 +82,14 @@ class Dispatcher:
         self._accepted: list[AcceptedJob] = []
         self._queue = FairQueue(policy.aging, clock)
         self._throughput = ThroughputModel(policy.max_rows, policy.slice_s)
-        self._turns = Turns(self._queue, pool, self._throughput, slice_s=policy.slice_s, clock=clock)
+        self._turns = Turns(
+            self._queue,
+            pool,
+            self._throughput,
+            slice_s=policy.slice_s,
+            clock=clock,
+            is_lost=lambda: engine.failure is not None,
+        )
         self._idle = asyncio.Event()
         self._idle.set()
         self._closing = False
@@ -184,7 +191,7 @@ class Dispatcher:
         """Refuse new jobs from now on, and end those that still wait."""
         self._closing = True
         for accepted in tuple(self._accepted):
-            if not accepted.begun:
+            if not accepted.job.begun:
                 accepted.stop(going_down())
 
     async def drain(self, grace_s: float) -> None:
@@ -223,7 +230,7 @@ class Dispatcher:
             raise self._watchdog.unresponsive.with_traceback(None)
         if (failure := self._engine.failure) is not None:
             raise failure.with_traceback(None)
-        clients = [accepted.job.client for accepted in self._accepted if not accepted.begun]
+        clients = [accepted.job.client for accepted in self._accepted if not accepted.job.begun]
         begun = len(self._accepted) - len(clients)
         refuse_if_full(self._policy, client, clients, begun=begun, devices=1, retry_after_s=self._retry_after_s)
 

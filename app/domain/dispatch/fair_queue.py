@@ -117,7 +117,7 @@ class QueuedJob:
 
     def allow_lease(self) -> None:
         """Let it lease its model."""
-        if not self.accepted.begun:
+        if not self.job.begun:
             self.job.state = "loading"
         self.may_lease.set()
 
@@ -139,7 +139,7 @@ class QueuedJob:
 
     def report_position(self, position: int) -> None:
         """Report the number of requests before it to its client, if that has changed."""
-        if position != self.reported_position and not self.accepted.begun and self.job.on_progress is not None:
+        if position != self.reported_position and not self.job.begun and self.job.on_progress is not None:
             self.reported_position = position
             self.job.on_progress(QueueProgress(position=position))
 
@@ -208,7 +208,7 @@ class FairQueue:
         """Note that a job runs from now on, and that the waiting jobs before it were overtaken."""
         for other in takewhile(lambda other: other is not queued, self.waiting()):
             other.overtaken += 1
-        queued.accepted.running = queued.accepted.begun = True
+        queued.accepted.running = queued.job.begun = True
         queued.job.state = "running"
         queued.due = False
         self._served[queued.job.client] += queued.work_left

@@ -33,6 +33,8 @@ class Job:
     """Name of the sender; clients share the device fairly."""
     priority: Priority = "normal"
     state: JobState = "loading"
+    begun: bool = False
+    """Whether a device has worked on it; stays true while it gives way to others, and after that device has failed."""
     steps_done: int = 0
     steps_total: int = 0
     on_progress: OnProgress | None = None

@@ -34,6 +34,7 @@ class Turns:
         *,
         slice_s: float,
         clock: Callable[[], float],
+        is_lost: Callable[[], bool],
     ) -> None:
         """Give turns on a device.
 
@@ -43,7 +44,9 @@ class Turns:
             throughput: knows the size of batches that is worth running.
             slice_s: seconds for which a batch runs before it gives way to a client that has had less of the device.
             clock: seconds, monotonic.
+            is_lost: tells whether the device cannot be used any more; then no job gets a turn, and another device may have it.
         """
+        self._is_lost = is_lost
         self._queue = queue
         self._pool = pool
         self._throughput = throughput
@@ -55,6 +58,8 @@ class Turns:
 
     def update(self) -> None:
         """Start jobs, allow leases and end time slices; called after each change of the queue or of a lease."""
+        if self._is_lost():
+            return
         waiting = {str(number): queued for number, queued in enumerate(self._queue.waiting())}
         batch = self._batch()
         if batch is None:

@@ -160,8 +160,6 @@ class MachineDispatcher:
 
         Call it periodically.
         """
-        for routed in self._line:
-            routed.note_begun()
         for device in self._devices:
             device.dispatcher.check_device()
         if (failure := self._devices.failure) is not None:
@@ -177,7 +175,7 @@ class MachineDispatcher:
             raise going_down()
         if (failure := self._devices.failure) is not None:
             raise failure.with_traceback(None)
-        waiting = [routed.job.client for routed in self._jobs if not routed.note_begun()]
+        waiting = [routed.job.client for routed in self._jobs if not routed.begun]
         refuse_if_full(
             self._policy,
             client,
@@ -257,7 +255,7 @@ class MachineDispatcher:
             return
 
         def expire() -> None:
-            if not routed.note_begun():
+            if not routed.begun:
                 routed.stop(WaitedTooLong(limit_s, retry_after_s=self._retry_after_s()))
 
         timer = asyncio.get_running_loop().call_later(limit_s, expire)
@@ -329,7 +327,7 @@ class MachineDispatcher:
             name=device.name,
             busy_s=self._busy_s(device),
             given=[self._waiting(routed) for routed in given],
-            pending=[routed.key for routed in given if not routed.note_begun()],
+            pending=[routed.key for routed in given if not routed.begun],
             bring_s={model: seconds for model, seconds in bring_s.items() if seconds},
         )
 
@@ -338,7 +336,7 @@ class MachineDispatcher:
         if self._alone is not None:
             return device.dispatcher.wait_s()
         given = self._line.given_to(device)
-        models = {(routed.lane.model, routed.job.model) for routed in given if not routed.note_begun()}
+        models = {(routed.lane.model, routed.job.model) for routed in given if not routed.begun}
         run_s = sum(self._seconds_left(routed) for routed in given)
         return run_s + sum(self._bring_s(device, *model) for model in models)
 
@@ -365,7 +363,7 @@ class MachineDispatcher:
 
     def _pending(self) -> list[RoutedJob]:
         """List the jobs that a device was given and has not begun."""
-        return [routed for routed in self._line if routed.device is not None and not routed.note_begun()]
+        return [routed for routed in self._line if routed.device is not None and not routed.begun]
 
     def _without_device(self) -> list[RoutedJob]:
         return [routed for routed in self._jobs if routed.device is None]

@@ -33,8 +33,6 @@ class RoutedJob:
     """Empty until the job is resolved."""
     device: ServingDevice | None = None
     """The device that it was given to."""
-    begun: bool = False
-    """Whether a device has begun it; stays true if that device fails."""
     given: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when `device` is."""
     work: "asyncio.Task[Any] | None" = None
@@ -56,10 +54,10 @@ class RoutedJob:
         """Its number in the line, by which decisions name it."""
         return str(self.number)
 
-    def note_begun(self) -> bool:
-        """Tell whether a device works on it or has worked on it, and remember it."""
-        self.begun = self.begun or self.job.state == "running"
-        return self.begun
+    @property
+    def begun(self) -> bool:
+        """Whether a device has begun it; also true after that device has failed."""
+        return self.job.begun
 
     @property
     def lane(self) -> Lane:

@@ -46,9 +46,15 @@ class Mover:
             self._last.synchronize()
 
     def offload(self, networks: Sequence[Network]) -> None:
-        """Drop the copies on the device. Weights are read-only, so nothing is copied back."""
+        """Drop the copies on the device. Weights are read-only, so nothing is copied back.
+
+        The memory belongs to the stream of copies, which would use it again at once: while kernels of a cancelled request may
+        still read it. So the next copies come after all that the device was given to compute until now.
+        """
         if self._device.type == "cpu":
             return
+        if self._stream is not None:
+            self._stream.wait_stream(torch.cuda.current_stream(self._device))
         for network in networks:
             network.point_to(network.arena.buffer)
             network.copy = None

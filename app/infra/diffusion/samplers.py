@@ -141,8 +141,10 @@ def _own_options(choice: SamplerChoice, pristine: Mapping[str, Any]) -> dict[str
     return own_options(scheduler, pristine)
 
 
-def start(scheduler: Any, steps: int, device: torch.device | str, *, skipped: int = 0) -> torch.Tensor:
+def start(scheduler: Any, steps: int, *, skipped: int = 0) -> torch.Tensor:
     """Prepare a new scheduler for the last of `steps` steps: all of them but the first `skipped`.
+
+    The timesteps stay on the host: some schedulers compare them with numbers, and the host would wait for the device each time.
 
     Returns:
         The timesteps, one for each evaluation of the UNet: 2 * steps - 1 of them for samplers that evaluate it twice in a step
@@ -150,7 +152,7 @@ def start(scheduler: Any, steps: int, device: torch.device | str, *, skipped: in
     """
     _set_timesteps(scheduler, steps)
     _use_fractions(scheduler)
-    scheduler.timesteps = _single(scheduler.timesteps).to(device)
+    scheduler.timesteps = _single(scheduler.timesteps)
     _end_below(scheduler)
     begin = skipped * getattr(scheduler, "order", 1)
     if hasattr(scheduler, "set_begin_index"):

@@ -51,7 +51,7 @@ class ImageDenoise:
             request.sampler, model.sampler_config, model.traits, request.timestep_spacing
         )
         steps = request.num_inference_steps
-        self._timesteps = start(self._sampler, steps, device, skipped=steps - request.denoising_steps)
+        self._timesteps = start(self._sampler, steps, skipped=steps - request.denoising_steps)
         self._step_options = step_arguments(self._sampler, [generator])
         shape = (1, _LATENT_CHANNELS, request.height // LATENT_SCALE, request.width // LATENT_SCALE)
         full = request.denoising_steps == request.num_inference_steps
@@ -63,7 +63,7 @@ class ImageDenoise:
         self._stretch = 0
         self.conditioning: Conditioning = self._conditioning_now()
         """Rows of the next evaluation; the same object as long as they do not change."""
-        self._rows_of_time = self._timesteps.to(torch.float32)
+        self._rows_of_time = self._timesteps.to(device, torch.float32)
         self._times: list[float] = self._timesteps.tolist()
         self._input = self._prediction = noise
 

@@ -69,7 +69,7 @@ class SdxlInspector:
     def _sampler(self, request: GenerationRequest) -> SamplerFacts:
         sampler: Any = build_sampler(request.sampler, self._sampler_config, self._traits, request.timestep_spacing)
         config = {key: value for key, value in sampler.config.items() if not key.startswith("_")}
-        timesteps = start(sampler, request.num_inference_steps, "cpu")
+        timesteps = start(sampler, request.num_inference_steps)
         sigmas = getattr(sampler, "sigmas", None)
         return SamplerFacts(
             scheduler=type(sampler).__name__,

@@ -116,7 +116,7 @@ def test_without_added_noise_the_path_ends_where_theory_says(choice: SamplerChoi
 def test_few_steps_are_finite_and_as_many_as_promised(choice: SamplerChoice) -> None:
     for spacing, steps in itertools.product(SPACINGS, (1, 2, 3, 7)):
         sampler = build_sampler(choice, PRISTINE, EPSILON, spacing)
-        timesteps = start(sampler, steps, "cpu")
+        timesteps = start(sampler, steps)
         image = _denoise(sampler, timesteps, EPSILON)
         assert len(timesteps) == _evaluations(choice.name, steps)
         assert image.isfinite().all(), f"{spacing}, {steps} steps"
@@ -137,7 +137,7 @@ def test_zero_snr_is_finite_and_near(choice: SamplerChoice) -> None:
 def test_any_number_of_steps_gives_timesteps_that_were_trained(
     choice: SamplerChoice, steps: int, spacing: TimestepSpacing
 ) -> None:
-    timesteps = start(build_sampler(choice, PRISTINE, EPSILON, spacing), steps, "cpu")
+    timesteps = start(build_sampler(choice, PRISTINE, EPSILON, spacing), steps)
     assert len(timesteps) == _evaluations(choice.name, steps)
     assert timesteps.min() >= 0
     assert timesteps.max() <= 999
@@ -149,7 +149,7 @@ def test_any_number_of_steps_gives_timesteps_that_were_trained(
 def test_trailing_spacing_does_not_run_past_the_end(spec: SamplerSpec, steps: int) -> None:
     """diffusers alone gives one timestep more, -1, for these numbers of steps."""
     sampler: Any = build_sampler(SamplerChoice(name=spec.name), PRISTINE, EPSILON, "trailing")
-    timesteps = start(sampler, steps, "cpu")
+    timesteps = start(sampler, steps)
     assert len(timesteps) == _evaluations(spec.name, steps)
     assert timesteps.min() >= 0
     assert sampler.config.num_train_timesteps == 1000
@@ -165,7 +165,7 @@ def test_diffusers_alone_runs_past_the_end() -> None:
 @pytest.mark.parametrize("name", ["lcm", "tcd"])
 @pytest.mark.parametrize("steps", [50, 51, 150])
 def test_distilled_samplers_take_more_steps_than_they_were_distilled_with(name: str, steps: int) -> None:
-    timesteps = start(build_sampler(SamplerChoice(name=name), PRISTINE, EPSILON, None), steps, "cpu")
+    timesteps = start(build_sampler(SamplerChoice(name=name), PRISTINE, EPSILON, None), steps)
     assert len(timesteps.unique()) == steps
     assert timesteps[0] == 999
 
@@ -194,7 +194,7 @@ def test_the_image_is_that_of_diffusers_configured_by_hand(
     by_hand = scheduler.from_config(PRISTINE, prediction_type=traits.prediction_type, **options)
     by_hand.set_timesteps(12)
     ours = build_sampler(choice, PRISTINE, traits, None)
-    assert torch.equal(_denoise(ours, start(ours, 12, "cpu"), traits), _denoise(by_hand, by_hand.timesteps, traits))
+    assert torch.equal(_denoise(ours, start(ours, 12), traits), _denoise(by_hand, by_hand.timesteps, traits))
 
 
 @pytest.mark.parametrize(
@@ -203,14 +203,14 @@ def test_the_image_is_that_of_diffusers_configured_by_hand(
 def test_quick_interpolation_finds_the_timesteps_of_diffusers(name: str, scheduler: Any) -> None:
     by_hand = scheduler.from_config(PRISTINE)
     by_hand.set_timesteps(12)
-    timesteps = start(build_sampler(SamplerChoice(name=name), PRISTINE, EPSILON, None), 12, "cpu")
+    timesteps = start(build_sampler(SamplerChoice(name=name), PRISTINE, EPSILON, None), 12)
     torch.testing.assert_close(timesteps, by_hand.timesteps.float(), atol=1e-3, rtol=0)
 
 
 def test_lms_integrates_cubics_exactly() -> None:
     """Four coefficients of the multistep rule reproduce the integral of any polynomial of the third degree."""
     sampler: Any = build_sampler(SamplerChoice(name="lms"), PRISTINE, EPSILON, None)
-    start(sampler, 10, "cpu")
+    start(sampler, 10)
     sigmas = sampler.sigmas.double().numpy()
     cubic = np.polynomial.Polynomial([0.3, -1.0, 0.5, 0.25])
     rule = sum(sampler.get_lms_coefficient(4, 5, back) * cubic(sigmas[5 - back]) for back in range(4))
@@ -245,7 +245,7 @@ def test_karras_does_not_stick(spec: SamplerSpec) -> None:
     """After a Karras request on the same pristine config the default is what it was, and Karras differs from it."""
     pristine = copy.deepcopy(PRISTINE)
     before, karras, after = (
-        start(build_sampler(SamplerChoice(name=spec.name, schedule=sigmas), pristine, EPSILON, None), 8, "cpu")
+        start(build_sampler(SamplerChoice(name=spec.name, schedule=sigmas), pristine, EPSILON, None), 8)
         for sigmas in ("model", "karras", "model")
     )
     assert torch.equal(before, after)
@@ -264,15 +264,15 @@ def test_a_models_own_sampler_options_do_not_reach_other_samplers() -> None:
         "variance_type": "fixed_small",
     }
     for choice in CHOICES:
-        built = start(build_sampler(choice, pristine, EPSILON, None), 5, "cpu")
-        assert torch.equal(built, start(build_sampler(choice, PRISTINE, EPSILON, None), 5, "cpu"))
+        built = start(build_sampler(choice, pristine, EPSILON, None), 5)
+        assert torch.equal(built, start(build_sampler(choice, PRISTINE, EPSILON, None), 5))
 
 
 @every_sampler
 def test_zero_snr_is_claimed_exactly_where_it_is_honoured(spec: SamplerSpec) -> None:
     """Honoured: nothing of the image is left at the last trained timestep, and the sampler starts there."""
     sampler: Any = build_sampler(SamplerChoice(name=spec.name), PRISTINE, V_ZERO_SNR, "trailing")
-    timesteps = start(sampler, 10, "cpu")
+    timesteps = start(sampler, 10)
     image_left = sampler.alphas_cumprod[-1].item()
     assert (image_left <= 2**-24) is spec.zero_snr, f"{image_left:.2g} of the image is left"
     assert timesteps[0] == 999
@@ -320,13 +320,13 @@ def _run(
     seeds: Sequence[int] = (0,),
 ) -> torch.Tensor:
     sampler = build_sampler(choice, PRISTINE, traits, spacing)
-    timesteps = start(sampler, steps, "cpu")
+    timesteps = start(sampler, steps)
     return _denoise(sampler, timesteps, traits, spread=spread, seeds=seeds)
 
 
 def _path(choice: SamplerChoice, steps: int, seed: int) -> Iterator[torch.Tensor]:
     sampler = build_sampler(choice, PRISTINE, EPSILON, "trailing")
-    return _latents(sampler, start(sampler, steps, "cpu"), _network(EPSILON, SPREAD), (seed,))
+    return _latents(sampler, start(sampler, steps), _network(EPSILON, SPREAD), (seed,))
 
 
 def _is_tensor(value: object) -> bool:

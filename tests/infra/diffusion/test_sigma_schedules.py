@@ -95,7 +95,7 @@ def test_noise_levels_are_those_of_the_published_formula(
     spec: SamplerSpec, schedule: SigmaSchedule, steps: int
 ) -> None:
     sampler: Any = build_sampler(SamplerChoice(name=spec.name, schedule=schedule), CONFIG, ModelTraits(), None)
-    timesteps = start(sampler, steps, "cpu")
+    timesteps = start(sampler, steps)
     wanted = [*published(schedule, steps), 0.0]
     assert sampler.sigmas.tolist() == pytest.approx(wanted, rel=1e-4, abs=1e-6)
     assert len(timesteps) == len(wanted) - 1
@@ -107,7 +107,7 @@ def test_every_schedule_begins_at_the_largest_noise_level_with_every_sampler(
     spec: SamplerSpec, schedule: SigmaSchedule
 ) -> None:
     sampler: Any = build_sampler(SamplerChoice(name=spec.name, schedule=schedule), CONFIG, ModelTraits(), None)
-    timesteps = start(sampler, 10, "cpu")
+    timesteps = start(sampler, 10)
     first = float(sampler.sigmas[0])
     assert first == pytest.approx(sigma(901) if schedule == "ddim_uniform" else 14.6146, rel=1e-3)
     assert bool((torch.diff(sampler.sigmas) <= 0).all())
@@ -119,7 +119,7 @@ def test_every_schedule_begins_at_the_largest_noise_level_with_every_sampler(
 def test_euler_walks_as_k_diffusion_does(schedule: SigmaSchedule) -> None:
     """A denoiser that is wrong by a share of its input, so that the path matters and not only its end."""
     sampler: Any = build_sampler(SamplerChoice(name="euler", schedule=schedule), CONFIG, ModelTraits(), None)
-    timesteps = start(sampler, 10, "cpu")
+    timesteps = start(sampler, 10)
     levels = published(schedule, 10)
     ours = torch.tensor([1.3]) * sampler.init_noise_sigma
     theirs = 1.3 * math.sqrt(levels[0] ** 2 + 1)

@@ -74,7 +74,7 @@ def test_the_prompt_changes_between_two_steps_of_any_sampler(model: SdxlModel, s
     steps = 5
     plan = asked(f"[{CIRCLE}:{SQUARE}:2]", sampler=sampler, num_inference_steps=steps)
     scheduler: Any = build_sampler(plan.sampler, model.sampler_config, model.traits, plan.timestep_spacing)
-    evaluations = len(start(scheduler, steps, "cpu"))
+    evaluations = len(start(scheduler, steps))
     of_evaluation = steps_of_evaluations(scheduler, evaluations, steps)
     counts = [of_evaluation.count(step) for step in range(1, steps + 1)]
     assert sum(counts) == evaluations
@@ -130,7 +130,7 @@ def predicted(
 def reference(model: SdxlModel, plan: GenerationRequest) -> np.ndarray[Any, Any]:
     """Composable diffusion as the paper has it, with the UNet and the scheduler of diffusers: a row at a time."""
     scheduler: Any = build_sampler(plan.sampler, model.sampler_config, model.traits, plan.timestep_spacing)
-    timesteps = start(scheduler, plan.num_inference_steps, "cpu")
+    timesteps = start(scheduler, plan.num_inference_steps)
     conditionings = [encode(model, asked(text, guidance_scale=1.0)).of_stretch(0) for text in WEIGHTS]
     negative = encode(model, asked("x", negative_prompt=plan.negative_prompt)).of_stretch(0)
     latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(7)) * scheduler.init_noise_sigma
