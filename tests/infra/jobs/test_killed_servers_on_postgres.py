@@ -1,0 +1,14 @@
+"""Jobs in PostgreSQL outlive servers that are killed."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.infra.jobs.postgres import postgres_server
+from tests.web.api.killed_servers import kill_20_times
+
+
+@pytest.mark.slow
+def test_every_accepted_job_ends_once_with_its_image_although_the_server_is_killed_20_times(tmp_path: Path) -> None:
+    with postgres_server() as url:
+        kill_20_times(tmp_path, LITESTAR_DIFFUSION__JOBS__DATABASE=url)
