@@ -62,6 +62,8 @@ class SimulatedGpu:
     launches: int = 0
     """Kernels so far; those after `done` may still be running, as far as the host knows."""
     done: int = 0
+    page_locked_by: list[str] = field(default_factory=list[str])
+    """Names of the threads that have page-locked memory."""
     registered: dict[int, int] = field(default_factory=dict[int, int])
     """Page-locked memory of the host: sizes by address; the devices share it."""
 
@@ -237,7 +239,9 @@ def current_stream(gpu: SimulatedGpu) -> Stream:
 
 
 def set_device(device: Any) -> None:
-    """Choose the device of this thread."""
+    """Choose the device of this thread, which must have a number, as in torch."""
+    if not isinstance(device, int) and torch.device(device).index is None:
+        raise ValueError(f"Expected a torch.device with a specified index or an integer, but got: {device}")
     _current.index = gpu_of(device).index
 
 

@@ -85,6 +85,8 @@ def _runtime_of(gpus: list[SimulatedGpu], registered: dict[int, int]) -> SimpleN
 
     def register(address: int, nbytes: int, _flags: int) -> int:
         registered[address] = nbytes
+        for gpu in gpus:
+            gpu.page_locked_by.append(threading.current_thread().name)
         return 0
 
     def unregister(address: int) -> int:

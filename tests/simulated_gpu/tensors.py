@@ -97,6 +97,8 @@ def _computed(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if name in _MAY_COPY:
         with Operations():
             return func.decompose(*args, **kwargs)
+    if name == "aten::_has_compatible_shallow_copy_type":  # asked by `Module.to`
+        return False
     if name == "aten::_to_copy":
         return _to_copy(func, args[0], kwargs)
     if name == "aten::copy_":

@@ -26,6 +26,15 @@ def test_the_books_are_what_the_driver_says() -> None:
     on_bench(scenario)
 
 
+def test_weights_are_page_locked_beside_the_thread_that_steps() -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.pool.load("demo")
+        assert len(bench.gpu.registered) == len(bench.pool.report().components)
+        assert {name.partition("_")[0] for name in bench.gpu.page_locked_by} == {"helper"}
+
+    on_bench(scenario)
+
+
 def test_models_that_take_turns_move_to_the_device_alone_and_its_memory_does_not_grow() -> None:
     async def scenario(bench: Bench) -> None:
         images = [await bench.made(model) for model in ("demo", "demo-turbo")]

@@ -5,7 +5,6 @@ import gc
 import pytest
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d
 
 from litestar_diffusion.infra.weights.arena import HostArena
 from tests.simulated_gpu import SimulatedGpu, simulated_gpus
@@ -14,11 +13,12 @@ KIB = 1024
 
 
 def test_it_computes_as_the_cpu_does() -> None:
-    images, weights = torch.randn(1, 4, 8, 8), torch.randn(8, 4, 3, 3)
+    images, layer = torch.randn(1, 4, 8, 8), torch.nn.Conv2d(4, 8, 3)
     with simulated_gpus(), torch.inference_mode():
-        found = conv2d(images.to("cuda"), weights.to("cuda"))
+        expected = layer(images)
+        found = layer.to("cuda")(images.to("cuda"))
         assert found.device == torch.device("cuda:0")
-        assert torch.equal(found.cpu(), conv2d(images, weights))
+        assert torch.equal(found.cpu(), expected)
 
 
 def test_tensors_of_two_devices_do_not_mix() -> None:

@@ -26,9 +26,17 @@ def choose_device(name: str) -> torch.device:
 def use_device(name: str) -> torch.device:
     """Return the named device, as `choose_device` does, and make it that of the calling thread; `cpu:1` is a CPU, too."""
     device = choose_device(name.partition(":")[0] if name.startswith("cpu") else name)
-    if device.type == "cuda" and device.index is not None:
-        torch.cuda.set_device(device)  # events are recorded in the stream of the thread's device
+    enter(device)
     return device
+
+
+def enter(device: torch.device) -> None:
+    """Make a device that of the calling thread.
+
+    Events are recorded in the stream of the thread's device, and calls without one take memory on the first device.
+    """
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
 
 
 def all_devices() -> list[str]:

@@ -29,7 +29,7 @@ from ...domain.models.vaes import VaeSpec
 from ...domain.requests.render_request import RenderRequest
 from ...domain.requests.rendering import GiveWay, MemorySavings, OnPreview, OnStep, ParkedRun, RenderResult, stay
 from ..device.cpu_threads import multiplications, threads_for, usable_cpus
-from ..device.device import device_nbytes, use_device
+from ..device.device import device_nbytes, enter, use_device
 from ..device.loss import is_lost
 from ..device.malloc import give_back_freed_memory
 from ..device.out_of_memory import is_out_of_memory, without_frames
@@ -167,8 +167,12 @@ class Runtime:
         return TorchModel(family=family, networks=networks, components=networks.components, dtype="")
 
     def prepare(self, components: Collection[ComponentId]) -> None:
-        """Build the networks that `place` will copy to the device. Helper thread."""
-        self._store.named(components)
+        """Build the networks that `place` will copy to the device, and page-lock them: both take long. Helper thread."""
+        networks = self._store.named(components)
+        if self.device.type == "cuda":
+            enter(self.device)
+            for network in networks:
+                network.arena.pin()
 
     def drop_orphans(self) -> None:
         """Drop the networks of this device whose weights have left host memory."""
