@@ -2,7 +2,9 @@
 
 import asyncio
 import base64
+import gzip
 import io
+import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
@@ -39,7 +41,7 @@ async def waiting(url: str, pictures: Sequence[bytes], ways: Sequence[str]) -> A
             await asyncio.wait(sending)
 
 
-WAYS = ("json", "form", "a1111", "openai")
+WAYS = ("json", "form", "a1111", "openai", "gzip", "hugging face")
 
 
 async def _send(http: httpx.AsyncClient, way: str, picture: bytes) -> httpx.Response:
@@ -51,6 +53,12 @@ async def _send(http: httpx.AsyncClient, way: str, picture: bytes) -> httpx.Resp
             return await http.post("/sdapi/v1/img2img", json={"prompt": "x", "init_images": [text]})
         case "openai":
             return await http.post("/v1/images/edits", json={"prompt": "x", "model": "demo", "image": text})
+        case "gzip":
+            body = gzip.compress(json.dumps({"prompt": "x", "image": text}).encode(), 1)
+            headers = {"content-type": "application/json", "content-encoding": "gzip"}
+            return await http.post("/generate/demo", content=body, headers=headers)
+        case "hugging face":
+            return await http.post("/generate/demo", content=picture, headers={"content-type": "image/png"})
         case _:
             return await http.post("/generate/demo", json={"prompt": "x", "image": f"data:image/png;base64,{text}"})
 

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,11 @@ KEPT_NBYTES = 64 * 1024**2
 
 def on_disk_nbytes(pid: int) -> int:
     """Bytes of the files that a process has open and that no folder lists."""
-    entries = Path(f"/proc/{pid}/fd").iterdir()
-    return sum(entry.stat().st_size for entry in entries if str(entry.readlink()).endswith("(deleted)"))
+    nbytes = 0
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed since
+            nbytes += entry.stat().st_size * str(entry.readlink()).endswith("(deleted)")
+    return nbytes
 
 
 async def until(holds: Callable[[], bool]) -> None:

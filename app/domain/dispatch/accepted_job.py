@@ -94,14 +94,18 @@ class AcceptedJob:
             timer.cancel()
 
     def publish_outcome(self) -> None:
-        """Answer the client with the result or the error of the work."""
-        assert self.work is not None
+        """Answer the client with the result or the error of the work, and forget the work.
+
+        A task that was cancelled keeps the frames that it was cancelled in, which refer to this object: its pictures would stay
+        until the garbage collector looks.
+        """
+        work, self.work = self.work, None
+        assert work is not None
         if self.outcome.done():
-            consume_exception(self.work)  # its client was told something else before
-            return
-        if self.work.cancelled():
+            consume_exception(work)  # its client was told something else before
+        elif work.cancelled():
             self.outcome.set_exception(self.job.reason)
-        elif (error := self.work.exception()) is not None:
+        elif (error := work.exception()) is not None:
             self.outcome.set_exception(error)
         else:
-            self.outcome.set_result(self.work.result())
+            self.outcome.set_result(work.result())

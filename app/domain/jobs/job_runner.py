@@ -104,6 +104,7 @@ class JobRunner:
         else:
             await self._settle(job, outcome)
         if isinstance(outcome, DiffusionError):
+            del parameters  # the error keeps this frame, and the frame the pictures
             raise outcome
         return outcome
 

@@ -52,6 +52,7 @@ class Rendering:
                 job.rendering.cancel()
             await asyncio.wait([job.rendering])
             outcome = outcome_of(job.rendering)
+            job.rendering = None  # its frames hold the pictures of the request
             if (
                 isinstance(outcome, (EngineStuck, DeviceLost))
                 and job.detached

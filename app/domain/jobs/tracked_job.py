@@ -227,13 +227,13 @@ class TrackedJob:
 
 
 def outcome_of(work: "asyncio.Task[Generated]") -> Outcome:
-    """Return the images that a task has made, or the error that clients see."""
+    """Return the images that a task has made, or the error that clients see: without its frames, which hold the pictures."""
     failure = Cancelled("The job was cancelled.") if work.cancelled() else work.exception()
     if failure is None:
         return work.result()
     if isinstance(failure, (Cancelled, asyncio.CancelledError)):
         return Cancelled("The job was cancelled.")
-    return failure if isinstance(failure, DiffusionError) else _unexpected(failure)
+    return failure.with_traceback(None) if isinstance(failure, DiffusionError) else _unexpected(failure)
 
 
 def _last_event(outcome: Outcome) -> tuple[Literal["done", "failed", "cancelled"], dict[str, Any]]:

@@ -12,15 +12,13 @@ from litestar.typing import FieldDefinition
 
 from ...domain.requests.parameters import GenerationParameters
 from ..http.bodies.body import JSONBodyDTO
-from ..http.bodies.json_files import Files, files_of
+from ..http.bodies.json_files import PICTURES, WHOLE_BODY, Files, files_of
 from .errors import note_inference
 from .wire import InferenceRequest, PictureRequest
 
 _NATIVE = JSONBodyDTO[GenerationParameters]
 _INFERENCE = JSONBodyDTO[InferenceRequest]
 _PICTURE = JSONBodyDTO[PictureRequest]
-_PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"GIF8")
-"""First bytes of PNG, JPEG, WebP and GIF files."""
 _PICTURES_IN_BASE64 = (b'"iVBORw0KGgo', b'"/9j/', b'"\\/9j\\/', b'"UklGR', b'"R0lGOD', b'"data:image/')
 """First characters of the JSON texts that hold them."""
 
@@ -48,14 +46,15 @@ class EitherBodyDTO(MsgspecDTO[GenerationParameters]):
             HTTPException, InvalidRequest: as `JSONBodyDTO.decode_bytes` does.
         """
         connection: Any = self.asgi_connection
-        if value.startswith(_PICTURES):
+        files = files_of(connection.scope)
+        if value.startswith(PICTURES):
             note_inference(connection.scope)
-            return PictureRequest(inputs=value)
+            return PictureRequest(inputs=files.get(WHOLE_BODY, value))
         inputs = _inputs(value)
         if inputs is None:
             return _NATIVE(connection).decode_bytes(value)
         note_inference(connection.scope)
-        is_picture = _is_picture(inputs, files_of(connection.scope))
+        is_picture = _is_picture(inputs, files)
         return (_PICTURE if is_picture else _INFERENCE)(connection).decode_bytes(value)
 
     @classmethod
@@ -80,7 +79,7 @@ class EitherBodyDTO(MsgspecDTO[GenerationParameters]):
 def _is_picture(inputs: bytes, files: Files) -> bool:
     """Tell whether `inputs` hold a picture, in base64 or as the mark of a file that was taken out of the body."""
     file = files.get(inputs.strip(b'"').decode(errors="replace"))
-    return inputs.startswith(_PICTURES_IN_BASE64) if file is None else bytes(file[:4]).startswith(_PICTURES)
+    return inputs.startswith(_PICTURES_IN_BASE64) if file is None else bytes(file[:4]).startswith(PICTURES)
 
 
 def _inputs(body: bytes) -> bytes | None:

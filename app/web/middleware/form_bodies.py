@@ -1,17 +1,9 @@
 """Reads forms with pictures before the handler's own decoder, which would hold the whole body in memory."""
 
-from litestar.types import (
-    ASGIApp,
-    HTTPDisconnectEvent,
-    HTTPReceiveMessage,
-    Receive,
-    Scope,
-    Send,
-    WebSocketReceiveMessage,
-)
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from ...domain.errors import InvalidRequest
-from ..http.bodies.body_chunks import BodyTooLarge, ClientGone
+from ..http.bodies.body_chunks import BodyTooLarge, read_before
 from ..http.bodies.forms import MULTIPART, Form, note_form, read_form
 from ..http.route_groups import takes_pictures
 
@@ -29,24 +21,16 @@ class FormBodies:
         if not content_type.lower().startswith(MULTIPART) or not takes_pictures(scope["route_handler"]):
             await self._app(scope, receive, send)
             return
-        read = False
 
-        async def form_first() -> HTTPReceiveMessage | WebSocketReceiveMessage:
-            nonlocal read
-            if read:
-                return await receive()
-            read = True
+        async def read() -> bytes:
             try:
                 found: Form | Exception = await read_form(receive, content_type, self._max_nbytes)
             except (InvalidRequest, BodyTooLarge) as error:
                 found = error
-            except ClientGone:
-                return HTTPDisconnectEvent(type="http.disconnect")
             note_form(scope, found)
-            # Litestar does not call the decoder of an empty body.
-            return {"type": "http.request", "body": b"{}", "more_body": False}
+            return b"{}"  # Litestar does not call the decoder of an empty body.
 
-        await self._app(scope, form_first, send)
+        await self._app(scope, read_before(receive, read), send)
 
 
 def _content_type(scope: Scope) -> str:

@@ -1,8 +1,8 @@
 """The body of a request as it arrives, within its limit."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
-from litestar.types import Receive
+from litestar.types import HTTPDisconnectEvent, HTTPReceiveMessage, Receive, WebSocketReceiveMessage
 
 
 class BodyTooLarge(Exception):
@@ -33,3 +33,25 @@ async def body_chunks(receive: Receive, max_nbytes: int) -> AsyncIterator[bytes]
             yield body
         if not message.get("more_body", False):
             return
+
+
+def read_before(receive: Receive, read: Callable[[], Awaitable[bytes]]) -> Receive:
+    """Return a `receive` whose first message is a whole body: what `read` returns once the handler asks for it, after all guards.
+
+    Args:
+        receive: of the request; its messages follow.
+        read: takes the body from `receive`; may raise `ClientGone`.
+    """
+    came = False
+
+    async def whole() -> HTTPReceiveMessage | WebSocketReceiveMessage:
+        nonlocal came
+        if came:
+            return await receive()
+        came = True
+        try:
+            return {"type": "http.request", "body": await read(), "more_body": False}
+        except ClientGone:
+            return HTTPDisconnectEvent(type="http.disconnect")
+
+    return whole

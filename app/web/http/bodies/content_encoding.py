@@ -2,13 +2,17 @@
 
 import codecs
 import zlib
+from collections.abc import Iterator
 from http import HTTPStatus
 
 from litestar.exceptions import HTTPException
 
 from ....domain.errors import FieldError, InvalidRequest
 
+IDENTITY = ("", "identity")
+"""Encodings that change nothing."""
 _GZIP = zlib.MAX_WBITS | 16
+_AT_ONCE_NBYTES = 262_144
 _UTF_16_OR_32 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 
 
@@ -32,24 +36,65 @@ def utf8_body(body: bytes, content_encoding: str, max_nbytes: int | None) -> byt
 
 
 def _unpacked(body: bytes, encoding: str, max_nbytes: int | None) -> bytes:
-    if encoding in ("", "identity"):
+    if encoding in IDENTITY:
         return body
-    if encoding not in ("gzip", "x-gzip"):
-        raise HTTPException(
-            detail=f"The body has the content-encoding {encoding[:60]!r}. Send it as it is, or as gzip.",
-            status_code=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            headers={"accept-encoding": "gzip"},
-        )
-    unpacking = zlib.decompressobj(_GZIP)
-    try:
-        text = unpacking.decompress(body, 0 if max_nbytes is None else max_nbytes + 1)
-    except zlib.error as error:
-        raise _wrong("is said to be gzip by its content-encoding, and is not") from error
-    if max_nbytes is not None and len(text) > max_nbytes:
-        raise HTTPException(status_code=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-    if not unpacking.eof or unpacking.unused_data:
-        raise _wrong("is cut short, or more than one gzip file")
+    unpacking = Unpacking(encoding, max_nbytes)
+    text = b"".join(unpacking.feed(body))
+    unpacking.end()
     return text
+
+
+class Unpacking:
+    """A body in gzip that arrives in pieces."""
+
+    def __init__(self, encoding: str, max_nbytes: int | None) -> None:
+        """Begin with nothing.
+
+        Args:
+            encoding: the header, in lower case.
+            max_nbytes: most bytes that the body may have when unpacked; None for no limit.
+
+        Raises:
+            HTTPException: 415, the encoding is another than gzip.
+        """
+        if encoding not in ("gzip", "x-gzip"):
+            raise HTTPException(
+                detail=f"The body has the content-encoding {encoding[:60]!r}. Send it as it is, or as gzip.",
+                status_code=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+                headers={"accept-encoding": "gzip"},
+            )
+        self._max_nbytes = max_nbytes
+        self._nbytes = 0
+        self._inflate = zlib.decompressobj(_GZIP)
+
+    def feed(self, packed: bytes) -> Iterator[bytes]:
+        """Unpack the next piece, a part of a megabyte at once.
+
+        Raises:
+            HTTPException: 413, it has become larger than it may.
+            InvalidRequest: it is no gzip, or goes on after its end.
+        """
+        while packed and not self._inflate.eof:
+            try:
+                part = self._inflate.decompress(packed, _AT_ONCE_NBYTES)
+            except zlib.error as error:
+                raise _wrong("is said to be gzip by its content-encoding, and is not") from error
+            self._nbytes += len(part)
+            if self._max_nbytes is not None and self._nbytes > self._max_nbytes:
+                raise HTTPException(status_code=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            packed = self._inflate.unconsumed_tail
+            yield part
+        if packed or self._inflate.unused_data:
+            raise _wrong("is more than one gzip file")
+
+    def end(self) -> None:
+        """Check that this was all.
+
+        Raises:
+            InvalidRequest: it is cut short.
+        """
+        if not self._inflate.eof:
+            raise _wrong("is cut short: its gzip has no end")
 
 
 def _wrong(message: str) -> InvalidRequest:

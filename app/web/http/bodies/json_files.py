@@ -22,6 +22,11 @@ _PIECE_NBYTES = LONG_NBYTES // 2
 _DATA_URL = re.compile(rb"data:[^,]{0,100};base64,")
 _FILES = "json_files"
 
+PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"GIF8")
+"""First bytes of PNG, JPEG, WebP and GIF files."""
+_TOLD_BY_NBYTES = max(map(len, PICTURES))
+WHOLE_BODY = "whole body"
+"""Stands for the mark of a body that is a picture itself."""
 Files = Mapping[str, FileContent]
 """Files by their marks."""
 
@@ -34,8 +39,9 @@ class JSONReading:
         """The body so far, with marks in the place of files."""
         self.files: dict[str, FileContent] = {}
         self._token = secrets.token_hex(8)  # no client can write a mark
+        self._picture: SpooledFile | None = None
+        """The body, if it is no JSON but a picture as it is."""
         self._is_object: bool | None = None
-        """Whether this is JSON at all; a picture may come as it is."""
         self._begin: int | None = None
         """Where the characters of the present text begin; None between two texts."""
         self._escaped = False
@@ -51,6 +57,15 @@ class JSONReading:
         Raises:
             StorageUnavailable: the disk is full.
         """
+        if self._picture is None and len(self.text) < _TOLD_BY_NBYTES:
+            chunk = bytes(self.text) + chunk
+            self.text.clear()
+            if chunk.startswith(PICTURES):
+                self._picture = SpooledFile()
+                self.text += chunk[:_TOLD_BY_NBYTES]  # a decoder that wants JSON says that this is none
+        if self._picture is not None:
+            await self._picture.write(chunk)
+            return
         if self._is_object is None and (start := chunk.removeprefix(codecs.BOM_UTF8).lstrip()):
             self._is_object = start.startswith(b"{")
         if not self._is_object:
@@ -61,8 +76,20 @@ class JSONReading:
             while piece:
                 piece = await (self._decode(piece) if self._lifted is not None else self._pass(piece))
 
+    async def end(self) -> Files:
+        """Return the files of the body, which is whole.
+
+        Raises:
+            StorageUnavailable: the disk is full.
+        """
+        if self._picture is not None:
+            self.files[WHOLE_BODY] = await self._picture.content()
+        return self.files
+
     def close(self) -> None:
-        """Let go of a text that has no end."""
+        """Let go of what is open; files that were returned stay."""
+        if self._picture is not None:
+            self._picture.close()
         if self._lifted is not None:
             self._lifted.file.close()
 

@@ -115,9 +115,21 @@ def test_a_packed_body_is_held_to_the_limit_and_must_be_whole(client: Any) -> No
     assert send(client, bomb, content_encoding="gzip")[0] == 413
     assert "cut short" in message(client, gzip.compress(TEXT)[:-3], content_encoding="gzip")
     assert "is not" in message(client, TEXT, content_encoding="gzip")
+    assert "more than one gzip" in message(client, gzip.compress(TEXT) * 2, content_encoding="gzip")
     status, problem = send(client, TEXT, content_encoding="br")
     assert (status, problem["code"]) == (415, "unsupported_media_type")
     assert "gzip" in problem["detail"]
+
+
+@pytest.mark.parametrize("side", [8, 64, 400])
+def test_a_packed_body_with_a_picture_makes_the_image_that_it_makes_unpacked(client: Any, side: int) -> None:
+    body = json.dumps({**BODY, "image": base64.b64encode(noise(1, side)).decode(), "seed": 7}).encode()
+    plain, packed = (
+        client.post("/generate/demo", content=content, headers=headers).json()
+        for content, headers in ((body, {}), (gzip.compress(body), {"content-encoding": "gzip"}))
+    )
+    assert packed["parameters"] == plain["parameters"]
+    assert packed["images"] == plain["images"]
 
 
 @pytest.mark.parametrize(

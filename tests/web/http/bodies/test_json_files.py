@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from litestar_diffusion.domain.requests.pictures.picture import FileContent
 from litestar_diffusion.web.http.bodies.json_fields import json_fields
-from litestar_diffusion.web.http.bodies.json_files import LONG_NBYTES, JSONReading
+from litestar_diffusion.web.http.bodies.json_files import LONG_NBYTES, WHOLE_BODY, JSONReading
 
 FILE = os.urandom(2 * LONG_NBYTES + 1)
 LARGE = os.urandom(1_500_000)
@@ -38,6 +38,8 @@ def read(body: bytes, cuts: tuple[int, ...] = ()) -> JSONReading:
         reading = JSONReading()
         for begin, end in pairwise((0, *sorted(cuts), len(body))):
             await reading.feed(body[begin:end])
+        await reading.end()
+        reading.close()
         return reading
 
     return asyncio.run(scenario())
@@ -100,11 +102,21 @@ def test_a_long_text_in_a_field_for_text_is_the_text() -> None:
 
 def test_what_is_no_json_object_stays_as_it_is() -> None:
     for body in (
-        b"\x89PNG \\/ " + TEXT.encode(),
+        b"picture \\/ " + TEXT.encode(),
+        b"\x89P",
         b'["' + TEXT.encode() + b'"]',
         BODIES["plain"].decode().encode("utf-16"),
     ):
         assert bytes(read(body).text) == body
+
+
+@pytest.mark.parametrize("head", [b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"GIF8"])
+@given(cuts=st.lists(st.integers(0, 40), max_size=4))
+def test_a_body_that_is_a_picture_is_a_file_however_it_is_cut(head: bytes, cuts: list[int]) -> None:
+    reading = read(head + LARGE, tuple(cuts))
+    assert bytes(reading.files[WHOLE_BODY]) == head + LARGE
+    assert isinstance(reading.files[WHOLE_BODY], memoryview), "it is on disk"
+    assert 3 <= len(reading.text) <= 4, "what a decoder of JSON refuses"
 
 
 def test_a_large_file_is_a_view_of_a_file_on_disk() -> None:

@@ -1,0 +1,57 @@
+"""Pictures of a request whose client has left are gone at once, and not when the garbage collector looks."""
+
+import base64
+import gc
+import json
+import mmap
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from tests.load.uploads import noise
+from tests.serving.running import hold, let_go, request, running, wait_until
+
+CLIENTS, RUNNING, LAST = 8, 2, 1
+"""Some thread may keep what it did last until it does something else."""
+PICTURES = [noise(seed, 700) for seed in range(CLIENTS)]
+"""Of 1.5 MB: they lie on disk."""
+
+
+def on_disk() -> int:
+    """How many pictures are there. Each look holds all objects for a moment, so there is a pause before it."""
+    time.sleep(0.2)
+    files = {
+        id(thing.obj)
+        for thing in gc.get_objects()
+        if isinstance(thing, memoryview) and isinstance(thing.obj, mmap.mmap) and thing.nbytes == len(PICTURES[0])
+    }
+    return len(files)
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def test_only_the_requests_that_run_keep_their_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    with running(monkeypatch) as server, ExitStack() as clients:
+        hold(server.server, server.engine)
+        for number, picture in enumerate(PICTURES):
+            text = base64.b64encode(picture).decode()
+            path, image = (
+                ("/generate/demo", {"image": text}) if number % 2 else ("/sdapi/v1/img2img", {"init_images": [text]})
+            )
+            connection = clients.enter_context(server.connect())
+            connection.sendall(request("POST", path, json.dumps({"prompt": "x", **image}).encode()))
+        wait_until(lambda: on_disk() == CLIENTS and server.get("/").json["waiting"] >= CLIENTS - RUNNING)
+        with without_collector():
+            clients.close()
+            wait_until(lambda: on_disk() <= RUNNING + LAST)
+        let_go(server.server, server.engine)
