@@ -1,8 +1,8 @@
 """All that only a GPU can answer, the most important first, within a time: `uv run python benchmarks/on_a_gpu.py --seconds 560`.
 
-Runs the tests that need a CUDA device, the server's tests on it, and the benchmarks at SDXL's real size, each as a process of its own
-with a limit. The whole output of each goes to a file, its end to the terminal. Steps for which no time is left are named. Ends with 1
-if a step failed or did not run. Needs 21 GB of disk in the temporary folder, for checkpoints with random weights.
+Runs the tests that need a CUDA device, the server's tests on it, and the benchmarks at SDXL's real size, each as a process of its
+own with a limit. The whole output of each goes to a file, its end to the terminal. Steps for which no time is left are named.
+Ends with 1 if a step failed or did not run. Needs 21 GB of disk in the temporary folder, for checkpoints with random weights.
 """
 
 import argparse
