@@ -396,7 +396,8 @@ class UnknownImage(DiffusionError):
     title = "There is no such image"
 
     def __init__(self, index: int, count: int) -> None:
-        has = f"{count} images, counted from 0" if count else "no images, or not yet"
+        images = "one image, number 0" if count == 1 else f"{count} images, counted from 0"
+        has = images if count else "no images, or not yet"
         super().__init__(f"There is no image {index}: the job has {has}. `image_urls` of the job lists them.")
 
 
