@@ -1,11 +1,14 @@
 """Servers on several simulated CUDA devices, and on one that is lost."""
 
 import numpy as np
+import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
 from tests.simulated_gpu import simulated_gpus
 from tests.simulated_gpu.served import PROMPT, made, pixels_of, served
+
+pytestmark = pytest.mark.slow
 
 GIB = 1024**3
 
