@@ -33,71 +33,26 @@ class Step:
 
     name: str
     limit_s: int
-    arguments: tuple[str, ...]
-    """Of Python."""
+    command: str
+    """What Python is called with, as in a shell."""
 
 
 def steps(checkpoint: Path) -> tuple[Step, ...]:
     """List the questions; `checkpoint` is written by one of them."""
-    file, pytest = str(checkpoint), ("-m", "pytest", "-q", "-p", "no:cacheprovider")
-    full_size = (
-        "--device",
-        "cuda",
-        "--dtype",
-        "float16",
-        "--side",
-        "1024",
-        "--steps",
-        "30",
-        "--guidance",
-        "7.5",
-        "--file",
-        file,
-    )
-    server = ("tests/web/api/test_generate.py", "tests/web/api/test_pictures.py", "tests/web/api/test_out_of_memory.py")
+    file, pytest = shlex.quote(str(checkpoint)), "-m pytest -q -p no:cacheprovider"
+    image = f"benchmarks/full_size_image.py --device cuda --dtype float16 --side 1024 --steps 30 --guidance 7.5 --file {file}"
+    server = " ".join(f"tests/web/api/test_{name}.py" for name in ("generate", "pictures", "out_of_memory"))
+    rows = f"benchmarks/rows.py --device cuda --file {file} --sides 512 768 1024 --rows 1 2 4 8"
+    alternating = "benchmarks/alternating.py --device cuda --full-size --side 1024 --steps 30 --images 6"
     return (
-        Step("tests-gpu", 150, (*pytest, "-m", "gpu")),
-        Step("tests-server", 120, (*pytest, "-m", "", *server)),
-        Step("checkpoint", 90, ("-c", _WRITE, file)),
-        Step("image-1024", 150, ("benchmarks/full_size_image.py", *full_size)),
-        Step(
-            "rows",
-            100,
-            (
-                "benchmarks/rows.py",
-                "--device",
-                "cuda",
-                "--file",
-                file,
-                "--sides",
-                "512",
-                "768",
-                "1024",
-                "--rows",
-                "1",
-                "2",
-                "4",
-                "8",
-            ),
-        ),
-        Step(
-            "alternating",
-            120,
-            (
-                "benchmarks/alternating.py",
-                "--device",
-                "cuda",
-                "--full-size",
-                "--side",
-                "1024",
-                "--steps",
-                "30",
-                "--images",
-                "6",
-            ),
-        ),
-        Step("tests-storm", 120, (*pytest, "-m", "", "tests/web/test_torture.py")),
-        Step("image-1024-compiled", 300, ("benchmarks/full_size_image.py", "--compiled", *full_size)),
+        Step("tests-gpu", 150, f"{pytest} -m gpu"),
+        Step("tests-server", 120, f"{pytest} -m '' {server}"),
+        Step("checkpoint", 90, f"-c {shlex.quote(_WRITE)} {file}"),
+        Step("image-1024", 150, image),
+        Step("rows", 100, rows),
+        Step("alternating", 120, alternating),
+        Step("tests-storm", 120, f"{pytest} -m '' tests/web/test_torture.py"),
+        Step("image-1024-compiled", 300, f"{image} --compiled"),
     )
 
 
@@ -117,9 +72,7 @@ def main() -> None:
         ]
         if options.list:
             for step in asked:
-                console.print(
-                    f"{step.name}: at most {step.limit_s} s: python {shlex.join(step.arguments)}", soft_wrap=True
-                )
+                console.print(f"{step.name}: at most {step.limit_s} s: python {step.command}", soft_wrap=True)
             return
         console.print(_card())
         options.output.mkdir(parents=True, exist_ok=True)
@@ -148,7 +101,7 @@ def _succeeds(step: Step, output: Path, ended: float, console: Console) -> bool:
     console.print(f"## {step.name}")
     begun, log = time.monotonic(), output / f"{step.name}.log"
     with log.open("w") as file:
-        command = [sys.executable, *step.arguments]
+        command = [sys.executable, *shlex.split(step.command)]
         process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file, process_group=0)
         try:
             rc = process.wait(min(step.limit_s, left_s))

@@ -16,12 +16,20 @@ def sent(server: Server, prompt: str) -> str:
     return server.client.post("/jobs/demo-turbo", json=body).raise_for_status().json()["url"]
 
 
-def test_history_is_paged_searched_opened_compared_and_removed(server: Server, open_page: Open) -> None:
+def wall_of(
+    server: Server, open_page: Open, word: str, count: int, *, view: str = "#history", height_px: int = 400
+) -> Any:
+    """The page, once so many jobs with a word in their prompts have ended."""
     server.wait_until("/health/ready")
-    for number in range(JOBS):
-        url = sent(server, f"walled number {number}")
-    page = open_page(server, "#history", viewport={"width": 1200, "height": 400})
+    for number in range(count):
+        url = sent(server, f"{word} number {number}")
+    page = open_page(server, view, viewport={"width": 1200, "height": height_px})
     page.wait_for_function("url => fetch(url).then(answer => answer.json()).then(job => job.state === 'done')", arg=url)
+    return page
+
+
+def test_history_is_paged_searched_opened_compared_and_removed(server: Server, open_page: Open) -> None:
+    page = wall_of(server, open_page, "walled", JOBS)
     page.get_by_label("Search prompts").fill("walled")
     tiles = page.locator(".tile")
     expect(tiles).to_have_count(30)
@@ -48,11 +56,7 @@ def test_history_is_paged_searched_opened_compared_and_removed(server: Server, o
 
 
 def test_a_page_that_a_new_search_cut_off_is_read_all_the_same(server: Server, open_page: Open) -> None:
-    server.wait_until("/health/ready")
-    for number in range(40):
-        url = sent(server, f"fresco number {number}")
-    page = open_page(server, "", viewport={"width": 1200, "height": 3000})
-    page.wait_for_function("url => fetch(url).then(answer => answer.json()).then(job => job.state === 'done')", arg=url)
+    page = wall_of(server, open_page, "fresco", 40, view="", height_px=3000)
     held = list[Any]()
     page.route("**/jobs?*after=*", lambda route: route.continue_() if held else held.append(route))
     page.get_by_role("link", name="History").click()
@@ -67,11 +71,7 @@ def test_a_page_that_a_new_search_cut_off_is_read_all_the_same(server: Server, o
 
 
 def test_a_job_that_ends_joins_the_wall_and_moves_no_other(server: Server, open_page: Open) -> None:
-    server.wait_until("/health/ready")
-    for number in range(40):
-        url = sent(server, f"mosaic number {number}")
-    page = open_page(server, "#history", viewport={"width": 1200, "height": 400})
-    page.wait_for_function("url => fetch(url).then(answer => answer.json()).then(job => job.state === 'done')", arg=url)
+    page = wall_of(server, open_page, "mosaic", 40)
     page.get_by_label("Search prompts").fill("mosaic")
     tiles = page.locator(".tile")
     expect(tiles).to_have_count(30)

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
+from litestar_diffusion.settings import ServerSettings
 from tests.load.uploads import noise
 from tests.serving.running import hold, let_go, request, running, wait_until
 
@@ -41,7 +42,7 @@ def without_collector() -> Iterator[None]:
 
 
 def test_only_the_requests_that_run_keep_their_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    with running(monkeypatch) as server, ExitStack() as clients:
+    with running(monkeypatch, ServerSettings(port=0)) as server, ExitStack() as clients:
         hold(server.server, server.engine)
         for number, picture in enumerate(PICTURES):
             text = base64.b64encode(picture).decode()
@@ -54,4 +55,5 @@ def test_only_the_requests_that_run_keep_their_pictures(monkeypatch: pytest.Monk
         with without_collector():
             clients.close()
             wait_until(lambda: on_disk() <= RUNNING + LAST)
+            assert not gc.isenabled(), "the collector may have looked"
         let_go(server.server, server.engine)

@@ -54,7 +54,8 @@ def test_models_that_take_turns_move_to_the_device_alone_and_its_memory_does_not
     on_bench(scenario, device_nbytes=30_000_000)
 
 
-def test_a_cancelled_request_is_not_overwritten_by_the_next_model_while_its_kernels_run() -> None:
+@pytest.mark.parametrize("goes", ["to the host", "altogether"])
+def test_a_cancelled_request_is_not_overwritten_by_the_next_model_while_its_kernels_run(goes: str) -> None:
     async def scenario(bench: Bench) -> None:
         expected = await bench.made("demo-turbo")
 
@@ -65,6 +66,8 @@ def test_a_cancelled_request_is_not_overwritten_by_the_next_model_while_its_kern
         for _ in range(3):
             with pytest.raises(Cancelled):
                 await bench.attempt("demo", on_step=leave, num_inference_steps=6)
+            if goes == "altogether":
+                await bench.pool.unload("demo")
             assert await bench.made("demo-turbo") == expected
 
     on_bench(scenario, device_nbytes=30_000_000)

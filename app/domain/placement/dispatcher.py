@@ -267,9 +267,8 @@ class MachineDispatcher:
     def _ended(self, routed: RoutedJob) -> None:
         if routed in self._jobs:
             self._jobs.remove(routed)
-        routed.work = routed.attempt = (
-            None  # they keep the frames that they were cancelled in, and these the job's pictures
-        )
+        # They keep the frames that they were cancelled in, and these the job's pictures.
+        routed.work = routed.attempt = None
         self._update()
 
     def _update(self) -> None:

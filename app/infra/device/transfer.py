@@ -24,12 +24,17 @@ class Mover:
     def place(self, networks: Sequence[Network]) -> None:
         """Begin to copy components to the device; if one does not fit, the others of this call are dropped again.
 
+        Copies get memory that earlier ones had, which kernels of a cancelled request may still read. So they come after all
+        that the device was given to compute until now: a step, at most.
+
         Raises:
             torch.OutOfMemoryError: the device has too little free memory.
         """
         if self._device.type == "cpu":
             return
         fresh = [network for network in networks if network.copy is None]
+        if self._stream is not None:
+            self._stream.wait_stream(torch.cuda.current_stream(self._device))
         try:
             for network in fresh:
                 self._begin(network)
@@ -46,15 +51,9 @@ class Mover:
             self._last.synchronize()
 
     def offload(self, networks: Sequence[Network]) -> None:
-        """Drop the copies on the device. Weights are read-only, so nothing is copied back.
-
-        The memory belongs to the stream of copies, which would use it again at once: while kernels of a cancelled request may
-        still read it. So the next copies come after all that the device was given to compute until now.
-        """
+        """Drop the copies on the device. Weights are read-only, so nothing is copied back."""
         if self._device.type == "cpu":
             return
-        if self._stream is not None:
-            self._stream.wait_stream(torch.cuda.current_stream(self._device))
         for network in networks:
             network.point_to(network.arena.buffer)
             network.copy = None

@@ -54,10 +54,13 @@ def restarted(folder: Path, **environment: str) -> Iterator[Restarted]:
         stop(servers.server)
 
 
-def kill_20_times(folder: Path, **environment: str) -> None:
+def kill_20_times(folder: Path, **environment: str) -> int:
     """Kill -9 at random moments, also while the server starts, under load: every accepted job ends once, with its image.
 
     The seed of the moments is printed.
+
+    Returns:
+        How many runs were cut off.
     """
     seed = random.randrange(2**32)
     print(f"seed of the moments: {seed}")  # noqa: T201 - shown if the test fails
@@ -87,8 +90,8 @@ def kill_20_times(folder: Path, **environment: str) -> None:
         times = Counter(line["job"] for line in servers.logged() if line.get("event") == "job_ended")
         assert set(times.values()) == {1}, "a job that ended twice"
         restarts = sum(job["restarts"] for job in ended)
-        assert restarts > 0, "no job ran when a server was killed"
         print(f"{len(accepted)} accepted jobs, {restarts} runs cut off")  # noqa: T201 - shown with `pytest -s`
+        return restarts
 
 
 def _ended(server: Server, url: str, deadline: float) -> dict[str, Any]:

@@ -39,9 +39,12 @@ class JSONReading:
         """The body so far, with marks in the place of files."""
         self.files: dict[str, FileContent] = {}
         self._token = secrets.token_hex(8)  # no client can write a mark
+        self._head: bytes | None = b""
+        """The body so far, as long as it may become a picture; None once that is told."""
         self._picture: SpooledFile | None = None
         """The body, if it is no JSON but a picture as it is."""
         self._is_object: bool | None = None
+        """Whether the body is a JSON object; None until that is told."""
         self._begin: int | None = None
         """Where the characters of the present text begin; None between two texts."""
         self._escaped = False
@@ -57,12 +60,14 @@ class JSONReading:
         Raises:
             StorageUnavailable: the disk is full.
         """
-        if self._picture is None and len(self.text) < _TOLD_BY_NBYTES:
-            chunk = bytes(self.text) + chunk
-            self.text.clear()
+        if self._head is not None:
+            chunk, self._head = self._head + chunk, None
             if chunk.startswith(PICTURES):
                 self._picture = SpooledFile()
                 self.text += chunk[:_TOLD_BY_NBYTES]  # a decoder that wants JSON says that this is none
+            elif any(picture.startswith(chunk) for picture in PICTURES):
+                self._head = chunk
+                return
         if self._picture is not None:
             await self._picture.write(chunk)
             return
@@ -82,6 +87,7 @@ class JSONReading:
         Raises:
             StorageUnavailable: the disk is full.
         """
+        self.text += self._head or b""
         if self._picture is not None:
             self.files[WHOLE_BODY] = await self._picture.content()
         return self.files

@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from litestar import Litestar
 from litestar.testing import TestClient
 
@@ -19,6 +21,7 @@ from litestar_diffusion import DiffusionConfig, DiffusionPlugin
 from litestar_diffusion.domain.requests.parameters import GenerationParameters
 from litestar_diffusion.domain.requests.pictures.picture import FileContent
 from litestar_diffusion.testing import FakeEngine, fake_services, model
+from litestar_diffusion.web.http.bodies.content_encoding import Unpacking
 from litestar_diffusion.web.http.bodies.json_fields import json_fields
 from litestar_diffusion.web.http.bodies.repeated_names import repeated_names
 from tests.load.uploads import noise
@@ -119,6 +122,16 @@ def test_a_packed_body_is_held_to_the_limit_and_must_be_whole(client: Any) -> No
     status, problem = send(client, TEXT, content_encoding="br")
     assert (status, problem["code"]) == (415, "unsupported_media_type")
     assert "gzip" in problem["detail"]
+
+
+@given(st.integers(0, 3), st.integers(0, 300), st.integers(1, 5000))
+def test_a_body_that_is_unpacked_in_pieces_is_whole(blocks: int, more: int, piece: int) -> None:
+    """Also if its unpacked size is just that of the parts in which it comes, and most of it lies in few packed bytes."""
+    text = b" " * (blocks * 262_144) + bytes(range(256)) * 2 + b"x" * more
+    packed, unpacking = gzip.compress(text), Unpacking("gzip", None)
+    parts = [part for at in range(0, len(packed), piece) for part in unpacking.feed(packed[at : at + piece])]
+    unpacking.end()
+    assert b"".join(parts) == text
 
 
 @pytest.mark.parametrize("side", [8, 64, 400])

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from litestar_diffusion.domain.requests.pictures.picture import FileContent
@@ -58,6 +58,9 @@ BODIES = {
 }
 
 
+@example("plain", [1])
+@example("as PHP writes it", [2])
+@example("data URL", [1, 2, 3, 4])
 @given(st.sampled_from(sorted(BODIES)), st.lists(st.integers(0, len(BODIES["plain"]) - 1), max_size=5))
 def test_files_are_those_of_the_body_however_it_is_cut(name: str, cuts: list[int]) -> None:
     reading = read(BODIES[name], tuple(cuts))
