@@ -50,5 +50,7 @@ def test_pictures_of_waiting_requests_are_on_disk_and_not_in_memory(start_server
         # The two requests that run keep their pictures until their device answers, which it never does here.
         await until(lambda: on_disk_nbytes(pid) <= 2 * len(pictures[0]))
 
-    asyncio.run(scenario())
-    server.process.kill()
+    try:
+        asyncio.run(scenario())
+    finally:
+        server.process.kill()  # its device never ends a step

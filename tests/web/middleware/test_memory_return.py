@@ -61,3 +61,29 @@ def test_bodies_of_requests_that_wait_are_counted_once_they_are_here() -> None:
 
     asyncio.run(main())
     assert len(given) == 1
+
+
+def test_few_bytes_are_given_back_once_no_more_come() -> None:
+    given: list[int] = []
+    now_s = 0.0
+
+    async def main() -> None:
+        nonlocal now_s
+        freed = FreedMemory(lambda: given.append(1), settle_s=0, pause_s=10, clock=lambda: now_s)
+        for _ in range(5):
+            freed.note(10 * MB)
+            now_s += 9
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert not given, "others come"
+        now_s += 1
+        async with asyncio.timeout(10):
+            while not given:  # noqa: ASYNC110 - a list is no event
+                await asyncio.sleep(0)
+        now_s += 100
+        freed.note(MB // 2)
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert len(given) == 1, "half a megabyte is not worth it"
