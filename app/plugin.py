@@ -218,7 +218,7 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin, ReceiveRoutePl
                 "keep_alive_s": self._provide(lambda services: services.settings.jobs.keep_alive_s),
                 "embeddings": self._provide(lambda services: services.embeddings),
                 "embedded_texts": self._provide(lambda services: services.embedded_texts),
-                "page_files": Provide(lambda: self._page_files if config.page else None, sync_to_thread=False),
+                "page_files": Provide(lambda: self._page_files if self._has_page else None, sync_to_thread=False),
                 "thumbnail": self._provide(lambda services: services.thumbnail),
                 "quotas": self._provide(lambda services: services.quotas),
                 "recent_decisions": self._provide(lambda services: services.history.recent),
@@ -231,7 +231,7 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin, ReceiveRoutePl
             include_in_schema=config.include_in_schema,
             tags=config.tags,
             security=config.security,
-            opt={**mounted(config.routes), **identified_by(self._identify()), **page_is(on=config.page)},
+            opt={**mounted(config.routes), **identified_by(self._identify()), **page_is(on=self._has_page)},
         )
         add_head(router)
         return router
@@ -241,8 +241,12 @@ class DiffusionPlugin(InitPlugin, CLIPlugin, OpenAPISchemaPlugin, ReceiveRoutePl
         replaced = {old: new for dialect in dialects for old, new in dialect.replaces.items()}
         routers: list[ControllerRouterHandler] = [self._mounted(dialect, replaced) for dialect in dialects]
         own: list[ControllerRouterHandler] = [MetricsController, *([OwnKeyController] if self._keys else [])]
-        own += [page_file] if self.config.page else []
+        own += [page_file] if self._has_page else []
         return [*routers, *chosen(own, self.config.routes)]
+
+    @property
+    def _has_page(self) -> bool:
+        return self.config.page and "page" in self.config.routes
 
     def _identify(self) -> Identify:
         return key_client if self._keys else self.config.client_of or host_user

@@ -153,7 +153,7 @@ def _value(text: str, declared: Sequence[Any]) -> Any:
         raise ValueError(f"is not UTF-8: {cut(repr(text))}")
     stripped = text.strip()
     if any(_is_container(option) for option in declared):
-        return _parsed(stripped)
+        return _parsed(stripped, or_text=str in declared)
     if any(option is bool or False in typing.get_args(option) for option in declared):
         return _TRUTHS.get(stripped.lower(), stripped)
     return text if str in declared else stripped
@@ -164,12 +164,14 @@ def _is_unicode(text: str) -> bool:
     return text.isascii() or not any("\ud800" <= each <= "\udfff" for each in text)
 
 
-def _parsed(text: str) -> Any:
-    """Parse a list or a table, as JSON or as TOML writes it."""
+def _parsed(text: str, *, or_text: bool) -> Any:
+    """Parse a list or a table, as JSON or as TOML writes it; a field may take a word instead, such as `all`."""
     with suppress(ValueError, RecursionError):  # the errors of msgspec and tomllib are ValueErrors
         return msgspec.json.decode(text)
     with suppress(ValueError, RecursionError):
         return tomllib.loads(f"value = {text}")["value"]
+    if or_text and not text.startswith(("[", "{", '"')):
+        return text
     raise ValueError(f'must be JSON, such as \'["a", "b"]\' or \'{{"a": 1}}\', got {cut(repr(text))}')
 
 

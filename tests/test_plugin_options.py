@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from litestar import Litestar
@@ -53,6 +54,11 @@ def test_only_the_chosen_routes_are_mounted() -> None:
     with host(routes={"generate"}) as client:
         assert client.post("/images/generate/demo", json=BODY).status_code == 200
         assert client.post("/images/models/demo/load").status_code == 404
+
+
+def test_browsers_get_facts_where_the_page_is_not_mounted() -> None:
+    with host(routes={"generate", "service"}) as client:
+        assert client.get("/images", headers={"accept": "text/html"}).headers["content-type"] == "application/json"
 
 
 def test_models_can_be_listed_but_not_moved() -> None:
@@ -109,14 +115,21 @@ def test_the_document_shows_tags_and_security_of_the_host() -> None:
     assert operation.security == [{"BearerToken": []}]
 
 
+@pytest.mark.parametrize("tenant", ["é 1", "日", "a?b#c"])
 @pytest.mark.parametrize("path", ["/t/{tenant:str}", "/t/{tenant:int}/images", "/{tenant:str}"])
-def test_links_are_filled_if_the_path_has_parameters(path: str) -> None:
-    mounted = path.replace("{tenant:str}", "é 1").replace("{tenant:int}", "7")
+def test_links_are_filled_if_the_path_has_parameters(path: str, tenant: str) -> None:
+    mounted = path.replace("{tenant:str}", quote(tenant)).replace("{tenant:int}", "7")
     with host(path=path) as client:
         sent = client.post(f"{mounted}/jobs/demo", json=BODY)
         assert sent.headers["location"] == sent.json()["url"]
         assert client.get(sent.headers["location"]).json()["id"] == sent.json()["id"]
         assert client.get(sent.json()["url"]).json()["url"] == sent.json()["url"]
+        client.post(f"{mounted}/jobs/demo", json=BODY).raise_for_status()
+        first = client.get(f"{mounted}/jobs", params={"limit": 1})
+        assert len(client.get(first.links["next"]["url"]).json()) == 1
+        asked = {"prompt": "x", "model": "demo", "size": "64x64", "response_format": "url"}
+        made = client.post(f"{mounted}/v1/images/generations", json=asked).json()
+        assert client.get(made["data"][0]["url"]).status_code == 200
 
 
 def test_the_facts_name_the_documentation_of_the_host() -> None:

@@ -168,6 +168,15 @@ def test_a_list_that_is_neither_json_nor_toml_says_how_to_write_it() -> None:
         load_settings(NO_FILE, {"LITESTAR_DIFFUSION__MODELS__PRELOAD": "demo,other"})
 
 
+def test_the_devices_in_the_environment_are_a_word_or_a_list() -> None:
+    def names(text: str) -> object:
+        return load_settings(NO_FILE, {"LITESTAR_DIFFUSION__DEVICE__NAMES": text}).device.names
+
+    assert (names("all"), names('"all"'), names('["cpu", "cpu"]')) == ("all", "all", ("cpu", "cpu"))
+    with pytest.raises(InvalidSettings, match=r"DEVICE__NAMES: must be JSON"):
+        names('["cpu"')
+
+
 def test_a_table_and_a_key_of_it_in_the_environment_are_refused_by_name() -> None:
     environment = {"LITESTAR_DIFFUSION__SERVER": "x", "LITESTAR_DIFFUSION__SERVER__PORT": "1"}
     for order in (environment, dict(reversed(environment.items()))):

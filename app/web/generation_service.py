@@ -4,12 +4,10 @@ Every dialect uses it: decode a body, call this service, encode the result.
 """
 
 import asyncio
-import hashlib
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import msgspec
 from litestar import Request
 
 from ..domain.dispatch.job import gone_away
@@ -22,6 +20,7 @@ from ..domain.jobs.shared_calls import SharedCalls
 from ..domain.jobs.tracked_job import TrackedJob
 from ..domain.jobs.webhooks.webhook import WebhookPolicy, wrong_callback
 from ..domain.requests.parameters import GenerationParameters
+from ..domain.requests.request_digest import request_digest
 from ..domain.requests.upscaling.upscale_parameters import UpscaleParameters
 from ..domain.upscaling import ImageUpscaler, Upscaled
 from .auth.admission import Admission
@@ -96,7 +95,7 @@ class GenerationService:
         if idempotency_key is None:
             upscaling = work()
         else:
-            body = await asyncio.to_thread(_digest, parameters)
+            body = await request_digest(parameters)
             upscaling = self.upscale_calls.run(client, idempotency_key, body, work)
         upscaled = await _unless_gone(request, upscaling)
         note_upscaling(request, upscaled)
@@ -158,10 +157,6 @@ _NO_JOB = "is for jobs: send the request to /jobs, or with the header Prefer: re
 def _refuse_callback(parameters: GenerationParameters, because: str | None) -> None:
     if parameters.callback_url is not None and because is not None:
         raise InvalidRequest([FieldError(field="callback_url", message=because)])
-
-
-def _digest(parameters: UpscaleParameters) -> bytes:
-    return hashlib.sha256(msgspec.json.encode(parameters)).digest()
 
 
 async def _unless_gone(request: Request[Any, Any, Any], working: Coroutine[Any, Any, _T]) -> _T:

@@ -1,16 +1,12 @@
 """Joins requests that a client sends again with the same idempotency key."""
 
 import asyncio
-import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
-import msgspec
-
 from ..errors import DiffusionError, ExpiredJob, IdempotencyConflict
 from ..generator import Generated
-from ..models.spec import ModelName
 from ..requests.parameters import GenerationParameters
 from ..uncancellable import consume_exception
 from .following import Following
@@ -25,11 +21,6 @@ Join = Literal["always", "in_flight", "never"]
 """Jobs of the same key that a request joins: all that are kept; those whose outcome has reached no client; none.
 
 Only `always` has a job kept after its outcome has reached the client that waits for it."""
-
-
-def digest(model: ModelName, parameters: GenerationParameters) -> bytes:
-    """Compute a digest of a request, so that pictures of megabytes are not kept."""
-    return hashlib.sha256(msgspec.json.encode((model, parameters))).digest()  # msgpack fails on integers beyond 64 bits
 
 
 class IdempotencyKeys:

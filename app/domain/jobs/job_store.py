@@ -10,11 +10,12 @@ from ..generator import Generated, ImageGenerator
 from ..models.spec import ModelName
 from ..requests.parameters import GenerationParameters
 from ..requests.rendering import ImageWriter
+from ..requests.request_digest import request_digest
 from ..uncancellable import consume_exception
 from .capacity import Capacity
 from .event_log import JobEvent
 from .following import Following
-from .idempotency_keys import IdempotencyKeys, Join, digest
+from .idempotency_keys import IdempotencyKeys, Join
 from .in_flight import InFlight
 from .job_runner import JobRunner
 from .keeping.expiry import Expiry
@@ -127,7 +128,7 @@ class JobStore:
         """
         await self._expiry.expire()
         # An alias and the name that it stands for are the same request.
-        body = b"" if key is None else digest(await self._generator.model_of(model), parameters)
+        body = b"" if key is None else await request_digest(parameters, await self._generator.model_of(model))
         kept, joined = join == "always", None if join == "never" else key
         if (known := await self._keys.find(client, joined, body)) is not None:
             return await self._keys.join(known, parameters, detached=detached, kept=kept)

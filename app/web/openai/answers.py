@@ -87,8 +87,5 @@ def _base64(files: list[bytes]) -> list[str]:
 
 def _address(request: Request[Any, Any, Any], name: str) -> str:
     """Return the whole address of a stored image, as the client reaches this server."""
-    return str(request.url.with_replacements(path=f"{_mounted(request)}/images/files/{name}", query=""))
-
-
-def _mounted(request: Request[Any, Any, Any]) -> str:
-    return request.url.path.rpartition("/images/")[0]
+    mounted = quote(request.url.path.rpartition("/images/")[0])
+    return str(request.url.with_replacements(path=f"{mounted}/images/files/{name}", query=""))

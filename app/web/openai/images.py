@@ -1,10 +1,8 @@
 """`/v1/images`."""
 
-import hashlib
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import msgspec
 from litestar import Controller, Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
@@ -16,6 +14,7 @@ from ...domain import errors
 from ...domain.errors import FieldError
 from ...domain.models.catalogue import Catalogue
 from ...domain.models.spec import ModelSpec
+from ...domain.requests.request_digest import request_digest
 from ..api.service import ServiceFacts
 from ..auth.requirements import requires
 from ..generation_service import GenerationService
@@ -194,7 +193,7 @@ class _Made:
         retried = self.request.headers.get(_RETRIES, "0") not in ("", "0")
         # Without a seed two equal requests are to give two images, unless one of them is the other, sent again.
         join = "in_flight" if retried or data.seed is not None else "never"
-        key = f"openai {hashlib.sha256(msgspec.json.encode(data)).hexdigest()}"
+        key = f"openai {(await request_digest(data)).hex()}"
         if data.stream:
             job = await self.generation.send(
                 self.request, found.model, found.parameters, idempotency_key=key, join=join, detached=False

@@ -1,6 +1,7 @@
 """The page's document, and the routes of its files."""
 
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from litestar import Request, Response, get
 from litestar.di import NamedDependency
@@ -16,7 +17,7 @@ _UNCHANGING = "public, max-age=31536000, immutable"
 
 def page_document(request: Request[Any, Any, Any], files: PageFiles, *, keys: bool) -> Response[str]:
     """Answer with the page, for the path under which it was asked for."""
-    path = f"{(request.scope.get('root_path') or '').rstrip('/')}{request.scope['path'].rstrip('/')}/"
+    path = f"{(request.scope.get('root_path') or '').rstrip('/')}{quote(request.scope['path'].rstrip('/'))}/"
     document = files.document(path, keys=keys)
     headers = {"content-security-policy": files.policy(document), "cache-control": "no-cache", "vary": "Accept"}
     return Response(document, media_type=HTML, headers=headers)

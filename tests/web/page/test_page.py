@@ -63,7 +63,7 @@ def test_browsers_get_the_page_and_programs_json(accept: str, page: bool) -> Non
         assert http.head("/", headers={"accept": accept}).headers["content-type"] == answer.headers["content-type"]
 
 
-@pytest.mark.parametrize("path", ["/", "/images", "/tenants/one/images"])
+@pytest.mark.parametrize("path", ["/", "/images", "/tenants/one/images", "/tenants/a%3Fb%20c/images"])
 def test_all_that_the_page_names_is_there_under_any_path(path: str) -> None:
     mounted = "/tenants/{tenant:str}/images" if path.startswith("/tenants") else path
     with client(path=mounted) as http:

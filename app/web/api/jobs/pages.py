@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from litestar import Request
 
@@ -36,5 +36,5 @@ def next_page(request: Request, jobs: list[TrackedJob], limit: int) -> dict[str,
     if len(jobs) < limit:
         return {}
     stated = [(name, value) for name, value in request.query_params.multi_items() if name != "after"]
-    path = f"{request.scope.get('root_path', '').rstrip('/')}{request.url.path}"
+    path = f"{request.scope.get('root_path', '').rstrip('/')}{quote(request.scope['path'])}"
     return {"link": f'<{path}?{urlencode([*stated, ("after", cursor_of(jobs[-1]))])}>; rel="next"'}
