@@ -109,6 +109,28 @@ def test_middleware_of_the_host_wraps_our_routes_alone() -> None:
     assert seen == ["/images/health/live"]
 
 
+def test_middleware_of_the_host_may_leave_out_what_asgi_lets_it() -> None:
+    def teapot(app: ASGIApp) -> Any:
+        async def answer(_scope: Scope, _receive: Receive, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 418})
+            await send({"type": "http.response.body"})
+
+        return answer
+
+    def large(app: ASGIApp) -> Any:
+        async def answer(_scope: Scope, _receive: Receive, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200})
+            await send({"type": "http.response.body", "body": bytes(100_000)})
+
+        return answer
+
+    with host(middleware=[teapot]) as client:
+        assert client.get("/images/health/live").status_code == 418
+        assert client.head("/images/health/live").status_code == 418
+    with host(middleware=[large]) as client:
+        assert client.get("/images/health/live").content == bytes(100_000)
+
+
 def test_the_document_shows_tags_and_security_of_the_host() -> None:
     operation = paths(tags=["pictures"], security=[{"BearerToken": []}])["/images/models"].get
     assert operation.tags == ["models", "pictures"]

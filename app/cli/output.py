@@ -59,6 +59,8 @@ class Output:
         if not self.path.parent.is_dir():
             raise click.UsageError(f"There is no folder {self.path.parent}.")
         for path in paths:
+            if path.is_dir():
+                raise click.UsageError(f"{path} is a folder. Name a file in it with -o.")
             if path.exists() and not self.force:
                 raise click.UsageError(f"{path} exists. Give another name with -o, or overwrite it with --force.")
 

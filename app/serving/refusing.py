@@ -24,7 +24,7 @@ def refusing(app: ASGIApp, problem: Problem) -> ASGIApp:
 def _closing(send: Send) -> Send:
     async def closed(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], _CLOSE]
+            message["headers"] = [*message.get("headers", []), _CLOSE]
         await send(message)
 
     return closed

@@ -101,6 +101,10 @@ def test_generate_writes_the_picture_and_never_over_another(tmp_path: Path) -> N
     assert (tmp_path / "out.webp").read_bytes() == data
 
 
+def test_a_folder_is_refused_as_a_file_before_any_work(tmp_path: Path) -> None:
+    assert "is a folder" in refused(cli("generate", "x", "-f", "-o", ".", "--output-format", "png", cwd=tmp_path), 2)
+
+
 @pytest.mark.slow
 def test_several_images_are_named_after_their_seeds(tmp_path: Path) -> None:
     small = ("--num-inference-steps", "1", "--model", "gpt-image-1")  # an alias of the default model

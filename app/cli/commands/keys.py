@@ -61,7 +61,7 @@ def add(name: str, print_only: bool, settings_file: Path | None, **stated: Any) 
         click.echo(key_table(name, key), nl=False)
         return
     file = _file(settings_file)
-    if name in load_settings(file if file.exists() else None, {}).keys:
+    if file.exists() and name in load_settings(file, {}).keys:
         raise Failure(
             f"{file} has a key {name!r}. Choose another name, or `litestar-diffusion keys remove {name}` first."
         )

@@ -1,6 +1,7 @@
 """`litestar-diffusion models`."""
 
 import asyncio
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,7 @@ def _source(spec: ModelSpec) -> str:
         case HubRepository(repo=repo):
             return repo
         case Checkpoint(path=path) | Folder(path=path):
-            return str(path)
+            return os.fsencode(path).decode(errors="replace")  # names of files need not be text
 
 
 def _kind(traits: ModelTraits) -> str:

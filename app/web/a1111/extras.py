@@ -17,12 +17,20 @@ from ..auth.requirements import requires
 from ..generation_service import GenerationService
 from ..http.bodies.body import LenientBodyDTO
 from ..http.errors.documented_errors import FOREIGN
+from ..http.errors.renamed import renamed_fields
 from ..http.route_groups import in_group, with_pictures
 from .errors import BUSY, FAILED, TOO_LARGE, TOO_MANY, WRONG
 from .openapi import A1111Operation
 from .upscalers import NONE, upscaler_of
 
 _MAX_PICTURES = 16
+_NAMES = {
+    "upscaler": "upscaler_1",
+    "scale": "upscaling_resize",
+    "width": "upscaling_resize_w",
+    "height": "upscaling_resize_h",
+}
+"""Fields of these routes, by those of `POST /upscale`."""
 _RESPONSES = {
     403: FOREIGN,
     413: TOO_LARGE,
@@ -151,7 +159,8 @@ async def _enlarged(
         height=None if by_factor else asked.upscaling_resize_h,
         upscaler=upscaler_of(asked.upscaler_1),
     )
-    upscaled = await generation.upscale(request, parameters)
+    with renamed_fields(_NAMES):
+        upscaled = await generation.upscale(request, parameters)
     return upscaled.image.data, upscaled.warnings
 
 

@@ -11,6 +11,9 @@ from ..auth.requirements import requires
 from ..http.accept import VARY
 from ..http.route_groups import in_group
 
+_CHARSET = "; charset=utf-8"
+"""Litestar adds it to media types of text."""
+
 
 class MetricsSource(Protocol):
     """Counters that can be read."""
@@ -46,4 +49,5 @@ class MetricsController(Controller):
     ) -> Response[bytes]:
         """Read counters of requests, errors, leases, loads, evictions, bytes and seconds, for Prometheus."""
         body, media_type = metrics_source.expose(request.headers.get("accept"))
+        media_type = media_type.removesuffix(_CHARSET) if media_type.startswith("text/") else media_type
         return Response(body, media_type=media_type, headers=VARY)

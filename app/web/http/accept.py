@@ -37,7 +37,7 @@ def wanted_image(accept: str | None, preferred: OutputFormat) -> OutputFormat | 
 
 
 def by_preference(accept: str) -> list[str]:
-    """List the media types of a header, the most wanted first; without those that it refuses by a quality of 0."""
+    """List the media types, or encodings, of a header, the most wanted first; without those refused by a quality of 0."""
     entries: list[tuple[float, int, str]] = []
     for index, entry in enumerate(accept.split(",", _MAX_ENTRIES)[:_MAX_ENTRIES]):
         media_type, *parameters = (part.strip().lower() for part in entry.split(";"))

@@ -121,7 +121,12 @@ def _pieces(content: object) -> Sequence[_Piece]:
     if not isinstance(content, msgspec.Struct):
         return [_Piece(b"", is_file=False)]
     files = _Files()
-    rest = files.without(msgspec.to_builtins(content, builtin_types=(bytes,), enc_hook=default_serializer))
+    try:
+        rest = files.without(msgspec.to_builtins(content, builtin_types=(bytes,), enc_hook=default_serializer))
+    except (
+        RecursionError
+    ):  # a client's own objects, repeated to it, may be nested more deeply than Python calls functions
+        return [_Piece(b"", is_file=False)]
     if not files.found:
         return [_Piece(b"", is_file=False)]
     texts = msgspec.json.encode(rest).split(binascii.b2a_base64(files.mark, newline=False))

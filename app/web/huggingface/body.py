@@ -1,5 +1,6 @@
 """Decodes the bodies of `POST /generate/{model_name}`: those of the native API, and those of Hugging Face's clients."""
 
+from codecs import BOM_UTF8
 from collections.abc import Generator
 from typing import Any
 
@@ -85,7 +86,7 @@ def _is_picture(inputs: bytes, files: Files) -> bool:
 def _inputs(body: bytes) -> bytes | None:
     """Return the JSON text of `inputs`; None if the body is not one of Hugging Face's clients."""
     try:
-        names = msgspec.json.decode(body, type=_Names)
+        names = msgspec.json.decode(body.removeprefix(BOM_UTF8), type=_Names)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None  # the native decoder says what is wrong
     if isinstance(names.inputs, msgspec.UnsetType) or names.prompt is not msgspec.UNSET:

@@ -1,5 +1,6 @@
 """`POST /generate/{model_name}` with the bodies of Hugging Face's clients beside the native ones."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from ..api.jobs.routes import IdempotencyKey, Prefer
 from ..auth.requirements import requires
 from ..generation_service import GenerationService
 from ..http.errors.documented_errors import ModelNameInPath
+from ..http.errors.renamed import renamed_fields
 from ..http.route_groups import in_group, with_pictures
 from .body import EitherBodyDTO
 from .errors import exception_handlers
@@ -59,10 +61,9 @@ async def generate(
     if not isinstance(data, (InferenceRequest, PictureRequest)):
         return await answer(request, model_name, data, generation, call)
     call = replace(call, accept=_image_first(accept))
-    try:
-        return await answer(request, model_name, native_parameters(data), generation, call)
-    except InvalidRequest as error:
-        raise _in_their_names(error, data) from error
+    parameters = native_parameters(data)
+    with renamed_fields(_their_names(data), prefix="parameters."):
+        return await answer(request, model_name, parameters, generation, call)
 
 
 def native_parameters(body: InferenceRequest | PictureRequest) -> GenerationParameters:
@@ -88,13 +89,14 @@ def _from_picture(image: FileContent, stated: dict[str, Any]) -> GenerationParam
     return GenerationParameters(**{"prompt": "", **stated, "image": image})
 
 
-def _in_their_names(error: InvalidRequest, body: InferenceRequest | PictureRequest) -> InvalidRequest:
-    """Name the wrong fields as the client did."""
-    theirs = {"image": "inputs"} if isinstance(body, PictureRequest) else {"prompt": "inputs"}
-    if body.parameters.scheduler is not None:
-        theirs["sampler"] = "parameters.scheduler"
-    renamed = [(theirs.get(wrong.field, f"parameters.{wrong.field}"), wrong.message) for wrong in error.errors]
-    return InvalidRequest([FieldError(field=field, message=message) for field, message in renamed])
+def _their_names(body: InferenceRequest | PictureRequest) -> Mapping[str, str]:
+    """Return the client's names of fields, by the server's own."""
+    scheduler = {} if body.parameters.scheduler is None else {"sampler": "parameters.scheduler"}
+    if not isinstance(body, PictureRequest):
+        return {"prompt": "inputs", **scheduler}
+    stated = body.parameters.target_size is not None
+    size = {side: f"parameters.target_size.{side}" for side in ("width", "height") if stated}
+    return {"image": "inputs", **size, **scheduler}
 
 
 def _image_first(accept: str | None) -> str:

@@ -46,9 +46,9 @@ class AccessLog:
         async def observed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 outcome["status"] = int(message["status"])  # Litestar's own answers have an HTTPStatus
-                message["headers"] = [*message["headers"], (_HEADER, request_id.encode())]
+                message["headers"] = [*message.get("headers", []), (_HEADER, request_id.encode())]
             elif message["type"] == "http.response.body":
-                outcome["bytes"] += len(message["body"])
+                outcome["bytes"] += len(message.get("body", b""))
             await send(message)
 
         begun = time.perf_counter()

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from litestar.config.cors import CORSConfig
 
 _READABLE = (
+    "link",
     "location",
     "preference-applied",
     "retry-after",
     "server-timing",
+    "x-adapters",
     "x-guidance-scale",
     "x-height",
     "x-memory-savings",
@@ -18,6 +20,7 @@ _READABLE = (
     "x-sampler",
     "x-seed",
     "x-steps",
+    "x-upscaler",
     "x-warnings",
     "x-width",
 )

@@ -20,7 +20,7 @@ class MemoryReturn:
             nonlocal nbytes
             message = await receive()
             if message["type"] == "http.request":
-                nbytes += len(message["body"])
+                nbytes += len(message.get("body", b""))
                 if not message.get("more_body", False):
                     self._freed.note(nbytes)
             return message
@@ -28,7 +28,7 @@ class MemoryReturn:
         async def counted_send(message: Message) -> None:
             nonlocal nbytes
             if message["type"] == "http.response.body":
-                nbytes += len(message["body"])
+                nbytes += len(message.get("body", b""))
             await send(message)
 
         try:

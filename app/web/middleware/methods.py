@@ -31,7 +31,7 @@ def _headers_of_get(app: ASGIApp) -> ASGIApp:
             nonlocal started
             started = True
             if message["type"] == "http.response.body":
-                message = {"type": "http.response.body", "body": b"", "more_body": message["more_body"]}
+                message = {"type": "http.response.body", "body": b"", "more_body": message.get("more_body", False)}
             await send(message)
 
         async def gone_once_started() -> ReceiveMessage:

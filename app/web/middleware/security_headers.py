@@ -21,9 +21,9 @@ def security_headers(app: ASGIApp) -> ASGIApp:
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                stated = {name.lower() for name, _ in message["headers"]}
+                stated = {name.lower() for name, _ in message.get("headers", [])}
                 added = [(name, value) for name, value in SECURITY_HEADERS if name not in stated]
-                message["headers"] = [*message["headers"], *added]
+                message["headers"] = [*message.get("headers", []), *added]
             await send(message)
 
         await app(scope, receive, with_headers if scope["type"] == "http" else send)

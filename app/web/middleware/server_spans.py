@@ -41,7 +41,7 @@ def name_span(app: ASGIApp) -> ASGIApp:
         async def stating(message: Message) -> None:
             if message["type"] == "http.response.start" and context.is_valid:
                 ids = f"00-{trace_id}-{span_id}-{context.trace_flags:02x}"
-                message["headers"] = [*message["headers"], (b"traceresponse", ids.encode())]
+                message["headers"] = [*message.get("headers", []), (b"traceresponse", ids.encode())]
             await send(message)
 
         await app(scope, receive, stating)

@@ -13,10 +13,10 @@ def sliced_answers(app: ASGIApp) -> ASGIApp:
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         async def sliced(message: Message) -> None:
-            if message["type"] != "http.response.body" or len(message["body"]) <= SLICE_NBYTES:
+            if message["type"] != "http.response.body" or len(message.get("body", b"")) <= SLICE_NBYTES:
                 await send(message)
                 return
-            body, more_body = message["body"], message["more_body"]
+            body, more_body = message.get("body", b""), message.get("more_body", False)
             last = (len(body) - 1) // SLICE_NBYTES * SLICE_NBYTES
             for begin in range(0, last, SLICE_NBYTES):
                 part = body[begin : begin + SLICE_NBYTES]

@@ -29,7 +29,7 @@ def restore_vary(app: ASGIApp) -> ASGIApp:
         async def complete(message: Message) -> None:
             if message["type"] == "http.response.start" and (noted := _state(scope).get(_NOTED)):
                 names = dict.fromkeys([*noted, *_names(message)])
-                others = [header for header in message["headers"] if header[0].lower() != _NAME]
+                others = [header for header in message.get("headers", []) if header[0].lower() != _NAME]
                 message["headers"] = [*others, (_NAME, b", ".join(names))]
             await send(message)
 
@@ -39,7 +39,7 @@ def restore_vary(app: ASGIApp) -> ASGIApp:
 
 
 def _names(message: Any) -> list[bytes]:
-    values = [value for name, value in message["headers"] if name.lower() == _NAME]
+    values = [value for name, value in message.get("headers", []) if name.lower() == _NAME]
     return [name.strip() for value in values for name in value.split(b",") if name.strip()]
 
 

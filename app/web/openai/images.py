@@ -22,6 +22,7 @@ from ..http.bodies.body import LenientBodyDTO, ignored_fields
 from ..http.clients import owner_of
 from ..http.errors.problems import problem_of
 from ..http.errors.refusals import refusal
+from ..http.errors.renamed import renamed_fields
 from ..http.large_json import LargeJSON
 from ..http.route_groups import in_group, with_pictures
 from .answers import images_answer, warnings_header
@@ -29,7 +30,7 @@ from .errors import documented
 from .openapi import FormOperation
 from .stored_images import StoredImages
 from .stream import image_stream
-from .translation import translated
+from .translation import Translated, their_names, translated
 from .wire import EditsBody, ImagesAnswer, ImagesBody, VariationsBody
 
 _LINGER_S = 15.0
@@ -61,6 +62,8 @@ RESPONSES = {
         "The queue is full, or memory does not suffice.", problem_of(errors.QueueFull(64, retry_after_s=90))
     ),
 }
+
+_NO_IMAGE = "There is no such image, or no more: addresses are good for an hour."
 
 
 class ImagesController(Controller):
@@ -103,7 +106,7 @@ class ImagesController(Controller):
         summary="Get an image by the address in an answer",
         response_description="The file.",
         media_type="image/png",
-        responses={404: documented("It was never there, or is no more.", refusal(404, "There is no such image."))},
+        responses={404: documented("It was never there, or is no more.", refusal(404, _NO_IMAGE))},
         sync_to_thread=False,
     )
     def file(
@@ -115,7 +118,7 @@ class ImagesController(Controller):
         """Return a file whose address an answer with `response_format: url` held, for an hour."""
         image = dialect_state.get(name, owner_of(request))
         if image is None:
-            raise NotFoundException(detail="There is no such image, or no more: addresses are good for an hour.")
+            raise NotFoundException(detail=_NO_IMAGE)
         return Response(image.data, media_type=image.media_type, headers=_FILE_HEADERS)
 
 
@@ -190,6 +193,10 @@ class _Made:
         """Make images and answer, or stream them."""
         spec = await _model(data, self.catalogue, self.facts)
         found = translated(data, spec, unknown=ignored_fields(self.request))
+        with renamed_fields(their_names(data)):
+            return await self._made(data, found)
+
+    async def _made(self, data: ImagesBody, found: Translated) -> Response[Any]:
         retried = self.request.headers.get(_RETRIES, "0") not in ("", "0")
         # Without a seed two equal requests are to give two images, unless one of them is the other, sent again.
         join = "in_flight" if retried or data.seed is not None else "never"

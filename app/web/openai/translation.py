@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,12 @@ def translated(body: ImagesBody, model: ModelSpec, *, unknown: Sequence[str] = (
         **_picture(body),
     )
     return Translated(model=model.name, parameters=parameters, warnings=tuple(_ignored(body, unknown)))
+
+
+def their_names(body: ImagesBody) -> Mapping[str, str]:
+    """Return this dialect's names of fields, by the server's own."""
+    steps = {"num_inference_steps": "quality"} if body.num_inference_steps is None else {}
+    return {"width": "size", "height": "size", "output_quality": "output_compression", **steps}
 
 
 def _picture(body: ImagesBody) -> dict[str, Any]:

@@ -13,11 +13,12 @@ from pathlib import Path, PurePosixPath
 _FOLDER = Path(__file__).parent / "static"
 _DOCUMENT = "index.html"
 _MEDIA_TYPES: Mapping[str, str] = {
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css",
+    ".js": "text/javascript",
     ".svg": "image/svg+xml",
-    ".txt": "text/plain; charset=utf-8",
+    ".txt": "text/plain",
 }
+"""Litestar adds the charset of text."""
 _IMPORT_MAP = re.compile(r'<script type="importmap">(.*?)</script>', re.DOTALL)
 
 

@@ -8,6 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import PathParameter, SkipValidation
 
 from ..auth.requirements import public
+from ..http.accept import by_preference
 from ..http.media_types import HTML
 from ..http.route_groups import in_group
 from .files import PageFile, PageFiles
@@ -39,7 +40,7 @@ def page_file(
     found = page_files.files.get(str(file).lstrip("/"))
     if found is None:
         return Response(b"", status_code=404, media_type="text/plain")
-    packed = "gzip" in request.headers.get("accept-encoding", "")
+    packed = "gzip" in by_preference(request.headers.get("accept-encoding", ""))
     caching = _UNCHANGING if version == page_files.version else "no-cache"
     return Response(_bytes(found, packed=packed), media_type=found.media_type, headers=_headers(packed, caching))
 

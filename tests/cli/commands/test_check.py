@@ -117,3 +117,11 @@ def test_a_default_model_that_is_larger_than_its_memory_fails() -> None:
     [finding] = model_checks.memory(settings, specs, "memory.host", 99)
     assert finding.state == "failed"
     assert "Raise memory.host" in finding.hint
+
+
+def test_an_address_that_leads_nowhere_is_one_finding_among_all(run: Check, tmp_path: Path) -> None:
+    file = tmp_path / "nowhere.toml"
+    file.write_text(f'[server]\nport = 0\nhost = "no such host"\n[hub]\ncache = "{tmp_path}"\n')
+    done = run("", "--json", "--settings", str(file))
+    assert done.exit_code == 1
+    assert [each["check"] for each in json.loads(done.stdout) if each["state"] == "failed"] == ["port"]

@@ -115,3 +115,10 @@ def test_serve_without_keys_ends_before_it_listens_beyond_loopback(file: Path, h
     assert refused.exit_code == 1
     assert "litestar-diffusion keys add NAME" in refused.stderr
     assert "--insecure" in refused.stderr
+
+
+def test_a_key_is_added_to_a_file_that_is_not_there_yet_whatever_other_files_have(file: Path) -> None:
+    assert run("add", "ci").exit_code == 0
+    other = file.with_name("other.toml")
+    assert run("add", "ci", "--settings", str(other)).exit_code == 0
+    assert set(load_settings(other, {}).keys) == {"ci"}

@@ -308,3 +308,31 @@ def test_png_info_takes_larger_bodies_than_other_routes() -> None:
             assert answer.json()["detail"].startswith("image: ")
 
     talk(conversation)
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "named"),
+    [
+        ("/sdapi/v1/img2img", {"prompt": "x", "init_images": ["aGVsbG8="]}, "init_images: "),
+        ("/sdapi/v1/extra-single-image", {"image": "aGVsbG8=", "upscaler_1": "nope"}, "upscaler_1: "),
+        (TXT2IMG, {**SMALL, "enable_hr": True, "hr_sampler_name": "nope"}, "hr_sampler_name: "),
+        (TXT2IMG, {**SMALL, "enable_hr": True, "sampler_name": "Euler", "hr_scheduler": "nope"}, "hr_scheduler: "),
+        (TXT2IMG, {**SMALL, "sampler_name": "nope"}, "sampler_name: "),
+    ],
+)
+def test_wrong_fields_are_named_as_the_client_sent_them(path: str, fields: dict[str, Any], named: str) -> None:
+    async def conversation(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+        answer = await client.post(path, json=fields)
+        assert answer.status_code in (404, 422), answer.text
+        assert answer.json()["detail"].startswith(named)
+
+    talk(conversation)
+
+
+def test_what_is_nested_too_deeply_to_be_searched_for_files_is_still_answered() -> None:
+    async def conversation(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+        deep = f'{json.dumps(SMALL)[:-1]}, "alwayson_scripts": {{"a": {"[" * 600}{"]" * 600}}}}}'
+        answer = await client.post(TXT2IMG, content=deep, headers={"content-type": "application/json"})
+        assert answer.status_code in (200, 422), answer.text
+
+    talk(conversation)

@@ -154,3 +154,12 @@ def test_a_client_that_leaves_in_the_middle_of_a_form_harms_no_other(server: Ser
         )
     assert sent(server, image=drawing(), **SMALL).status_code == 200
     assert "Traceback" not in server.log.read_text()
+
+
+def test_fields_that_a_browser_left_empty_count_as_absent(server: Server) -> None:
+    files = {"image": ("", b"", "application/octet-stream"), "mask": ("", b"")}
+    answer = server.client.post("/generate/demo", data={**SMALL, "vae": "", "width": "64", "n": ""}, files=files)
+    assert answer.status_code == 200, answer.text
+    assert "strength" not in answer.json()["parameters"]
+    named = server.client.post("/generate/demo", data=SMALL, files={"image": ("in.png", b"")})
+    assert set(wrong_fields(named)) == {"image"}

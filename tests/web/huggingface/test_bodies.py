@@ -13,6 +13,7 @@ from litestar_diffusion.domain.errors import QueueFull
 from litestar_diffusion.settings import DialectsSettings, LimitsSettings
 from litestar_diffusion.testing import fake_services, model
 from litestar_diffusion.web.huggingface.errors import exception_handlers, note_inference
+from tests.web.api.test_pictures import base64_of, drawing
 
 
 def plugin(**config: Any) -> DiffusionPlugin:
@@ -67,6 +68,10 @@ def test_headers_and_the_query_of_the_native_route_act(client: TestClient[Litest
         ({"inputs": "x", "parameters": 3}, "parameters: "),
         ({"inputs": "x", "parameters": {"width": "wide", "n": 0}}, "parameters.width: "),
         ({"inputs": "x", "parameters": {"n": 2}}, "parameters.n: must be 1"),
+        (
+            {"inputs": base64_of(drawing()), "parameters": {"target_size": {"width": 65, "height": 64}}},
+            "parameters.target_size.width: ",
+        ),
         ({"inputs": "x", "paramters": {}}, "paramters: is not known here. Did you mean 'parameters'?"),
     ],
 )
@@ -132,3 +137,8 @@ def test_given_dialects_win_over_the_settings() -> None:
             assert client.post("/generate/demo", json={"inputs": "x"}).json()["code"] == "invalid_request"
 
     asyncio.run(main())
+
+
+def test_a_body_may_begin_with_a_byte_order_mark(client: TestClient[Litestar]) -> None:
+    headers = {"content-type": "application/json"}
+    assert client.post("/generate/demo", content=b'\xef\xbb\xbf{"inputs": "x"}', headers=headers).status_code == 200

@@ -55,3 +55,21 @@ def test_an_edit_is_a_form_with_files(server: Server) -> None:
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "image")
     missing = server.client.post("/v1/images/edits", json={"prompt": "x"})
     assert (missing.status_code, missing.json()["error"]["param"]) == (400, "image")
+
+
+def test_wrong_fields_are_named_as_the_client_sent_them(server: Server) -> None:
+    def param(**fields: object) -> str:
+        body = {"model": "demo", "prompt": "x", **fields}
+        answer = server.client.post("/v1/images/generations", json=body)
+        assert answer.status_code == 400, answer.text
+        return answer.json()["error"]["param"]
+
+    assert (param(size="65x64"), param(size="64x65"), param(num_inference_steps=999)) == (
+        "size", "size", "num_inference_steps",
+    )  # fmt: skip
+
+
+def test_an_address_of_no_file_says_how_long_addresses_are_good(server: Server) -> None:
+    answer = server.client.get("/v1/images/files/none.png")
+    assert answer.status_code == 404
+    assert "good for an hour" in answer.json()["error"]["message"]

@@ -78,6 +78,7 @@ def test_all_that_the_page_names_is_there_under_any_path(path: str) -> None:
             answer = http.get(base.group(1) + name)
             assert answer.status_code == 200, name
             assert "immutable" in answer.headers["cache-control"]
+            assert answer.headers["content-type"].count("charset") <= 1
             assert answer.content == (STATIC / name.split("/", 2)[2]).read_bytes()
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from ....domain.errors import FieldError
 from ....domain.requests.hires import Hires
+from ...http.errors.renamed import renamed_fields
 from ..samplers import sampling
 from ..upscalers import hires_upscaler
 from .txt2img_wire import Txt2ImgRequest
@@ -20,7 +21,8 @@ def hires_of(asked: Txt2ImgRequest) -> Hires | None:
     width, height = asked.hr_resize_x or None, asked.hr_resize_y or None
     sampler = asked.hr_sampler_name if asked.hr_sampler_name not in _SAME else ""
     scheduler = asked.hr_scheduler if asked.hr_scheduler not in _SAME else ""
-    found = sampling(sampler or asked.sampler_name, scheduler) if sampler or scheduler else None
+    with renamed_fields({"scheduler": "hr_scheduler", **({"sampler_name": "hr_sampler_name"} if sampler else {})}):
+        found = sampling(sampler or asked.sampler_name, scheduler) if sampler or scheduler else None
     return Hires(
         scale=asked.hr_scale if width is None and height is None else None,
         width=width,

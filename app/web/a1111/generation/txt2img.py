@@ -14,6 +14,7 @@ from ...generation_service import GenerationService
 from ...http.bodies.body import LenientBodyDTO, ignored_fields
 from ...http.clients import client_of
 from ...http.errors.documented_errors import FOREIGN
+from ...http.errors.renamed import renamed_fields
 from ...http.route_groups import in_group
 from ..dependencies import CataloguePort, Facts, Remembered
 from ..errors import BUSY, FAILED, INTERRUPTED, NOT_DOWNLOADED, TOO_LARGE, TOO_MANY, UNKNOWN_CHECKPOINT, WRONG
@@ -79,7 +80,8 @@ async def made(
     asked = completed(translated(data, options, clip_skip_base=clip_skip_base, unknown=ignored_fields(request)))
     if not data.override_settings_restore_afterwards:
         session.options = msgspec.structs.replace(options, sd_model_checkpoint=spec.name)
-    job = await generation.begin(request, spec.name, asked.parameters)
+    with renamed_fields({"image": "init_images"}):
+        job = await generation.begin(request, spec.name, asked.parameters)
     with session.following(job):
         generated = await generation.finish(request, job)
     warnings = [*asked.warnings, *ignored(data.override_settings)]

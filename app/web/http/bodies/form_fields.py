@@ -1,6 +1,7 @@
 """Turns the parts of a form into the fields of a Struct: plain values, or a JSON part `parameters` beside files."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ PARAMETERS = "parameters"
 def form_fields(form: Form, struct: type[msgspec.Struct]) -> Mapping[str, object]:
     """Return the fields that a form states.
 
-    An empty value of a field that holds no text counts as absent, as browsers send fields that were left empty.
+    An empty value counts as absent where it could not be one, as browsers send fields that were left empty.
 
     Raises:
         InvalidRequest: `parameters` is no JSON object, or a field is stated twice.
@@ -48,7 +49,7 @@ def _described(text: str, struct: type[msgspec.Struct]) -> Mapping[str, object]:
 def _values(texts: Mapping[str, str], struct: type[msgspec.Struct]) -> Iterator[tuple[str, object]]:
     declared = {field.encode_name: field.type for field in msgspec.structs.fields(struct)}
     for name, text in texts.items():
-        if name in declared and not text and not _holds_text(declared[name]):
+        if name in declared and not text and not _may_be_empty(declared[name]):
             continue
         yield name, _value(text, declared.get(name, str))
 
@@ -60,6 +61,12 @@ def _value(text: str, declared: Any) -> object:
         except UNREADABLE:
             return text
     return respelled(bare_base64(text, declared), declared)
+
+
+def _may_be_empty(declared: Any) -> bool:
+    with suppress(msgspec.ValidationError):
+        return msgspec.convert("", declared) == ""
+    return False
 
 
 def _holds_text(declared: Any) -> bool:

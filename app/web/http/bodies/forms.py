@@ -72,6 +72,8 @@ async def read_form(receive: Receive, content_type: str, max_nbytes: int) -> For
 class _Part:
     name: str
     is_file: bool
+    unnamed: bool
+    """Whether its file has no name, as in forms of browsers in which no file was chosen."""
     content: SpooledFile = field(default_factory=SpooledFile)
 
 
@@ -85,7 +87,7 @@ class _Reading:
         """Take what the parser found: the head of a part, a piece of it, or its end."""
         if isinstance(event, MultipartSegment):
             name = (event.name or "").removesuffix("[]")
-            self.parts.append(_Part(name=name, is_file=event.filename is not None))
+            self.parts.append(_Part(name, is_file=event.filename is not None, unnamed=event.filename == ""))
         elif event:
             part = self.parts[-1]
             await part.content.write(event)
@@ -95,7 +97,7 @@ class _Reading:
                 )
 
     async def form(self) -> Form:
-        """Return all parts; the large ones stay on disk.
+        """Return all parts but files that were not chosen; the large ones stay on disk.
 
         Raises:
             InvalidRequest: two texts have one name, or a text is not UTF-8.
@@ -103,6 +105,8 @@ class _Reading:
         form = Form()
         for part in self.parts:
             content = await part.content.content()
+            if part.unnamed and not content:
+                continue
             if part.is_file:
                 form.files.setdefault(part.name, []).append(content)
             elif part.name in form.texts:

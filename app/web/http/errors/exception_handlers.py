@@ -108,7 +108,7 @@ def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Problem:
 def _refusal(request: Request[Any, Any, Any], error: HTTPException) -> Problem:
     path = path_asked(request.scope)
     match error.status_code:
-        case 404:
+        case 404 if error.detail == HTTPStatus.NOT_FOUND.phrase:  # of Litestar's router, and not of a handler
             return nothing_at(path, request.scope.get("root_path", ""))
         case 405:
             return wrong_method(request.method, path, (error.headers or {}).get("allow", "another method"))
