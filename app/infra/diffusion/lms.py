@@ -1,4 +1,6 @@
-"""The linear multistep sampler without SciPy."""
+"""The linear multistep sampler without SciPy, which may start at any step."""
+
+from typing import Any
 
 import numpy as np
 from diffusers.schedulers.scheduling_lms_discrete import LMSDiscreteScheduler
@@ -8,7 +10,16 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(2)
 
 
 class ExactLMSDiscreteScheduler(LMSDiscreteScheduler):
-    """diffusers integrates the Lagrange polynomials with SciPy, adaptively and approximately; this does it exactly."""
+    """diffusers integrates the Lagrange polynomials with SciPy, adaptively and approximately; this does it exactly.
+
+    It has no more points than derivatives. diffusers counts the steps of the schedule, so in a run that begins later its first
+    steps give the derivatives that there are the weights of a rule with more of them.
+    """
+
+    def step(self, model_output: Any, timestep: Any, sample: Any, order: int = 4, return_dict: bool = True) -> Any:
+        """Take a step; see `LMSDiscreteScheduler.step`."""
+        order = min(order, len(self.derivatives) + 1)  # the derivative of this step is added in it
+        return super().step(model_output, timestep, sample, order=order, return_dict=return_dict)
 
     def get_lms_coefficient(self, order: int, t: int, current_order: int) -> float:
         """Compute the weight of the derivative of `current_order` steps ago in the step from `sigmas[t]` to `sigmas[t + 1]`.

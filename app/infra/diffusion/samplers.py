@@ -147,18 +147,30 @@ def start(scheduler: Any, steps: int, *, skipped: int = 0) -> torch.Tensor:
     The timesteps stay on the host: some schedulers compare them with numbers, and the host would wait for the device each time.
 
     Returns:
-        The timesteps, one for each evaluation of the UNet: 2 * steps - 1 of them for samplers that evaluate it twice in a step
-        (Heun, DPM2, DPM++ 2S a), steps + 1 for PNDM, `steps` for the others.
+        The timesteps, one for each evaluation of the UNet. For n steps that are taken, 2 * n - 1 of them for samplers that
+        evaluate it twice in a step (Heun, DPM2, DPM++ 2S a), n + 1 for PNDM if n > 1, n for the others.
     """
     _set_timesteps(scheduler, steps)
     _use_fractions(scheduler)
     scheduler.timesteps = _single(scheduler.timesteps)
     _end_below(scheduler)
+    if isinstance(scheduler, PNDMScheduler):
+        return _with_second_repeated(scheduler.timesteps, skipped)
     begin = skipped * getattr(scheduler, "order", 1)
     if hasattr(scheduler, "set_begin_index"):
         # Otherwise the first step looks its index up by the timestep and takes the second of two equal ones.
         scheduler.set_begin_index(begin)
     return scheduler.timesteps[begin:]
+
+
+def _with_second_repeated(timesteps: torch.Tensor, skipped: int) -> torch.Tensor:
+    """Return the timesteps of PNDM without those of the first steps.
+
+    Its first step, wherever it is, evaluates the network at both of its ends (Liu et al. 2022, arXiv:2202.09778, equation 13), so
+    the second timestep is there twice.
+    """
+    grid = torch.cat([timesteps[:1], timesteps[2:]])[skipped:]
+    return torch.cat([grid[:2], grid[1:]])
 
 
 def steps_of_evaluations(scheduler: Any, evaluations: int, steps: int) -> list[int]:

@@ -117,6 +117,8 @@ def _scale(layer: AdapterLayer, stated: StatedAlphas, file: SafetensorsFile) -> 
     """Compute alpha / rank, or alpha over the root of the rank; 1 for what has no rank."""
     scale = _number(layer, "scalar", file, 1.0)
     rank = layer.form.rank
+    if rank is None and layer.form.algorithm == "lokr":
+        rank = stated.rank(layer.component, layer.name)
     if rank is None:
         return scale
     alpha = stated.alpha(layer.component, layer.name)

@@ -64,7 +64,7 @@ def changes_of(
     change = _of_weight(layer, place, loaded, factors, scale, kept)
     if change is not None:
         magnitude = next((factors[role] for role in MAGNITUDES if role in factors), None)
-        yield change if magnitude is None else _scaled(layer, change, magnitude, "dora_scale" in factors)
+        yield change if magnitude is None else _scaled(layer, place, change, magnitude, "dora_scale" in factors)
     for role, of_bias in (("diff_b", strength), ("up_bias", scale)):
         if role in factors:
             yield BiasDifference(layer, _rows(factors[role], place), of_bias)
@@ -108,10 +108,11 @@ def _lokr(layer: nn.Module, factors: Factors, scale: float) -> WeightChange:
     return KroneckerConvolution(layer, w1.flatten(1), w2.reshape(len(w2), -1, *given.kernel_size), scale)
 
 
-def _scaled(layer: nn.Module, change: WeightChange, magnitude: Tensor, is_of_lycoris: bool) -> Change:
+def _scaled(layer: nn.Module, place: Layer, change: WeightChange, magnitude: Tensor, is_of_lycoris: bool) -> Change:
     """Add lengths; LyCORIS's are of the inputs if their first side is 1."""
-    of_inputs = is_of_lycoris and magnitude.ndim > 1 and len(magnitude) == 1
-    return (InputMagnitude if of_inputs else OutputMagnitude)(layer, change, magnitude)
+    if is_of_lycoris and magnitude.ndim > 1 and len(magnitude) == 1:
+        return InputMagnitude(layer, change, magnitude)
+    return OutputMagnitude(layer, change, _rows(magnitude.flatten(), place))
 
 
 def _difference(algorithm: str, factors: Factors) -> Callable[[], Tensor] | None:

@@ -7,6 +7,7 @@ The data are normally distributed, so the best denoiser has a closed form, and s
 import copy
 import functools
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -29,6 +30,7 @@ from litestar_diffusion.domain.models.spec import ModelTraits, TimestepSpacing
 from litestar_diffusion.domain.requests.samplers import SAMPLERS, SamplerChoice, SamplerSpec, spec_of
 from litestar_diffusion.infra.diffusion.beta_sigmas import beta_quantiles, beta_sigmas
 from litestar_diffusion.infra.diffusion.samplers import build_sampler, start, step_arguments
+from tests.infra.sdxl.k_diffusion import Loop, lms, plms
 
 Network = Callable[[torch.Tensor, float], torch.Tensor]
 
@@ -205,6 +207,28 @@ def test_quick_interpolation_finds_the_timesteps_of_diffusers(name: str, schedul
     by_hand.set_timesteps(12)
     timesteps = start(build_sampler(SamplerChoice(name=name), PRISTINE, EPSILON, None), 12)
     torch.testing.assert_close(timesteps, by_hand.timesteps.float(), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(("name", "loop"), [("lms", lms), ("pndm", plms)])
+@pytest.mark.parametrize("skipped", [0, 1, 2, 10, 17, 18, 19])
+def test_a_multistep_sampler_begins_anew_wherever_its_first_step_is(name: str, loop: Loop, skipped: int) -> None:
+    """Its first steps have no derivatives of earlier ones, also in the middle of a schedule."""
+    sampler: Any = build_sampler(SamplerChoice(name=name), PRISTINE, EPSILON, None)
+    timesteps = start(sampler, 20, skipped=skipped)
+    assert len(timesteps) == _evaluations(name, 20 - skipped)
+    level_of = {timestep: math.exp(_log_levels(zero_snr=False)[round(timestep)]) for timestep in timesteps.tolist()}
+    levels, network = list(level_of.values()), _network(EPSILON, SPREAD)
+    timestep_of = dict(zip(level_of.values(), level_of, strict=True))
+
+    def denoised(x: torch.Tensor, level: float) -> torch.Tensor:
+        return x - level * network(x / math.sqrt(level**2 + 1), timestep_of[level])
+
+    first = MEAN + levels[0] * _noise()
+    latents = first / math.sqrt(levels[0] ** 2 + 1) if name == "pndm" else first
+    for timestep in timesteps:
+        prediction = network(sampler.scale_model_input(latents, timestep), timestep.item())
+        latents = sampler.step(prediction, timestep, latents, return_dict=False)[0]
+    torch.testing.assert_close(latents, loop(denoised, first, [*levels, 0.0], _noise), atol=1e-4, rtol=0)
 
 
 def test_lms_integrates_cubics_exactly() -> None:

@@ -68,6 +68,26 @@ def lms(model: Denoiser, x: Tensor, sigmas: Sequence[float], noise: Noise) -> Te
     return x
 
 
+def plms(model: Denoiser, x: Tensor, sigmas: Sequence[float], noise: Noise) -> Tensor:
+    """Liu et al. 2022, arXiv:2202.09778: equation 13 in the first step, then 12 with the slopes that there are.
+
+    Its transfer, equation 11, is a step of Euler in the scale of the image.
+    """
+    rules = ((3, -1), (23, -16, 5), (55, -59, 37, -9))
+    slopes: list[Tensor] = []
+    for sigma, following in itertools.pairwise(sigmas):
+        slopes = [(x - model(x, sigma)) / sigma, *slopes][:4]
+        slope = slopes[0]
+        if len(slopes) > 1:
+            rule = rules[len(slopes) - 2]
+            slope = sum((weight * each for weight, each in zip(rule, slopes, strict=True)), 0 * x) / sum(rule)
+        elif following > 0:
+            ahead = x + slope * (following - sigma)
+            slope = (slope + (ahead - model(ahead, following)) / following) / 2
+        x = x + slope * (following - sigma)
+    return x
+
+
 def dpmpp_2m(model: Denoiser, x: Tensor, sigmas: Sequence[float], noise: Noise) -> Tensor:
     older, step_before = None, 0.0
     for sigma, following in itertools.pairwise(sigmas):

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import peft as peft_library
 import pytest
 import torch
-from diffusers import StableDiffusionXLPipeline
+from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 from torch import Tensor
 
 from litestar_diffusion.domain.families.sdxl.tensors.key_tensors import ComponentName
@@ -128,6 +129,43 @@ def test_convolutions_equal_those_of_diffusers(options: Any, model: SdxlModel, p
     path = file("style", CONVOLUTIONS, ["unet"], **options)
     pipeline.load_lora_weights(str(path), adapter_name="style")
     assert_equal(ours(model, "unet", (path, 1.0, 1.0)), unet_output(pipeline.unet), unet_output(model.unet))
+
+
+TARGETS: dict[str, Any] = {"target_modules": ["to_q", "to_k"]}
+OF_PEFT = {
+    "LoRA": peft_library.LoraConfig(r=4, lora_alpha=16, alpha_pattern={r".*attn2\.to_(q|v)": 2}, **TARGETS),
+    "LoRA, rank-stabilised": peft_library.LoraConfig(r=4, lora_alpha=16, use_rslora=True, **TARGETS),
+    "LoHa": peft_library.LoHaConfig(r=4, alpha=16, **TARGETS),
+    "LoKr": peft_library.LoKrConfig(r=2, alpha=16, rank_pattern={"to_q": 4}, **TARGETS),
+    "LoKr of whole factors": peft_library.LoKrConfig(r=64, alpha=16, rank_pattern={"to_q": 128}, **TARGETS),
+}
+
+
+@pytest.mark.parametrize("name", OF_PEFT)
+def test_peft_s_own_files_are_scaled_as_in_peft(name: str, model: SdxlModel, tmp_path: Path) -> None:
+    changed = peft_library.get_peft_model(_unet_of(model), OF_PEFT[name])
+    changed.save_pretrained(str(tmp_path))
+    assert _scales(tmp_path / "adapter_model.safetensors") == _scales_of_peft(changed.base_model.model)
+
+
+def test_a_unet_s_own_file_is_scaled_as_in_diffusers(model: SdxlModel, tmp_path: Path) -> None:
+    unet = _unet_of(model)
+    unet.add_adapter(OF_PEFT["LoRA"])
+    unet.save_lora_adapter(tmp_path, weight_name="unet.safetensors")
+    assert _scales(tmp_path / "unet.safetensors") == _scales_of_peft(unet)
+
+
+def _unet_of(model: SdxlModel) -> Any:
+    return UNet2DConditionModel.from_config(dict(model.unet.config))
+
+
+def _scales(path: Path) -> dict[str, float]:
+    return {layer.layer.name: layer.scale for layer in loaded(path).layers}
+
+
+def _scales_of_peft(unet: Any) -> dict[str, float]:
+    modules = ((name, module.scaling) for name, module in unet.named_modules() if hasattr(module, "scaling"))
+    return {name: scaling["default"] for name, scaling in modules if scaling}
 
 
 @pytest.mark.filterwarnings("ignore:Already found a .peft_config.")

@@ -214,6 +214,17 @@ def test_of_a_projection_that_openclip_fuses_each_part_takes_its_rows(name: str)
     torch.testing.assert_close(beside(part, inputs, *changes(part, factors, first_row=4)), wanted, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("role", ["dora_scale", "magnitude"])
+def test_of_a_projection_that_openclip_fuses_each_part_takes_its_lengths(role: str) -> None:
+    shape, factors, formula = cases()["LoRA"]
+    part, inputs = layer_of((shape[0] // 3, shape[1]))
+    lengths = torch.rand(shape[0], 1) + 0.5
+    changed = part.weight + STRENGTH * SCALE * formula(factors)[4:8]
+    wanted = with_weight(part, inputs, changed * lengths[4:8] / changed.norm(dim=1, keepdim=True))
+    (change,) = changes(part, {**factors, role: lengths if role == "dora_scale" else lengths.flatten()}, first_row=4)
+    torch.testing.assert_close(beside(part, inputs, change), wanted, atol=1e-5, rtol=1e-4)
+
+
 def _of_peft(kind: str, module: nn.Module) -> tuple[Any, dict[str, Tensor]]:
     """The module with an adapter of PEFT, and the tensors of its file by role."""
     options: dict[str, Any] = {"r": R, "target_modules": ["0"], "init_weights": False}

@@ -19,7 +19,9 @@ from tests.infra.sdxl.test_parity import _ETA, MODELS, TOLERANCE, model_named, o
 from tests.infra.sdxl.test_render import request
 
 SIDE_PX, STEPS, SEED = 64, 5, 7
-EVERY_SAMPLER = [(spec.name, 0.6) for spec in SAMPLERS]
+ONLY_WHOLE = ("lms", "pndm")
+"""Samplers whose first steps diffusers takes wrongly in the middle of a schedule; see `test_samplers` for those."""
+EVERY_SAMPLER = [(spec.name, 1.0 if spec.name in ONLY_WHOLE else 0.6) for spec in SAMPLERS]
 EXTREMES = [(name, strength) for name in ("euler", "heun", "ddim", "lcm") for strength in (0.2, 1.0)]
 PROMPT, NEGATIVE = "a green square on a white background", "a red circle"
 
