@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from litestar_diffusion.domain.families.reading import NotServable
+from litestar_diffusion.domain.families.sdxl.adapter_files import layer_patterns
 from litestar_diffusion.domain.families.sdxl.adapter_files.stated_alphas import StatedAlphas, read_stated_alphas
 
 KEY = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k"
@@ -58,10 +59,23 @@ def test_the_first_pattern_that_fits_counts() -> None:
     assert stated.numbers == (1, 2, 3, 4, 8)
 
 
-@pytest.mark.parametrize("pattern", ["(a+)+$", "(to_k", "to_k{2}"])
-def test_a_pattern_that_is_not_served_is_named(pattern: str) -> None:
-    with pytest.raises(NotServable, match="alpha_pattern has the regular expression"):
+@pytest.mark.parametrize(
+    ("pattern", "told"),
+    [
+        ("(to_k", "alpha_pattern has '\\(to_k', which is no regular expression"),
+        ("a" * 257 + "+", "258 characters, the limit is 256"),
+    ],
+)
+def test_a_pattern_that_is_not_served_is_named(pattern: str, told: str) -> None:
+    with pytest.raises(NotServable, match=told):
         beside_the_file(lora_alpha=8, alpha_pattern={pattern: 64})
+
+
+def test_an_expression_that_would_keep_a_matcher_busy_for_hours_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layer_patterns, "_MOST_S", 0.05)
+    stated = beside_the_file(lora_alpha=8, alpha_pattern={r"(\w|\w)*x": 64})
+    with pytest.raises(NotServable, match="take longer than"):
+        stated.alpha("unet", f"x{'a' * 60}c!")
 
 
 def test_hundreds_of_names_are_served_and_hundreds_of_expressions_are_not() -> None:
