@@ -43,6 +43,8 @@ class HubStandIn:
     """Every request gets a 403 that says nothing."""
     cut_once: set[str] = field(default_factory=set)
     """Files whose first transfer breaks off in the middle."""
+    refused: set[str] = field(default_factory=set)
+    """Files that get a 403, which the client does not ask for again."""
     held: dict[str, threading.Event] = field(default_factory=dict)
     """Files whose content is not sent before their event is set."""
     digest: str = "sha1"
@@ -151,6 +153,8 @@ class _Handler(BaseHTTPRequestHandler):
         file = self.served.files().get(name)
         if denial is None and file is None:
             denial = 404, "EntryNotFound", "Entry not found"
+        if name in self.served.refused:
+            denial = 403, "", "Forbidden"
         if denial is not None or file is None:
             self._deny(denial or (404, "", ""))
             return

@@ -275,6 +275,32 @@ def test_an_unfinished_snapshot_is_none(fetch: HubFetcher, cache: Path, name: st
     assert cached_snapshot(SOURCE, cache) is None
 
 
+@pytest.mark.parametrize("name", ["tokenizer/merges.txt", "tokenizer/vocab.json"])
+def test_a_snapshot_with_half_a_vocabulary_is_unfinished(
+    hub: HubStandIn, fetch: HubFetcher, cache: Path, name: str
+) -> None:
+    folder = fetch(SOURCE, ignore)
+    (folder / name).unlink()
+    assert cached_snapshot(SOURCE, cache) is None
+    with pytest.raises(DownloadFailed, match=rf"lacks {name}\."):
+        HubFetcher(cache=cache, offline=True)(SOURCE, ignore)
+    fetch(SOURCE, ignore)
+    assert (folder / name).is_file()
+    (folder / name).unlink()
+    (folder / "tokenizer/tokenizer.json").touch()
+    assert cached_snapshot(SOURCE, cache) == folder
+
+
+def test_a_snapshot_with_weights_has_all_other_files(hub: HubStandIn, fetch: HubFetcher) -> None:
+    """Or else a file of a tokenizer, without which the snapshot looks whole, would not be asked for again."""
+    hub.refused = {"tokenizer_2/tokenizer_config.json"}
+    with pytest.raises(DownloadFailed):
+        fetch(SOURCE, ignore)
+    assert not {*PLAIN} & {*hub.downloaded()}
+    hub.refused.clear()
+    assert names_in(fetch(SOURCE, ignore)) == sorted(CONFIGS + PLAIN)
+
+
 def test_offline_without_the_files_says_so_and_makes_no_request(hub: HubStandIn, cache: Path) -> None:
     with pytest.raises(DownloadFailed, match=r"hub\.offline"):
         HubFetcher(cache=cache, offline=True, endpoint=hub.endpoint)(SOURCE, ignore)
