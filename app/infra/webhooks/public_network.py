@@ -4,6 +4,8 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import httpcore
@@ -21,6 +23,8 @@ def is_public(address: str) -> bool:
 
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_LOOKUPS = 8
+"""Names that are looked up at once."""
 
 
 class PublicNetwork(httpcore.AsyncNetworkBackend):
@@ -29,6 +33,8 @@ class PublicNetwork(httpcore.AsyncNetworkBackend):
     def __init__(self, *, allow_private: bool) -> None:
         self._allow_private = allow_private
         self._network = httpcore.AnyIOBackend()
+        # Threads of its own: look-ups that no resolver answers would fill those of the event loop, which all other work needs.
+        self._lookups = ThreadPoolExecutor(_LOOKUPS, thread_name_prefix="webhook-lookup")
 
     async def connect_tcp(
         self,
@@ -43,13 +49,22 @@ class PublicNetwork(httpcore.AsyncNetworkBackend):
         Raises:
             ConnectError: it has a private address, or none.
         """
-        try:
-            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            raise httpcore.ConnectError(f"{host} has no address: {error}") from error
-        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        addresses = await self._addresses(host, port)
         if not self._allow_private and not all(is_public(address) for address in addresses):
             raise httpcore.ConnectError(f"{host} has a private address, which is not called (webhooks.allow_private)")
         return await self._network.connect_tcp(  # pyright: ignore[reportAttributeAccessIssue] - absent without anyio
             addresses[0], port, timeout=timeout, local_address=local_address, socket_options=socket_options
         )
+
+    async def _addresses(self, host: str, port: int) -> list[str]:
+        """Look up the addresses of a host.
+
+        Raises:
+            ConnectError: it has none, or is no name.
+        """
+        lookup = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(self._lookups, lookup)
+        except (OSError, ValueError) as error:  # ValueError: a name that IDNA cannot encode
+            raise httpcore.ConnectError(f"{host} has no address: {error}") from error
+        return list(dict.fromkeys(str(entry[4][0]) for entry in found))
