@@ -16,13 +16,15 @@ def is_public(address: str) -> bool:
     parsed = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(parsed, ipaddress.IPv6Address):
         inner = parsed.ipv4_mapped or parsed.sixtofour or (parsed.teredo[1] if parsed.teredo else None)
-        nat64 = parsed in _NAT64
-        if inner is not None or nat64:
-            return not nat64 and is_public(str(inner))
+        if inner is not None:
+            return is_public(str(inner))
+        if parsed not in _GLOBAL_UNICAST:
+            return False
     return parsed.is_global and not parsed.is_multicast
 
 
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+"""The only part of IPv6 that IANA assigns to the internet. Around it are more forms of IPv4 addresses, such as those of NAT64."""
 _LOOKUPS = 8
 """Names that are looked up at once."""
 

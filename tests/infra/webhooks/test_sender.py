@@ -163,6 +163,12 @@ def test_look_ups_that_no_resolver_answers_occupy_no_thread_of_the_event_loop(mo
         ("::ffff:93.184.216.34", True),
         ("2002:0a00:0001::", False),
         ("64:ff9b::a00:1", False),
+        ("64:ff9b:1::a00:1", False),
+        ("fec0::1", False),
+        ("::10.0.0.1", False),
+        ("::ffff:0:10.0.0.1", False),
+        ("::ffff:0:93.184.216.34", False),
+        ("2001:db8::1", False),
     ],
 )
 def test_public_addresses_are_those_of_the_internet(address: str, public: bool) -> None:
