@@ -1,6 +1,5 @@
 """Which process has which unfinished jobs: leases of time, beside the marks by which a process sees others of its machine end."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,6 +8,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from ...domain.jobs.record import JobRecord
 from .database import Database
+from .disk import on_disk
 from .process_mark import ProcessMark
 from .rows import SHOWN, record_of
 from .selections import UNFINISHED
@@ -47,7 +47,7 @@ class SqlClaims:
 
     async def claim(self, now: float, limit: int) -> list[JobRecord]:
         """Take jobs over; see `JobRepository.claim`."""
-        ended = await asyncio.to_thread(self._mark.ended)
+        ended = await on_disk(self._mark.ended)
         free = or_(JOBS.c.worker.is_(None), JOBS.c.lease_until < now, JOBS.c.worker.in_(ended)) & UNFINISHED
         async with self._database.transaction() as connection:
             # Nearly always there is none; then nothing is locked.
@@ -55,7 +55,7 @@ class SqlClaims:
             rows = (await connection.execute(self._claiming(free, now, limit))).mappings() if found is not None else ()
             claimed = sorted((record_of(row) for row in rows), key=lambda job: (job.created, job.id))
         if not claimed:  # so that the processes that have ended have no unfinished jobs
-            await asyncio.to_thread(self._mark.forget, ended)
+            await on_disk(self._mark.forget, ended)
         return claimed
 
     def _claiming(self, free: ColumnElement[bool], now: float, limit: int) -> ReturningUpdate[Any]:

@@ -17,6 +17,7 @@ from ...domain.jobs.webhooks.webhook import delivery_of
 from ...domain.requests.parameters import GenerationParameters
 from ...domain.units import format_bytes
 from .database import Database
+from .disk import on_disk
 from .job_files import JobFiles
 from .process_mark import ProcessMark
 from .result_codec import decode_result, encode_result
@@ -93,7 +94,7 @@ class SqlJobRepository:
 
     async def _drop_orphans(self) -> None:
         """Drop files of jobs that were never accepted, because a process was killed in between."""
-        with_files = await asyncio.to_thread(lambda: list(self._files.jobs(older_than=self._clock() - _ORPHANED_S)))
+        with_files = await on_disk(lambda: list(self._files.jobs(older_than=self._clock() - _ORPHANED_S)))
         async with self._database.transaction() as connection:
             kept = {row.id for row in await connection.execute(select(JOBS.c.id).where(~JOBS.c.expired))}
         for job_id in set(with_files) - kept:
@@ -158,7 +159,7 @@ class SqlJobRepository:
                 await connection.execute(new_delivery(delivery))
         if finished:
             sent = msgspec.json.decode(uploads, type=dict[str, str])
-            await asyncio.to_thread(self._files.drop, job.id, {*sent.values()} - {*names})
+            await on_disk(self._files.drop, job.id, {*sent.values()} - {*names})
         # Otherwise the files stay until the job is dropped: the process that has it may have written the same ones.
         return finished
 
@@ -176,7 +177,7 @@ class SqlJobRepository:
             found = (await connection.execute(select(JOBS.c.result, JOBS.c.images).where(JOBS.c.id == job_id))).first()
         if found is None or found.result is None:
             return None
-        return await asyncio.to_thread(self._read_result, job_id, found.result, found.images)
+        return await on_disk(self._read_result, job_id, found.result, found.images)
 
     def _read_result(self, job_id: str, text: str, names: str) -> Generated | None:
         files = self._files.read(job_id, msgspec.json.decode(names, type=list[str]))
@@ -222,7 +223,7 @@ class SqlJobRepository:
         if found is None or found.parameters is None:
             raise ExpiredJob(job_id)
         uploads = msgspec.json.decode(found.uploads, type=dict[str, str])
-        files = await asyncio.to_thread(self._files.read, job_id, uploads.values())
+        files = await on_disk(self._files.read, job_id, uploads.values())
         if files is None:
             raise ExpiredJob(job_id)
         parameters = msgspec.json.decode(found.parameters, type=GenerationParameters)
@@ -265,12 +266,7 @@ class SqlJobRepository:
             files: their contents.
             spare: whether some of the disk must stay free.
         """
-        try:
-            return await asyncio.to_thread(self._put_now, job_id, files, spare=spare)
-        except OSError as error:
-            raise StorageUnavailable(
-                f"The files of the job cannot be written to the disk of jobs.directory: {error.strerror}. Try again later."
-            ) from error
+        return await on_disk(self._put_now, job_id, files, spare=spare)
 
     def _put_now(self, job_id: str, files: Sequence[bytes], *, spare: bool) -> list[str]:
         free = self._files.free_nbytes()
@@ -282,7 +278,7 @@ class SqlJobRepository:
         return self._files.put(job_id, files)
 
     async def _drop_files(self, job_id: str) -> None:
-        await asyncio.to_thread(self._files.drop, job_id)
+        await on_disk(self._files.drop, job_id)
 
 
 def _json(value: object) -> str:

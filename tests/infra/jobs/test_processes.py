@@ -258,6 +258,39 @@ def test_a_disk_that_is_full_when_a_job_ends_delays_its_end_and_loses_nothing(
     run(tmp_path, scenario, 1)
 
 
+def test_a_moment_without_file_descriptors_does_not_end_the_keeping_of_jobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(process: Process, _other: Process) -> None:
+        looked, loop, process.keeper._tick_s = asyncio.Event(), asyncio.get_running_loop(), 0.001
+
+        def none_left(path: Path, *args: Any, **options: Any) -> Any:
+            loop.call_soon_threadsafe(looked.set)
+            raise OSError(24, "Too many open files")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "open", none_left)
+            with pytest.raises(StorageUnavailable, match="Too many open files"):
+                await process.keeper.look()
+            keeping = asyncio.create_task(process.keeper.run())
+            looked.clear()
+            await looked.wait()
+        await process.repository.add(_free_job(), BODY)
+        await process.repository.release([_free_job().id])
+        while not process.store.in_flight and not keeping.done():  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0.001)
+        assert not keeping.done()
+        keeping.cancel()
+        await asyncio.wait([keeping])
+        await process.finish_all()
+
+    run(tmp_path, scenario)
+
+
+def _free_job() -> JobRecord:
+    return JobRecord(id="f" * 32, model=ModelName("a"), client="me", created=1.0)
+
+
 def _picture() -> bytes:
     import io
 
