@@ -50,7 +50,9 @@ class IdempotencyKeys:
             return None
         record = await self._repository.with_key(client, key)
         job = self._in_flight.with_key(client, key)
-        if job is not None and job.stopping:
+        if job is None and record is not None:
+            job = self._in_flight.get(record.id)  # it has failed, and its outcome could not be written yet
+        if job is not None and (job.stopping or job.failure is not None):
             job.key = None
             await self._repository.drop_key(job.id)
             return await self.find(client, key, body)

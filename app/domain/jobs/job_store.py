@@ -215,8 +215,8 @@ class JobStore:
         """
         job = await self.get(job_id, owner)
         if job.over:
-            self._in_flight.drop(job_id)
             await self.repository.forget(job_id)
+            self._in_flight.drop(job_id)
         elif self._in_flight.get(job_id) is not None:
             job.stop()
             await asyncio.wait([job.work])

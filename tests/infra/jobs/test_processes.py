@@ -9,6 +9,7 @@ import pytest
 
 from litestar_diffusion.domain.errors import (
     Cancelled,
+    GenerationFailed,
     IdempotencyConflict,
     Interrupted,
     ShuttingDown,
@@ -236,24 +237,77 @@ def test_a_disk_that_is_full_when_a_job_ends_delays_its_end_and_loses_nothing(
     monkeypatch.setattr("litestar_diffusion.domain.jobs.job_runner._TRY_AGAIN_S", 0.01)
 
     async def scenario(process: Process) -> None:
-        put, refused = process.repository._files.put, asyncio.Event()
-        loop = asyncio.get_running_loop()
-
-        def full(job_id: str, files: Any) -> list[str]:
-            if not files:
-                return put(job_id, files)
-            loop.call_soon_threadsafe(refused.set)
-            raise OSError(28, "No space left on device")
-
-        process.repository._files.put = full  # type: ignore[method-assign]
+        disk = FullDisk(process)
         job = await process.store.post("a", BODY)
-        await refused.wait()
+        await disk.refused.wait()
         assert not job.over
         with pytest.raises(StorageUnavailable, match="No space left"):
             await process.store.post("a", GenerationParameters(prompt="x", image=_picture()))
-        process.repository._files.put = put  # type: ignore[method-assign]
+        disk.full = False
         generated = await process.store.result(job)
         assert (await process.store.get(job.id, with_result=True)).result == generated
+
+    run(tmp_path, scenario, 1)
+
+
+class FullDisk:
+    """A disk on which no file can be written while it is full."""
+
+    def __init__(self, process: Process) -> None:
+        self._put, self.full, self.refused = process.repository._files.put, True, asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        process.repository._files.put = self.put  # type: ignore[method-assign]
+
+    def put(self, job_id: str, files: Any) -> list[str]:
+        if not files or not self.full:
+            return self._put(job_id, files)
+        self._loop.call_soon_threadsafe(self.refused.set)
+        raise OSError(28, "No space left on device")
+
+
+def test_a_request_that_ends_while_the_disk_is_full_is_answered_and_kept_once_there_is_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("litestar_diffusion.domain.jobs.job_runner._TRY_AGAIN_S", 0.01)
+
+    async def scenario(process: Process) -> None:
+        disk = FullDisk(process)
+        generated = await process.store.run("a", BODY, key="k")
+        assert await process.store.run("a", BODY, key="k") == generated, "its retry"
+        disk.full = False
+        while process.store.in_flight:  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0.01)
+        assert [job.state for job in await process.store.page(JobQuery(state="done"))] == ["done"]
+        assert await process.store.run("a", BODY, key="k") == generated
+        assert len(process.engine.requests) == 1
+
+    run(tmp_path, scenario, 1)
+
+
+def test_a_request_that_ended_while_the_disk_was_full_can_be_deleted(tmp_path: Path) -> None:
+    async def scenario(process: Process) -> None:
+        FullDisk(process)
+        await process.store.run("a", BODY, key="k")
+        (job,) = process.store.in_flight
+        await process.store.cancel(job.id)
+        assert (process.store.in_flight, await process.store.page(JobQuery())) == ([], [])
+
+    run(tmp_path, scenario, 1)
+
+
+def test_a_request_that_fails_while_nothing_can_be_written_leaves_its_key_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(process: Process) -> None:
+        async def finish(*_: object) -> bool:
+            raise StorageUnavailable("no answer")
+
+        process.engine.failures["generate"] = GenerationFailed("injected")
+        with monkeypatch.context() as patched:
+            patched.setattr(process.repository, "finish", finish)
+            with pytest.raises(GenerationFailed):
+                await process.store.run("a", BODY, key="k")
+        assert len((await process.store.run("a", BODY, key="k")).images) == 1
 
     run(tmp_path, scenario, 1)
 
