@@ -90,9 +90,8 @@ class JobKeeper:
             case "cancel":
                 await self._runner.end_unbegun(job, Cancelled("The job was cancelled."))
             case "abandon":
-                await self._runner.end_unbegun(
-                    job, Cancelled("The server ended while the client waited. Send it again.")
-                )
+                gone = "The server ended while the client waited. Send it again."
+                await self._runner.end_unbegun(job, Cancelled(gone, abandoned=True))
             case "give_up":
                 await self._runner.end_unbegun(job, Interrupted(job.restarts))
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from ..errors import DiffusionError, EngineFailed, ShuttingDown, StorageUnavailable
+from ..errors import Cancelled, DiffusionError, EngineFailed, ShuttingDown, StorageUnavailable
 from ..generator import Generated
 from ..requests.parameters import GenerationParameters
 from ..requests.seed import random_seed
@@ -111,7 +111,9 @@ class JobRunner:
             await self._keep(job, parameters)
         job.accepted.set()
         outcome = await self._rendering.run(job, parameters)
-        if self._goes_on_later(job, outcome):
+        if job.abandoned and isinstance(outcome, Cancelled):
+            outcome = Cancelled("The client that waited for the job has left.", abandoned=True)
+        if await self._goes_on_later(job, outcome):
             await self._give_back(job)
         else:
             await self._settle(job, outcome)
@@ -135,10 +137,21 @@ class JobRunner:
             job.accepted.set()
             raise
 
-    def _goes_on_later(self, job: TrackedJob, outcome: Outcome) -> bool:
-        """Tell whether a job has ended only because this process ends, or has no engine."""
-        promised = job.kept and job.detached and self._repository.durable and not job.stopping
-        return promised and isinstance(outcome, (ShuttingDown, EngineFailed))
+    async def _goes_on_later(self, job: TrackedJob, outcome: Outcome) -> bool:
+        """Tell whether a job was promised, and has ended only because this process ends, has no engine, or lost its clients."""
+        stopped_here = isinstance(outcome, (ShuttingDown, EngineFailed)) and not job.stopping
+        left_here = isinstance(outcome, Cancelled) and job.abandoned
+        if not (stopped_here or left_here) or not job.kept or not self._repository.durable:
+            return False
+        return job.detached or await self._promised_elsewhere(job)
+
+    async def _promised_elsewhere(self, job: TrackedJob) -> bool:
+        """Tell whether a request that came to another process has joined a job, and was promised its end."""
+        try:
+            record = await self._repository.get(job.id)
+        except StorageUnavailable:
+            return False
+        return record is not None and record.detached
 
     async def _give_back(self, job: TrackedJob) -> None:
         self._in_flight.drop(job.id)

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import AsyncGenerator, Callable
 
 from ..clock import steady_time
-from ..errors import KeyTaken
+from ..errors import Cancelled, KeyTaken
 from ..generator import Generated, ImageGenerator
 from ..models.spec import ModelName
 from ..requests.parameters import GenerationParameters
@@ -178,10 +178,20 @@ class JobStore:
         Raises:
             DiffusionError: as `post` and the job do.
         """
-        # `post` returns and `result` counts the waiter without a suspension between them: otherwise the last waiter of a joined
-        # job could be cancelled in between, and end the job that was joined.
-        job = await self.post(model, parameters, client=client, key=key, join=join, detached=False, admit=admit)
-        return await self.result(job, linger_s)
+
+        async def attempt() -> Generated:
+            # `post` returns and `result` counts the waiter without a suspension between them: otherwise the last waiter of a
+            # joined job could be cancelled in between, and end the job that was joined.
+            job = await self.post(model, parameters, client=client, key=key, join=join, detached=False, admit=admit)
+            return await self.result(job, linger_s)
+
+        try:
+            return await attempt()
+        except Cancelled as error:
+            if not error.abandoned:
+                raise
+        # It was joined in another process, which knew of its own waiters alone; they have left.
+        return await attempt()
 
     async def get(self, job_id: str, owner: str | None = None, *, with_result: bool = False) -> TrackedJob:
         """Return the job with this id.

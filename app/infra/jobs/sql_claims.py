@@ -95,6 +95,11 @@ class SqlClaims:
             await connection.execute(statement)
         self._renewed = now
 
+    async def detach(self, job_id: str) -> None:
+        """Note that no client need wait; see `JobRepository.detach`."""
+        async with self._database.transaction() as connection:
+            await connection.execute(update(JOBS).where(JOBS.c.id == job_id, UNFINISHED).values(detached=True))
+
     async def request_cancel(self, job_id: str) -> None:
         """Note the wish; see `JobRepository.request_cancel`."""
         async with self._database.transaction() as connection:

@@ -147,6 +147,7 @@ class SqlJobRepository:
             **row_of(job),
             "key": JOBS.c.key if job.key is not None else None,
             "cancel_requested": JOBS.c.cancel_requested,
+            "detached": True if job.detached else JOBS.c.detached,
             "parameters": None,
             "uploads": "{}",
             "result": None if result is None else await asyncio.to_thread(encode_result, result),
@@ -244,6 +245,10 @@ class SqlJobRepository:
     async def renew(self, now: float) -> None:
         """Renew the lease of the jobs of this process; see `JobRepository.renew`."""
         await self._claims.renew(now)
+
+    async def detach(self, job_id: str) -> None:
+        """Note that no client need wait; see `JobRepository.detach`."""
+        await self._claims.detach(job_id)
 
     async def request_cancel(self, job_id: str) -> None:
         """Note the wish; see `JobRepository.request_cancel`."""

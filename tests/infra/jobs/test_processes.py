@@ -15,6 +15,7 @@ from litestar_diffusion.domain.errors import (
     ShuttingDown,
     StorageUnavailable,
 )
+from litestar_diffusion.domain.generator import Generated
 from litestar_diffusion.domain.jobs.job_keeper import JobKeeper, decide
 from litestar_diffusion.domain.jobs.job_store import JobStore
 from litestar_diffusion.domain.jobs.policy import JobPolicy
@@ -196,6 +197,138 @@ def test_a_request_whose_client_waited_is_not_run_again_and_its_key_is_free(tmp_
         assert len(second.engine.requests) == 1
 
     run(tmp_path, scenario)
+
+
+WAITS = {"client": "me", "key": "k"}
+
+
+async def waits_and_joins(waiting: Process, joined: Process) -> "tuple[asyncio.Task[Generated], TrackedJob]":
+    """A client waits for a request; another one sends it as a job, to any process, and is answered with 202."""
+    waiting.engine.gate.clear()
+    client = asyncio.create_task(waiting.store.run("a", BODY, **WAITS))
+    while not waiting.engine.running:  # noqa: ASYNC110 - the request is resolved in a thread
+        await asyncio.sleep(0)
+    return client, await joined.store.post("a", BODY, **WAITS)
+
+
+@pytest.mark.parametrize("joined", [0, 1])
+def test_a_job_that_joined_a_waiting_request_runs_again_after_its_process_was_killed(
+    tmp_path: Path, joined: int
+) -> None:
+    async def scenario(first: Process, second: Process) -> None:
+        client, job = await waits_and_joins(first, (first, second)[joined])
+        first.kill()
+        await asyncio.wait([client])
+        await second.keeper.look()
+        await second.finish_all()
+        assert (await second.store.get(job.id)).state == "done"
+
+    run(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("joined", [0, 1])
+def test_a_job_that_joined_a_waiting_request_outlives_an_orderly_end(tmp_path: Path, joined: int) -> None:
+    async def scenario(first: Process, second: Process) -> None:
+        client, job = await waits_and_joins(first, (first, second)[joined])
+        first.dispatcher.close()
+        first.engine.gate.set()
+        await first.dispatcher.drain(0)
+        await asyncio.wait([client])
+        await second.keeper.look()
+        await second.finish_all()
+        assert (await second.store.get(job.id)).state == "done"
+
+    run(tmp_path, scenario)
+
+
+def test_a_job_that_joined_a_request_of_another_process_goes_on_after_its_client_has_left(tmp_path: Path) -> None:
+    async def scenario(first: Process, second: Process) -> None:
+        client, job = await waits_and_joins(first, second)
+        client.cancel()
+        first.engine.gate.set()
+        await asyncio.wait([client, *(job.work for job in first.store.in_flight)])
+        await second.keeper.look()
+        await second.finish_all()
+        assert (await second.store.get(job.id)).state == "done"
+
+    run(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("leaves_first", [True, False])
+def test_a_client_that_sends_its_request_again_to_another_process_gets_its_image(
+    tmp_path: Path, leaves_first: bool
+) -> None:
+    async def scenario(first: Process, second: Process) -> None:
+        first.engine.gate.clear()
+        left = asyncio.create_task(first.store.run("a", BODY, **WAITS))
+        while not first.engine.running:  # noqa: ASYNC110 - the request is resolved in a thread
+            await asyncio.sleep(0)
+        (job,) = first.store.in_flight
+        if leaves_first:
+            left.cancel()
+        finding, found = second.repository.with_key, asyncio.Event()
+
+        async def with_key(client: str, key: str) -> JobRecord | None:
+            record = await finding(client, key)
+            found.set()
+            return record
+
+        second.repository.with_key = with_key  # type: ignore[method-assign]
+        again = asyncio.create_task(second.store.run("a", BODY, **WAITS))
+        await found.wait()
+        left.cancel()
+        first.engine.gate.set()
+        assert len((await again).images) == 1
+        assert (await second.store.get(job.id)).state == "cancelled"
+
+    run(tmp_path, scenario)
+
+
+def test_a_request_whose_client_waits_at_another_process_is_sent_again_if_its_process_is_killed(
+    tmp_path: Path,
+) -> None:
+    async def scenario(first: Process, second: Process) -> None:
+        first.engine.gate.clear()
+        left = asyncio.create_task(first.store.run("a", BODY, **WAITS))
+        while not first.engine.running:  # noqa: ASYNC110 - the request is resolved in a thread
+            await asyncio.sleep(0)
+        (job,) = first.store.in_flight
+        joins = asyncio.create_task(second.store.run("a", BODY, **WAITS))
+        first.kill()
+        await second.keeper.look()
+        assert len((await joins).images) == 1
+        await asyncio.wait([left])
+        assert (await second.store.get(job.id)).state == "cancelled"
+
+    run(tmp_path, scenario)
+
+
+def test_a_request_that_is_joined_by_a_job_while_it_ends_is_kept_with_its_end(tmp_path: Path) -> None:
+    async def scenario(process: Process) -> None:
+        add, adding, go = process.repository.add, asyncio.Event(), asyncio.Event()
+
+        async def slow(job: JobRecord, parameters: GenerationParameters) -> None:
+            adding.set()
+            await go.wait()
+            await add(job, parameters)
+
+        process.repository.add = slow  # type: ignore[method-assign]
+        process.engine.gate.clear()
+        client = asyncio.create_task(process.store.run("a", BODY, **WAITS, join="in_flight"))
+        while not process.engine.running:  # noqa: ASYNC110 - the request is resolved in a thread
+            await asyncio.sleep(0)
+        posting = [asyncio.create_task(process.store.post("a", BODY, **WAITS)) for _ in range(2)]
+        await adding.wait()
+        process.engine.gate.set()
+        await client
+        go.set()
+        first, second = await asyncio.gather(*posting)
+        assert first.id == second.id
+        kept = await process.repository.get(first.id)
+        assert kept is not None
+        assert (kept.state, kept.detached, process.store.in_flight) == ("done", True, [])
+
+    run(tmp_path, scenario, 1)
 
 
 def test_a_process_that_shuts_down_gives_its_jobs_back_unmarked(tmp_path: Path) -> None:

@@ -216,6 +216,20 @@ def test_unfinished_jobs_that_are_given_back_are_claimed_in_the_order_of_their_a
     run(place, scenario)
 
 
+def test_an_unfinished_job_may_come_to_need_no_waiting_client(place: Place) -> None:
+    async def scenario(jobs: JobRepository) -> None:
+        for number in (1, 2):
+            await jobs.add(job(number, detached=False), PARAMETERS)
+        await jobs.finish(done(job(2, detached=False)), await generated())
+        for number in (1, 2):
+            await jobs.detach(job(number).id)
+        assert [record.detached for record in await jobs.page(JobQuery())] == [False, True]
+        await jobs.finish(done(job(1, detached=False)), await generated())
+        assert [record.detached for record in await jobs.page(JobQuery())] == [False, True]
+
+    run(place, scenario)
+
+
 def test_jobs_of_a_process_that_was_killed_are_claimed_at_once_and_marked_if_they_ran_or_were_loading(
     shared: Place,
 ) -> None:
@@ -332,7 +346,9 @@ def test_no_job_is_accepted_if_the_disk_would_be_full(shared: Place) -> None:
 
 
 OPERATION = st.tuples(
-    st.sampled_from(["add", "note", "finish", "fail", "drop_key", "forget", "expire", "release", "claim", "cancel"]),
+    st.sampled_from(
+        ["add", "note", "finish", "fail", "drop_key", "forget", "expire", "release", "claim", "detach", "cancel"]
+    ),
     st.integers(1, 5),
     st.integers(0, 2),
 )
@@ -347,7 +363,7 @@ def test_any_repository_keeps_what_the_one_in_memory_keeps(
     place = Place("sqlite", tmp_path, sqlite_url(tmp_path / "jobs.db"))
 
     async def apply(jobs: JobRepository, what: str, number: int, extra: int) -> object:
-        record = job(number, key=str(extra) if extra else None)
+        record = job(number, key=str(extra) if extra else None, detached=bool(extra))
         match what:
             case "add":
                 try:
@@ -368,6 +384,8 @@ def test_any_repository_keeps_what_the_one_in_memory_keeps(
                 return await jobs.expire(Retention(keep_s=extra + 4.0, max_finished=extra + 1), number + 3.0)
             case "release":
                 return await jobs.release([record.id])
+            case "detach":
+                return await jobs.detach(record.id)
             case "claim":
                 return [found.id for found in await jobs.claim(-100, extra)]
             case _:

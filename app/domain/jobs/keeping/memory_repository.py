@@ -66,7 +66,9 @@ class MemoryJobRepository:
         if known is None or known.over or job.id in self._released:
             return False
         key = known.key if job.key is not None else None  # none that was dropped
-        self._jobs[job.id] = replace(job, key=key, cancel_requested=known.cancel_requested)
+        self._jobs[job.id] = replace(
+            job, key=key, cancel_requested=known.cancel_requested, detached=job.detached or known.detached
+        )
         self._parameters.pop(job.id, None)
         if result is not None:
             self._results[job.id] = result
@@ -133,6 +135,11 @@ class MemoryJobRepository:
 
     async def renew(self, now: float) -> None:
         """No other process waits for a sign of life."""
+
+    async def detach(self, job_id: str) -> None:
+        """Note that no client need wait; see `JobRepository.detach`."""
+        if (job := self._jobs.get(job_id)) is not None and not job.over:
+            self._jobs[job_id] = replace(job, detached=True)
 
     async def request_cancel(self, job_id: str) -> None:
         """Note the wish; see `JobRepository.request_cancel`."""

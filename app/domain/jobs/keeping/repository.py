@@ -110,6 +110,10 @@ class JobRepository(Protocol):
         """Tell the other processes that this one lives."""
         ...
 
+    async def detach(self, job_id: str) -> None:
+        """Have an unfinished job, of any process, continue without a waiting client."""
+        ...
+
     async def request_cancel(self, job_id: str) -> None:
         """Ask the process that has an unfinished job to end it."""
         ...
