@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, case, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from ...domain.jobs.record import JobRecord
@@ -50,16 +51,23 @@ class SqlClaims:
         ended = await on_disk(self._mark.ended)
         free = or_(JOBS.c.worker.is_(None), JOBS.c.lease_until < now, JOBS.c.worker.in_(ended)) & UNFINISHED
         async with self._database.transaction() as connection:
-            # Nearly always there is none; then nothing is locked.
-            found = (await connection.execute(select(JOBS.c.id).where(free).limit(1))).first()
-            rows = (await connection.execute(self._claiming(free, now, limit))).mappings() if found is not None else ()
-            claimed = sorted((record_of(row) for row in rows), key=lambda job: (job.created, job.id))
-        if not claimed:  # so that the processes that have ended have no unfinished jobs
+            claimed = await self._take(connection, free & JOBS.c.cancel_requested, now, None)
+            if limit:
+                claimed += await self._take(connection, free & ~JOBS.c.cancel_requested, now, limit)
+        if limit and not claimed:  # so that the processes that have ended have no unfinished jobs
             await on_disk(self._mark.forget, ended)
-        return claimed
+        return sorted(claimed, key=lambda job: (job.created, job.id))
 
-    def _claiming(self, free: ColumnElement[bool], now: float, limit: int) -> ReturningUpdate[Any]:
-        """Make the statement that takes the oldest of the jobs that are free."""
+    async def _take(
+        self, connection: AsyncConnection, free: ColumnElement[bool], now: float, limit: int | None
+    ) -> list[JobRecord]:
+        # Nearly always there is none; then nothing is locked.
+        if (await connection.execute(select(JOBS.c.id).where(free).limit(1))).first() is None:
+            return []
+        return [record_of(row) for row in (await connection.execute(self._taking(free, now, limit))).mappings()]
+
+    def _taking(self, free: ColumnElement[bool], now: float, limit: int | None) -> ReturningUpdate[Any]:
+        """Make the statement that takes the oldest of the jobs that are free; all of them without a limit."""
         oldest = select(JOBS.c.id).where(free).order_by(JOBS.c.created, JOBS.c.id).limit(limit)
         # PostgreSQL: other processes that claim now get the next jobs, instead of waiting for these. SQLite has one writer.
         # Selected once in a CTE: a subquery with a limit may be evaluated for each row.

@@ -16,6 +16,7 @@ from litestar_diffusion.domain.errors import (
     StorageUnavailable,
 )
 from litestar_diffusion.domain.generator import Generated
+from litestar_diffusion.domain.jobs.capacity import Capacity
 from litestar_diffusion.domain.jobs.job_keeper import JobKeeper, decide
 from litestar_diffusion.domain.jobs.job_store import JobStore
 from litestar_diffusion.domain.jobs.policy import JobPolicy
@@ -110,6 +111,25 @@ def test_a_job_is_cancelled_by_any_process(tmp_path: Path) -> None:
             await first.keeper.look()
         first.engine.gate.set()
         assert (await cancelling).state == "cancelled"
+
+    run(tmp_path, scenario)
+
+
+def test_a_job_that_no_process_can_take_is_cancelled_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(first: Process, second: Process) -> None:
+        first.engine.gate.clear()
+        cancelled, other = [await first.store.post("a", BODY, client=client) for client in ("me", "you")]
+        first.kill()
+        monkeypatch.setattr(Capacity, "places", 0)
+        cancelling = asyncio.create_task(second.store.cancel(cancelled.id))
+        while not cancelling.done():
+            await second.keeper.look()
+        assert (await cancelling).state == "cancelled"
+        monkeypatch.undo()
+        await second.keeper.look()
+        assert [job.id for job in second.store.in_flight] == [other.id], "its process is still known to have ended"
 
     run(tmp_path, scenario)
 

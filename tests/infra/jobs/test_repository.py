@@ -216,6 +216,19 @@ def test_unfinished_jobs_that_are_given_back_are_claimed_in_the_order_of_their_a
     run(place, scenario)
 
 
+def test_jobs_that_are_to_be_cancelled_are_claimed_beyond_the_limit(place: Place) -> None:
+    async def scenario(jobs: JobRepository) -> None:
+        for number in range(1, 6):
+            await jobs.add(job(number), PARAMETERS)
+        await jobs.release([job(number).id for number in range(1, 6)])
+        for number in (2, 5):
+            await jobs.request_cancel(job(number).id)
+        assert [int(record.id, 16) for record in await jobs.claim(0, 0)] == [2, 5]
+        assert [int(record.id, 16) for record in await jobs.claim(0, 1)] == [1]
+
+    run(place, scenario)
+
+
 def test_an_unfinished_job_may_come_to_need_no_waiting_client(place: Place) -> None:
     async def scenario(jobs: JobRepository) -> None:
         for number in (1, 2):

@@ -118,7 +118,9 @@ class MemoryJobRepository:
     async def claim(self, now: float, limit: int) -> list[JobRecord]:  # noqa: ARG002 - the port's signature
         """Take the jobs that were released; see `JobRepository.claim`."""
         released = [job for job in self._jobs.values() if job.id in self._released]
-        claimed = sorted(released, key=lambda job: (job.created, job.id))[:limit]
+        released.sort(key=lambda job: (job.created, job.id))
+        to_run = [job for job in released if not job.cancel_requested][:limit]
+        claimed = [job for job in released if job.cancel_requested or job in to_run]
         self._released.difference_update(job.id for job in claimed)
         return claimed
 
