@@ -84,9 +84,8 @@ class JobStore:
             StorageUnavailable: it cannot be opened.
         """
         await self.repository.open()
-        if self.repository.durable:
-            self._writing = asyncio.create_task(self._journal.run())
-            self._writing.add_done_callback(consume_exception)
+        self._writing = asyncio.create_task(self._journal.run())
+        self._writing.add_done_callback(consume_exception)
 
     async def close(self) -> None:
         """Give unfinished jobs back to the repository, and close it. The generator has refused or stopped them before."""

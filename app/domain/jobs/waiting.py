@@ -1,7 +1,7 @@
 """Counts the clients that wait for jobs: a job for which none waits ends, unless it is detached."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from ..errors import Cancelled
@@ -42,7 +42,7 @@ class Waiting:
 
 
 @contextmanager
-def wanted(job: TrackedJob) -> Iterator[None]:
+def wanted(job: TrackedJob) -> Generator[None]:
     """Count as a waiter, so that no other one ends the job by leaving. An exception ends the job if there is no other."""
     job.waiters += 1
     try:
