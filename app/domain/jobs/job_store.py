@@ -84,6 +84,7 @@ class JobStore:
             StorageUnavailable: it cannot be opened.
         """
         await self.repository.open()
+        await self._expiry.expire(at_once=True)
         self._writing = asyncio.create_task(self._journal.run())
         self._writing.add_done_callback(consume_exception)
 
