@@ -24,11 +24,13 @@ from .result_codec import decode_result, encode_result
 from .rows import SHOWN, progress_row, record_of, row_of
 from .selections import beyond, conditions_of
 from .sql_claims import SqlClaims
-from .sql_deliveries import SqlDeliveries, forget_deliveries, new_delivery
-from .tables import JOBS
+from .sql_deliveries import SqlDeliveries, left_over, new_delivery
+from .tables import DELIVERIES, JOBS
 
 _REMEMBERED = 10_000
 """Expired jobs that are known to have existed, so that they are not reported as unknown."""
+_DROPPED_AT_ONCE = 1000
+"""Jobs that one transaction drops."""
 _ORPHANED_S = 3600
 """Age of files, in seconds, after which their job must be in the database."""
 _PICTURES = ("image", "mask")
@@ -204,15 +206,18 @@ class SqlJobRepository:
         """Drop old jobs; see `JobRepository.expire`."""
         async with self._database.transaction() as connection:
             ids = [row.id for row in await connection.execute(beyond(retention, now))]
-        if ids:
-            await self._drop(ids)
+            delivery = (await connection.execute(select(DELIVERIES.c.id).where(left_over()).limit(1))).first()
+        if ids or delivery is not None:
+            # PostgreSQL takes up to 32,767 parameters in a statement.
+            for begin in range(0, max(len(ids), 1), _DROPPED_AT_ONCE):
+                await self._drop(ids[begin : begin + _DROPPED_AT_ONCE])
 
     async def _drop(self, job_ids: Sequence[str]) -> None:
         newest = select(JOBS.c.id).where(JOBS.c.expired).order_by(JOBS.c.created.desc()).limit(_REMEMBERED)
         async with self._database.transaction() as connection:
             await connection.execute(update(JOBS).where(JOBS.c.id.in_(job_ids)).values(_DROPPED))
             await connection.execute(delete(JOBS).where(JOBS.c.expired, JOBS.c.id.not_in(newest)))
-            await connection.execute(forget_deliveries(job_ids))
+            await connection.execute(delete(DELIVERIES).where(left_over()))
         for job_id in job_ids:
             await self._drop_files(job_id)
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event, insert, select
 
 from litestar_diffusion.domain.errors import ExpiredJob, KeyTaken, StorageUnavailable
 from litestar_diffusion.domain.jobs.event_log import JobEvent
@@ -22,7 +23,9 @@ from litestar_diffusion.domain.requests.parameters import GenerationParameters
 from litestar_diffusion.infra.jobs.database import Database, sqlite_url
 from litestar_diffusion.infra.jobs.job_files import JobFiles
 from litestar_diffusion.infra.jobs.process_mark import ProcessMark
+from litestar_diffusion.infra.jobs.rows import row_of
 from litestar_diffusion.infra.jobs.sql_repository import SqlJobRepository
+from litestar_diffusion.infra.jobs.tables import DELIVERIES, JOBS
 from tests.infra.jobs.postgres import new_database
 from tests.infra.jobs.test_result_codec import generated
 
@@ -446,6 +449,57 @@ def test_the_webhook_of_a_job_is_due_once_it_ends_and_outlives_its_process(share
         await first.forget(record.id)
 
     run(shared, scenario, 2)
+
+
+def test_a_delivery_that_is_made_after_its_job_was_dropped_is_dropped_too(shared: Place) -> None:
+    async def scenario(jobs: SqlJobRepository) -> None:
+        async def left() -> int:
+            async with jobs._database.transaction() as connection:
+                return len((await connection.execute(select(DELIVERIES.c.id))).all())
+
+        async def expire() -> None:
+            await jobs.expire(Retention(keep_s=0), 99)
+
+        await jobs.add(job(callback_url="https://x"), PARAMETERS)
+        await jobs.finish(done(job(callback_url="https://x")), await generated())
+        (delivery,) = await jobs.deliveries.take_due(20, 9, 80)
+        await expire()
+        assert await left() == 1
+        await jobs.deliveries.failed(delivery.id, "gone", None)
+        await expire()
+        assert await left() == 0
+
+    run(shared, scenario)
+
+
+def test_a_webhook_is_due_at_once_also_if_the_clock_was_set_back(place: Place) -> None:
+    async def scenario(jobs: JobRepository) -> None:
+        for number, ended in ((1, 8000.0), (2, 7000.0)):
+            record = job(number, callback_url="https://x")
+            await jobs.add(record, PARAMETERS)
+            await jobs.finish(done(record, ended=ended), await generated())
+        assert {taken.job_id for taken in await jobs.deliveries.take_due(100, 9, 160)} == {job(1).id, job(2).id}
+
+    run(place, scenario)
+
+
+def test_any_number_of_jobs_is_dropped_at_once(shared: Place) -> None:
+    async def scenario(jobs: SqlJobRepository) -> None:
+        more = {"parameters": None, "uploads": "{}", "images": "[]", "worker": None, "lease_until": 0.0}
+        most = 0
+
+        def note(_c: object, _cursor: object, _statement: object, parameters: Any, _x: object, many: bool) -> None:
+            nonlocal most
+            most = max(most, 0 if many else len(parameters))
+
+        async with jobs._database.transaction() as connection:
+            await connection.execute(insert(JOBS), [{**row_of(done(job(n))), **more} for n in range(1, 2502)])
+        event.listen(jobs._database._engine.sync_engine, "before_cursor_execute", note)
+        await jobs.expire(Retention(keep_s=0), 99)
+        assert await jobs.page(JobQuery()) == []
+        assert 1000 <= most < 1100
+
+    run(shared, scenario)
 
 
 def test_jobs_are_found_by_a_text_of_their_prompt_until_they_expire(place: Place) -> None:
