@@ -502,6 +502,21 @@ def test_any_number_of_jobs_is_dropped_at_once(shared: Place) -> None:
     run(shared, scenario)
 
 
+def test_a_nul_is_kept_and_found_by_any_database(shared: Place) -> None:
+    """PostgreSQL stores none in a text."""
+
+    async def scenario(jobs: JobRepository) -> None:
+        parameters = GenerationParameters(prompt="a\0b")
+        await jobs.add(job(prompt="a\0b"), parameters)
+        assert await jobs.parameters(job().id) == parameters
+        assert [record.prompt for record in await jobs.page(JobQuery(prompt="\0"))] == ["a\ufffdb"]
+        assert await jobs.page(JobQuery(model="\0")) == []
+        assert (await jobs.get("\0"), await jobs.result("\0")) == (None, None)
+        await jobs.forget("\0")
+
+    run(shared, scenario)
+
+
 def test_jobs_are_found_by_a_text_of_their_prompt_until_they_expire(place: Place) -> None:
     async def scenario(jobs: JobRepository) -> None:
         for number, prompt in enumerate(
