@@ -224,7 +224,7 @@ def _services(
         dispatcher=models.dispatcher,
         generator=requests.generator,
         upscaler=requests.upscaler,
-        upscale_calls=SharedCalls(keep_s=settings.jobs.keep_s, max_kept=settings.jobs.max_finished),
+        upscale_calls=SharedCalls(job_policy(settings).retention, lambda upscaled: len(upscaled.image.data)),
         job_store=jobs.store,
         job_keeper=jobs.keeper,
         webhook_policy=webhook_policy(settings.webhooks),

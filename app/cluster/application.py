@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from ray import serve
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 
-from ..settings import ClusterSettings, JobsSettings, Settings, WebhooksSettings, load_settings, with_durable_jobs
+from ..settings import ClusterSettings, Settings, load_settings, with_durable_jobs
 from .messages import Call, Message
 from .worker import Worker
+from .worker_settings import settings_of_workers
 
 if TYPE_CHECKING:
     from ray.serve import Application
@@ -49,7 +49,7 @@ def application(settings: Settings) -> "Application":
         ray_actor_options={"num_cpus": 0},
         graceful_shutdown_timeout_s=settings.server.shutdown_grace_s + _HEALTH_S,
     )
-    return ingress.bind(workers.bind(_settings_of_workers(settings)))
+    return ingress.bind(workers.bind(settings_of_workers(settings)))
 
 
 def _replicas(cluster: ClusterSettings) -> dict[str, Any]:
@@ -63,11 +63,6 @@ def _replicas(cluster: ClusterSettings) -> dict[str, Any]:
             min_replicas=cluster.workers, max_replicas=cluster.max_workers, policy=policy
         )
     }
-
-
-def _settings_of_workers(settings: Settings) -> Settings:
-    """Return the settings without what the ingress does: keeping jobs and telling of their ends."""
-    return msgspec.structs.replace(settings, jobs=JobsSettings(directory=""), webhooks=WebhooksSettings(), keys={})
 
 
 def _ingress_class(settings: Settings) -> Any:

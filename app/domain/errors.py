@@ -487,6 +487,19 @@ class Cancelled(DiffusionError):
 
     code = "cancelled"
     title = "The request was cancelled"
+    abandoned: bool = False
+    """Whether it was a job whose clients had all gone: a request with its key begins it anew."""
+
+    def __init__(self, message: str, *, abandoned: bool = False) -> None:
+        """Make the error.
+
+        Args:
+            message: for people.
+            abandoned: whether it was a job whose clients had all gone.
+        """
+        super().__init__(message)
+        if abandoned:
+            self.abandoned = True
 
 
 class ShuttingDown(DiffusionError):

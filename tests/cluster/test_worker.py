@@ -13,6 +13,9 @@ from litestar_diffusion.cluster.ingress import ingress_app
 from litestar_diffusion.cluster.messages import Answer, Call, Failed, GenerateCall
 from litestar_diffusion.cluster.remote import RemoteImageGenerator
 from litestar_diffusion.cluster.worker import Worker
+from litestar_diffusion.cluster.worker_settings import settings_of_workers
+from litestar_diffusion.domain.access.api_key import ApiKey, hash_of
+from litestar_diffusion.domain.access.key_ring import client_named
 from litestar_diffusion.domain.errors import InvalidRequest, LoadFailed, UnknownModel
 from litestar_diffusion.domain.generator import Generated, ImageGenerator
 from litestar_diffusion.domain.jobs.failures import error_of
@@ -181,3 +184,23 @@ def test_an_ingress_speaks_every_api_and_makes_nothing_itself() -> None:
         assert http.get("/").json()["device"] == "cluster"
         assert http.post("/models/demo/load").status_code in (404, 405)
         http.blocking_portal.call(made.stop)
+
+
+def test_a_worker_limits_the_waiting_requests_of_a_key() -> None:
+    async def scenario() -> None:
+        key = ApiKey(hash=hash_of("secret"), scopes=("generate",), max_waiting=1)
+        settings, engine = settings_of_workers(Settings(keys={"shop": key})), FakeEngine()
+        engine.gate.clear()
+        one = Worker(settings, build=lambda settings: fake_services(model("a"), settings=settings, engine=engine))
+        calls = [
+            GenerateCall(model="a", parameters=RED, job_id=name, client=client_named("shop"), previews=False)
+            for name in "abcd"
+        ]
+        calling = [asyncio.create_task(Wire(one).call(call)) for call in calls]
+        done, waiting = await asyncio.wait(calling, return_when=asyncio.FIRST_COMPLETED, timeout=20)
+        engine.gate.set()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        assert "keys.shop.max_waiting" in str(done.pop().exception())
+        await one.stop()
+
+    asyncio.run(scenario())

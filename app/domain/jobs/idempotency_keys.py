@@ -15,7 +15,7 @@ from .keeping.lookup import Lookup
 from .keeping.repository import JobRepository
 from .record import JobRecord
 from .tracked_job import TrackedJob
-from .waiting import wait_until_kept
+from .waiting import wait_until_kept, wanted
 
 Join = Literal["always", "in_flight", "never"]
 """Jobs of the same key that a request joins: all that are kept; those whose outcome has reached no client; none.
@@ -50,7 +50,9 @@ class IdempotencyKeys:
             return None
         record = await self._repository.with_key(client, key)
         job = self._in_flight.with_key(client, key)
-        if job is not None and job.stopping:
+        if job is None and record is not None:
+            job = self._in_flight.get(record.id)  # it has failed, and its outcome could not be written yet
+        if job is not None and (job.stopping or job.failure is not None):
             job.key = None
             await self._repository.drop_key(job.id)
             return await self.find(client, key, body)
@@ -63,20 +65,37 @@ class IdempotencyKeys:
     async def join(
         self, job: TrackedJob, parameters: GenerationParameters, *, detached: bool, kept: bool
     ) -> TrackedJob:
-        """Return a job that another request joins, once it is kept.
+        """Return a job that another request joins, once all that the request needs of it is kept.
 
         Args:
             job: of `find`.
             parameters: of both requests.
             detached: whether it is to continue without a waiting client.
             kept: whether it is to be kept after its outcome has reached one.
+
+        Raises:
+            StorageUnavailable, KeyTaken: it cannot be kept.
         """
-        await wait_until_kept(job)
-        job.detached |= detached
-        if kept and not job.kept:
-            job.kept = True
-            await self._keep_later(job, parameters)
+        with wanted(job):
+            await wait_until_kept(job)
+            async with job.keeping:
+                if detached:
+                    await self._detach(job)
+                if kept and not job.kept:
+                    await self._keep_later(job, parameters)
         return job
+
+    async def _detach(self, job: TrackedJob) -> None:
+        """Have a job continue without a waiting client, also in another process or after a restart."""
+        before, job.detached = job.detached, True
+        ours = self._in_flight.get(job.id) is job
+        if not job.kept or (before if ours else job.over):
+            return
+        try:
+            await self._repository.detach(job.id)
+        except DiffusionError:
+            job.detached = before
+            raise
 
     async def _with_outcome(self, record: JobRecord) -> TrackedJob | None:
         """Make a job that can be waited for from what is kept of one; None if its images are gone."""
@@ -104,12 +123,11 @@ class IdempotencyKeys:
         return result
 
     async def _keep_later(self, job: TrackedJob, parameters: GenerationParameters) -> None:
-        """Keep a job that was begun as one that is not, and may have ended."""
-        try:
-            await self._repository.add(replace(job.record(), state="queued"), parameters)
-        except DiffusionError:
-            job.kept = False
-            raise
-        if job.result is not None:
-            await self._repository.finish(job.ending(job.result, job.ended or self._now()), job.result)
+        """Keep a job that was begun as one that is not, and may end before it is kept."""
+        record = job.record()
+        await self._repository.add(replace(record, state="queued" if job.over else job.state, ended=None), parameters)
+        job.kept = True
+        outcome = job.result or job.failure
+        if outcome is not None:
+            await self._repository.finish(job.ending(outcome, job.ended or self._now()), job.result)
             self._in_flight.drop(job.id)

@@ -77,8 +77,7 @@ class JobKeeper:
         await self._repository.renew(self._now())
         for job_id in await self._repository.to_cancel():
             self._runner.stop(job_id)
-        if places := self._capacity.places:
-            self._claimed.extend(await self._repository.claim(self._now(), min(_BATCH, places)))
+        self._claimed.extend(await self._repository.claim(self._now(), min(_BATCH, self._capacity.places)))
         while self._claimed:
             await self._take_over(self._claimed[0])
             self._claimed.popleft()
@@ -90,9 +89,8 @@ class JobKeeper:
             case "cancel":
                 await self._runner.end_unbegun(job, Cancelled("The job was cancelled."))
             case "abandon":
-                await self._runner.end_unbegun(
-                    job, Cancelled("The server ended while the client waited. Send it again.")
-                )
+                gone = "The server ended while the client waited. Send it again."
+                await self._runner.end_unbegun(job, Cancelled(gone, abandoned=True))
             case "give_up":
                 await self._runner.end_unbegun(job, Interrupted(job.restarts))
 

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import AsyncGenerator, Callable
 
 from ..clock import steady_time
-from ..errors import KeyTaken
+from ..errors import Cancelled, KeyTaken
 from ..generator import Generated, ImageGenerator
 from ..models.spec import ModelName
 from ..requests.parameters import GenerationParameters
@@ -84,9 +84,9 @@ class JobStore:
             StorageUnavailable: it cannot be opened.
         """
         await self.repository.open()
-        if self.repository.durable:
-            self._writing = asyncio.create_task(self._journal.run())
-            self._writing.add_done_callback(consume_exception)
+        await self._expiry.expire(at_once=True)
+        self._writing = asyncio.create_task(self._journal.run())
+        self._writing.add_done_callback(consume_exception)
 
     async def close(self) -> None:
         """Give unfinished jobs back to the repository, and close it. The generator has refused or stopped them before."""
@@ -178,10 +178,20 @@ class JobStore:
         Raises:
             DiffusionError: as `post` and the job do.
         """
-        # `post` returns and `result` counts the waiter without a suspension between them: otherwise the last waiter of a joined
-        # job could be cancelled in between, and end the job that was joined.
-        job = await self.post(model, parameters, client=client, key=key, join=join, detached=False, admit=admit)
-        return await self.result(job, linger_s)
+
+        async def attempt() -> Generated:
+            # `post` returns and `result` counts the waiter without a suspension between them: otherwise the last waiter of a
+            # joined job could be cancelled in between, and end the job that was joined.
+            job = await self.post(model, parameters, client=client, key=key, join=join, detached=False, admit=admit)
+            return await self.result(job, linger_s)
+
+        try:
+            return await attempt()
+        except Cancelled as error:
+            if not error.abandoned:
+                raise
+        # It was joined in another process, which knew of its own waiters alone; they have left.
+        return await attempt()
 
     async def get(self, job_id: str, owner: str | None = None, *, with_result: bool = False) -> TrackedJob:
         """Return the job with this id.
@@ -215,8 +225,8 @@ class JobStore:
         """
         job = await self.get(job_id, owner)
         if job.over:
-            self._in_flight.drop(job_id)
             await self.repository.forget(job_id)
+            self._in_flight.drop(job_id)
         elif self._in_flight.get(job_id) is not None:
             job.stop()
             await asyncio.wait([job.work])

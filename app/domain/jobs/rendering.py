@@ -34,7 +34,7 @@ class Rendering:
         Args:
             generator: makes the images.
             writer: encodes previews.
-            journal: receives the progress of jobs that outlive the process.
+            journal: receives the changes of state of kept jobs, and the progress of those that outlive the process.
             durable: whether kept jobs do.
             now: clock, in seconds since the epoch.
         """
@@ -107,5 +107,8 @@ class Rendering:
     def _note(self, job: TrackedJob, progress: Progress) -> None:
         before = job.state
         job.note(progress, self._now())
-        if job.kept and self._durable:
-            self._journal.note(job, at_once=job.state != before)
+        changed = job.state != before
+        if job.kept and (
+            changed or self._durable
+        ):  # jobs in memory are listed by their state; no more of them is read there
+            self._journal.note(job, at_once=changed)

@@ -2,15 +2,18 @@
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ..errors import IdempotencyConflict
 from ..uncancellable import consume_exception
+from .keeping.retention import Retention
 
 _T = TypeVar("_T")
+
+_SOONEST_S = 0.01
+"""Shortest time until the timer, in seconds, because the clocks of results and of timers may differ a little."""
 
 
 @dataclass(slots=True, eq=False)
@@ -20,6 +23,7 @@ class _Shared(Generic[_T]):
     work: "asyncio.Task[_T]"
     waiters: int = 0
     ended_s: float | None = None
+    nbytes: int = 0
 
 
 class SharedCalls(Generic[_T]):
@@ -28,18 +32,21 @@ class SharedCalls(Generic[_T]):
     Work that fails is forgotten, so that a request that is sent again begins anew. Work whose last waiter leaves is cancelled.
     """
 
-    def __init__(self, *, keep_s: float, max_kept: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, retention: Retention, nbytes_of: Callable[[_T], int], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Keep nothing yet.
 
         Args:
-            keep_s: seconds for which a result is kept.
-            max_kept: results that are kept.
+            retention: which results are kept; the oldest are dropped first.
+            nbytes_of: bytes of memory that a result takes.
             clock: seconds, monotonic.
         """
-        self._keep_s = keep_s
-        self._max_kept = max_kept
+        self._retention = retention
+        self._nbytes_of = nbytes_of
         self._clock = clock
-        self._calls: OrderedDict[tuple[str, str], _Shared[_T]] = OrderedDict()
+        self._calls: dict[tuple[str, str], _Shared[_T]] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     async def run(self, client: str, key: str, body: bytes, begin: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
         """Return the result of the work of a key; begin it if there is none.
@@ -74,14 +81,33 @@ class SharedCalls(Generic[_T]):
 
     def _ended(self, key: tuple[str, str], shared: _Shared[_T]) -> None:
         consume_exception(shared.work)
-        shared.ended_s = self._clock()
-        failed = shared.work.cancelled() or shared.work.exception() is not None
-        if failed and self._calls.get(key) is shared:
+        if self._calls.get(key) is not shared:
+            return
+        if shared.work.cancelled() or shared.work.exception() is not None:
             del self._calls[key]
+            return
+        shared.ended_s, shared.nbytes = self._clock(), self._nbytes_of(shared.work.result())
+        self._expire()
 
     def _expire(self) -> None:
-        oldest_s = self._clock() - self._keep_s
-        ended = [key for key, shared in self._calls.items() if shared.ended_s is not None]
-        old = {key for key in ended if (self._calls[key].ended_s or 0.0) < oldest_s}
-        for key in (*old, *[key for key in ended if key not in old][: -self._max_kept or None]):
-            del self._calls[key]
+        """Drop the results that are beyond a limit."""
+        now, limits = self._clock(), self._retention
+        ended = [(shared.ended_s, key) for key, shared in self._calls.items() if shared.ended_s is not None]
+        nbytes = 0
+        for place, (ended_s, key) in enumerate(sorted(ended, reverse=True), 1):
+            nbytes += self._calls[key].nbytes
+            old = now - ended_s >= limits.keep_s
+            if old or place > limits.max_finished or nbytes > limits.max_result_nbytes:
+                del self._calls[key]
+        self._set_timer(now)
+
+    def _set_timer(self, now: float) -> None:
+        """Set a timer for the oldest result, so that its memory is freed even if no request comes."""
+        ended = [shared.ended_s for shared in self._calls.values() if shared.ended_s is not None]
+        if self._timer is None and ended:
+            left_s = max(min(ended) + self._retention.keep_s - now, _SOONEST_S)
+            self._timer = asyncio.get_running_loop().call_later(left_s, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._expire()

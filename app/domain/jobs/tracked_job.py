@@ -62,9 +62,13 @@ class TrackedJob:
     """Whether it can be asked for after its outcome has reached the client that waits for it."""
     stopping: bool = False
     """Whether it was told to end before its next step."""
+    abandoned: bool = False
+    """Whether that was because no client waited for it."""
     moved: bool = False
     """Whether it was begun again because its device did not answer."""
     waiters: int = 0
+    keeping: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a request that joins it changes what is kept of it."""
     accepted: "asyncio.Event" = field(default_factory=asyncio.Event)
     refused: DiffusionError | None = None
     """Why it could not be kept, and so was not begun."""
@@ -202,14 +206,15 @@ class TrackedJob:
     def stop(self) -> None:
         """End before the next step, without waiting for that."""
         # A request that sends its key from now on starts a new job, instead of joining one that is being cancelled.
-        self.stopping = True
+        self.stopping, self.abandoned = True, False
         if self.rendering is not None:
             self.rendering.cancel()
 
     def stop_unless_wanted(self) -> None:
         """Stop if no client waits, and it is not to continue without one."""
-        if not self.waiters and not self.detached and not self.over:
+        if not self.waiters and not self.detached and not self.over and not self.stopping:
             self.stop()
+            self.abandoned = True
 
     def end_early(self, ending: Ending) -> None:
         """End with what is denoised so far; before the first step there is nothing yet, and it is stopped."""

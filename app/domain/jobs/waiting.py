@@ -1,6 +1,8 @@
 """Counts the clients that wait for jobs: a job for which none waits ends, unless it is detached."""
 
 import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
 
 from ..errors import Cancelled
 from ..generator import Generated
@@ -39,20 +41,27 @@ class Waiting:
             job.stop_unless_wanted()
 
 
-async def wait_until_kept(job: TrackedJob) -> None:
-    """Wait until a job is kept; this counts as a waiter, so that no other one ends the job by leaving.
-
-    Raises:
-        StorageUnavailable, KeyTaken: it could not be kept.
-    """
+@contextmanager
+def wanted(job: TrackedJob) -> Generator[None]:
+    """Count as a waiter, so that no other one ends the job by leaving. An exception ends the job if there is no other."""
     job.waiters += 1
     try:
-        await job.accepted.wait()
-    except asyncio.CancelledError:
+        yield
+    except BaseException:
         job.waiters -= 1
         job.stop_unless_wanted()
         raise
     job.waiters -= 1
+
+
+async def wait_until_kept(job: TrackedJob) -> None:
+    """Wait until a job is kept; this counts as a waiter.
+
+    Raises:
+        StorageUnavailable, KeyTaken: it could not be kept.
+    """
+    with wanted(job):
+        await job.accepted.wait()
     if job.refused is not None:
         raise job.refused.with_traceback(None)
 

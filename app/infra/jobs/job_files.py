@@ -5,6 +5,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ...domain.requests.pictures.picture import FileContent
@@ -77,7 +78,7 @@ class JobFiles:
         return files
 
     def drop(self, job_id: str, names: Iterable[str] | None = None) -> None:
-        """Remove files of a job, or all of them."""
+        """Remove files of a job, or all of them. One that cannot be removed stays until the job is dropped, or the next start."""
         if names is None:
             shutil.rmtree(self._of(job_id), ignore_errors=True)
         else:
@@ -98,7 +99,8 @@ class JobFiles:
     @staticmethod
     def _remove(paths: Iterable[Path]) -> None:
         for path in paths:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink()
 
 
 def _digest(data: FileContent) -> str:

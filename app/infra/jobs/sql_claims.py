@@ -1,14 +1,15 @@
 """Which process has which unfinished jobs: leases of time, beside the marks by which a process sees others of its machine end."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, case, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from ...domain.jobs.record import JobRecord
 from .database import Database
+from .disk import on_disk
 from .process_mark import ProcessMark
 from .rows import SHOWN, record_of
 from .selections import UNFINISHED
@@ -47,19 +48,26 @@ class SqlClaims:
 
     async def claim(self, now: float, limit: int) -> list[JobRecord]:
         """Take jobs over; see `JobRepository.claim`."""
-        ended = await asyncio.to_thread(self._mark.ended)
+        ended = await on_disk(self._mark.ended)
         free = or_(JOBS.c.worker.is_(None), JOBS.c.lease_until < now, JOBS.c.worker.in_(ended)) & UNFINISHED
         async with self._database.transaction() as connection:
-            # Nearly always there is none; then nothing is locked.
-            found = (await connection.execute(select(JOBS.c.id).where(free).limit(1))).first()
-            rows = (await connection.execute(self._claiming(free, now, limit))).mappings() if found is not None else ()
-            claimed = sorted((record_of(row) for row in rows), key=lambda job: (job.created, job.id))
-        if not claimed:  # so that the processes that have ended have no unfinished jobs
-            await asyncio.to_thread(self._mark.forget, ended)
-        return claimed
+            claimed = await self._take(connection, free & JOBS.c.cancel_requested, now, None)
+            if limit:
+                claimed += await self._take(connection, free & ~JOBS.c.cancel_requested, now, limit)
+        if limit and not claimed:  # so that the processes that have ended have no unfinished jobs
+            await on_disk(self._mark.forget, ended)
+        return sorted(claimed, key=lambda job: (job.created, job.id))
 
-    def _claiming(self, free: ColumnElement[bool], now: float, limit: int) -> ReturningUpdate[Any]:
-        """Make the statement that takes the oldest of the jobs that are free."""
+    async def _take(
+        self, connection: AsyncConnection, free: ColumnElement[bool], now: float, limit: int | None
+    ) -> list[JobRecord]:
+        # Nearly always there is none; then nothing is locked.
+        if (await connection.execute(select(JOBS.c.id).where(free).limit(1))).first() is None:
+            return []
+        return [record_of(row) for row in (await connection.execute(self._taking(free, now, limit))).mappings()]
+
+    def _taking(self, free: ColumnElement[bool], now: float, limit: int | None) -> ReturningUpdate[Any]:
+        """Make the statement that takes the oldest of the jobs that are free; all of them without a limit."""
         oldest = select(JOBS.c.id).where(free).order_by(JOBS.c.created, JOBS.c.id).limit(limit)
         # PostgreSQL: other processes that claim now get the next jobs, instead of waiting for these. SQLite has one writer.
         # Selected once in a CTE: a subquery with a limit may be evaluated for each row.
@@ -94,6 +102,11 @@ class SqlClaims:
         async with self._database.transaction() as connection:
             await connection.execute(statement)
         self._renewed = now
+
+    async def detach(self, job_id: str) -> None:
+        """Note that no client need wait; see `JobRepository.detach`."""
+        async with self._database.transaction() as connection:
+            await connection.execute(update(JOBS).where(JOBS.c.id == job_id, UNFINISHED).values(detached=True))
 
     async def request_cancel(self, job_id: str) -> None:
         """Note the wish; see `JobRepository.request_cancel`."""

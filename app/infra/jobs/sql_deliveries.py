@@ -1,27 +1,28 @@
 """Deliveries of webhooks in the database of jobs. A finished job and its delivery are kept in one transaction."""
 
-from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Delete, Insert, delete, insert, select, update
+from sqlalchemy import ColumnElement, Insert, insert, select, update
 
 from ...domain.jobs.webhooks.webhook import Delivery
 from .database import Database
-from .tables import DELIVERIES
+from .tables import DELIVERIES, JOBS
 
 _FIELDS = ("id", "job_id", "url", "payload", "created", "attempts")
+_AT_ONCE = 0.0
 _PENDING = DELIVERIES.c.state == "pending"
 
 
 def new_delivery(delivery: Delivery) -> Insert:
-    """Make the statement that keeps a delivery, due at once."""
+    """Make the statement that keeps a delivery, due at once, whatever a clock says."""
     row = {name: getattr(delivery, name) for name in _FIELDS}
-    return insert(DELIVERIES).values(**row, state="pending", due=delivery.created)
+    return insert(DELIVERIES).values(**row, state="pending", due=_AT_ONCE)
 
 
-def forget_deliveries(job_ids: Sequence[str]) -> Delete:
-    """Make the statement that drops the deliveries of jobs that are dropped; those that are not made yet are still made."""
-    return delete(DELIVERIES).where(DELIVERIES.c.job_id.in_(job_ids), ~_PENDING)
+def left_over() -> ColumnElement[bool]:
+    """Return the condition of deliveries whose jobs are dropped; those that are not made yet are still made."""
+    kept = select(JOBS.c.id).where(JOBS.c.id == DELIVERIES.c.job_id, ~JOBS.c.expired)
+    return ~_PENDING & ~kept.exists()
 
 
 class SqlDeliveries:
@@ -33,7 +34,7 @@ class SqlDeliveries:
     async def take_due(self, now: float, limit: int, lost_at: float) -> list[Delivery]:
         """Take what is due; see `Deliveries.take_due`."""
         due = _PENDING & (DELIVERIES.c.due <= now)
-        oldest = select(DELIVERIES.c.id).where(due).order_by(DELIVERIES.c.due).limit(limit)
+        oldest = select(DELIVERIES.c.id).where(due).order_by(DELIVERIES.c.due, DELIVERIES.c.created).limit(limit)
         picked = oldest.with_for_update(skip_locked=True).cte("oldest")
         statement = update(DELIVERIES).where(DELIVERIES.c.id.in_(select(picked.c.id)), due)
         values = {"due": lost_at, "attempts": DELIVERIES.c.attempts + 1}

@@ -17,17 +17,20 @@ from ...domain.jobs.webhooks.webhook import delivery_of
 from ...domain.requests.parameters import GenerationParameters
 from ...domain.units import format_bytes
 from .database import Database
+from .disk import on_disk
 from .job_files import JobFiles
 from .process_mark import ProcessMark
 from .result_codec import decode_result, encode_result
 from .rows import SHOWN, progress_row, record_of, row_of
 from .selections import beyond, conditions_of
 from .sql_claims import SqlClaims
-from .sql_deliveries import SqlDeliveries, forget_deliveries, new_delivery
-from .tables import JOBS
+from .sql_deliveries import SqlDeliveries, left_over, new_delivery
+from .tables import DELIVERIES, JOBS
 
 _REMEMBERED = 10_000
 """Expired jobs that are known to have existed, so that they are not reported as unknown."""
+_DROPPED_AT_ONCE = 1000
+"""Jobs that one transaction drops."""
 _ORPHANED_S = 3600
 """Age of files, in seconds, after which their job must be in the database."""
 _PICTURES = ("image", "mask")
@@ -93,7 +96,7 @@ class SqlJobRepository:
 
     async def _drop_orphans(self) -> None:
         """Drop files of jobs that were never accepted, because a process was killed in between."""
-        with_files = await asyncio.to_thread(lambda: list(self._files.jobs(older_than=self._clock() - _ORPHANED_S)))
+        with_files = await on_disk(lambda: list(self._files.jobs(older_than=self._clock() - _ORPHANED_S)))
         async with self._database.transaction() as connection:
             kept = {row.id for row in await connection.execute(select(JOBS.c.id).where(~JOBS.c.expired))}
         for job_id in set(with_files) - kept:
@@ -146,6 +149,7 @@ class SqlJobRepository:
             **row_of(job),
             "key": JOBS.c.key if job.key is not None else None,
             "cancel_requested": JOBS.c.cancel_requested,
+            "detached": True if job.detached else JOBS.c.detached,
             "parameters": None,
             "uploads": "{}",
             "result": None if result is None else await asyncio.to_thread(encode_result, result),
@@ -158,7 +162,7 @@ class SqlJobRepository:
                 await connection.execute(new_delivery(delivery))
         if finished:
             sent = msgspec.json.decode(uploads, type=dict[str, str])
-            await asyncio.to_thread(self._files.drop, job.id, {*sent.values()} - {*names})
+            await on_disk(self._files.drop, job.id, {*sent.values()} - {*names})
         # Otherwise the files stay until the job is dropped: the process that has it may have written the same ones.
         return finished
 
@@ -176,7 +180,7 @@ class SqlJobRepository:
             found = (await connection.execute(select(JOBS.c.result, JOBS.c.images).where(JOBS.c.id == job_id))).first()
         if found is None or found.result is None:
             return None
-        return await asyncio.to_thread(self._read_result, job_id, found.result, found.images)
+        return await on_disk(self._read_result, job_id, found.result, found.images)
 
     def _read_result(self, job_id: str, text: str, names: str) -> Generated | None:
         files = self._files.read(job_id, msgspec.json.decode(names, type=list[str]))
@@ -202,15 +206,18 @@ class SqlJobRepository:
         """Drop old jobs; see `JobRepository.expire`."""
         async with self._database.transaction() as connection:
             ids = [row.id for row in await connection.execute(beyond(retention, now))]
-        if ids:
-            await self._drop(ids)
+            delivery = (await connection.execute(select(DELIVERIES.c.id).where(left_over()).limit(1))).first()
+        if ids or delivery is not None:
+            # PostgreSQL takes up to 32,767 parameters in a statement.
+            for begin in range(0, max(len(ids), 1), _DROPPED_AT_ONCE):
+                await self._drop(ids[begin : begin + _DROPPED_AT_ONCE])
 
     async def _drop(self, job_ids: Sequence[str]) -> None:
         newest = select(JOBS.c.id).where(JOBS.c.expired).order_by(JOBS.c.created.desc()).limit(_REMEMBERED)
         async with self._database.transaction() as connection:
             await connection.execute(update(JOBS).where(JOBS.c.id.in_(job_ids)).values(_DROPPED))
             await connection.execute(delete(JOBS).where(JOBS.c.expired, JOBS.c.id.not_in(newest)))
-            await connection.execute(forget_deliveries(job_ids))
+            await connection.execute(delete(DELIVERIES).where(left_over()))
         for job_id in job_ids:
             await self._drop_files(job_id)
 
@@ -222,7 +229,7 @@ class SqlJobRepository:
         if found is None or found.parameters is None:
             raise ExpiredJob(job_id)
         uploads = msgspec.json.decode(found.uploads, type=dict[str, str])
-        files = await asyncio.to_thread(self._files.read, job_id, uploads.values())
+        files = await on_disk(self._files.read, job_id, uploads.values())
         if files is None:
             raise ExpiredJob(job_id)
         parameters = msgspec.json.decode(found.parameters, type=GenerationParameters)
@@ -243,6 +250,10 @@ class SqlJobRepository:
     async def renew(self, now: float) -> None:
         """Renew the lease of the jobs of this process; see `JobRepository.renew`."""
         await self._claims.renew(now)
+
+    async def detach(self, job_id: str) -> None:
+        """Note that no client need wait; see `JobRepository.detach`."""
+        await self._claims.detach(job_id)
 
     async def request_cancel(self, job_id: str) -> None:
         """Note the wish; see `JobRepository.request_cancel`."""
@@ -265,12 +276,7 @@ class SqlJobRepository:
             files: their contents.
             spare: whether some of the disk must stay free.
         """
-        try:
-            return await asyncio.to_thread(self._put_now, job_id, files, spare=spare)
-        except OSError as error:
-            raise StorageUnavailable(
-                f"The files of the job cannot be written to the disk of jobs.directory: {error.strerror}. Try again later."
-            ) from error
+        return await on_disk(self._put_now, job_id, files, spare=spare)
 
     def _put_now(self, job_id: str, files: Sequence[bytes], *, spare: bool) -> list[str]:
         free = self._files.free_nbytes()
@@ -282,7 +288,7 @@ class SqlJobRepository:
         return self._files.put(job_id, files)
 
     async def _drop_files(self, job_id: str) -> None:
-        await asyncio.to_thread(self._files.drop, job_id)
+        await on_disk(self._files.drop, job_id)
 
 
 def _json(value: object) -> str:

@@ -1,5 +1,7 @@
 """Tables of jobs. Their names begin with `diffusion_`, because a host application may give us its own database."""
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -12,6 +14,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TypeDecorator,
     UniqueConstraint,
     false,
 )
@@ -25,14 +28,41 @@ METADATA = MetaData(
 )
 VERSION_TABLE = "diffusion_version"
 
+
+class ClientText(TypeDecorator[str]):
+    """Text of clients, also in comparisons. PostgreSQL stores no NUL: U+FFFD stands for it, in all databases."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:  # noqa: ARG002 - the base's signature
+        """Return what is stored for a text, or compared with what is stored."""
+        return _storable(value)
+
+
+class JobId(TypeDecorator[str]):
+    """Id of a job, which clients may make up in a question."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:  # noqa: ARG002 - the base's signature
+        """Return what is stored for an id, or compared with what is stored."""
+        return _storable(value)
+
+
+def _storable(value: str | None) -> str | None:
+    return None if value is None else value.replace("\0", "\ufffd")
+
+
 JOBS = Table(
     "diffusion_jobs",
     METADATA,
-    Column("id", String(32), primary_key=True),
-    Column("model", Text, nullable=False),
-    Column("client", Text, nullable=False),
-    Column("prompt", Text, nullable=False, server_default=""),
-    Column("key", Text),
+    Column("id", JobId(32), primary_key=True),
+    Column("model", ClientText, nullable=False),
+    Column("client", ClientText, nullable=False),
+    Column("prompt", ClientText, nullable=False, server_default=""),
+    Column("key", ClientText),
     Column("body", LargeBinary, nullable=False),
     Column("detached", Boolean, nullable=False),
     Column("parameters", Text),  # JSON; NULL once it has ended

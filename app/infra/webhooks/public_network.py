@@ -4,6 +4,8 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import httpcore
@@ -14,13 +16,17 @@ def is_public(address: str) -> bool:
     parsed = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(parsed, ipaddress.IPv6Address):
         inner = parsed.ipv4_mapped or parsed.sixtofour or (parsed.teredo[1] if parsed.teredo else None)
-        nat64 = parsed in _NAT64
-        if inner is not None or nat64:
-            return not nat64 and is_public(str(inner))
+        if inner is not None:
+            return is_public(str(inner))
+        if parsed not in _GLOBAL_UNICAST:
+            return False
     return parsed.is_global and not parsed.is_multicast
 
 
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+"""The only part of IPv6 that IANA assigns to the internet. Around it are more forms of IPv4 addresses, such as those of NAT64."""
+_LOOKUPS = 8
+"""Names that are looked up at once."""
 
 
 class PublicNetwork(httpcore.AsyncNetworkBackend):
@@ -29,6 +35,8 @@ class PublicNetwork(httpcore.AsyncNetworkBackend):
     def __init__(self, *, allow_private: bool) -> None:
         self._allow_private = allow_private
         self._network = httpcore.AnyIOBackend()
+        # Threads of its own: look-ups that no resolver answers would fill those of the event loop, which all other work needs.
+        self._lookups = ThreadPoolExecutor(_LOOKUPS, thread_name_prefix="webhook-lookup")
 
     async def connect_tcp(
         self,
@@ -43,13 +51,22 @@ class PublicNetwork(httpcore.AsyncNetworkBackend):
         Raises:
             ConnectError: it has a private address, or none.
         """
-        try:
-            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            raise httpcore.ConnectError(f"{host} has no address: {error}") from error
-        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        addresses = await self._addresses(host, port)
         if not self._allow_private and not all(is_public(address) for address in addresses):
             raise httpcore.ConnectError(f"{host} has a private address, which is not called (webhooks.allow_private)")
         return await self._network.connect_tcp(  # pyright: ignore[reportAttributeAccessIssue] - absent without anyio
             addresses[0], port, timeout=timeout, local_address=local_address, socket_options=socket_options
         )
+
+    async def _addresses(self, host: str, port: int) -> list[str]:
+        """Look up the addresses of a host.
+
+        Raises:
+            ConnectError: it has none, or is no name.
+        """
+        lookup = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(self._lookups, lookup)
+        except (OSError, ValueError) as error:  # ValueError: a name that IDNA cannot encode
+            raise httpcore.ConnectError(f"{host} has no address: {error}") from error
+        return list(dict.fromkeys(str(entry[4][0]) for entry in found))

@@ -22,7 +22,7 @@ class HttpWebhookSender:
         """
         self._secret = secret
         self._timeout_s = timeout_s
-        self._allow_private = allow_private
+        self._network = PublicNetwork(allow_private=allow_private)
 
     async def send(self, delivery: Delivery) -> str | None:
         """Make an attempt; see `WebhookSender.send`."""
@@ -42,9 +42,8 @@ class HttpWebhookSender:
             **signed_headers(delivery, self._secret, time.time()),
         }
         # A pool for each: connections are not kept, because a receiver may hear from us once a day.
-        network = PublicNetwork(allow_private=self._allow_private)
         async with (
-            httpcore.AsyncConnectionPool(network_backend=network) as pool,
+            httpcore.AsyncConnectionPool(network_backend=self._network) as pool,
             pool.stream(
                 "POST", delivery.url, headers=list(headers.items()), content=delivery.payload.encode()
             ) as response,

@@ -1,11 +1,21 @@
 """Calls with the same idempotency key share one piece of work."""
 
 import asyncio
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from litestar_diffusion.domain.errors import IdempotencyConflict
+from litestar_diffusion.domain.jobs.keeping.retention import Retention
 from litestar_diffusion.domain.jobs.shared_calls import SharedCalls
+
+
+def shared_calls(clock: Callable[[], float] = time.monotonic, **limits: Any) -> SharedCalls[int]:
+    """Results of which each takes ten bytes."""
+    return SharedCalls(Retention(**{"keep_s": 10, "max_finished": 2, **limits}), lambda _: 10, clock=clock)
 
 
 class Work:
@@ -28,7 +38,7 @@ class Work:
 def test_equal_calls_share_work_and_its_result_until_it_expires() -> None:
     async def scenario() -> None:
         now = 0.0
-        calls, work = SharedCalls[int](keep_s=10, max_kept=2, clock=lambda: now), Work()
+        calls, work = shared_calls(clock=lambda: now), Work()
         both = [asyncio.create_task(calls.run("c", "k", b"1", work.run)) for _ in range(2)]
         await asyncio.sleep(0)
         work.go.set()
@@ -45,7 +55,7 @@ def test_equal_calls_share_work_and_its_result_until_it_expires() -> None:
 
 def test_work_ends_with_its_last_caller_and_begins_anew_for_the_next() -> None:
     async def scenario() -> None:
-        calls, work = SharedCalls[int](keep_s=10, max_kept=2), Work()
+        calls, work = shared_calls(), Work()
         one, other = (asyncio.create_task(calls.run("c", "k", b"1", work.run)) for _ in range(2))
         await asyncio.sleep(0)
         one.cancel()
@@ -62,7 +72,7 @@ def test_work_ends_with_its_last_caller_and_begins_anew_for_the_next() -> None:
 
 def test_failed_work_is_forgotten() -> None:
     async def scenario() -> None:
-        calls = SharedCalls[int](keep_s=10, max_kept=2)
+        calls = shared_calls()
 
         async def fail() -> int:
             raise ValueError("once")
@@ -78,9 +88,10 @@ def test_failed_work_is_forgotten() -> None:
     asyncio.run(scenario())
 
 
-def test_only_the_latest_results_are_kept() -> None:
+@pytest.mark.parametrize("limits", [{"max_finished": 1}, {"max_result_nbytes": 19}], ids=["number", "bytes"])
+def test_only_the_latest_results_are_kept(limits: dict[str, int]) -> None:
     async def scenario() -> None:
-        calls, begun = SharedCalls[int](keep_s=10, max_kept=1), 0
+        calls, begun = shared_calls(**limits), 0
 
         async def work() -> int:
             nonlocal begun
@@ -91,5 +102,24 @@ def test_only_the_latest_results_are_kept() -> None:
             await calls.run("c", key, b"1", work)
             await asyncio.sleep(0)
         assert begun == 3
+
+    asyncio.run(scenario())
+
+
+def test_a_result_is_freed_at_its_age_without_any_request() -> None:
+    class Result:
+        pass
+
+    async def scenario() -> None:
+        calls = SharedCalls[Result](Retention(keep_s=0.05), lambda _: 1)
+
+        async def work() -> Result:
+            return Result()
+
+        kept = weakref.ref(await calls.run("c", "k", b"1", work))
+        assert kept() is not None
+        async with asyncio.timeout(20):
+            while kept() is not None:  # noqa: ASYNC110 - nothing may touch the results but their own timer
+                await asyncio.sleep(0.01)
 
     asyncio.run(scenario())

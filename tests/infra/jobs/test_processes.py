@@ -9,11 +9,14 @@ import pytest
 
 from litestar_diffusion.domain.errors import (
     Cancelled,
+    GenerationFailed,
     IdempotencyConflict,
     Interrupted,
     ShuttingDown,
     StorageUnavailable,
 )
+from litestar_diffusion.domain.generator import Generated
+from litestar_diffusion.domain.jobs.capacity import Capacity
 from litestar_diffusion.domain.jobs.job_keeper import JobKeeper, decide
 from litestar_diffusion.domain.jobs.job_store import JobStore
 from litestar_diffusion.domain.jobs.policy import JobPolicy
@@ -112,6 +115,25 @@ def test_a_job_is_cancelled_by_any_process(tmp_path: Path) -> None:
     run(tmp_path, scenario)
 
 
+def test_a_job_that_no_process_can_take_is_cancelled_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(first: Process, second: Process) -> None:
+        first.engine.gate.clear()
+        cancelled, other = [await first.store.post("a", BODY, client=client) for client in ("me", "you")]
+        first.kill()
+        monkeypatch.setattr(Capacity, "places", 0)
+        cancelling = asyncio.create_task(second.store.cancel(cancelled.id))
+        while not cancelling.done():
+            await second.keeper.look()
+        assert (await cancelling).state == "cancelled"
+        monkeypatch.undo()
+        await second.keeper.look()
+        assert [job.id for job in second.store.in_flight] == [other.id], "its process is still known to have ended"
+
+    run(tmp_path, scenario)
+
+
 def test_jobs_of_a_killed_process_are_run_by_another_one_and_those_that_ran_are_marked(tmp_path: Path) -> None:
     async def scenario(first: Process, second: Process) -> None:
         first.engine.gate.clear()
@@ -197,6 +219,138 @@ def test_a_request_whose_client_waited_is_not_run_again_and_its_key_is_free(tmp_
     run(tmp_path, scenario)
 
 
+WAITS = {"client": "me", "key": "k"}
+
+
+async def waits_and_joins(waiting: Process, joined: Process) -> "tuple[asyncio.Task[Generated], TrackedJob]":
+    """A client waits for a request; another one sends it as a job, to any process, and is answered with 202."""
+    waiting.engine.gate.clear()
+    client = asyncio.create_task(waiting.store.run("a", BODY, **WAITS))
+    while not waiting.engine.running:  # noqa: ASYNC110 - the request is resolved in a thread
+        await asyncio.sleep(0)
+    return client, await joined.store.post("a", BODY, **WAITS)
+
+
+@pytest.mark.parametrize("joined", [0, 1])
+def test_a_job_that_joined_a_waiting_request_runs_again_after_its_process_was_killed(
+    tmp_path: Path, joined: int
+) -> None:
+    async def scenario(first: Process, second: Process) -> None:
+        client, job = await waits_and_joins(first, (first, second)[joined])
+        first.kill()
+        await asyncio.wait([client])
+        await second.keeper.look()
+        await second.finish_all()
+        assert (await second.store.get(job.id)).state == "done"
+
+    run(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("joined", [0, 1])
+def test_a_job_that_joined_a_waiting_request_outlives_an_orderly_end(tmp_path: Path, joined: int) -> None:
+    async def scenario(first: Process, second: Process) -> None:
+        client, job = await waits_and_joins(first, (first, second)[joined])
+        first.dispatcher.close()
+        first.engine.gate.set()
+        await first.dispatcher.drain(0)
+        await asyncio.wait([client])
+        await second.keeper.look()
+        await second.finish_all()
+        assert (await second.store.get(job.id)).state == "done"
+
+    run(tmp_path, scenario)
+
+
+def test_a_job_that_joined_a_request_of_another_process_goes_on_after_its_client_has_left(tmp_path: Path) -> None:
+    async def scenario(first: Process, second: Process) -> None:
+        client, job = await waits_and_joins(first, second)
+        client.cancel()
+        first.engine.gate.set()
+        await asyncio.wait([client, *(job.work for job in first.store.in_flight)])
+        await second.keeper.look()
+        await second.finish_all()
+        assert (await second.store.get(job.id)).state == "done"
+
+    run(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("leaves_first", [True, False])
+def test_a_client_that_sends_its_request_again_to_another_process_gets_its_image(
+    tmp_path: Path, leaves_first: bool
+) -> None:
+    async def scenario(first: Process, second: Process) -> None:
+        first.engine.gate.clear()
+        left = asyncio.create_task(first.store.run("a", BODY, **WAITS))
+        while not first.engine.running:  # noqa: ASYNC110 - the request is resolved in a thread
+            await asyncio.sleep(0)
+        (job,) = first.store.in_flight
+        if leaves_first:
+            left.cancel()
+        finding, found = second.repository.with_key, asyncio.Event()
+
+        async def with_key(client: str, key: str) -> JobRecord | None:
+            record = await finding(client, key)
+            found.set()
+            return record
+
+        second.repository.with_key = with_key  # type: ignore[method-assign]
+        again = asyncio.create_task(second.store.run("a", BODY, **WAITS))
+        await found.wait()
+        left.cancel()
+        first.engine.gate.set()
+        assert len((await again).images) == 1
+        assert (await second.store.get(job.id)).state == "cancelled"
+
+    run(tmp_path, scenario)
+
+
+def test_a_request_whose_client_waits_at_another_process_is_sent_again_if_its_process_is_killed(
+    tmp_path: Path,
+) -> None:
+    async def scenario(first: Process, second: Process) -> None:
+        first.engine.gate.clear()
+        left = asyncio.create_task(first.store.run("a", BODY, **WAITS))
+        while not first.engine.running:  # noqa: ASYNC110 - the request is resolved in a thread
+            await asyncio.sleep(0)
+        (job,) = first.store.in_flight
+        joins = asyncio.create_task(second.store.run("a", BODY, **WAITS))
+        first.kill()
+        await second.keeper.look()
+        assert len((await joins).images) == 1
+        await asyncio.wait([left])
+        assert (await second.store.get(job.id)).state == "cancelled"
+
+    run(tmp_path, scenario)
+
+
+def test_a_request_that_is_joined_by_a_job_while_it_ends_is_kept_with_its_end(tmp_path: Path) -> None:
+    async def scenario(process: Process) -> None:
+        add, adding, go = process.repository.add, asyncio.Event(), asyncio.Event()
+
+        async def slow(job: JobRecord, parameters: GenerationParameters) -> None:
+            adding.set()
+            await go.wait()
+            await add(job, parameters)
+
+        process.repository.add = slow  # type: ignore[method-assign]
+        process.engine.gate.clear()
+        client = asyncio.create_task(process.store.run("a", BODY, **WAITS, join="in_flight"))
+        while not process.engine.running:  # noqa: ASYNC110 - the request is resolved in a thread
+            await asyncio.sleep(0)
+        posting = [asyncio.create_task(process.store.post("a", BODY, **WAITS)) for _ in range(2)]
+        await adding.wait()
+        process.engine.gate.set()
+        await client
+        go.set()
+        first, second = await asyncio.gather(*posting)
+        assert first.id == second.id
+        kept = await process.repository.get(first.id)
+        assert kept is not None
+        assert (kept.state, kept.detached, process.store.in_flight) == ("done", True, [])
+
+    run(tmp_path, scenario, 1)
+
+
 def test_a_process_that_shuts_down_gives_its_jobs_back_unmarked(tmp_path: Path) -> None:
     async def scenario(first: Process, second: Process) -> None:
         first.engine.gate.clear()
@@ -236,26 +390,112 @@ def test_a_disk_that_is_full_when_a_job_ends_delays_its_end_and_loses_nothing(
     monkeypatch.setattr("litestar_diffusion.domain.jobs.job_runner._TRY_AGAIN_S", 0.01)
 
     async def scenario(process: Process) -> None:
-        put, refused = process.repository._files.put, asyncio.Event()
-        loop = asyncio.get_running_loop()
-
-        def full(job_id: str, files: Any) -> list[str]:
-            if not files:
-                return put(job_id, files)
-            loop.call_soon_threadsafe(refused.set)
-            raise OSError(28, "No space left on device")
-
-        process.repository._files.put = full  # type: ignore[method-assign]
+        disk = FullDisk(process)
         job = await process.store.post("a", BODY)
-        await refused.wait()
+        await disk.refused.wait()
         assert not job.over
         with pytest.raises(StorageUnavailable, match="No space left"):
             await process.store.post("a", GenerationParameters(prompt="x", image=_picture()))
-        process.repository._files.put = put  # type: ignore[method-assign]
+        disk.full = False
         generated = await process.store.result(job)
         assert (await process.store.get(job.id, with_result=True)).result == generated
 
     run(tmp_path, scenario, 1)
+
+
+class FullDisk:
+    """A disk on which no file can be written while it is full."""
+
+    def __init__(self, process: Process) -> None:
+        self._put, self.full, self.refused = process.repository._files.put, True, asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        process.repository._files.put = self.put  # type: ignore[method-assign]
+
+    def put(self, job_id: str, files: Any) -> list[str]:
+        if not files or not self.full:
+            return self._put(job_id, files)
+        self._loop.call_soon_threadsafe(self.refused.set)
+        raise OSError(28, "No space left on device")
+
+
+def test_a_request_that_ends_while_the_disk_is_full_is_answered_and_kept_once_there_is_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("litestar_diffusion.domain.jobs.job_runner._TRY_AGAIN_S", 0.01)
+
+    async def scenario(process: Process) -> None:
+        disk = FullDisk(process)
+        generated = await process.store.run("a", BODY, key="k")
+        assert await process.store.run("a", BODY, key="k") == generated, "its retry"
+        disk.full = False
+        while process.store.in_flight:  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0.01)
+        assert [job.state for job in await process.store.page(JobQuery(state="done"))] == ["done"]
+        assert await process.store.run("a", BODY, key="k") == generated
+        assert len(process.engine.requests) == 1
+
+    run(tmp_path, scenario, 1)
+
+
+def test_a_request_that_ended_while_the_disk_was_full_can_be_deleted(tmp_path: Path) -> None:
+    async def scenario(process: Process) -> None:
+        FullDisk(process)
+        await process.store.run("a", BODY, key="k")
+        (job,) = process.store.in_flight
+        await process.store.cancel(job.id)
+        assert (process.store.in_flight, await process.store.page(JobQuery())) == ([], [])
+
+    run(tmp_path, scenario, 1)
+
+
+def test_a_request_that_fails_while_nothing_can_be_written_leaves_its_key_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(process: Process) -> None:
+        async def finish(*_: object) -> bool:
+            raise StorageUnavailable("no answer")
+
+        process.engine.failures["generate"] = GenerationFailed("injected")
+        with monkeypatch.context() as patched:
+            patched.setattr(process.repository, "finish", finish)
+            with pytest.raises(GenerationFailed):
+                await process.store.run("a", BODY, key="k")
+        assert len((await process.store.run("a", BODY, key="k")).images) == 1
+
+    run(tmp_path, scenario, 1)
+
+
+def test_a_moment_without_file_descriptors_does_not_end_the_keeping_of_jobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(process: Process, _other: Process) -> None:
+        looked, loop, process.keeper._tick_s = asyncio.Event(), asyncio.get_running_loop(), 0.001
+
+        def none_left(path: Path, *args: Any, **options: Any) -> Any:
+            loop.call_soon_threadsafe(looked.set)
+            raise OSError(24, "Too many open files")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "open", none_left)
+            with pytest.raises(StorageUnavailable, match="Too many open files"):
+                await process.keeper.look()
+            keeping = asyncio.create_task(process.keeper.run())
+            looked.clear()
+            await looked.wait()
+        await process.repository.add(_free_job(), BODY)
+        await process.repository.release([_free_job().id])
+        while not process.store.in_flight and not keeping.done():  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0.001)
+        assert not keeping.done()
+        keeping.cancel()
+        await asyncio.wait([keeping])
+        await process.finish_all()
+
+    run(tmp_path, scenario)
+
+
+def _free_job() -> JobRecord:
+    return JobRecord(id="f" * 32, model=ModelName("a"), client="me", created=1.0)
 
 
 def _picture() -> bytes:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event, insert, select
 
 from litestar_diffusion.domain.errors import ExpiredJob, KeyTaken, StorageUnavailable
 from litestar_diffusion.domain.jobs.event_log import JobEvent
@@ -22,7 +23,9 @@ from litestar_diffusion.domain.requests.parameters import GenerationParameters
 from litestar_diffusion.infra.jobs.database import Database, sqlite_url
 from litestar_diffusion.infra.jobs.job_files import JobFiles
 from litestar_diffusion.infra.jobs.process_mark import ProcessMark
+from litestar_diffusion.infra.jobs.rows import row_of
 from litestar_diffusion.infra.jobs.sql_repository import SqlJobRepository
+from litestar_diffusion.infra.jobs.tables import DELIVERIES, JOBS
 from tests.infra.jobs.postgres import new_database
 from tests.infra.jobs.test_result_codec import generated
 
@@ -216,6 +219,33 @@ def test_unfinished_jobs_that_are_given_back_are_claimed_in_the_order_of_their_a
     run(place, scenario)
 
 
+def test_jobs_that_are_to_be_cancelled_are_claimed_beyond_the_limit(place: Place) -> None:
+    async def scenario(jobs: JobRepository) -> None:
+        for number in range(1, 6):
+            await jobs.add(job(number), PARAMETERS)
+        await jobs.release([job(number).id for number in range(1, 6)])
+        for number in (2, 5):
+            await jobs.request_cancel(job(number).id)
+        assert [int(record.id, 16) for record in await jobs.claim(0, 0)] == [2, 5]
+        assert [int(record.id, 16) for record in await jobs.claim(0, 1)] == [1]
+
+    run(place, scenario)
+
+
+def test_an_unfinished_job_may_come_to_need_no_waiting_client(place: Place) -> None:
+    async def scenario(jobs: JobRepository) -> None:
+        for number in (1, 2):
+            await jobs.add(job(number, detached=False), PARAMETERS)
+        await jobs.finish(done(job(2, detached=False)), await generated())
+        for number in (1, 2):
+            await jobs.detach(job(number).id)
+        assert [record.detached for record in await jobs.page(JobQuery())] == [False, True]
+        await jobs.finish(done(job(1, detached=False)), await generated())
+        assert [record.detached for record in await jobs.page(JobQuery())] == [False, True]
+
+    run(place, scenario)
+
+
 def test_jobs_of_a_process_that_was_killed_are_claimed_at_once_and_marked_if_they_ran_or_were_loading(
     shared: Place,
 ) -> None:
@@ -332,7 +362,9 @@ def test_no_job_is_accepted_if_the_disk_would_be_full(shared: Place) -> None:
 
 
 OPERATION = st.tuples(
-    st.sampled_from(["add", "note", "finish", "fail", "drop_key", "forget", "expire", "release", "claim", "cancel"]),
+    st.sampled_from(
+        ["add", "note", "finish", "fail", "drop_key", "forget", "expire", "release", "claim", "detach", "cancel"]
+    ),
     st.integers(1, 5),
     st.integers(0, 2),
 )
@@ -347,7 +379,7 @@ def test_any_repository_keeps_what_the_one_in_memory_keeps(
     place = Place("sqlite", tmp_path, sqlite_url(tmp_path / "jobs.db"))
 
     async def apply(jobs: JobRepository, what: str, number: int, extra: int) -> object:
-        record = job(number, key=str(extra) if extra else None)
+        record = job(number, key=str(extra) if extra else None, detached=bool(extra))
         match what:
             case "add":
                 try:
@@ -368,6 +400,8 @@ def test_any_repository_keeps_what_the_one_in_memory_keeps(
                 return await jobs.expire(Retention(keep_s=extra + 4.0, max_finished=extra + 1), number + 3.0)
             case "release":
                 return await jobs.release([record.id])
+            case "detach":
+                return await jobs.detach(record.id)
             case "claim":
                 return [found.id for found in await jobs.claim(-100, extra)]
             case _:
@@ -415,6 +449,72 @@ def test_the_webhook_of_a_job_is_due_once_it_ends_and_outlives_its_process(share
         await first.forget(record.id)
 
     run(shared, scenario, 2)
+
+
+def test_a_delivery_that_is_made_after_its_job_was_dropped_is_dropped_too(shared: Place) -> None:
+    async def scenario(jobs: SqlJobRepository) -> None:
+        async def left() -> int:
+            async with jobs._database.transaction() as connection:
+                return len((await connection.execute(select(DELIVERIES.c.id))).all())
+
+        async def expire() -> None:
+            await jobs.expire(Retention(keep_s=0), 99)
+
+        await jobs.add(job(callback_url="https://x"), PARAMETERS)
+        await jobs.finish(done(job(callback_url="https://x")), await generated())
+        (delivery,) = await jobs.deliveries.take_due(20, 9, 80)
+        await expire()
+        assert await left() == 1
+        await jobs.deliveries.failed(delivery.id, "gone", None)
+        await expire()
+        assert await left() == 0
+
+    run(shared, scenario)
+
+
+def test_a_webhook_is_due_at_once_also_if_the_clock_was_set_back(place: Place) -> None:
+    async def scenario(jobs: JobRepository) -> None:
+        for number, ended in ((1, 8000.0), (2, 7000.0)):
+            record = job(number, callback_url="https://x")
+            await jobs.add(record, PARAMETERS)
+            await jobs.finish(done(record, ended=ended), await generated())
+        assert {taken.job_id for taken in await jobs.deliveries.take_due(100, 9, 160)} == {job(1).id, job(2).id}
+
+    run(place, scenario)
+
+
+def test_any_number_of_jobs_is_dropped_at_once(shared: Place) -> None:
+    async def scenario(jobs: SqlJobRepository) -> None:
+        more = {"parameters": None, "uploads": "{}", "images": "[]", "worker": None, "lease_until": 0.0}
+        most = 0
+
+        def note(_c: object, _cursor: object, _statement: object, parameters: Any, _x: object, many: bool) -> None:
+            nonlocal most
+            most = max(most, 0 if many else len(parameters))
+
+        async with jobs._database.transaction() as connection:
+            await connection.execute(insert(JOBS), [{**row_of(done(job(n))), **more} for n in range(1, 2502)])
+        event.listen(jobs._database._engine.sync_engine, "before_cursor_execute", note)
+        await jobs.expire(Retention(keep_s=0), 99)
+        assert await jobs.page(JobQuery()) == []
+        assert 1000 <= most < 1100
+
+    run(shared, scenario)
+
+
+def test_a_nul_is_kept_and_found_by_any_database(shared: Place) -> None:
+    """PostgreSQL stores none in a text."""
+
+    async def scenario(jobs: JobRepository) -> None:
+        parameters = GenerationParameters(prompt="a\0b")
+        await jobs.add(job(prompt="a\0b"), parameters)
+        assert await jobs.parameters(job().id) == parameters
+        assert [record.prompt for record in await jobs.page(JobQuery(prompt="\0"))] == ["a\ufffdb"]
+        assert await jobs.page(JobQuery(model="\0")) == []
+        assert (await jobs.get("\0"), await jobs.result("\0")) == (None, None)
+        await jobs.forget("\0")
+
+    run(shared, scenario)
 
 
 def test_jobs_are_found_by_a_text_of_their_prompt_until_they_expire(place: Place) -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import socket
+import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -96,16 +98,47 @@ def test_a_name_that_leads_to_a_private_address_among_public_ones_is_not_called(
     """DNS rebinding: the name is looked up once, at the attempt, and the address that was checked is the one that is called."""
     asked = list[str]()
 
-    async def lookup(_loop: object, host: str, port: int, **_: Any) -> list[Any]:
+    def lookup(host: str, port: int, **_: Any) -> list[Any]:
         asked.append(host)
         addresses = ["93.184.216.34", "169.254.169.254"]
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
 
-    monkeypatch.setattr("asyncio.base_events.BaseEventLoop.getaddrinfo", lookup)
+    monkeypatch.setattr("socket.getaddrinfo", lookup)
     problem, seen = attempt(b"", allow_private=False, host="app.example.org")
     assert problem is not None
     assert "private address" in problem
     assert (seen, asked.count("app.example.org")) == ([], 1)
+
+
+@pytest.mark.parametrize("host", ["app.example.org..", "a" * 64 + ".example.org"])
+def test_a_name_that_cannot_be_looked_up_is_a_failed_attempt(host: str) -> None:
+    problem, seen = attempt(b"", host=host)
+    assert problem is not None
+    assert problem.startswith("ConnectError")
+    assert seen == []
+
+
+def test_look_ups_that_no_resolver_answers_occupy_no_thread_of_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered, asked = threading.Event(), threading.Event()
+
+    def lookup(*_: object, **__: object) -> list[Any]:
+        asked.set()
+        raise socket.gaierror(-3, "answered" if answered.wait(10) else "not answered")
+
+    monkeypatch.setattr("socket.getaddrinfo", lookup)
+
+    async def main() -> list[str | None]:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        sender = HttpWebhookSender(SECRET, allow_private=False, timeout_s=20)
+        delivery = Delivery(id="msg_1", job_id="1", url="https://app.example.org/", payload="{}", created=0)
+        sending = [asyncio.create_task(sender.send(delivery)) for _ in range(2)]
+        while not asked.is_set():  # noqa: ASYNC110 - it is set in a thread
+            await asyncio.sleep(0)
+        await asyncio.to_thread(answered.set)
+        return await asyncio.gather(*sending)
+
+    for problem in asyncio.run(main()):
+        assert "no address: [Errno -3] answered" in str(problem)
 
 
 @pytest.mark.parametrize(
@@ -130,6 +163,12 @@ def test_a_name_that_leads_to_a_private_address_among_public_ones_is_not_called(
         ("::ffff:93.184.216.34", True),
         ("2002:0a00:0001::", False),
         ("64:ff9b::a00:1", False),
+        ("64:ff9b:1::a00:1", False),
+        ("fec0::1", False),
+        ("::10.0.0.1", False),
+        ("::ffff:0:10.0.0.1", False),
+        ("::ffff:0:93.184.216.34", False),
+        ("2001:db8::1", False),
     ],
 )
 def test_public_addresses_are_those_of_the_internet(address: str, public: bool) -> None:

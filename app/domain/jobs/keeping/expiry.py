@@ -1,7 +1,8 @@
-"""Drops finished jobs that are beyond a limit: when one ends, when they are asked for, and by a timer."""
+"""Drops finished jobs that are beyond a limit: at the start, when one ends, when they are asked for, and by a timer."""
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from ...errors import StorageUnavailable
 from ...uncancellable import consume_exception
@@ -13,6 +14,8 @@ _INTERVAL_S = 1.0
 """Shortest time between two looks that requests cause, in seconds."""
 _SOONEST_S = 0.01
 """Shortest time until the timer, in seconds, because the clocks of jobs and of timers may differ a little."""
+_LONGEST_S = 60.0
+"""Longest time between two looks, in seconds: jobs of before a restart, and of other processes, end their time at any moment."""
 
 
 class Expiry:
@@ -44,10 +47,8 @@ class Expiry:
             self._looked_at = now
             for unclaimed in to_drop([job.record() for job in self._in_flight if job.over], self._retention, now):
                 self._in_flight.drop(unclaimed.id)
-            try:
+            with suppress(StorageUnavailable):  # the timer looks again
                 await self._repository.expire(self._retention, now)
-            except StorageUnavailable:
-                return  # later
         self._set_timer()
 
     async def close(self) -> None:
@@ -61,7 +62,7 @@ class Expiry:
     def _set_timer(self) -> None:
         """Set a timer for the next look, so that images are freed even if no request comes."""
         if self._timer is None:
-            wait_s = max(self._retention.keep_s, _SOONEST_S)
+            wait_s = min(max(self._retention.keep_s, _SOONEST_S), _LONGEST_S)
             self._timer = asyncio.get_running_loop().call_later(wait_s, self._on_timer)
 
     def _on_timer(self) -> None:

@@ -66,7 +66,9 @@ class MemoryJobRepository:
         if known is None or known.over or job.id in self._released:
             return False
         key = known.key if job.key is not None else None  # none that was dropped
-        self._jobs[job.id] = replace(job, key=key, cancel_requested=known.cancel_requested)
+        self._jobs[job.id] = replace(
+            job, key=key, cancel_requested=known.cancel_requested, detached=job.detached or known.detached
+        )
         self._parameters.pop(job.id, None)
         if result is not None:
             self._results[job.id] = result
@@ -116,7 +118,9 @@ class MemoryJobRepository:
     async def claim(self, now: float, limit: int) -> list[JobRecord]:  # noqa: ARG002 - the port's signature
         """Take the jobs that were released; see `JobRepository.claim`."""
         released = [job for job in self._jobs.values() if job.id in self._released]
-        claimed = sorted(released, key=lambda job: (job.created, job.id))[:limit]
+        released.sort(key=lambda job: (job.created, job.id))
+        to_run = [job for job in released if not job.cancel_requested][:limit]
+        claimed = [job for job in released if job.cancel_requested or job in to_run]
         self._released.difference_update(job.id for job in claimed)
         return claimed
 
@@ -133,6 +137,11 @@ class MemoryJobRepository:
 
     async def renew(self, now: float) -> None:
         """No other process waits for a sign of life."""
+
+    async def detach(self, job_id: str) -> None:
+        """Note that no client need wait; see `JobRepository.detach`."""
+        if (job := self._jobs.get(job_id)) is not None and not job.over:
+            self._jobs[job_id] = replace(job, detached=True)
 
     async def request_cancel(self, job_id: str) -> None:
         """Note the wish; see `JobRepository.request_cancel`."""

@@ -91,6 +91,10 @@ class JobRepository(Protocol):
         """Make unfinished jobs that belong to no living process those of this one, the oldest first.
 
         A job that was running, or whose model was being loaded for it, is counted as restarted.
+
+        Args:
+            now: seconds since the epoch.
+            limit: jobs that are claimed. Those that are to be cancelled are claimed beyond it, because they take no place.
         """
         ...
 
@@ -108,6 +112,10 @@ class JobRepository(Protocol):
 
     async def renew(self, now: float) -> None:
         """Tell the other processes that this one lives."""
+        ...
+
+    async def detach(self, job_id: str) -> None:
+        """Have an unfinished job, of any process, continue without a waiting client."""
         ...
 
     async def request_cancel(self, job_id: str) -> None:

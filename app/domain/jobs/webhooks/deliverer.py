@@ -76,7 +76,7 @@ class WebhookDeliverer:
         await asyncio.gather(*(self._attempt(delivery) for delivery in due))
 
     async def _attempt(self, delivery: Delivery) -> None:
-        problem = await self._sender.send(delivery)
+        problem = await self._sent(delivery)
         if problem is None:
             await self._deliveries.delivered(delivery.id)
             return
@@ -84,3 +84,9 @@ class WebhookDeliverer:
         await self._deliveries.failed(delivery.id, problem, None if wait_s is None else self._now() + wait_s)
         if wait_s is None:
             self._on_given_up(delivery, problem)
+
+    async def _sent(self, delivery: Delivery) -> str | None:
+        try:
+            return await self._sender.send(delivery)
+        except Exception as error:  # one address that cannot be handled must not end the attempts at all others
+            return f"unexpected {type(error).__name__}: {error}"

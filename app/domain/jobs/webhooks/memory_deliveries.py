@@ -12,13 +12,13 @@ class MemoryDeliveries:
         self._due: dict[str, tuple[float, Delivery]] = {}
 
     def add(self, delivery: Delivery) -> None:
-        """Keep a delivery, due at once."""
-        self._due[delivery.id] = delivery.created, delivery
+        """Keep a delivery, due at once, whatever a clock says."""
+        self._due[delivery.id] = 0.0, delivery
 
     async def take_due(self, now: float, limit: int, lost_at: float) -> list[Delivery]:
         """Take what is due; see `Deliveries.take_due`."""
-        found = sorted((due, delivery.id) for due, delivery in self._due.values() if due <= now)[:limit]
-        taken = [replace(self._due[key][1], attempts=self._due[key][1].attempts + 1) for _, key in found]
+        found = sorted((due, delivery.created, delivery.id) for due, delivery in self._due.values() if due <= now)
+        taken = [replace(self._due[key][1], attempts=self._due[key][1].attempts + 1) for *_, key in found[:limit]]
         self._due.update({delivery.id: (lost_at, delivery) for delivery in taken})
         return taken
 

@@ -19,6 +19,8 @@ from ..record import JobRecord
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - what secrets begin with
 _SECRET_NBYTES = range(24, 65)
+_LABEL_NCHARS = range(1, 64)
+"""Characters of a label of a host name (RFC 1035)."""
 DELAYS_S = (5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 50_400.0)
 """Seconds between an attempt and the next one."""
 
@@ -64,7 +66,7 @@ def wrong_callback(url: str, policy: WebhookPolicy) -> str | None:
         return "is not accepted: this server calls no addresses (webhooks.allowed_hosts in the settings)"
     try:
         parts = urlsplit(url)
-        host, _ = (parts.hostname or "").rstrip("."), parts.port
+        host, _ = (parts.hostname or "").removesuffix("."), parts.port
     except ValueError:
         return f"must be a URL, got {cut(url)!r}"
     schemes = ("https", "http") if policy.allow_private else ("https",)
@@ -72,6 +74,8 @@ def wrong_callback(url: str, policy: WebhookPolicy) -> str | None:
         return f"must be a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}, got {cut(url)!r}"
     if parts.username is not None or parts.password is not None:
         return "must hold no user name and no password"
+    if not all(len(label) in _LABEL_NCHARS for label in host.split(".")):
+        return f"names a host that cannot exist, {cut(host)!r}: each part between two dots has 1 to 63 characters"
     if not any(_matches(host, allowed) for allowed in policy.allowed_hosts):
         return f"names a host that is not allowed: {cut(host)!r} (webhooks.allowed_hosts in the settings)"
     return None

@@ -7,8 +7,10 @@ import pytest
 
 from litestar_diffusion.domain.errors import (
     ExpiredJob,
+    StorageUnavailable,
     UnknownJob,
 )
+from litestar_diffusion.domain.jobs.job_store import JobStore
 from litestar_diffusion.domain.jobs.keeping.retention import Retention
 from litestar_diffusion.domain.jobs.policy import JobPolicy
 from tests.domain.jobs.bench import BODY, Bench, InstantWriter, kept_nbytes, rounds, run
@@ -48,6 +50,45 @@ def test_images_are_freed_without_any_request() -> None:
         await bench.jobs.result(job)
         assert kept_nbytes(bench) > 0
         while kept_nbytes(bench):  # noqa: ASYNC110 - nothing may touch the store but its own timer
+            await asyncio.sleep(0.01)
+
+    run(scenario)
+
+
+def test_images_of_before_a_restart_are_freed_at_the_start_and_then_each_minute() -> None:
+    async def scenario() -> None:
+        policy = JobPolicy(retention=Retention(keep_s=3600))
+        bench = Bench(policy)
+        await bench.jobs.result(await bench.jobs.post("a", BODY))
+        await rounds()
+        bench.now += 3601
+        restarted = JobStore(bench.jobs._generator, InstantWriter(), policy, bench.jobs.repository, now=bench.tick)
+        await restarted.open()
+        assert kept_nbytes(bench) == 0
+        timer = restarted._expiry._timer
+        assert timer is not None
+        assert timer.when() <= asyncio.get_running_loop().time() + 60
+        await restarted.close()
+
+    run(scenario)
+
+
+def test_images_are_freed_after_the_repository_did_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        bench = Bench(JobPolicy(retention=Retention(keep_s=0.05)), now=time.time)
+        failed = 0
+
+        async def no_answer(*_: object) -> None:
+            nonlocal failed
+            failed += 1
+            raise StorageUnavailable("no answer")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(bench.jobs.repository, "expire", no_answer)
+            await bench.jobs.result(await bench.jobs.post("a", BODY))
+            while failed < 3:  # noqa: ASYNC110 - nothing may touch the store but its own timer
+                await asyncio.sleep(0.01)
+        while kept_nbytes(bench):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
     run(scenario)

@@ -10,7 +10,27 @@ from litestar_diffusion.domain.errors import (
 )
 from litestar_diffusion.domain.jobs.keeping.retention import Retention
 from litestar_diffusion.domain.jobs.policy import JobPolicy
-from tests.domain.jobs.bench import BODY, OTHER, Bench
+from tests.domain.jobs.bench import BODY, OTHER, Bench, rounds
+
+
+def test_jobs_are_listed_by_the_state_that_they_have_now() -> None:
+    async def main() -> None:
+        bench = Bench()
+        await bench.jobs.open()
+        bench.engine.gate.clear()
+        job = await bench.jobs.post("a", BODY)
+        async with asyncio.timeout(20):
+            while job.state != "running":  # noqa: ASYNC110 - it has no event
+                await asyncio.sleep(0.001)
+        await rounds()
+        listed = {state: await bench.listed(state=state) for state in ("queued", "loading", "running", "done")}
+        assert listed == {"queued": [], "loading": [], "running": [job.id], "done": []}
+        bench.engine.gate.set()
+        await bench.jobs.result(job)
+        assert (await bench.listed(state="running"), await bench.listed(state="done")) == ([], [job.id])
+        await bench.jobs.close()
+
+    asyncio.run(main())
 
 
 def test_a_job_is_found_by_its_client_alone_also_after_it_has_expired() -> None:

@@ -35,7 +35,11 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
         ("https://app.example.org/done?x=1", True),
         ("https://APP.example.org:8443", True),
         ("https://app.example.org./", True),
+        ("https://app.example.org../", False),
         ("https://a.hooks.example.org/", True),
+        ("https://a..hooks.example.org/", False),
+        (f"https://{'a' * 63}.hooks.example.org/", True),
+        (f"https://{'a' * 64}.hooks.example.org/", False),
         ("https://hooks.example.org/", False),
         ("https://evilhooks.example.org/", False),
         ("https://example.org/", False),
@@ -133,6 +137,31 @@ def test_a_delivery_is_tried_again_until_it_is_accepted_or_given_up() -> None:
         for clock[0] in (100, 110, 130, 999):
             await deliverer.look()
         assert (len(sender.sent), given_up) == (6, ["answered 404"])
+
+    asyncio.run(main())
+
+
+def test_an_attempt_that_fails_unexpectedly_is_one_failed_attempt_and_delays_no_other_delivery() -> None:
+    class Sender:
+        async def send(self, delivery: Delivery) -> str | None:
+            if delivery.url == "https://odd":
+                raise ZeroDivisionError("odd")
+            return None
+
+    async def main() -> None:
+        deliveries, given_up = MemoryDeliveries(), list[str]()
+        deliverer = WebhookDeliverer(
+            deliveries,
+            Sender(),
+            WebhookPolicy(delays_s=()),
+            now=lambda: 1.0,
+            on_given_up=lambda delivery, problem: given_up.append(f"{delivery.id}: {problem}"),
+        )
+        for name, url in (("a", "https://odd"), ("b", "https://x")):
+            deliveries.add(Delivery(id=name, job_id="1", url=url, payload="p", created=0))
+        await deliverer.look()
+        assert given_up == ["a: unexpected ZeroDivisionError: odd"]
+        assert await deliveries.take_due(1e9, 9, 1e9) == []
 
     asyncio.run(main())
 
