@@ -8,11 +8,11 @@ from ..families.registry import family_named
 from ..models.spec import ModelSpec
 from ..shown import cut
 from .additions import addition_errors
-from .choices import sampler_name, second_size, size_of, steps_of
-from .hires import hires_errors
+from .choices import sampler_name, sampler_of, second_size, size_of, steps_of
+from .hires import hires_errors, hires_sampler_errors
 from .parameters import MAX_SEED, GenerationParameters, Limits
 from .pictures.picture import NO_UPLOADS, Uploads
-from .samplers import UnknownSampler, parse_sampler, with_schedule
+from .samplers import SamplerChoice, UnknownSampler, parse_sampler, with_schedule
 
 _Stated = tuple[int, int, int]
 """Steps, width and height that are checked; 0 for a default that is not known yet."""
@@ -86,6 +86,7 @@ def _hires_errors(
     if parameters.image is not None:
         message = "is for images from text alone; send image at the size that you want, with strength"
         yield FieldError(field="hires", message=message)
+    yield from hires_sampler_errors(hires, _sampler_of_first(parameters, spec))
     if not all(stated):
         return  # the model's defaults are not known yet
     size = second_size(hires, spec, (first_size[0], first_size[1]))
@@ -106,6 +107,13 @@ def _hires_errors(
             message=f"the second pass may have at most {limits.max_pixels} pixels (limits.max_pixels), got {size[0]} x {size[1]} "
             f"= {pixels}",
         )
+
+
+def _sampler_of_first(parameters: GenerationParameters, spec: ModelSpec) -> SamplerChoice | None:
+    try:
+        return sampler_of(parameters, spec)
+    except UnknownSampler:
+        return None  # `_sampler_errors` tells that
 
 
 def _side_errors(name: str, side_px: int, family: Family, limits: Limits) -> Iterator[FieldError]:

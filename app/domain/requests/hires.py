@@ -1,6 +1,6 @@
 """The second pass of a request at a larger size: its parameters, and its resolution."""
 
-import math
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
@@ -133,14 +133,12 @@ def strength_of(hires: Hires) -> float:
 
 
 def schedule_steps(steps: int, strength: float) -> int:
-    """Return the shortest schedule of which image to image takes `steps` steps at a strength.
+    """Return the length of the shortest schedule of which image to image takes `steps` steps at a strength, above 0 and up to 1.
 
-    The web UI, too, takes exactly as many steps as it is told in its second pass, of a schedule that is up to one step shorter.
+    `MAX_SCHEDULE + 1` stands for all longer schedules. The web UI, too, takes exactly as many steps as it is told in its second
+    pass, of a schedule that is up to one step shorter.
     """
-    length = max(math.ceil(steps / strength - 1e-9), steps)
-    while int(length * strength) < steps:
-        length += 1
-    return length
+    return bisect_left(range(MAX_SCHEDULE + 1), steps, key=lambda length: int(length * strength))
 
 
 def target_size(hires: Hires, width: int, height: int, multiple_px: int) -> tuple[int, int]:
@@ -210,14 +208,32 @@ def hires_errors(
     steps = hires.steps or first_steps
     if steps > max_steps:
         yield FieldError(field="hires.steps", message=f"must be at most {max_steps}, got {steps}")
-    elif (length := schedule_steps(steps, strength_of(hires))) > MAX_SCHEDULE:
+    elif schedule_steps(steps, strength_of(hires)) > MAX_SCHEDULE:
         yield FieldError(
             field="hires.strength",
-            message=f"{steps} steps at strength {strength_of(hires):g} are the end of a schedule of "
-            f"{length} steps, and models know {MAX_SCHEDULE}; use at least "
-            f"{steps / MAX_SCHEDULE:.3g}, or fewer hires.steps",
+            message=f"{steps} steps at strength {strength_of(hires):g} are the end of a schedule of more than {MAX_SCHEDULE} "
+            f"steps, and models know {MAX_SCHEDULE}; use at least {steps / MAX_SCHEDULE:.3g}, or fewer hires.steps",
         )
-    yield from _sampler_errors(hires)
+
+
+def hires_sampler_errors(hires: Hires, first: SamplerChoice | None) -> Iterator[FieldError]:
+    """Find a sampler or a schedule of the second pass that cannot be.
+
+    Args:
+        hires: as the client sent it.
+        first: sampler of the first pass; None if that is wrong itself.
+    """
+    try:
+        choice = first if hires.sampler is None else parse_sampler(hires.sampler)
+    except UnknownSampler as error:
+        yield FieldError(field="hires.sampler", message=str(error))
+        return
+    if choice is None or hires.schedule is None:
+        return
+    try:
+        with_schedule(choice, hires.schedule)
+    except UnknownSampler as error:
+        yield FieldError(field="hires.schedule", message=str(error))
 
 
 def hires_warnings(hires: Hires, resolved: SecondPass) -> Iterator[str]:
@@ -251,17 +267,6 @@ def resolved_hires(second: SecondPass) -> ResolvedHires:
 def _sampler(hires: Hires, first: SamplerChoice) -> SamplerChoice:
     choice = first if hires.sampler is None else parse_sampler(hires.sampler)
     return choice if hires.schedule is None else with_schedule(choice, hires.schedule)
-
-
-def _sampler_errors(hires: Hires) -> Iterator[FieldError]:
-    if hires.sampler is None:
-        return
-    try:
-        choice = parse_sampler(hires.sampler)
-        if hires.schedule is not None:
-            with_schedule(choice, hires.schedule)
-    except UnknownSampler as error:
-        yield FieldError(field="hires.sampler", message=str(error))
 
 
 def _down(side_px: float, multiple_px: int) -> int:

@@ -31,6 +31,7 @@ _NAMES = {
     "hires.strength": "denoising_strength",
     "hires.upscaler": "hr_upscaler",
     "hires.sampler": "hr_sampler_name",
+    "hires.schedule": "hr_scheduler",
 }
 """Fields of this dialect, by those of the server's own API."""
 _UNPROCESSABLE = 422
