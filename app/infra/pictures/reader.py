@@ -140,6 +140,8 @@ class PillowImageReader:
             )
 
 
+_STATES_FRAMES = ("PNG", "WEBP", "AVIF", "MPO")
+"""Formats whose header holds the number of frames; MPO is what cameras make of several JPEG pictures."""
 _LEAST_SIDE_PX = 8
 _MOST_ELONGATED = 16
 
@@ -149,8 +151,9 @@ class _Unreadable(Exception):
 
 
 def _first_frame(name: str, file: Image.Image) -> Iterator[str]:
-    frames = getattr(file, "n_frames", 1)
-    if frames > 1:
+    if getattr(file, "is_animated", False):
+        # Of GIF and TIFF, `n_frames` would walk through the whole file, in a time that grows with the square of the pages.
+        frames = file.n_frames if file.format in _STATES_FRAMES else "several"  # pyright: ignore[reportAttributeAccessIssue]
         yield f"{name} has {frames} frames; the first was used."
 
 

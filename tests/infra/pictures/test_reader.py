@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from litestar_diffusion.domain.errors import InvalidRequest
 from litestar_diffusion.domain.requests.parameters import Limits
@@ -49,6 +49,17 @@ def refused(image: bytes | None = None, mask: bytes | None = None) -> dict[str, 
     with pytest.raises(InvalidRequest) as caught:
         read(image, mask)
     return {error.field: error.message for error in caught.value.errors}
+
+
+def tiff_of(pages: int) -> bytes:
+    """A TIFF file of grey pages of 8 x 8, which all have the same pixels."""
+    pixels, tags_nbytes = b"\x80" * 64, 2 + 4 * 12 + 4
+    tags = ((256, 4, 1, 8), (257, 4, 1, 8), (262, 4, 1, 1), (273, 4, 1, 8))
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    first = 8 + len(pixels)
+    ends = [first + tags_nbytes * (page + 1) for page in range(pages - 1)]
+    directories = (struct.pack("<H", len(tags)) + entries + struct.pack("<I", following) for following in (*ends, 0))
+    return struct.pack("<2sHI", b"II", 42, first) + pixels + b"".join(directories)
 
 
 def half_red(mode: str = "RGB") -> Image.Image:
@@ -118,11 +129,28 @@ def test_exif_rotation_is_applied() -> None:
     assert near(pixel(image, 8, 28), BLUE, 24)
 
 
-def test_of_an_animation_the_first_frame_is_used_and_said() -> None:
-    frames = [Image.new("RGB", (16, 16), colour) for colour in (RED, BLUE)]
-    uploads = read(saved(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+@pytest.mark.parametrize(
+    ("fmt", "frames"), [("PNG", "2"), ("WEBP", "2"), ("AVIF", "2"), ("GIF", "several"), ("TIFF", "several")]
+)
+def test_of_an_animation_the_first_frame_is_used_and_said(fmt: str, frames: str) -> None:
+    first, second = (Image.new("RGB", (16, 16), colour) for colour in (RED, BLUE))
+    uploads = read(saved(first, fmt, save_all=True, append_images=[second]))
     assert near(pixel(uploads.image, 3, 3), RED)
-    assert uploads.warnings == ("image has 2 frames; the first was used.",)
+    assert uploads.warnings == (f"image has {frames} frames; the first was used.",)
+
+
+def test_pages_of_a_tiff_are_not_walked_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their number is in no header: finding the last one reads each page, and looks it up among all before it."""
+    read_pages: list[int] = []
+    load = TiffImagePlugin.ImageFileDirectory_v2.load
+
+    def counted(self: Any, fp: Any) -> None:
+        read_pages.append(fp.tell())
+        load(self, fp)
+
+    monkeypatch.setattr(TiffImagePlugin.ImageFileDirectory_v2, "load", counted)
+    assert read(tiff_of(3000)).warnings == ("image has several frames; the first was used.",)
+    assert len(read_pages) < 10
 
 
 def test_a_picture_is_named_by_the_digest_of_its_file() -> None:
