@@ -9,14 +9,12 @@ from ..models.spec import ModelSpec
 from .additions import Additions, find_additions
 from .broken_limits import broken_limits
 from .parameters import GenerationParameters, Limits
-from .passes import outlines
+from .passes import denoising_passes
 from .pictures.image_reader import ImageReader
 from .pictures.picture import Uploads
-from .render_request import RenderRequest
 from .request import Resolved
 from .resolution import resolve
 from .seed import random_seed
-from .upscaling.upscale_request import UpscaleRequest
 
 
 class RequestResolver:
@@ -74,11 +72,5 @@ class RequestResolver:
         """Check a request as `checked` does; returns the entry of its model, and the megapixel-steps of all its passes."""
         spec, uploads = await self.checked(model, parameters)
         resolved = await self.resolved(parameters, spec, uploads)
-        return spec, sum(_megapixel_steps(each) for each in outlines(resolved.request))
-
-
-def _megapixel_steps(request: RenderRequest) -> float:
-    """Return the work of a pass; enlarging between two passes is none of a model."""
-    if isinstance(request, UpscaleRequest):
-        return 0.0
-    return request.width * request.height * request.count * request.denoising_steps / 1e6
+        passes = denoising_passes(resolved.request)
+        return spec, sum(each.width * each.height * each.count * each.denoising_steps for each in passes) / 1e6
