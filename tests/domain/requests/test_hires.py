@@ -126,6 +126,16 @@ def test_the_passes_follow_each_other_and_their_steps_are_counted_together() -> 
     asyncio.run(scenario())
 
 
+def test_both_passes_are_work() -> None:
+    async def scenario() -> None:
+        parts = services(FakeEngine())
+        async with working(parts):
+            work = await parts.generator.work("demo", asked(n=2))
+        assert work.megapixel_steps == 2 * (64 * 64 * 3 + 128 * 128 * 2) / 1e6
+
+    asyncio.run(scenario())
+
+
 def test_latents_go_from_pass_to_pass_without_an_upscaler() -> None:
     async def scenario() -> None:
         engine = FakeEngine()

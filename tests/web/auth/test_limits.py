@@ -57,14 +57,6 @@ def test_work_is_that_of_the_resolved_request() -> None:
         assert left == pytest.approx(10 - 64 * 64 * 2 * 3 / 1e6, abs=0.01)
 
 
-def test_both_passes_are_work() -> None:
-    hires = {"width": 128, "height": 64, "steps": 20, "strength": 1}
-    with keyed(ci={"megapixel_steps_per_minute": 10}) as client:
-        client.post("/generate/demo", json={**BODY, "hires": hires}, headers=bearer("ci")).raise_for_status()
-        left = client.get("/keys/me", headers=bearer("ci")).json()["megapixel_steps"]["left"]
-        assert left == pytest.approx(10 - (64 * 64 + 128 * 64 * 20) / 1e6, abs=0.01)
-
-
 @pytest.mark.parametrize("limits", [{"models": ("demo",)}, {"megapixel_steps_per_minute": 10}], ids=["models", "work"])
 def test_adapters_of_the_request_its_prompt_and_the_model_have_keys_with_limits_too(limits: dict[str, Any]) -> None:
     overrides = ModelOverrides(adapters=(AdapterChoice(name="soft"),))
