@@ -12,7 +12,7 @@ from .choices import sampler_name, sampler_of, second_size, size_of, steps_of
 from .hires import hires_errors, hires_sampler_errors
 from .parameters import MAX_SEED, GenerationParameters, Limits
 from .pictures.picture import NO_UPLOADS, Uploads
-from .samplers import SamplerChoice, UnknownSampler, parse_sampler, with_schedule
+from .samplers import NEEDS_SCHEDULE, SamplerChoice, UnknownSampler, parse_sampler, with_schedule
 
 _Stated = tuple[int, int, int]
 """Steps, width and height that are checked; 0 for a default that is not known yet."""
@@ -138,8 +138,7 @@ def _sampler_errors(parameters: GenerationParameters, spec: ModelSpec) -> Iterat
         yield FieldError(field="sampler", message=str(error))
         return
     if parameters.discard_penultimate_sigma and (parameters.schedule or choice.schedule) == "model":
-        message = "needs a schedule other than 'model', such as 'karras': the model's own levels are not a list to discard from"
-        yield FieldError(field="discard_penultimate_sigma", message=message)
+        yield FieldError(field="discard_penultimate_sigma", message=NEEDS_SCHEDULE)
     if parameters.schedule is None:
         return
     if parameters.sampler is not None and choice.schedule not in ("model", parameters.schedule):

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import msgspec
@@ -12,7 +12,7 @@ from ..errors import FieldError
 from ..models.catalogue import Catalogue
 from ..models.spec import ModelSpec
 from .fields import MAX_COUNT, MAX_SCALE, FileName, FileVersion, HeightBesideScale, Scale, WidthBesideScale
-from .samplers import SamplerChoice, SigmaSchedule, UnknownSampler, parse_sampler, with_schedule
+from .samplers import NEEDS_SCHEDULE, SamplerChoice, SigmaSchedule, UnknownSampler, parse_sampler, with_schedule
 from .upscaling.upscale_request import UpscaleRequest
 from .upscaling.upscalers import LANCZOS, LATENT_UPSCALERS, find_upscaler, outlined
 
@@ -75,6 +75,16 @@ class Hires(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     schedule: Annotated[SigmaSchedule, Meta(description="Of the second pass. Default: that of the first.")] | None = (
         None
     )
+    discard_penultimate_sigma: (
+        Annotated[
+            bool,
+            Meta(
+                description="Of the second pass; needs a `schedule` other than `model`. Default: that of the first, unless the "
+                "schedule is `model`."
+            ),
+        ]
+        | None
+    ) = None
 
 
 class ResolvedHires(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -87,6 +97,7 @@ class ResolvedHires(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     upscaler: str
     sampler: str
     schedule: SigmaSchedule
+    discard_penultimate_sigma: bool
     upscaler_version: str | None = None
 
 
@@ -228,10 +239,13 @@ def hires_sampler_errors(hires: Hires, first: SamplerChoice | None) -> Iterator[
     except UnknownSampler as error:
         yield FieldError(field="hires.sampler", message=str(error))
         return
-    if choice is None or hires.schedule is None:
+    if choice is None:
         return
+    schedule = hires.schedule or choice.schedule
+    if hires.discard_penultimate_sigma and schedule == "model":
+        yield FieldError(field="hires.discard_penultimate_sigma", message=NEEDS_SCHEDULE)
     try:
-        with_schedule(choice, hires.schedule)
+        with_schedule(choice, schedule)
     except UnknownSampler as error:
         yield FieldError(field="hires.schedule", message=str(error))
 
@@ -261,12 +275,16 @@ def resolved_hires(second: SecondPass) -> ResolvedHires:
         upscaler_version=second.upscaler_version,
         sampler=str(second.sampler),
         schedule=second.sampler.schedule,
+        discard_penultimate_sigma=second.sampler.discard_penultimate,
     )
 
 
 def _sampler(hires: Hires, first: SamplerChoice) -> SamplerChoice:
     choice = first if hires.sampler is None else parse_sampler(hires.sampler)
-    return choice if hires.schedule is None else with_schedule(choice, hires.schedule)
+    chosen = choice if hires.schedule is None else with_schedule(choice, hires.schedule)
+    stated = hires.discard_penultimate_sigma
+    discard = first.discard_penultimate if stated is None else stated
+    return replace(chosen, discard_penultimate=discard and chosen.schedule != "model")
 
 
 def _down(side_px: float, multiple_px: int) -> int:

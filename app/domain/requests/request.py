@@ -37,6 +37,8 @@ class GenerationRequest:
     """Source of its first latents."""
     unused_adapters: tuple[AdapterChoice, ...]
     """Adapters of the model's sidecar that the request turns off; a replay must turn them off too."""
+    own_vae: bool
+    """Whether it keeps the model's own VAE, although its sidecar names another one; a replay must keep it too."""
     prompt: str
     """Without the tags of adapters."""
     prompt_2: str

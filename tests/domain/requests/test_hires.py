@@ -93,6 +93,7 @@ def test_the_least_strength_of_the_advice_is_enough(steps: int) -> None:
         ("euler", Hires(sampler="ddim", schedule="karras"), "hires.schedule"),
         ("euler", Hires(sampler="nothing", schedule="karras"), "hires.sampler"),
         ("nothing", Hires(schedule="karras"), "sampler"),
+        ("euler_karras", Hires(schedule="model", discard_penultimate_sigma=True), "hires.discard_penultimate_sigma"),
     ],
 )
 @pytest.mark.parametrize("on_disk", [True, False])

@@ -97,7 +97,8 @@ class ResolvedUpscaling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     upscaler: str
     image_sha256: str
     output_format: OutputFormat
-    output_quality: int
+    output_quality: int | None = None
+    """None: the format is PNG, on which it has no effect."""
     upscaler_version: str | None = None
 
 
@@ -161,7 +162,7 @@ def resolve_upscaling(
         upscaler_version=None if spec is None else spec.version,
         image_sha256=picture.digest,
         output_format=parameters.output_format,
-        output_quality=parameters.output_quality or DEFAULT_QUALITY[parameters.output_format],
+        output_quality=_quality(parameters),
     )
     return Upscaling(
         picture=picture,
@@ -169,6 +170,12 @@ def resolve_upscaling(
         network=network,
         warnings=tuple(_warnings(parameters, picture, resolved)),
     )
+
+
+def _quality(parameters: UpscaleParameters) -> int | None:
+    if parameters.output_format == "png":
+        return None
+    return parameters.output_quality or DEFAULT_QUALITY[parameters.output_format]
 
 
 def _size(parameters: UpscaleParameters, picture: Upload, spec: ModelSpec | None) -> tuple[int, int]:

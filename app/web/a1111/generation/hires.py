@@ -31,6 +31,7 @@ def hires_of(asked: Txt2ImgRequest) -> Hires | None:
         upscaler=hires_upscaler(asked.hr_upscaler),
         sampler=None if found is None else found.sampler,
         schedule=None if found is None else found.schedule,
+        discard_penultimate_sigma=None if found is None else found.discard_penultimate,
     )
 
 
