@@ -9,6 +9,7 @@ from ..models.spec import ModelSpec
 from ..shown import cut
 from .additions import addition_errors
 from .choices import sampler_name, sampler_of, second_size, size_of, steps_of
+from .format_limits import format_errors
 from .hires import hires_errors, hires_sampler_errors
 from .parameters import MAX_SEED, GenerationParameters, Limits
 from .pictures.picture import NO_UPLOADS, Uploads
@@ -53,6 +54,7 @@ def _limit_errors(
             field="seed", message=f"seed + n must be at most 2**64, because image i uses seed + i; got {seed}"
         )
     yield from _hires_errors(parameters, spec, limits, (steps, width, height))
+    yield from format_errors(parameters.output_format, *_final_size(parameters, spec, uploads, (width, height)))
     family = family_named(spec.traits.family)
     if width:
         yield from _side_errors("width", width, family, limits)
@@ -75,6 +77,15 @@ def _stated(parameters: GenerationParameters, spec: ModelSpec, limits: Limits, u
         parameters.width or overrides.width or 0,
         parameters.height or overrides.height or 0,
     )
+
+
+def _final_size(
+    parameters: GenerationParameters, spec: ModelSpec, uploads: Uploads, size: tuple[int, int]
+) -> tuple[int, int]:
+    """Return the width and height of the image files; 0 for a default that is not known yet."""
+    if uploads.image is not None and uploads.mask is not None and parameters.mask_padding_px is not None:
+        return uploads.image.width, uploads.image.height
+    return size if parameters.hires is None or not all(size) else second_size(parameters.hires, spec, size)
 
 
 def _hires_errors(

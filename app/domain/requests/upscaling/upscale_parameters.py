@@ -23,6 +23,7 @@ from ..fields import (
     StatedQuality,
     WidthBesideScale,
 )
+from ..format_limits import format_errors
 from ..parameters import Limits
 from ..pictures.picture import FileContent, Resize, Upload
 from .upscale_request import UpscaleRequest
@@ -217,6 +218,7 @@ def _errors(
         yield FieldError(field=field, message=message)
     elif network is not None:
         yield from _too_large_between(network, limits)
+    yield from format_errors(parameters.output_format, width, height)
 
 
 def _too_large_between(network: UpscaleRequest, limits: Limits) -> Iterator[FieldError]:
