@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
+from PIL.PngImagePlugin import PngInfo
 
 from litestar_diffusion.domain.errors import InvalidRequest
 from litestar_diffusion.domain.requests.parameters import Limits
@@ -113,6 +114,25 @@ def test_sixteen_bits_are_scaled_and_not_cut_off() -> None:
     assert near(pixel(read(saved(grey)).image, 3, 3), (128, 128, 128), 1)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_samples_without_a_known_white_are_refused(dtype: Any) -> None:
+    grey = Image.fromarray(np.full((16, 16), 1, dtype))
+    assert "save it with 8 or 16 bits a channel" in refused(saved(grey, "TIFF"))["image"]
+
+
+@pytest.mark.parametrize("fmt", ["PNG", "WEBP"])
+def test_unreadable_exif_data_is_a_warning(fmt: str) -> None:
+    found = read(saved(half_red(), fmt, exif=b"garbage-not-tiff-at-all"))
+    assert near(pixel(found.image, 4, 8), RED, 24)
+    assert found.warnings == ("image has EXIF data that cannot be read; the picture was not turned.",)
+
+
+def test_texts_that_unpack_to_more_than_pillow_allows_are_named() -> None:
+    texts = PngInfo()
+    texts.add_text("workflow", "x" * 2_000_000, zip=True)
+    assert "text chunk" in refused(saved(half_red(), pnginfo=texts))["image"]
+
+
 def test_transparent_pixels_become_white() -> None:
     image = half_red("RGBA")
     image.putalpha(0)
@@ -190,7 +210,9 @@ def test_an_opaque_mask_with_an_alpha_channel_is_what_is_bright() -> None:
     ids=["empty", "text", "pdf", "svg", "cut", "signature alone"],
 )
 def test_what_is_no_whole_picture_is_refused(data: bytes) -> None:
-    assert "is not a whole PNG, JPEG, WebP, AVIF, GIF, BMP or TIFF file" in refused(data)["image"]
+    message = refused(data)["image"]
+    assert message.startswith("is not a whole PNG, JPEG, WebP, AVIF, GIF, BMP or TIFF file")
+    assert "object at" not in message
 
 
 def test_both_files_are_reported_at_once() -> None:
