@@ -66,6 +66,14 @@ def mask_of(picture: Image.Image, digest: str) -> Picture:
     return _picture(picture.convert("L"), digest)
 
 
+def levels_of(mask: Picture) -> tuple[int, int]:
+    """Return the least and the greatest value of a mask."""
+    least, greatest = Image.frombuffer("L", (mask.width, mask.height), mask.pixels, "raw", "L", 0, 1).getextrema()
+    assert isinstance(least, int)
+    assert isinstance(greatest, int)
+    return least, greatest
+
+
 def _eight_bits(picture: Image.Image) -> Image.Image:
     """Scale 16-bit greys to 8 bits; Pillow's own conversion cuts them off at 255."""
     if picture.mode in _WITHOUT_RANGE:

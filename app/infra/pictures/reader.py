@@ -15,7 +15,7 @@ from ...domain.requests.pictures.picture import FileContent, Picture, Resize, Up
 from ...domain.requests.pictures.source import FromImage, FromMaskedImage
 from ...domain.requests.rendering import RawImage
 from ...domain.requests.request import GenerationRequest
-from .decoding import Unreadable, first_frame, mask_of, rgb, too_much_metadata, upright
+from .decoding import Unreadable, first_frame, levels_of, mask_of, rgb, too_much_metadata, upright
 from .fitting import composed, fitted, masked, resized
 from .recent import RecentPictures
 
@@ -101,9 +101,10 @@ class PillowImageReader:
         known = self._recent.checked(name, digest)
         if known is None:
             own: list[str] = []
-            known = self._recent.keep(name, self._decoded(name, data, digest, own), tuple(own))
+            picture = self._decoded(name, data, digest, own)
+            known = self._recent.keep(name, picture, levels_of(picture) if name == "mask" else None, tuple(own))
         warnings.extend(known.warnings)
-        return Upload(field=name, digest=digest, width=known.width, height=known.height, data=data)
+        return Upload(field=name, digest=digest, width=known.width, height=known.height, levels=known.levels, data=data)
 
     def _decoded(self, name: UploadField, data: FileContent, digest: str, warnings: list[str]) -> Picture:
         if len(data) > self._limits.max_image_bytes:

@@ -185,6 +185,15 @@ def test_a_mask_is_what_is_bright() -> None:
     assert (pixel(mask, 4, 8), pixel(mask, 28, 8)) == ((255,), (0,))
 
 
+def test_the_levels_of_a_mask_are_known_again_when_it_comes_again() -> None:
+    async def levels() -> list[tuple[int, int] | None]:
+        reader, image = PillowImageReader(LIMITS), saved(half_red())
+        both = [await reader.read(image, saved(Image.new("L", (32, 16), 7))) for _ in range(2)]
+        return [upload and upload.levels for uploads in both for upload in (uploads.image, uploads.mask)]
+
+    assert asyncio.run(levels()) == [None, (7, 7)] * 2
+
+
 def test_a_mask_with_transparency_is_what_is_transparent() -> None:
     stencil = Image.new("RGBA", (32, 16), (255, 255, 255, 255))
     stencil.paste((0, 0, 0, 0), (0, 0, 16, 16))
