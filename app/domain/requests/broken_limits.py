@@ -130,16 +130,23 @@ def _sampler_of_first(parameters: GenerationParameters, spec: ModelSpec) -> Samp
 def _side_errors(name: str, side_px: int, family: Family, limits: Limits) -> Iterator[FieldError]:
     multiple = family.size_multiple_px
     if side_px % multiple:
-        below = max(side_px // multiple * multiple, limits.min_side_px)
         yield FieldError(
             field=name,
             message=f"{family.title} sizes are multiples of {multiple}: {side_px} is not; "
-            f"the nearest are {below} and {below + multiple}",
+            f"{_nearest(side_px, multiple, limits)}",
         )
     elif not limits.min_side_px <= side_px <= limits.max_side_px:
         yield FieldError(
             field=name, message=f"must be from {limits.min_side_px} to {limits.max_side_px} pixels, got {side_px}"
         )
+
+
+def _nearest(side_px: int, multiple: int, limits: Limits) -> str:
+    """Name the multiples next to a side, within the limits."""
+    least, most = -(-limits.min_side_px // multiple) * multiple, limits.max_side_px // multiple * multiple
+    below = side_px // multiple * multiple
+    sides = sorted({min(max(side, least), most) for side in (below, below + multiple)})
+    return f"the nearest {'are' if len(sides) > 1 else 'is'} {' and '.join(map(str, sides))}"
 
 
 def _sampler_errors(parameters: GenerationParameters, spec: ModelSpec) -> Iterator[FieldError]:
