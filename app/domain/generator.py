@@ -80,7 +80,7 @@ class Work:
 
     model: ModelName
     megapixel_steps: float
-    """Width x height x steps x images / 1e6."""
+    """Width x height x steps x images / 1e6, summed over its passes."""
 
 
 @runtime_checkable

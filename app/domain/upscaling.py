@@ -15,6 +15,7 @@ from .memory.plan import Fallback, warnings
 from .models.catalogue import Catalogue
 from .models.spec import ModelSpec, Residency
 from .placement.dispatcher import MachineDispatcher
+from .requests.fields import DEFAULT_QUALITY
 from .requests.metadata.image_metadata import upscaling_facts
 from .requests.parameters import Limits
 from .requests.pictures.image_reader import ImageReader
@@ -159,7 +160,8 @@ class LocalImageUpscaler:
 
     async def _write(self, wanted: ResolvedUpscaling, image: RawImage, factor: float) -> GeneratedImage:
         facts = upscaling_facts(wanted, factor)
-        data = await self._writer.write(image, wanted.output_format, wanted.output_quality, facts)
+        quality = wanted.output_quality or DEFAULT_QUALITY[wanted.output_format]
+        data = await self._writer.write(image, wanted.output_format, quality, facts)
         return GeneratedImage(seed=0, data=data, width=image.width, height=image.height, format=wanted.output_format)
 
 

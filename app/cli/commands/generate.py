@@ -52,7 +52,7 @@ def generate(
 async def _generated(source: Source, model: str, parameters: GenerationParameters) -> Generated:
     if source.standalone:
         prepare_process(source.settings)
-    services = source.build(without_default_model(source.settings))
+    services = source.build(settings_of_command(source.settings))
     await services.generator.check(model, parameters)  # refuses before torch is imported
     async with services.running():
         with progress_shown() as on_progress:
@@ -68,11 +68,18 @@ def prepare_process(settings: Settings) -> None:
     configure_logging(settings.log.format, "error")  # warnings come with the result
 
 
-def without_default_model(settings: Settings) -> Settings:
-    """Load no model but the one that is asked for; the aliases of the default model stay."""
-    models = settings.models
+def settings_of_command(settings: Settings) -> Settings:
+    """Load no model but the one that is asked for, and leave jobs and the lock of the device to servers.
+
+    The aliases of the default model stay.
+    """
+    models, jobs = settings.models, settings.jobs
     aliases = {DEFAULT: models.default or "", **models.aliases}
-    return msgspec.structs.replace(settings, models=msgspec.structs.replace(models, default=None, aliases=aliases))
+    return msgspec.structs.replace(
+        settings,
+        models=msgspec.structs.replace(models, default=None, aliases=aliases),
+        jobs=msgspec.structs.replace(jobs, directory="", database=None),
+    )
 
 
 def _deliver(generated: Generated, output: Output) -> None:

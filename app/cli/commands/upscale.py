@@ -13,7 +13,7 @@ from ..options import settings_option
 from ..output import Output
 from ..progress import progress_shown
 from ..source import Source, source_of
-from .generate import prepare_process, without_default_model
+from .generate import prepare_process, settings_of_command
 
 
 @click.command()
@@ -54,7 +54,7 @@ def _parameters(given: dict[str, object]) -> UpscaleParameters:
 async def _upscaled(source: Source, parameters: UpscaleParameters) -> Upscaled:
     if source.standalone:
         prepare_process(source.settings)
-    services = source.build(without_default_model(source.settings))
+    services = source.build(settings_of_command(source.settings))
     async with services.running():
         with progress_shown() as on_progress:
             return await services.upscaler.upscale(parameters, on_progress=on_progress)

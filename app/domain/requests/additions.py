@@ -40,6 +40,8 @@ class Added:
     unused: tuple[AdapterChoice, ...]
     """Adapters of the model's sidecar that the request turns off."""
     vae: VaeUse | None
+    own_vae: bool
+    """Whether the request keeps the model's own VAE, although its sidecar names another one."""
     warnings: tuple[str, ...]
 
 
@@ -116,6 +118,7 @@ def added_to(parameters: GenerationParameters, spec: ModelSpec, additions: Addit
             if use.name in own and not (use.weight or use.text_weight)
         ),
         vae=None if additions.vae is None else VaeUse(name=additions.vae.name, version=additions.vae.version),
+        own_vae=additions.vae is None and spec.overrides.vae not in (None, OWN_VAE),
         warnings=tuple(_warnings(parameters, stated, additions)),
     )
 

@@ -8,11 +8,12 @@ from ..families.registry import family_named
 from ..models.spec import ModelSpec
 from ..shown import cut
 from .additions import addition_errors
-from .choices import sampler_name, second_size, size_of, steps_of
-from .hires import hires_errors
+from .choices import sampler_name, sampler_of, second_size, size_of, steps_of
+from .format_limits import format_errors
+from .hires import hires_errors, hires_sampler_errors
 from .parameters import MAX_SEED, GenerationParameters, Limits
 from .pictures.picture import NO_UPLOADS, Uploads
-from .samplers import UnknownSampler, parse_sampler, with_schedule
+from .samplers import NEEDS_SCHEDULE, SamplerChoice, UnknownSampler, parse_sampler, with_schedule
 
 _Stated = tuple[int, int, int]
 """Steps, width and height that are checked; 0 for a default that is not known yet."""
@@ -53,6 +54,7 @@ def _limit_errors(
             field="seed", message=f"seed + n must be at most 2**64, because image i uses seed + i; got {seed}"
         )
     yield from _hires_errors(parameters, spec, limits, (steps, width, height))
+    yield from format_errors(parameters.output_format, *_final_size(parameters, spec, uploads, (width, height)))
     family = family_named(spec.traits.family)
     if width:
         yield from _side_errors("width", width, family, limits)
@@ -77,6 +79,15 @@ def _stated(parameters: GenerationParameters, spec: ModelSpec, limits: Limits, u
     )
 
 
+def _final_size(
+    parameters: GenerationParameters, spec: ModelSpec, uploads: Uploads, size: tuple[int, int]
+) -> tuple[int, int]:
+    """Return the width and height of the image files; 0 for a default that is not known yet."""
+    if uploads.image is not None and uploads.mask is not None and parameters.mask_padding_px is not None:
+        return uploads.image.width, uploads.image.height
+    return size if parameters.hires is None or not all(size) else second_size(parameters.hires, spec, size)
+
+
 def _hires_errors(
     parameters: GenerationParameters, spec: ModelSpec, limits: Limits, stated: _Stated
 ) -> Iterator[FieldError]:
@@ -86,6 +97,7 @@ def _hires_errors(
     if parameters.image is not None:
         message = "is for images from text alone; send image at the size that you want, with strength"
         yield FieldError(field="hires", message=message)
+    yield from hires_sampler_errors(hires, _sampler_of_first(parameters, spec))
     if not all(stated):
         return  # the model's defaults are not known yet
     size = second_size(hires, spec, (first_size[0], first_size[1]))
@@ -108,19 +120,33 @@ def _hires_errors(
         )
 
 
+def _sampler_of_first(parameters: GenerationParameters, spec: ModelSpec) -> SamplerChoice | None:
+    try:
+        return sampler_of(parameters, spec)
+    except UnknownSampler:
+        return None  # `_sampler_errors` tells that
+
+
 def _side_errors(name: str, side_px: int, family: Family, limits: Limits) -> Iterator[FieldError]:
     multiple = family.size_multiple_px
     if side_px % multiple:
-        below = max(side_px // multiple * multiple, limits.min_side_px)
         yield FieldError(
             field=name,
             message=f"{family.title} sizes are multiples of {multiple}: {side_px} is not; "
-            f"the nearest are {below} and {below + multiple}",
+            f"{_nearest(side_px, multiple, limits)}",
         )
     elif not limits.min_side_px <= side_px <= limits.max_side_px:
         yield FieldError(
             field=name, message=f"must be from {limits.min_side_px} to {limits.max_side_px} pixels, got {side_px}"
         )
+
+
+def _nearest(side_px: int, multiple: int, limits: Limits) -> str:
+    """Name the multiples next to a side, within the limits."""
+    least, most = -(-limits.min_side_px // multiple) * multiple, limits.max_side_px // multiple * multiple
+    below = side_px // multiple * multiple
+    sides = sorted({min(max(side, least), most) for side in (below, below + multiple)})
+    return f"the nearest {'are' if len(sides) > 1 else 'is'} {' and '.join(map(str, sides))}"
 
 
 def _sampler_errors(parameters: GenerationParameters, spec: ModelSpec) -> Iterator[FieldError]:
@@ -130,8 +156,7 @@ def _sampler_errors(parameters: GenerationParameters, spec: ModelSpec) -> Iterat
         yield FieldError(field="sampler", message=str(error))
         return
     if parameters.discard_penultimate_sigma and (parameters.schedule or choice.schedule) == "model":
-        message = "needs a schedule other than 'model', such as 'karras': the model's own levels are not a list to discard from"
-        yield FieldError(field="discard_penultimate_sigma", message=message)
+        yield FieldError(field="discard_penultimate_sigma", message=NEEDS_SCHEDULE)
     if parameters.schedule is None:
         return
     if parameters.sampler is not None and choice.schedule not in ("model", parameters.schedule):

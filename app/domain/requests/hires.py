@@ -1,8 +1,8 @@
 """The second pass of a request at a larger size: its parameters, and its resolution."""
 
-import math
+from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import msgspec
@@ -12,7 +12,7 @@ from ..errors import FieldError
 from ..models.catalogue import Catalogue
 from ..models.spec import ModelSpec
 from .fields import MAX_COUNT, MAX_SCALE, FileName, FileVersion, HeightBesideScale, Scale, WidthBesideScale
-from .samplers import SamplerChoice, SigmaSchedule, UnknownSampler, parse_sampler, with_schedule
+from .samplers import NEEDS_SCHEDULE, SamplerChoice, SigmaSchedule, UnknownSampler, parse_sampler, with_schedule
 from .upscaling.upscale_request import UpscaleRequest
 from .upscaling.upscalers import LANCZOS, LATENT_UPSCALERS, find_upscaler, outlined
 
@@ -75,6 +75,16 @@ class Hires(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     schedule: Annotated[SigmaSchedule, Meta(description="Of the second pass. Default: that of the first.")] | None = (
         None
     )
+    discard_penultimate_sigma: (
+        Annotated[
+            bool,
+            Meta(
+                description="Of the second pass; needs a `schedule` other than `model`. Default: that of the first, unless the "
+                "schedule is `model`."
+            ),
+        ]
+        | None
+    ) = None
 
 
 class ResolvedHires(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -87,6 +97,7 @@ class ResolvedHires(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     upscaler: str
     sampler: str
     schedule: SigmaSchedule
+    discard_penultimate_sigma: bool
     upscaler_version: str | None = None
 
 
@@ -133,14 +144,12 @@ def strength_of(hires: Hires) -> float:
 
 
 def schedule_steps(steps: int, strength: float) -> int:
-    """Return the shortest schedule of which image to image takes `steps` steps at a strength.
+    """Return the length of the shortest schedule of which image to image takes `steps` steps at a strength, above 0 and up to 1.
 
-    The web UI, too, takes exactly as many steps as it is told in its second pass, of a schedule that is up to one step shorter.
+    `MAX_SCHEDULE + 1` stands for all longer schedules. The web UI, too, takes exactly as many steps as it is told in its second
+    pass, of a schedule that is up to one step shorter.
     """
-    length = max(math.ceil(steps / strength - 1e-9), steps)
-    while int(length * strength) < steps:
-        length += 1
-    return length
+    return bisect_left(range(MAX_SCHEDULE + 1), steps, key=lambda length: int(length * strength))
 
 
 def target_size(hires: Hires, width: int, height: int, multiple_px: int) -> tuple[int, int]:
@@ -210,14 +219,35 @@ def hires_errors(
     steps = hires.steps or first_steps
     if steps > max_steps:
         yield FieldError(field="hires.steps", message=f"must be at most {max_steps}, got {steps}")
-    elif (length := schedule_steps(steps, strength_of(hires))) > MAX_SCHEDULE:
+    elif schedule_steps(steps, strength_of(hires)) > MAX_SCHEDULE:
         yield FieldError(
             field="hires.strength",
-            message=f"{steps} steps at strength {strength_of(hires):g} are the end of a schedule of "
-            f"{length} steps, and models know {MAX_SCHEDULE}; use at least "
-            f"{steps / MAX_SCHEDULE:.3g}, or fewer hires.steps",
+            message=f"{steps} steps at strength {strength_of(hires):g} are the end of a schedule of more than {MAX_SCHEDULE} "
+            f"steps, and models know {MAX_SCHEDULE}; use at least {steps / MAX_SCHEDULE:.3g}, or fewer hires.steps",
         )
-    yield from _sampler_errors(hires)
+
+
+def hires_sampler_errors(hires: Hires, first: SamplerChoice | None) -> Iterator[FieldError]:
+    """Find a sampler or a schedule of the second pass that cannot be.
+
+    Args:
+        hires: as the client sent it.
+        first: sampler of the first pass; None if that is wrong itself.
+    """
+    try:
+        choice = first if hires.sampler is None else parse_sampler(hires.sampler)
+    except UnknownSampler as error:
+        yield FieldError(field="hires.sampler", message=str(error))
+        return
+    if choice is None:
+        return
+    schedule = hires.schedule or choice.schedule
+    if hires.discard_penultimate_sigma and schedule == "model":
+        yield FieldError(field="hires.discard_penultimate_sigma", message=NEEDS_SCHEDULE)
+    try:
+        with_schedule(choice, schedule)
+    except UnknownSampler as error:
+        yield FieldError(field="hires.schedule", message=str(error))
 
 
 def hires_warnings(hires: Hires, resolved: SecondPass) -> Iterator[str]:
@@ -245,23 +275,16 @@ def resolved_hires(second: SecondPass) -> ResolvedHires:
         upscaler_version=second.upscaler_version,
         sampler=str(second.sampler),
         schedule=second.sampler.schedule,
+        discard_penultimate_sigma=second.sampler.discard_penultimate,
     )
 
 
 def _sampler(hires: Hires, first: SamplerChoice) -> SamplerChoice:
     choice = first if hires.sampler is None else parse_sampler(hires.sampler)
-    return choice if hires.schedule is None else with_schedule(choice, hires.schedule)
-
-
-def _sampler_errors(hires: Hires) -> Iterator[FieldError]:
-    if hires.sampler is None:
-        return
-    try:
-        choice = parse_sampler(hires.sampler)
-        if hires.schedule is not None:
-            with_schedule(choice, hires.schedule)
-    except UnknownSampler as error:
-        yield FieldError(field="hires.sampler", message=str(error))
+    chosen = choice if hires.schedule is None else with_schedule(choice, hires.schedule)
+    stated = hires.discard_penultimate_sigma
+    discard = first.discard_penultimate if stated is None else stated
+    return replace(chosen, discard_penultimate=discard and chosen.schedule != "model")
 
 
 def _down(side_px: float, multiple_px: int) -> int:

@@ -47,8 +47,14 @@ def second_pass(
         size_conditioning=_enlarged(request.size_conditioning, first, size),
         negative_size_conditioning=_enlarged(request.negative_size_conditioning, first, size),
         num_inference_steps=hires.schedule_steps,
+        steps_before=request.denoising_steps,
         sampler=hires.sampler,
     )
+
+
+def denoising_passes(request: GenerationRequest) -> tuple[GenerationRequest, ...]:
+    """List the requests of all passes, in order, without what enlarges between them."""
+    return (request,) if request.hires is None else (first_pass(request), second_pass(request))
 
 
 def outlines(request: GenerationRequest) -> tuple[RenderRequest, ...]:

@@ -11,6 +11,7 @@ from .fields import OutputFormat
 from .hires import SecondPass
 from .pictures.source import FromNoise, Source
 from .prompts.composition import Part, composed_of
+from .prompts.editing import Passes
 from .samplers import SamplerChoice
 
 
@@ -36,6 +37,8 @@ class GenerationRequest:
     """Source of its first latents."""
     unused_adapters: tuple[AdapterChoice, ...]
     """Adapters of the model's sidecar that the request turns off; a replay must turn them off too."""
+    own_vae: bool
+    """Whether it keeps the model's own VAE, although its sidecar names another one; a replay must keep it too."""
     prompt: str
     """Without the tags of adapters."""
     prompt_2: str
@@ -67,6 +70,8 @@ class GenerationRequest:
     """The pass that follows this one at a larger size."""
     becomes: Literal["images", "pictures", "latents"] = "images"
     """What is made of its latents: images for its client, pictures or latents for a second pass."""
+    steps_before: int | None = None
+    """Steps of the pass before this one; None: it is the first."""
     embeddings: tuple[EmbeddingUse, ...] = ()
     """Textual inversion embeddings that its prompts name."""
 
@@ -84,6 +89,11 @@ class GenerationRequest:
     def denoising_steps(self) -> int:
         """Steps that are taken: all of them from noise, `strength` of them from a picture."""
         return steps_from(self.source, self.num_inference_steps)
+
+    @property
+    def prompt_steps(self) -> Passes:
+        """The steps that prompts which change are spread over."""
+        return Passes(self.denoising_steps, self.steps_before)
 
     @property
     def parts(self) -> tuple[Part, ...]:

@@ -76,6 +76,7 @@ def _request(
     return GenerationRequest(
         assets=AssetSet(spec.name, added.adapters, added.vae, spec.base),
         unused_adapters=added.unused,
+        own_vae=added.own_vae,
         source=source_of(parameters, uploads),
         prompt=prompt,
         prompt_2=prompt_2,

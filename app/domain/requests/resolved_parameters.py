@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from ..models.adapters import AdapterChoice
+from .additions import OWN_VAE
 from .fields import OutputFormat
 from .hires import ResolvedHires, resolved_hires
 from .parameters import RequestedSpacing
@@ -45,7 +46,8 @@ class ResolvedParameters(msgspec.Struct, frozen=True, kw_only=True, omit_default
     reproducible: bool
     model_version: str
     output_format: OutputFormat
-    output_quality: int
+    output_quality: int | None = None
+    """None: the format is PNG, on which it has no effect."""
     hires: ResolvedHires | None = None
     adapters: Sequence[AdapterChoice] | None = None
     """Adapters of the prompt and of the model's sidecar too, which the prompt here does not name any more."""
@@ -94,7 +96,7 @@ def resolved_parameters(request: GenerationRequest) -> ResolvedParameters:
         reproducible=request.reproducible,
         model_version=request.model_version,
         output_format=request.output_format,
-        output_quality=request.output_quality,
+        output_quality=None if request.output_format == "png" else request.output_quality,
         hires=None if request.hires is None else resolved_hires(request.hires),
         adapters=adapter_choices(request) or None,
         **_of_vae(request),
@@ -122,7 +124,9 @@ def adapter_choices(request: GenerationRequest) -> tuple[AdapterChoice, ...]:
 
 def _of_vae(request: GenerationRequest) -> dict[str, str]:
     vae = request.assets.vae
-    return {} if vae is None else {"vae": vae.name, "vae_version": vae.version}
+    if vae is not None:
+        return {"vae": vae.name, "vae_version": vae.version}
+    return {"vae": OWN_VAE} if request.own_vae else {}
 
 
 def _of_pictures(source: Source) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from ..models.spec import ModelSpec
 from .additions import Additions, find_additions
 from .broken_limits import broken_limits
 from .parameters import GenerationParameters, Limits
+from .passes import denoising_passes
 from .pictures.image_reader import ImageReader
 from .pictures.picture import Uploads
 from .request import Resolved
@@ -68,8 +69,8 @@ class RequestResolver:
         )
 
     async def work(self, model: str, parameters: GenerationParameters) -> tuple[ModelSpec, float]:
-        """Check a request as `checked` does; returns the entry of its model, and its work in megapixel-steps."""
+        """Check a request as `checked` does; returns the entry of its model, and the megapixel-steps of all its passes."""
         spec, uploads = await self.checked(model, parameters)
-        request = resolve(parameters, spec, self._limits, random_seed=0, uploads=uploads).request
-        pixels = request.width * request.height * len(request.seeds)
-        return spec, pixels * request.denoising_steps / 1e6
+        resolved = await self.resolved(parameters, spec, uploads)
+        passes = denoising_passes(resolved.request)
+        return spec, sum(each.width * each.height * each.count * each.denoising_steps for each in passes) / 1e6

@@ -22,6 +22,11 @@ SigmaSchedule = Literal[
 ]
 """How noise levels are spread over the steps; `model`: by the spacing of the timesteps."""
 
+NEEDS_SCHEDULE = (
+    "needs a schedule other than 'model', such as 'karras': the model's own levels are not a list to discard from"
+)
+"""Message for a penultimate level that is to be discarded of the model's own schedule."""
+
 _MODEL_ONLY: tuple[SigmaSchedule, ...] = ("model",)
 _EVERY_SCHEDULE: tuple[SigmaSchedule, ...] = get_args(SigmaSchedule)
 _SCHEDULE_WORDS: Mapping[str, SigmaSchedule] = {

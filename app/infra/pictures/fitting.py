@@ -5,11 +5,10 @@ from dataclasses import replace
 
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 
-from ...domain.requests.pictures.picture import Picture, Resize
+from ...domain.requests.pictures.picture import MASKED_FROM, Picture, Resize
 from ...domain.requests.pictures.source import Canvas, FromMaskedImage, Region
 from ...domain.requests.rendering import RawImage
 
-_HALF = 128
 _FILL_BLURS = ((256, 1), (64, 1), (16, 2), (4, 4), (2, 2), (0, 1))
 """Radius in pixels and repetitions of each layer, the widest at the bottom; the values of AUTOMATIC1111's web UI."""
 
@@ -39,7 +38,7 @@ def masked(source: FromMaskedImage, width: int, height: int) -> FromMaskedImage:
     if whole and picture.size != (width, height):
         mask = _resized_mask(mask, (width, height), source.resize)
         picture = _resized(picture, (width, height), source.resize)
-    mask = mask.point([255 if value >= _HALF else 0 for value in range(256)])
+    mask = mask.point([255 if value >= MASKED_FROM else 0 for value in range(256)])
     region = Region(left=0, top=0, width=picture.width, height=picture.height)
     if not whole:
         region = _region(mask, source.mask_padding_px or 0, width / height)

@@ -3,10 +3,10 @@
 import asyncio
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-from PIL import Image, ImageOps
+from PIL import Image, UnidentifiedImageError
 
 from ...domain.errors import FieldError, InvalidRequest
 from ...domain.freed_memory import FreedMemory
@@ -15,6 +15,7 @@ from ...domain.requests.pictures.picture import FileContent, Picture, Resize, Up
 from ...domain.requests.pictures.source import FromImage, FromMaskedImage
 from ...domain.requests.rendering import RawImage
 from ...domain.requests.request import GenerationRequest
+from .decoding import Unreadable, first_frame, levels_of, mask_of, rgb, too_much_metadata, upright
 from .fitting import composed, fitted, masked, resized
 from .recent import RecentPictures
 
@@ -77,7 +78,7 @@ class PillowImageReader:
         for name, data in sent:
             try:
                 uploads[name] = None if data is None else self._checked(name, data, warnings)
-            except _Unreadable as error:
+            except Unreadable as error:
                 errors.append(FieldError(field=name, message=str(error)))
         if errors:
             raise InvalidRequest(errors)
@@ -100,30 +101,33 @@ class PillowImageReader:
         known = self._recent.checked(name, digest)
         if known is None:
             own: list[str] = []
-            known = self._recent.keep(name, self._decoded(name, data, digest, own), tuple(own))
+            picture = self._decoded(name, data, digest, own)
+            known = self._recent.keep(name, picture, levels_of(picture) if name == "mask" else None, tuple(own))
         warnings.extend(known.warnings)
-        return Upload(field=name, digest=digest, width=known.width, height=known.height, data=data)
+        return Upload(field=name, digest=digest, width=known.width, height=known.height, levels=known.levels, data=data)
 
     def _decoded(self, name: UploadField, data: FileContent, digest: str, warnings: list[str]) -> Picture:
         if len(data) > self._limits.max_image_bytes:
-            raise _Unreadable(
+            raise Unreadable(
                 f"must be at most {self._limits.max_image_bytes} bytes (limits.max_image_bytes), got {len(data)}"
             )
         try:
             with Image.open(io.BytesIO(data), formats=_FORMATS) as file:
                 self._check_size(file.width, file.height)
-                warnings.extend(_first_frame(name, file))
-                picture = ImageOps.exif_transpose(file)
-                return _mask_of(picture, digest) if name == "mask" else _rgb(picture, digest)
-        except _Unreadable:
+                warnings.extend(first_frame(name, file))
+                picture = upright(name, file, warnings)
+                return mask_of(picture, digest) if name == "mask" else rgb(picture, digest)
+        except Unreadable:
             raise
         except (
             Image.DecompressionBombError,
             Image.DecompressionBombWarning,
         ) as error:  # Pillow's own limit, as it opens
-            raise _Unreadable(self._too_many_pixels("more")) from error
+            raise Unreadable(self._too_many_pixels("more")) from error
+        except UnidentifiedImageError as error:  # which shows the address of a buffer
+            raise Unreadable(f"is not a whole {_NAMES} file") from error
         except Exception as error:  # Pillow raises a dozen kinds for damaged files, and OSError for most
-            raise _Unreadable(f"is not a whole {_NAMES} file: {error}") from error
+            raise Unreadable(too_much_metadata(error) or f"is not a whole {_NAMES} file: {error}") from error
 
     def _too_many_pixels(self, got: str) -> str:
         return f"must have at most {self._limits.max_image_pixels} pixels (limits.max_image_pixels), got {got}"
@@ -131,10 +135,10 @@ class PillowImageReader:
     def _check_size(self, width: int, height: int) -> None:
         """Refuse a picture before its pixels are decoded."""
         if width * height > self._limits.max_image_pixels:
-            raise _Unreadable(self._too_many_pixels(f"{width} x {height} = {width * height}"))
+            raise Unreadable(self._too_many_pixels(f"{width} x {height} = {width * height}"))
         shorter, longer = sorted((width, height))
         if shorter < _LEAST_SIDE_PX or longer > _MOST_ELONGATED * shorter:
-            raise _Unreadable(
+            raise Unreadable(
                 f"must have sides of at least {_LEAST_SIDE_PX} pixels, the longer at most {_MOST_ELONGATED} times the shorter, "
                 f"got {width} x {height}"
             )
@@ -142,46 +146,3 @@ class PillowImageReader:
 
 _LEAST_SIDE_PX = 8
 _MOST_ELONGATED = 16
-
-
-class _Unreadable(Exception):
-    """The file cannot be used; the message says why."""
-
-
-def _first_frame(name: str, file: Image.Image) -> Iterator[str]:
-    frames = getattr(file, "n_frames", 1)
-    if frames > 1:
-        yield f"{name} has {frames} frames; the first was used."
-
-
-def _rgb(picture: Image.Image, digest: str) -> Picture:
-    """Convert to RGB; what is transparent becomes white, as a page would show it."""
-    if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
-        picture = _eight_bits(picture)
-    if picture.has_transparency_data:
-        rgba = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    return _picture(picture.convert("RGB"), digest)
-
-
-def _mask_of(picture: Image.Image, digest: str) -> Picture:
-    """Read a mask: what is transparent if there is any transparency, otherwise what is bright."""
-    if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
-        picture = _eight_bits(picture)
-    if picture.has_transparency_data:
-        alpha = picture.convert("RGBA").getchannel("A")
-        if alpha.getextrema() != (255, 255):
-            return _picture(ImageOps.invert(alpha), digest)
-    return _picture(picture.convert("L"), digest)
-
-
-def _eight_bits(picture: Image.Image) -> Image.Image:
-    """Scale 16-bit greys to 8 bits; Pillow's own conversion cuts them off at 255."""
-    return picture.convert("I").point(lambda value: value / 257).convert("L")
-
-
-def _picture(picture: Image.Image, digest: str) -> Picture:
-    channels = 1 if picture.mode == "L" else 3
-    return Picture(
-        digest=digest, width=picture.width, height=picture.height, channels=channels, pixels=picture.tobytes()
-    )

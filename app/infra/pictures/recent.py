@@ -21,6 +21,8 @@ class Checked:
 
     width: int
     height: int
+    levels: tuple[int, int] | None
+    """Least and greatest value of a mask; None for an image."""
     warnings: tuple[str, ...]
 
 
@@ -43,9 +45,11 @@ class RecentPictures:
         with self._lock:
             return self._pictures.get((upload.field, upload.digest))
 
-    def keep(self, name: UploadField, picture: Picture, warnings: tuple[str, ...]) -> Checked:
+    def keep(
+        self, name: UploadField, picture: Picture, levels: tuple[int, int] | None, warnings: tuple[str, ...]
+    ) -> Checked:
         """Keep a picture, and drop the oldest ones."""
-        found = Checked(width=picture.width, height=picture.height, warnings=warnings)
+        found = Checked(width=picture.width, height=picture.height, levels=levels, warnings=warnings)
         with self._lock:
             self._checked[name, picture.digest] = found
             self._pictures[name, picture.digest] = picture

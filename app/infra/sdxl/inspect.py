@@ -87,7 +87,7 @@ def _facts(
     ignored: dict[str, None] = {}
     for number, (part, weight) in enumerate(zip(parts, weights, strict=True), 1):
         first_step = 1
-        for stretch in texts_of(part, request.denoising_steps, editing=request.prompt_weighting):
+        for stretch in texts_of(part, request.prompt_steps, editing=request.prompt_weighting):
             tokens = tokens_of(
                 tokenizer,
                 stretch.text,

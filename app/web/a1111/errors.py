@@ -23,6 +23,7 @@ _NAMES = {
     "guidance_scale": "cfg_scale",
     "sampler": "sampler_name",
     "schedule": "scheduler",
+    "output_format": "samples_format",
     "hires": "enable_hr",
     "hires.scale": "hr_scale",
     "hires.width": "hr_resize_x",

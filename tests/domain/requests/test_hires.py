@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,13 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from litestar_diffusion.bootstrap import build
-from litestar_diffusion.domain.errors import InsufficientMemory
+from litestar_diffusion.domain.errors import FieldError, InsufficientMemory
 from litestar_diffusion.domain.families.upscaler.networks import UpscalerNetwork
 from litestar_diffusion.domain.memory.budget import Budget
 from litestar_diffusion.domain.models.spec import Checkpoint, ModelName, ModelSpec, ModelTraits
+from litestar_diffusion.domain.requests.broken_limits import broken_limits
 from litestar_diffusion.domain.requests.early_end import EarlyEnd
-from litestar_diffusion.domain.requests.hires import Hires, schedule_steps
-from litestar_diffusion.domain.requests.parameters import GenerationParameters
+from litestar_diffusion.domain.requests.hires import MAX_SCHEDULE, Hires, schedule_steps
+from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.pictures.source import FromLatents, FromPictures
 from litestar_diffusion.domain.requests.progress import Progress, StepProgress
 from litestar_diffusion.domain.requests.request import GenerationRequest
@@ -59,11 +61,47 @@ def asked(upscaler: str = "x2", **fields: object) -> GenerationParameters:
     return GenerationParameters(prompt="a", num_inference_steps=3, seed=1, hires=hires, **fields)  # pyright: ignore[reportArgumentType]
 
 
+def refused(hires: Hires, spec: ModelSpec | None = None, **fields: Any) -> list[FieldError]:
+    parameters = GenerationParameters(prompt="a", hires=hires, **fields)
+    return broken_limits(parameters, spec or model("demo"), Limits())
+
+
 @given(st.integers(1, 150), st.floats(0.2, 1))
 def test_a_schedule_is_the_shortest_of_which_exactly_the_wanted_steps_are_taken(steps: int, strength: float) -> None:
     length = schedule_steps(steps, strength)
     assert min(int(length * strength), length) == steps
     assert length == steps or int((length - 1) * strength) < steps
+
+
+@pytest.mark.parametrize("strength", [6e-161, 5e-324, 0.0289])
+def test_a_strength_that_no_schedule_reaches_is_refused_with_the_least_one(strength: float) -> None:
+    (error,) = refused(Hires(strength=strength), num_inference_steps=29)
+    assert error.field == "hires.strength"
+    assert "use at least 0.029," in error.message
+    assert refused(Hires(strength=0.029), num_inference_steps=29) == []
+
+
+@given(st.integers(1, MAX_SCHEDULE))
+def test_the_least_strength_of_the_advice_is_enough(steps: int) -> None:
+    assert schedule_steps(steps, float(f"{steps / MAX_SCHEDULE:.3g}")) <= MAX_SCHEDULE
+
+
+@pytest.mark.parametrize(
+    ("sampler", "hires", "field"),
+    [
+        ("ddim", Hires(schedule="karras"), "hires.schedule"),
+        ("euler", Hires(sampler="ddim", schedule="karras"), "hires.schedule"),
+        ("euler", Hires(sampler="nothing", schedule="karras"), "hires.sampler"),
+        ("nothing", Hires(schedule="karras"), "sampler"),
+        ("euler_karras", Hires(schedule="model", discard_penultimate_sigma=True), "hires.discard_penultimate_sigma"),
+    ],
+)
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_a_schedule_that_the_sampler_of_the_second_pass_cannot_do_is_refused(
+    sampler: str, hires: Hires, field: str, on_disk: bool
+) -> None:
+    errors = refused(hires, replace(model("demo"), nbytes=100 if on_disk else None), sampler=sampler)
+    assert [error.field for error in errors] == [field]
 
 
 def test_the_passes_follow_each_other_and_their_steps_are_counted_together() -> None:
@@ -85,6 +123,16 @@ def test_the_passes_follow_each_other_and_their_steps_are_counted_together() -> 
         counted = [(each.done, each.total) for each in seen if isinstance(each, StepProgress)]
         assert counted == sorted(counted)
         assert counted[-1][0] == counted[-1][1]
+
+    asyncio.run(scenario())
+
+
+def test_both_passes_are_work() -> None:
+    async def scenario() -> None:
+        parts = services(FakeEngine())
+        async with working(parts):
+            work = await parts.generator.work("demo", asked(n=2))
+        assert work.megapixel_steps == 2 * (64 * 64 * 3 + 128 * 128 * 2) / 1e6
 
     asyncio.run(scenario())
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
+from PIL.PngImagePlugin import PngInfo
 
 from litestar_diffusion.domain.errors import InvalidRequest
 from litestar_diffusion.domain.requests.parameters import Limits
@@ -49,6 +50,17 @@ def refused(image: bytes | None = None, mask: bytes | None = None) -> dict[str, 
     with pytest.raises(InvalidRequest) as caught:
         read(image, mask)
     return {error.field: error.message for error in caught.value.errors}
+
+
+def tiff_of(pages: int) -> bytes:
+    """A TIFF file of grey pages of 8 x 8, which all have the same pixels."""
+    pixels, tags_nbytes = b"\x80" * 64, 2 + 4 * 12 + 4
+    tags = ((256, 4, 1, 8), (257, 4, 1, 8), (262, 4, 1, 1), (273, 4, 1, 8))
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    first = 8 + len(pixels)
+    ends = [first + tags_nbytes * (page + 1) for page in range(pages - 1)]
+    directories = (struct.pack("<H", len(tags)) + entries + struct.pack("<I", following) for following in (*ends, 0))
+    return struct.pack("<2sHI", b"II", 42, first) + pixels + b"".join(directories)
 
 
 def half_red(mode: str = "RGB") -> Image.Image:
@@ -102,6 +114,25 @@ def test_sixteen_bits_are_scaled_and_not_cut_off() -> None:
     assert near(pixel(read(saved(grey)).image, 3, 3), (128, 128, 128), 1)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_samples_without_a_known_white_are_refused(dtype: Any) -> None:
+    grey = Image.fromarray(np.full((16, 16), 1, dtype))
+    assert "save it with 8 or 16 bits a channel" in refused(saved(grey, "TIFF"))["image"]
+
+
+@pytest.mark.parametrize("fmt", ["PNG", "WEBP"])
+def test_unreadable_exif_data_is_a_warning(fmt: str) -> None:
+    found = read(saved(half_red(), fmt, exif=b"garbage-not-tiff-at-all"))
+    assert near(pixel(found.image, 4, 8), RED, 24)
+    assert found.warnings == ("image has EXIF data that cannot be read; the picture was not turned.",)
+
+
+def test_texts_that_unpack_to_more_than_pillow_allows_are_named() -> None:
+    texts = PngInfo()
+    texts.add_text("workflow", "x" * 2_000_000, zip=True)
+    assert "text chunk" in refused(saved(half_red(), pnginfo=texts))["image"]
+
+
 def test_transparent_pixels_become_white() -> None:
     image = half_red("RGBA")
     image.putalpha(0)
@@ -118,11 +149,28 @@ def test_exif_rotation_is_applied() -> None:
     assert near(pixel(image, 8, 28), BLUE, 24)
 
 
-def test_of_an_animation_the_first_frame_is_used_and_said() -> None:
-    frames = [Image.new("RGB", (16, 16), colour) for colour in (RED, BLUE)]
-    uploads = read(saved(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+@pytest.mark.parametrize(
+    ("fmt", "frames"), [("PNG", "2"), ("WEBP", "2"), ("AVIF", "2"), ("GIF", "several"), ("TIFF", "several")]
+)
+def test_of_an_animation_the_first_frame_is_used_and_said(fmt: str, frames: str) -> None:
+    first, second = (Image.new("RGB", (16, 16), colour) for colour in (RED, BLUE))
+    uploads = read(saved(first, fmt, save_all=True, append_images=[second]))
     assert near(pixel(uploads.image, 3, 3), RED)
-    assert uploads.warnings == ("image has 2 frames; the first was used.",)
+    assert uploads.warnings == (f"image has {frames} frames; the first was used.",)
+
+
+def test_pages_of_a_tiff_are_not_walked_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their number is in no header: finding the last one reads each page, and looks it up among all before it."""
+    read_pages: list[int] = []
+    load = TiffImagePlugin.ImageFileDirectory_v2.load
+
+    def counted(self: Any, fp: Any) -> None:
+        read_pages.append(fp.tell())
+        load(self, fp)
+
+    monkeypatch.setattr(TiffImagePlugin.ImageFileDirectory_v2, "load", counted)
+    assert read(tiff_of(3000)).warnings == ("image has several frames; the first was used.",)
+    assert len(read_pages) < 10
 
 
 def test_a_picture_is_named_by_the_digest_of_its_file() -> None:
@@ -135,6 +183,15 @@ def test_a_picture_is_named_by_the_digest_of_its_file() -> None:
 def test_a_mask_is_what_is_bright() -> None:
     mask = read(saved(half_red()), saved(half_red().convert("L").point([0] * 50 + [255] * 206))).mask
     assert (pixel(mask, 4, 8), pixel(mask, 28, 8)) == ((255,), (0,))
+
+
+def test_the_levels_of_a_mask_are_known_again_when_it_comes_again() -> None:
+    async def levels() -> list[tuple[int, int] | None]:
+        reader, image = PillowImageReader(LIMITS), saved(half_red())
+        both = [await reader.read(image, saved(Image.new("L", (32, 16), 7))) for _ in range(2)]
+        return [upload and upload.levels for uploads in both for upload in (uploads.image, uploads.mask)]
+
+    assert asyncio.run(levels()) == [None, (7, 7)] * 2
 
 
 def test_a_mask_with_transparency_is_what_is_transparent() -> None:
@@ -162,7 +219,9 @@ def test_an_opaque_mask_with_an_alpha_channel_is_what_is_bright() -> None:
     ids=["empty", "text", "pdf", "svg", "cut", "signature alone"],
 )
 def test_what_is_no_whole_picture_is_refused(data: bytes) -> None:
-    assert "is not a whole PNG, JPEG, WebP, AVIF, GIF, BMP or TIFF file" in refused(data)["image"]
+    message = refused(data)["image"]
+    assert message.startswith("is not a whole PNG, JPEG, WebP, AVIF, GIF, BMP or TIFF file")
+    assert "object at" not in message
 
 
 def test_both_files_are_reported_at_once() -> None:

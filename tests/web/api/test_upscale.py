@@ -49,6 +49,7 @@ def test_posting_the_parameters_again_gives_the_same_bytes(server: Server) -> No
     first = server.client.post("/upscale", json=body(upscaler="demo-x2", scale=3)).json()
     again = server.client.post("/upscale", json=body(**first["parameters"])).json()
     assert images_of(again) == images_of(first)
+    assert again["warnings"] == []
     assert opened(images_of(first)[0]).size == (288, 192)
     changed = server.client.post("/upscale", json=body(**{**first["parameters"], "upscaler_version": "0"})).json()
     assert "has changed since upscaler_version '0'" in changed["warnings"][0]

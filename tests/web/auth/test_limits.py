@@ -1,6 +1,7 @@
 """Limits of a key hold for all dialects, are told with number, limit and setting, and those of no other key."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,9 +9,11 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from litestar_diffusion import DiffusionConfig, DiffusionPlugin, Settings
+from litestar_diffusion.domain.models.adapters import AdapterChoice
+from litestar_diffusion.domain.models.spec import ModelOverrides, ModelSpec
 from litestar_diffusion.settings import LimitsSettings
-from litestar_diffusion.testing import FakeEngine, fake_services, model
-from tests.web.auth.keyed import BODY, bearer, keyed, keyed_loop, until
+from litestar_diffusion.testing import FakeEngine, adapter, fake_services, model
+from tests.web.auth.keyed import BODY, bearer, keyed, keyed_loop, keys, until
 
 OPENAI = {"prompt": "x", "model": "demo", "size": "64x64"}
 A1111 = {"prompt": "x", "steps": 1, "width": 64, "height": 64}
@@ -52,6 +55,22 @@ def test_work_is_that_of_the_resolved_request() -> None:
         client.post("/generate/demo", json={**BODY, "n": 2, "num_inference_steps": 3}, headers=bearer("ci"))
         left = client.get("/keys/me", headers=bearer("ci")).json()["megapixel_steps"]["left"]
         assert left == pytest.approx(10 - 64 * 64 * 2 * 3 / 1e6, abs=0.01)
+
+
+@pytest.mark.parametrize("limits", [{"models": ("demo",)}, {"megapixel_steps_per_minute": 10}], ids=["models", "work"])
+def test_adapters_of_the_request_its_prompt_and_the_model_have_keys_with_limits_too(limits: dict[str, Any]) -> None:
+    overrides = ModelOverrides(adapters=(AdapterChoice(name="soft"),))
+    fields = {"prompt": "x <lora:outline:0.5>", "adapters": [{"name": "thin"}]}
+    with TestClient(adapted_app(replace(model("demo"), overrides=overrides), limits)) as client:
+        answer = client.post("/generate/demo", json={**BODY, **fields}, headers=bearer("ci"))
+        assert answer.status_code == 200, answer.text
+        assert {each["name"] for each in answer.json()["parameters"]["adapters"]} == {"soft", "thin", "outline"}
+
+
+def adapted_app(spec: ModelSpec, limits: dict[str, Any]) -> Litestar:
+    settings, known = Settings(keys=keys(ci=limits)), [adapter(name) for name in ("soft", "thin", "outline")]
+    built = DiffusionConfig(settings=settings, build=lambda _: fake_services(spec, settings=settings, adapters=known))
+    return Litestar(plugins=[DiffusionPlugin(built)])
 
 
 def test_a_request_that_joins_another_uses_no_work_and_a_wrong_one_neither() -> None:

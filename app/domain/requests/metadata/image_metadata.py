@@ -72,7 +72,9 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     it."""
     unfinished: bool
     """Whether the image ended before its last step, because it was interrupted: the request makes the finished one."""
-    request: dict[str, str | int | float | bool | list[int | dict[str, str | float]] | dict[str, str | int | float]]
+    request: dict[
+        str, str | int | float | bool | list[int | dict[str, str | float]] | dict[str, str | int | float | bool]
+    ]
     """Every parameter, resolved, for this image alone: `n` is 1 and `seed` is its own."""
 
 
@@ -108,8 +110,6 @@ def receipt(request: GenerationRequest, *, seed: int, provenance: Provenance) ->
     body = msgspec.to_builtins(parameters)
     if provenance.dtype:
         body["dtype"] = provenance.dtype
-    if request.output_format == "png":
-        del body["output_quality"]  # it has no effect, and would bring a warning
     return Receipt(
         version=_version(),
         model=request.model,

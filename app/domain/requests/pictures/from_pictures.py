@@ -1,14 +1,18 @@
 """Resolves what a request says about the pictures that it begins from."""
 
+import math
 from collections.abc import Iterator
 
 from ...errors import FieldError
 from ..parameters import GenerationParameters, Limits
 from ..request import GenerationRequest
-from .picture import Upload, Uploads
+from .picture import MASKED_FROM, Upload, UploadField, Uploads
 from .source import FromImage, FromMaskedImage, FromNoise, Source
 
 DEFAULT_STRENGTH = 0.6
+_DEFAULTS = GenerationParameters(prompt="")
+_OF_IMAGE = ("strength", "resize")
+_OF_MASK = ("mask_invert", "mask_blur_px", "mask_content", "mask_padding_px")
 
 
 def source_of(parameters: GenerationParameters, uploads: Uploads) -> Source:
@@ -71,7 +75,7 @@ def too_few_steps(request: GenerationRequest) -> FieldError | None:
     return FieldError(
         field="strength",
         message=f"{request.source.strength:g} of {steps} steps is less than one step; "
-        f"use at least {1 / steps:.3g}, or more num_inference_steps",
+        f"use at least {math.ceil(1000 / steps) / 1000:g}, or more num_inference_steps",
     )
 
 
@@ -83,22 +87,41 @@ def picture_warnings(parameters: GenerationParameters, request: GenerationReques
         if picture is not None and expected not in (None, picture.digest):
             yield f"{name} is another file than {name}_sha256 says ({picture.digest[:12]}… beside {expected[:12]}…)."
     if uploads.mask is None:
-        yield from _without_mask(parameters)
+        yield from _without_effect(parameters, "mask", _OF_MASK)
     image = uploads.image
     if image is None:
-        if parameters.strength is not None:
-            yield "strength has no effect without image."
+        yield from _without_effect(parameters, "image", _OF_IMAGE)
         return
     asked = parameters.width is not None or parameters.height is not None
     if (image.width, image.height) != (request.width, request.height) and parameters.mask_padding_px is None:
         how = f"resized ({parameters.resize})" if asked else "resized to sides and an area that can be denoised"
         yield f"image was {how} from {image.width} x {image.height} to {request.width} x {request.height}."
-    if uploads.mask is not None and parameters.mask_content != "original" and parameters.strength == 1.0:
+    if uploads.mask is not None:
+        yield from _mask_warnings(parameters, image, uploads.mask)
+
+
+def _without_effect(parameters: GenerationParameters, picture: UploadField, names: tuple[str, ...]) -> Iterator[str]:
+    for name in names:
+        if getattr(parameters, name) != getattr(_DEFAULTS, name):
+            yield f"{name} has no effect without {picture}."
+
+
+def _mask_warnings(parameters: GenerationParameters, image: Upload, mask: Upload) -> Iterator[str]:
+    # Sides that were rounded to whole pixels are the same shape.
+    if abs(mask.width * image.height - mask.height * image.width) > max(image.width, image.height):
+        yield (
+            f"mask has another shape than image, {mask.width} x {mask.height} beside {image.width} x {image.height}: it was "
+            "stretched."
+        )
+    if _marks_nothing(parameters, mask):
+        how = "black or opaque, because of mask_invert" if parameters.mask_invert else "white or transparent"
+        yield f"mask marks nothing, so the image stays as it is: painted again is what is {how}."
+    if parameters.mask_content in ("noise", "nothing") and parameters.strength == 1.0:
         yield "mask_content has no effect with strength 1: the masked part begins from noise alone."
 
 
-def _without_mask(parameters: GenerationParameters) -> Iterator[str]:
-    if parameters.mask_content != "original":
-        yield "mask_content has no effect without mask."
-    if parameters.mask_padding_px is not None:
-        yield "mask_padding_px has no effect without mask."
+def _marks_nothing(parameters: GenerationParameters, mask: Upload) -> bool:
+    if mask.levels is None or parameters.resize == "pad":  # which paints the borders that it adds
+        return False
+    least, greatest = mask.levels
+    return least >= MASKED_FROM if parameters.mask_invert else greatest < MASKED_FROM

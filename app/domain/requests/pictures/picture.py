@@ -17,6 +17,8 @@ MaskContent = Literal["original", "fill", "noise", "nothing"]
 """What the masked part begins from: the picture, the blurred colours around it, noise of the seed, or empty latents."""
 
 
+MASKED_FROM = 128
+"""Least value of a mask at which a pixel is painted again."""
 UploadField = Literal["image", "mask"]
 """Field of a request that a picture was sent in; it decides how the file is read."""
 
@@ -44,6 +46,8 @@ class Upload:
     width: int = dataclasses.field(compare=False)
     """Of the upright picture, as `height` is."""
     height: int = dataclasses.field(compare=False)
+    levels: tuple[int, int] | None = dataclasses.field(default=None, compare=False)
+    """Least and greatest value of a mask, 255 where it is painted again; None for an image."""
     data: FileContent = dataclasses.field(compare=False, repr=False)
 
 

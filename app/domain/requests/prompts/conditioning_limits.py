@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from ...errors import FieldError
 from ...shown import cut
 from ..parameters import GenerationParameters, Limits
+from ..passes import denoising_passes
 from ..request import GenerationRequest
 from .composition import UnequalParts, lowered_weights
 from .conditioning_schedule import conditioning_schedule, texts_of
@@ -27,11 +28,13 @@ def prompt_errors(request: GenerationRequest, limits: Limits) -> Iterator[FieldE
             message=f"must have at most {most} parts that AND divides, got {parts} (limits.max_conditionings)",
         )
         return
-    texts = len(conditioning_schedule(request).texts)
+    passes = denoising_passes(request)
+    texts = len({texts for each in passes for texts in conditioning_schedule(each).texts})
     if texts > most:
+        steps = " + ".join(str(each.denoising_steps) for each in passes)
         yield FieldError(
             field="prompt",
-            message=f"changes between {texts} different texts in {request.denoising_steps} steps, negative ones and parts "
+            message=f"changes between {texts} different texts in {steps} steps, negative ones and parts "
             f"included; at most {most} are encoded (limits.max_conditionings): use fewer options in [a|b], or fewer changes",
         )
 
@@ -66,7 +69,7 @@ def embedding_warnings(parameters: GenerationParameters, request: GenerationRequ
 
 def all_texts(request: GenerationRequest) -> list[str]:
     """Return every text that is encoded for a request, for either encoder; the negative ones only with guidance."""
-    texts = conditioning_schedule(request).texts
+    texts = (pair for each in denoising_passes(request) for pair in conditioning_schedule(each).texts)
     return list(dict.fromkeys(text for pair in texts for text in (pair.prompt, pair.prompt_2)))
 
 
@@ -83,4 +86,4 @@ def _prompts(request: GenerationRequest) -> dict[str, list[str]]:
 
 def _read(prompt: str, request: GenerationRequest) -> str:
     """Return what a prompt says at the first step."""
-    return texts_of(prompt, request.denoising_steps, editing=request.prompt_weighting)[0].text
+    return texts_of(prompt, request.prompt_steps, editing=request.prompt_weighting)[0].text

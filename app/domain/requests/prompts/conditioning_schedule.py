@@ -53,7 +53,7 @@ class ConditioningSchedule:
 
 
 def conditioning_schedule(request: GenerationRequest) -> ConditioningSchedule:
-    """Make the schedule of a request. Its steps are those that are taken, all of them from noise, some from a picture."""
+    """Make the schedule of one pass. Its steps are those that are taken, all of them from noise, some from a picture."""
     rows = [(part.prompt, part.prompt_2) for part in request.parts]
     if request.guided:
         rows.insert(0, (request.negative_prompt, request.negative_prompt_2))
@@ -63,27 +63,27 @@ def conditioning_schedule(request: GenerationRequest) -> ConditioningSchedule:
             negative=Texts(*texts[0]) if request.guided else None,
             positives=tuple(Texts(*pair) for pair in (texts[1:] if request.guided else texts)),
         )
-        for last_step, texts in _stretches(rows, request.denoising_steps, editing=request.prompt_weighting)
+        for last_step, texts in _stretches(rows, request.prompt_steps, editing=request.prompt_weighting)
     ]
     return ConditioningSchedule(stretches=tuple(stretches), weights=tuple(part.weight for part in request.parts))
 
 
-def texts_of(prompt: str, steps: int, *, editing: bool) -> tuple[Stretch, ...]:
+def texts_of(prompt: str, passes: Passes, *, editing: bool) -> tuple[Stretch, ...]:
     """Return the texts that one prompt stands for; itself if it is not edited."""
-    return _schedule(prompt, steps) if editing else (Stretch(steps, prompt),)
+    return _schedule(prompt, passes) if editing else (Stretch(passes.steps, prompt),)
 
 
 @lru_cache(maxsize=128)
-def _schedule(prompt: str, steps: int) -> tuple[Stretch, ...]:
+def _schedule(prompt: str, passes: Passes) -> tuple[Stretch, ...]:
     """Keep the schedules of the last prompts: a request needs its own several times, and they may take milliseconds."""
-    return prompt_schedule(prompt, Passes(steps))
+    return prompt_schedule(prompt, passes)
 
 
 def _stretches(
-    rows: Sequence[tuple[str, str]], steps: int, *, editing: bool
+    rows: Sequence[tuple[str, str]], passes: Passes, *, editing: bool
 ) -> Iterator[tuple[int, list[tuple[str, str]]]]:
     """Yield the last step and the texts of all rows, each time that one of them changes."""
-    schedules = [[texts_of(prompt, steps, editing=editing) for prompt in pair] for pair in rows]
+    schedules = [[texts_of(prompt, passes, editing=editing) for prompt in pair] for pair in rows]
     ends = {stretch.last_step for pair in schedules for schedule in pair for stretch in schedule}
     for last_step in sorted(ends):
         yield last_step, [(_at(one, last_step), _at(two, last_step)) for one, two in schedules]

@@ -23,6 +23,7 @@ from ..fields import (
     StatedQuality,
     WidthBesideScale,
 )
+from ..format_limits import format_errors
 from ..parameters import Limits
 from ..pictures.picture import FileContent, Resize, Upload
 from .upscale_request import UpscaleRequest
@@ -97,7 +98,8 @@ class ResolvedUpscaling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     upscaler: str
     image_sha256: str
     output_format: OutputFormat
-    output_quality: int
+    output_quality: int | None = None
+    """None: the format is PNG, on which it has no effect."""
     upscaler_version: str | None = None
 
 
@@ -161,7 +163,7 @@ def resolve_upscaling(
         upscaler_version=None if spec is None else spec.version,
         image_sha256=picture.digest,
         output_format=parameters.output_format,
-        output_quality=parameters.output_quality or DEFAULT_QUALITY[parameters.output_format],
+        output_quality=_quality(parameters),
     )
     return Upscaling(
         picture=picture,
@@ -169,6 +171,12 @@ def resolve_upscaling(
         network=network,
         warnings=tuple(_warnings(parameters, picture, resolved)),
     )
+
+
+def _quality(parameters: UpscaleParameters) -> int | None:
+    if parameters.output_format == "png":
+        return None
+    return parameters.output_quality or DEFAULT_QUALITY[parameters.output_format]
 
 
 def _size(parameters: UpscaleParameters, picture: Upload, spec: ModelSpec | None) -> tuple[int, int]:
@@ -210,6 +218,7 @@ def _errors(
         yield FieldError(field=field, message=message)
     elif network is not None:
         yield from _too_large_between(network, limits)
+    yield from format_errors(parameters.output_format, width, height)
 
 
 def _too_large_between(network: UpscaleRequest, limits: Limits) -> Iterator[FieldError]:

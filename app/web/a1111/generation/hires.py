@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from ....domain.errors import FieldError
+from ....domain.requests.fields import MAX_SCALE
 from ....domain.requests.hires import Hires
 from ...http.errors.renamed import renamed_fields
 from ..samplers import sampling
@@ -32,6 +33,7 @@ def hires_of(asked: Txt2ImgRequest) -> Hires | None:
         upscaler=hires_upscaler(asked.hr_upscaler),
         sampler=None if found is None else found.sampler,
         schedule=None if found is None else found.schedule,
+        discard_penultimate_sigma=None if found is None else found.discard_penultimate,
     )
 
 
@@ -42,9 +44,8 @@ def wrong_hires(asked: Txt2ImgRequest) -> Iterator[FieldError]:
     if asked.denoising_strength is not None and not 0 < asked.denoising_strength <= 1:
         message = f"must be above 0 and at most 1 with enable_hr, got {asked.denoising_strength:g}"
         yield FieldError(field="denoising_strength", message=message)
-    for name in ("hr_second_pass_steps", "hr_resize_x", "hr_resize_y", "hr_scale"):
-        if getattr(asked, name) < 0:
-            yield FieldError(field=name, message=f"must be at least 0, got {getattr(asked, name):g}")
+    if not 0 <= asked.hr_scale <= MAX_SCALE:
+        yield FieldError(field="hr_scale", message=f"must be from 0 to {MAX_SCALE:g}, got {asked.hr_scale:g}")
     for name in ("hr_checkpoint_name", "hr_prompt", "hr_negative_prompt"):
         if getattr(asked, name) not in _SAME:
             message = "does not exist here: both passes have the same model and prompts"

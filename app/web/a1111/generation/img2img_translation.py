@@ -35,7 +35,7 @@ def with_picture(asked: Img2ImgRequest, text: Translation) -> Translation:
         strength=min(asked.denoising_strength, 1.0),
         resize=_RESIZES[asked.resize_mode],
         mask_invert=bool(asked.inpainting_mask_invert) if mask else False,
-        mask_blur_px=asked.mask_blur,
+        mask_blur_px=asked.mask_blur if mask else text.parameters.mask_blur_px,
         mask_content=_CONTENTS[asked.inpainting_fill] if mask else "original",
         mask_padding_px=asked.inpaint_full_res_padding if mask and asked.inpaint_full_res else None,
     )

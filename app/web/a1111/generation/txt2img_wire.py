@@ -8,6 +8,8 @@ from msgspec import Meta
 from ....domain.requests.fields import MAX_COUNT
 
 _Count = Annotated[int, Meta(ge=1, le=MAX_COUNT)]
+_CountOrNone = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
+"""0 stands for an absent number."""
 
 
 class Txt2ImgRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +62,7 @@ class Txt2ImgRequest(msgspec.Struct, frozen=True, kw_only=True):
     firstphase_width: int = 0
     firstphase_height: int = 0
     hr_scale: Annotated[
-        float, Meta(description="Factor of both sides, unless `hr_resize_x` or `hr_resize_y` is set.")
+        float, Meta(description="Factor of both sides, at most 8, unless `hr_resize_x` or `hr_resize_y` is set.")
     ] = 2.0
     hr_upscaler: Annotated[
         str,
@@ -69,9 +71,9 @@ class Txt2ImgRequest(msgspec.Struct, frozen=True, kw_only=True):
             examples=["Latent"],
         ),
     ] = ""
-    hr_second_pass_steps: Annotated[int, Meta(description="0: as many as `steps`.")] = 0
-    hr_resize_x: int = 0
-    hr_resize_y: int = 0
+    hr_second_pass_steps: Annotated[_CountOrNone, Meta(description="0: as many as `steps`.")] = 0
+    hr_resize_x: _CountOrNone = 0
+    hr_resize_y: _CountOrNone = 0
     hr_checkpoint_name: Annotated[str, Meta(description="Refused unless empty, with `enable_hr`.")] = ""
     hr_sampler_name: str = ""
     hr_scheduler: str = ""

@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from litestar_diffusion.domain.models.spec import Folder, ModelName, ModelOverrides, ModelSpec, ModelTraits
 from litestar_diffusion.domain.requests.fields import OutputFormat
+from litestar_diffusion.domain.requests.hires import Hires
 from litestar_diffusion.domain.requests.metadata.image_metadata import (
     PARAMETERS_KEY,
     RECEIPT_KEY,
@@ -87,6 +89,32 @@ def test_sending_the_receipt_asks_for_the_same_image(parameters: GenerationParam
     assert again.request == replace(request, seeds=(seed,), output_quality=quality)
     assert not any("have changed" in warning for warning in again.warnings)
     assert (receipt.model, receipt.model_version) == ("demo", "v7")
+
+
+@pytest.mark.parametrize(
+    "hires",
+    [
+        {},
+        {"schedule": "exponential"},
+        {"sampler": "dpm2_a_karras"},
+        {"sampler": "euler", "discard_penultimate_sigma": False},
+        {"schedule": "model"},
+        {"sampler": "ddim"},
+    ],
+)
+def test_sending_the_receipt_of_two_passes_asks_for_the_same_image(hires: dict[str, Any]) -> None:
+    asked = GenerationParameters(prompt="x", hires=msgspec.convert(hires, Hires), **DISCARD)
+    request = resolve(asked, SPEC, Limits(), random_seed=77).request
+    body = msgspec.convert(_receipt(request, 77).request, GenerationParameters)
+    assert resolve(body, SPEC, Limits(), random_seed=0).request == request
+
+
+def test_a_receipt_of_the_models_own_vae_keeps_it_beside_one_of_the_sidecar() -> None:
+    spec = replace(SPEC, overrides=ModelOverrides(vae="fine"))
+    request = resolve(GenerationParameters(prompt="x", vae="model"), spec, Limits(), random_seed=1).request
+    assert msgspec.convert(_receipt(request, 1).request, GenerationParameters).vae == "model"
+    plain = resolve(GenerationParameters(prompt="x", vae="model"), SPEC, Limits(), random_seed=1).request
+    assert "vae" not in _receipt(plain, 1).request
 
 
 OVERRIDES = st.builds(

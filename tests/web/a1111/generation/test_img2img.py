@@ -21,6 +21,7 @@ def test_inpainting_fill_says_what_the_masked_part_begins_from(fill: int, conten
     assert translation.warnings == ()
 
 
-def test_without_a_mask_inpainting_fill_means_nothing() -> None:
-    asked = Img2ImgRequest(init_images=[FILE], inpainting_fill=2)
-    assert with_picture(asked, TEXT).parameters.mask_content == "original"
+def test_without_a_mask_its_fields_mean_nothing() -> None:
+    asked = Img2ImgRequest(init_images=[FILE], inpainting_fill=2, mask_blur=8)  # pyright: ignore[reportArgumentType]
+    parameters = with_picture(asked, TEXT).parameters
+    assert (parameters.mask_content, parameters.mask_blur_px) == ("original", TEXT.parameters.mask_blur_px)
