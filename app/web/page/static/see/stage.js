@@ -22,7 +22,7 @@ function Empty() {
   </div>`;
 }
 
-/** @param {{job: import("../state/jobs.js").LiveJob}} props */
+/** @param {{job: import("../state/live_job.js").LiveJob}} props */
 function Shown({ job }) {
   if (job.result.value) return html`<${Result} generated=${job.result.value} />`;
   if (!job.over.value) return html`<${Progress} job=${job} />`;
@@ -55,7 +55,7 @@ function Strip() {
   </div>`;
 }
 
-/** @param {{job: import("../state/jobs.js").LiveJob}} props */
+/** @param {{job: import("../state/live_job.js").LiveJob}} props */
 function StripItem({ job }) {
   const result = job.result.value;
   const source = result ? new Finished(result, 0).address : job.preview.value;

@@ -1,6 +1,6 @@
 /** The memory manager's books, the line, and the pace of the last minutes; read while the memory is shown. */
 import { signal } from "@preact/signals";
-import { ApiError, Unreachable, getJson, postJson, send } from "../api/http.js";
+import { ApiError, Unreachable, poll, postJson, send } from "../api/http.js";
 import { locked, refresh, whileSeen } from "./server.js";
 
 const EVERY_MS = 1000;
@@ -20,7 +20,7 @@ export const withoutBooks = signal(false);
 async function read() {
   try {
     if (!withoutBooks.value) await readBooks();
-    const lists = await Promise.all(["running", "loading", "queued"].map((state) => getJson(`jobs?state=${state}&limit=20`)));
+    const lists = await Promise.all(["running", "loading", "queued"].map((state) => poll(`jobs?state=${state}&limit=20`)));
     line.value = /** @type {import("../types").Job[]} */ (lists.flat());
     failure.value = "";
   } catch (error) {
@@ -31,7 +31,7 @@ async function read() {
 
 async function readBooks() {
   try {
-    pool.value = await getJson("pool");
+    pool.value = await poll("pool");
   } catch (error) {
     if (!(error instanceof ApiError && error.status === 404)) throw error;
     withoutBooks.value = true;

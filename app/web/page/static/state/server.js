@@ -1,6 +1,6 @@
 /** What the server is and has: facts, models, adapters, samplers. Kept fresh while the page is seen. */
 import { computed, signal } from "@preact/signals";
-import { ApiError, Unreachable, getJson, key, needsKey } from "../api/http.js";
+import { ApiError, isAway, key, needsKey, poll } from "../api/http.js";
 
 const EVERY_MS = 3000;
 
@@ -33,21 +33,21 @@ export async function refresh() {
   }
   try {
     const asked = key.value;
-    const [facts, list] = await Promise.all([getJson("./"), getJson("models")]);
+    const [facts, list] = await Promise.all([poll("./"), poll("models")]);
     if (key.value !== asked) return; // signed out or in since then
     [service.value, models.value] = [facts, list];
     if (!samplers.value.length || connection.value === "lost") await readLists();
     noteAnswer();
   } catch (error) {
-    if (error instanceof Unreachable) connection.value = "lost";
+    if (isAway(error)) connection.value = "lost";
     else if (error instanceof ApiError && error.status === 401) service.value = null;
     else if (!(error instanceof ApiError)) throw error;
   }
 }
 
 async function readLists() {
-  [adapters.value, samplers.value] = await Promise.all([getJson("adapters"), getJson("samplers")]);
-  const found = /** @type {{name: string, usable: boolean}[]} */ (await getJson("upscalers"));
+  [adapters.value, samplers.value] = await Promise.all([poll("adapters"), poll("samplers")]);
+  const found = /** @type {{name: string, usable: boolean}[]} */ (await poll("upscalers"));
   upscalers.value = found.filter((each) => each.usable).map((each) => each.name);
 }
 
@@ -60,7 +60,7 @@ function noteAnswer() {
 }
 
 /**
- * Call a function now and again, as long as the page is seen.
+ * Call a function now and again, as long as the page is seen. An error of one call does not end the calls.
  * @param {() => Promise<void>} work
  * @param {number} everyMs
  * @returns {() => void} which ends it
@@ -70,8 +70,11 @@ export function whileSeen(work, everyMs) {
   /** @type {ReturnType<typeof setTimeout>} */
   let timer;
   const turn = async () => {
-    if (document.visibilityState === "visible") await work();
-    if (!ended) timer = setTimeout(turn, everyMs);
+    try {
+      if (document.visibilityState === "visible") await work();
+    } finally {
+      if (!ended) timer = setTimeout(turn, everyMs);
+    }
   };
   void turn();
   return () => {
