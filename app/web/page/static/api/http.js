@@ -69,9 +69,11 @@ export function address(path) {
 export async function send(path, options = {}) {
   const headers = new Headers(options.headers);
   if (!headers.has("accept")) headers.set("accept", "application/json");
-  if (key.value) headers.set("authorization", `Bearer ${key.value}`);
+  const own = key.value;
+  if (own) headers.set("authorization", `Bearer ${own}`);
   const answer = await received(fetch(address(path), { ...options, headers }));
-  if (answer.status === 401) keyRefused.value = true;
+  if (key.value !== own) throw new ApiError(401, { title: "Signed out", detail: "The key has changed since this was sent." });
+  if (answer.status === 401 && own) keyRefused.value = true;
   if (!answer.ok) throw await failureOf(answer);
   return answer;
 }

@@ -7,6 +7,7 @@ import { RemoteImage } from "../parts/remote_image.js";
 import { Compare } from "./compare.js";
 import { Detail } from "./detail.js";
 import { endings } from "../state/jobs.js";
+import { personal, whenForgotten } from "../state/personal.js";
 import { usableModels, whileSeen } from "../state/server.js";
 
 const PAGE = 30;
@@ -15,16 +16,16 @@ const AGAIN_MS = 3000;
 
 /** @typedef {import("../types").Job} Job */
 
-const search = signal("");
-const ofModel = signal("");
-const found = signal(/** @type {Job[]} */ ([]));
+const search = personal("");
+const ofModel = personal("");
+const found = personal(/** @type {Job[]} */ ([]));
 /** Address of the next page; null after the last one. */
-const next = signal(/** @type {string | null} */ (null));
+const next = personal(/** @type {string | null} */ (null));
 const reading = signal(false);
-const failure = signal(/** @type {Error | null} */ (null));
-const opened = signal(/** @type {Job | null} */ (null));
-const compared = signal(/** @type {string[]} */ ([]));
-const comparing = signal(false);
+const failure = personal(/** @type {Error | null} */ (null));
+const opened = personal(/** @type {Job | null} */ (null));
+const compared = personal(/** @type {string[]} */ ([]));
+const comparing = personal(false);
 
 let asked = new AbortController();
 
@@ -37,6 +38,11 @@ const firstPage = computed(() => {
 });
 /** The first page of the wall that is shown; "" before any. */
 let begun = "";
+
+whenForgotten(() => {
+  asked.abort();
+  [begun, reading.value] = ["", false];
+});
 
 /** Read what is searched for; if it is shown already, only what has come since. */
 async function update() {

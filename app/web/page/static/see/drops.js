@@ -5,10 +5,11 @@ import { receiptOf } from "../api/receipt.js";
 import { takePicture } from "../create/picture_field.js";
 import { html } from "../html.js";
 import { takeOver } from "../state/form.js";
+import { personal } from "../state/personal.js";
 
 const hovering = signal(false);
 /** A dropped file that can be replayed, until the person has said what to do with it. */
-const offered = signal(/** @type {{file: File, receipt: import("../api/receipt.js").Receipt} | null} */ (null));
+const offered = personal(/** @type {{file: File, receipt: import("../api/receipt.js").Receipt} | null} */ (null));
 
 /** @param {File | undefined} file */
 async function take(file) {

@@ -1,5 +1,7 @@
 /** The request that is being composed: a model, a prompt, and what differs from the model's defaults. */
 import { computed, effect, signal } from "@preact/signals";
+import { needsKey } from "../api/http.js";
+import { personal } from "./personal.js";
 import { service, usableModels } from "./server.js";
 import { store, stored } from "./storage.js";
 
@@ -11,18 +13,20 @@ export const SHOWN = /** @type {const} */ ([
   "output_format", "adapters", "strength", "mask_blur_px", "mask_invert", "hires",
 ]);
 
-const kept = stored("form", { model: "", prompt: "", stated: /** @type {Stated} */ ({}) });
+const nothing = { model: "", prompt: "", stated: /** @type {Stated} */ ({}) };
+/** With keys it is kept as long as the key: in the tab. */
+const kept = stored("form", nothing, needsKey);
 
-export const chosenModel = signal(kept.model);
-export const prompt = signal(kept.prompt);
+export const chosenModel = personal("", kept.model);
+export const prompt = personal("", kept.prompt);
 /** What the person has stated; everything else has the model's defaults. */
-export const stated = signal(/** @type {Stated} */ (kept.stated));
+export const stated = personal(/** @type {Stated} */ ({}), kept.stated);
 /** The parameters as the server resolves them for the chosen model, without anything stated. */
 export const defaults = signal(/** @type {Stated} */ ({}));
-export const picture = signal(/** @type {File | null} */ (null));
-export const mask = signal(/** @type {Blob | null} */ (null));
+export const picture = personal(/** @type {File | null} */ (null));
+export const mask = personal(/** @type {Blob | null} */ (null));
 
-effect(() => store("form", { model: chosenModel.value, prompt: prompt.value, stated: stated.value }));
+effect(() => store("form", { model: chosenModel.value, prompt: prompt.value, stated: stated.value }, needsKey));
 
 /** Name of the model that the request is for: the chosen one, else the server's default, else the first. */
 export const model = computed(() => {

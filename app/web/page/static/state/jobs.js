@@ -3,14 +3,15 @@ import { computed, signal } from "@preact/signals";
 import { ApiError, Unreachable, poll, send } from "../api/http.js";
 import { body, mask, model, picture } from "./form.js";
 import { LiveJob, UNFINISHED } from "./live_job.js";
+import { personal } from "./personal.js";
 
 /** The newest first. */
-export const jobs = signal(/** @type {LiveJob[]} */ ([]));
+export const jobs = personal(/** @type {LiveJob[]} */ ([]));
 /** The one that is shown large; null for the newest. */
-export const chosen = signal(/** @type {LiveJob | null} */ (null));
+export const chosen = personal(/** @type {LiveJob | null} */ (null));
 export const shown = computed(() => chosen.value ?? jobs.value[0] ?? null);
 /** Why the last request was refused. */
-export const refused = signal(/** @type {ApiError | Error | null} */ (null));
+export const refused = personal(/** @type {ApiError | Error | null} */ (null));
 export const sending = signal(false);
 /** Number of the jobs here that have ended: lists of jobs read them again when it changes. */
 export const endings = computed(() => jobs.value.filter((job) => job.over.value).length);

@@ -1,16 +1,17 @@
 /** The dry run of the request that is being composed: defaults, tokens, cost, warnings. */
-import { effect, signal } from "@preact/signals";
+import { effect } from "@preact/signals";
 import { ApiError, Unreachable, postJson } from "../api/http.js";
 import { body, defaults, model, picture, stated } from "./form.js";
 import { endings } from "./jobs.js";
+import { personal } from "./personal.js";
 import { connection, locked } from "./server.js";
 
 const PAUSE_MS = 350;
 
 /** What would happen to the request; null before it is known. */
-export const plan = signal(/** @type {import("../types").DryRun | null} */ (null));
+export const plan = personal(/** @type {import("../types").DryRun | null} */ (null));
 /** Why it would be refused. */
-export const refusal = signal(/** @type {ApiError | null} */ (null));
+export const refusal = personal(/** @type {ApiError | null} */ (null));
 
 let asked = new AbortController();
 

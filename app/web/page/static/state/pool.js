@@ -1,6 +1,7 @@
 /** The memory manager's books, the line, and the pace of the last minutes; read while the memory is shown. */
 import { signal } from "@preact/signals";
 import { ApiError, Unreachable, poll, postJson, send } from "../api/http.js";
+import { personal } from "./personal.js";
 import { locked, refresh, whileSeen } from "./server.js";
 
 const EVERY_MS = 1000;
@@ -9,8 +10,8 @@ const KEPT = 200;
 
 /** @typedef {{at: number, images: number}} Sample */
 
-export const pool = signal(/** @type {import("../types").Pool | null} */ (null));
-export const line = signal(/** @type {import("../types").Job[]} */ ([]));
+export const pool = personal(/** @type {import("../types").Pool | null} */ (null));
+export const line = personal(/** @type {import("../types").Job[]} */ ([]));
 /** Finished images since the server's start, at moments of the last minutes. */
 export const samples = signal(/** @type {Sample[]} */ ([]));
 export const failure = signal("");

@@ -1,6 +1,7 @@
 /** What the server is and has: facts, models, adapters, samplers. Kept fresh while the page is seen. */
 import { computed, signal } from "@preact/signals";
-import { ApiError, isAway, key, needsKey, poll } from "../api/http.js";
+import { ApiError, isAway, key, needsKey, poll, setKey } from "../api/http.js";
+import { forgetAll } from "./personal.js";
 
 const EVERY_MS = 3000;
 
@@ -25,24 +26,41 @@ export const usableModels = computed(() => models.value.filter((model) => model.
 
 const BACK_MS = 6000;
 
+/** The key whose client sees what the page holds. */
+let owner = key.value;
+
 /** Ask for everything that changes; the rest only once, and again after the connection was lost. */
 export async function refresh() {
   if (needsKey && !key.value) {
     service.value = null;
     return;
   }
+  const asked = key.value;
   try {
-    const asked = key.value;
     const [facts, list] = await Promise.all([poll("./"), poll("models")]);
     if (key.value !== asked) return; // signed out or in since then
+    if (asked !== owner) handOver(asked);
     [service.value, models.value] = [facts, list];
     if (!samplers.value.length || connection.value === "lost") await readLists();
     noteAnswer();
   } catch (error) {
+    if (key.value !== asked) return;
     if (isAway(error)) connection.value = "lost";
     else if (error instanceof ApiError && error.status === 401) service.value = null;
     else if (!(error instanceof ApiError)) throw error;
   }
+}
+
+/** Forget what the client before saw. @param {string} next key of the client that follows; "" for none */
+function handOver(next) {
+  if (owner) forgetAll();
+  owner = next;
+}
+
+export function signOut() {
+  setKey("");
+  handOver("");
+  void refresh();
 }
 
 async function readLists() {
