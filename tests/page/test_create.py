@@ -33,6 +33,19 @@ def test_what_differs_from_the_models_defaults_is_marked_and_goes_back(painter: 
     expect(painter.locator('input[placeholder="2"]')).to_have_count(1)
 
 
+def test_numbers_are_typed_key_by_key(painter: Any) -> None:
+    guidance = painter.get_by_label("Guidance")
+    guidance.press_sequentially("7.5")
+    expect(guidance).to_have_value("7.5")
+    expect(painter.locator(".field.changed")).to_have_count(1)
+    guidance.press("Backspace")
+    guidance.press("Backspace")
+    guidance.press_sequentially(".25")
+    expect(guidance).to_have_value("7.25")
+    painter.get_by_role("button", name="Guidance: back to 3").click()
+    expect(guidance).to_have_value("")
+
+
 def test_tokens_are_counted_and_weights_and_adapters_are_coloured_as_one_types(painter: Any) -> None:
     painter.get_by_label("Prompt", exact=True).fill(
         "a (red:1.3) circle <lora:outline:1> <lora:nothing:1> [cat:dog:0.5]"
