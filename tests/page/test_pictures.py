@@ -1,6 +1,5 @@
 """Pictures that the image begins from: painted masks, dropped files."""
 
-import base64
 from pathlib import Path
 from typing import Any
 
@@ -8,21 +7,8 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.page.looking import RESULT, generate, shown_image
+from tests.page.looking import RESULT, drop, generate, shown_image
 from tests.pictures import opened
-
-DROP = """([name, data]) => {
-  const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
-  const transfer = new DataTransfer();
-  transfer.items.add(new File([bytes], name, { type: "image/png" }));
-  for (const kind of ["dragover", "drop"]) {
-    dispatchEvent(new DragEvent(kind, { dataTransfer: transfer, bubbles: true, cancelable: true }));
-  }
-}"""
-
-
-def drop(page: Any, data: bytes, name: str = "in.png") -> None:
-    page.evaluate(DROP, [name, base64.b64encode(data).decode()])
 
 
 def test_a_mask_is_painted_and_all_other_pixels_stay(painter: Any) -> None:
@@ -89,3 +75,13 @@ def test_any_other_picture_that_is_dropped_or_chosen_is_edited(painter: Any, tmp
     painter.get_by_label("Width").fill("")
     image = generate(painter, "a red circle")
     assert opened(image).size[0] > 0
+
+
+def test_a_picture_brings_its_own_size(painter: Any, tmp_path: Path) -> None:
+    file = tmp_path / "wide.png"
+    Image.new("RGB", (192, 96), "white").save(file)
+    painter.get_by_label("Choose a picture").set_input_files(file)
+    expect(painter.get_by_label("Width")).to_have_attribute("placeholder", "as the picture")
+    assert opened(generate(painter, "a red circle")).size == (192, 96)
+    painter.get_by_role("button", name="1:1", exact=True).click()
+    assert opened(generate(painter, "a red square")).size == (128, 128)

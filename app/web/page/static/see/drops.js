@@ -2,9 +2,8 @@
 import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { receiptOf } from "../api/receipt.js";
-import { takePicture } from "../create/picture_field.js";
 import { html } from "../html.js";
-import { takeOver } from "../state/form.js";
+import { replay, takePicture } from "../state/form.js";
 import { personal } from "../state/personal.js";
 
 const hovering = signal(false);
@@ -47,8 +46,8 @@ export function Drops() {
 /** @param {{file: File, receipt: import("../api/receipt.js").Receipt}} props */
 function Offer({ file, receipt }) {
   const close = () => (offered.value = null);
-  const replay = () => {
-    takeOver(receipt.model, receipt.request);
+  const again = () => {
+    replay(receipt.model, receipt.request);
     close();
   };
   const edit = () => {
@@ -57,9 +56,9 @@ function Offer({ file, receipt }) {
   };
   return html`<div class="offer" role="dialog" aria-label="A picture of this server">
     <p><strong>${file.name}</strong> says how it was made: ${receipt.model}, seed ${String(receipt.request.seed)}.</p>
-    <p class="offer-prompt">${receipt.request.prompt}</p>
+    <p class="offer-prompt">${String(receipt.request.prompt ?? "")}</p>
     <div class="actions">
-      <button type="button" class="primary" onClick=${replay}>Use its settings</button>
+      <button type="button" class="primary" onClick=${again}>Use its settings</button>
       <button type="button" onClick=${edit}>Edit the picture</button>
       <button type="button" class="quiet" onClick=${close}>Dismiss</button>
     </div>
