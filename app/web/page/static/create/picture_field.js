@@ -2,7 +2,8 @@
 import { useEffect, useId, useState } from "preact/hooks";
 import { html } from "../html.js";
 import { SliderField } from "../parts/controls.js";
-import { mask, picture, state, stated, takePicture } from "../state/form.js";
+import { picture, state, stated, takePicture } from "../state/form.js";
+import { mask } from "../state/mask.js";
 import { MaskBrush } from "./mask_brush.js";
 
 export const ACCEPTED = "image/png,image/jpeg,image/webp,image/avif,image/gif,image/bmp,image/tiff";

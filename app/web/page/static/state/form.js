@@ -1,6 +1,7 @@
 /** The request that is being composed: a model, a prompt, and what differs from the model's defaults. */
 import { computed, effect, signal } from "@preact/signals";
 import { needsKey } from "../api/http.js";
+import { dropMask, mask } from "./mask.js";
 import { personal } from "./personal.js";
 import { checked, essential, isRecord, isText, without, withoutEqual } from "./parameters.js";
 import { service, usableModels } from "./server.js";
@@ -34,7 +35,6 @@ export const stated = personal(/** @type {Stated} */ ({}), kept.stated);
 /** The parameters as the server resolves them for the chosen model, without anything stated. */
 export const modelDefaults = signal(/** @type {Stated} */ ({}));
 export const picture = personal(/** @type {File | null} */ (null));
-export const mask = personal(/** @type {Blob | null} */ (null));
 /** What a request that was taken over could not bring with it. */
 export const remarks = personal(/** @type {string[]} */ ([]));
 /** What holds for parameters that are not stated; a picture brings its own size. */
@@ -116,7 +116,7 @@ export function replay(name, parameters) {
   const made = checked(parameters).stated;
   const known = name === model.value;
   if (!made.image_sha256) picture.value = null;
-  if (!made.mask_sha256) mask.value = null;
+  if (!made.mask_sha256) dropMask();
   takeOver(name, isRecord(parameters) ? essential(parameters) : {});
   if (made.image_sha256) remarks.value = [...remarks.value, pictureRemark()];
   if (known) forgetDefaults();
@@ -130,7 +130,7 @@ const pictureRemark = () =>
 /** Begin from another picture, or from none; the mask of the one before goes. @param {File | null} file */
 export function takePicture(file) {
   picture.value = file;
-  mask.value = null;
+  dropMask();
   remarks.value = [];
 }
 

@@ -1,8 +1,9 @@
 /** Jobs that this page has sent or found unfinished. */
 import { computed, signal } from "@preact/signals";
 import { ApiError, Unreachable, poll, send } from "../api/http.js";
-import { body, mask, model, picture } from "./form.js";
+import { body, model, picture } from "./form.js";
 import { LiveJob, UNFINISHED } from "./live_job.js";
+import { mask, maskTaken } from "./mask.js";
 import { personal } from "./personal.js";
 
 /** The newest first. */
@@ -23,6 +24,7 @@ export async function generate() {
   if (sending.value || !model.value) return;
   sending.value = true;
   try {
+    await maskTaken();
     const answer = await send(`jobs/${encodeURIComponent(model.value)}`, { method: "POST", ...encoded() });
     refused.value = null;
     add(await answer.json());
