@@ -39,7 +39,7 @@ def test_what_differs_from_the_models_defaults_is_marked_and_goes_back(painter: 
 
 
 def test_numbers_are_typed_key_by_key(painter: Any) -> None:
-    guidance = painter.get_by_label("Guidance")
+    guidance = painter.get_by_role("spinbutton", name="Guidance")
     guidance.press_sequentially("7.5")
     expect(guidance).to_have_value("7.5")
     expect(painter.locator(".field.changed")).to_have_count(1)

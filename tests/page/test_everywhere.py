@@ -56,6 +56,13 @@ def test_everything_can_be_reached_by_the_keyboard(painter: Any) -> None:
     assert any("Generate" in text for text in reached)
 
 
+def test_a_finished_image_is_announced(painter: Any) -> None:
+    said = painter.locator(".stage > [role=status]")
+    expect(said).to_have_text("")
+    generate(painter, "a red circle")
+    expect(said).to_have_text("Done: 1 image of a red circle")
+
+
 def test_a_restart_of_the_server_is_told_and_jobs_go_on(tmp_path: Any, open_page: Open) -> None:
     first = launch(tmp_path)
     second = None

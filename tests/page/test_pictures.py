@@ -48,3 +48,32 @@ def test_a_picture_brings_its_own_size(painter: Any, tmp_path: Path) -> None:
     assert opened(generate(painter, "a red circle")).size == (192, 96)
     painter.get_by_role("button", name="1:1", exact=True).click()
     assert opened(generate(painter, "a red square")).size == (128, 128)
+
+
+def test_the_first_picture_among_dropped_files_is_taken(painter: Any) -> None:
+    painter.evaluate("""() => {
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File(["text"], "notes.txt", { type: "text/plain" }));
+      dataTransfer.items.add(new File(["no picture"], "in.png", { type: "image/png" }));
+      dispatchEvent(new DragEvent("drop", { dataTransfer, cancelable: true }));
+    }""")
+    expect(painter.get_by_alt_text("The picture in.png")).to_have_count(1)
+
+
+def test_a_dropped_text_is_left_to_the_browser(painter: Any) -> None:
+    """It puts the text into the field under the pointer."""
+    kept = painter.evaluate("""() => ["dragover", "drop"].map((kind) => {
+      const dataTransfer = new DataTransfer();
+      dataTransfer.setData("text/plain", "a red circle");
+      return dispatchEvent(new DragEvent(kind, { dataTransfer, cancelable: true }));
+    })""")
+    assert kept == [True, True]
+
+
+def test_the_offer_of_a_dropped_image_has_the_focus_and_closes_by_escape(painter: Any) -> None:
+    drop(painter, generate(painter, "a red circle"))
+    offer = painter.get_by_role("dialog")
+    expect(offer).to_contain_text("says how it was made")
+    assert painter.evaluate("document.activeElement.closest('dialog') !== null")
+    painter.keyboard.press("Escape")
+    expect(offer).to_have_count(0)

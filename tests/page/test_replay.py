@@ -31,11 +31,12 @@ def prompt(page: Any) -> Locator:
 
 
 def test_an_edited_prompt_and_size_of_an_earlier_image_act(painter: Any) -> None:
-    painter.get_by_label("Width").fill("192")
+    width = painter.get_by_role("spinbutton", name="Width")
+    width.fill("192")
     generate(painter, "a red circle on a blue background")
     painter.get_by_role("button", name="Use its settings").click()
     expect(painter.locator(".unshown")).to_have_count(0)
-    painter.get_by_label("Width").fill("128")
+    width.fill("128")
     image = generate(painter, "a green square on a white background")
     assert (seen_in(image).background, seen_in(image).figures[0].colour) == ("white", "green")
     assert opened(image).size == (128, 128)

@@ -96,8 +96,12 @@ async function readPage(path, take) {
 /** @param {Job} job */
 async function remove(job) {
   await send(job.url, { method: "DELETE" });
-  found.value = found.value.filter((each) => each !== job);
+  found.value = found.value.filter((each) => each.id !== job.id);
   opened.value = null;
+}
+
+function closeDialogs() {
+  [opened.value, comparing.value] = [null, false];
 }
 
 export function History() {
@@ -107,6 +111,7 @@ export function History() {
     return () => clearTimeout(timer);
   });
   useEffect(() => whileSeen(readAgain, AGAIN_MS), []);
+  useEffect(() => closeDialogs, []); // or they would open again with this view
   return html`<section class="history" aria-label="History">
     <${Bar} />
     ${failure.value ? html`<p class="note error" role="alert">${failure.value.message}</p>` : null}

@@ -1,6 +1,7 @@
 /** The right side: the newest job, or the one that was chosen; and a strip of those before it. */
 import { useState } from "preact/hooks";
 import { html } from "../html.js";
+import { plural } from "../parts/units.js";
 import { chosen, jobs, shown } from "../state/jobs.js";
 import { Actions, Finished } from "./actions.js";
 import { Facts } from "./facts.js";
@@ -9,9 +10,16 @@ import { Progress } from "./progress.js";
 export function Stage() {
   const job = shown.value;
   return html`<section class="stage" aria-label="Result" id="stage">
+    <p class="unseen" role="status">${job === null ? "" : ending(job)}</p>
     ${job === null ? html`<${Empty} />` : html`<${Shown} key=${job.id} job=${job} />`}
     ${jobs.value.length > 1 ? html`<${Strip} />` : null}
   </section>`;
+}
+
+/** What screen readers say once a job is done. @param {import("../state/live_job.js").LiveJob} job */
+function ending(job) {
+  const count = job.result.value?.images.length ?? 0;
+  return count ? `Done: ${plural(count, "image")} of ${job.prompt || "no prompt"}` : "";
 }
 
 function Empty() {

@@ -15,6 +15,8 @@ export const line = personal(/** @type {import("../types").Job[]} */ ([]));
 /** Finished images since the server's start, at moments of the last minutes. */
 export const samples = signal(/** @type {Sample[]} */ ([]));
 export const failure = signal("");
+/** Why the last load, unload or pin was refused; until the next one. */
+export const moveFailure = personal("");
 /** Whether this server has no books to show: workers of a cluster keep them, or the host leaves the route out. */
 export const withoutBooks = signal(false);
 
@@ -66,9 +68,9 @@ export const watchPool = () => whileSeen(read, EVERY_MS);
 export async function act(name, what) {
   try {
     await postJson(`models/${encodeURIComponent(name)}/${what}`);
-    failure.value = "";
+    moveFailure.value = "";
   } catch (error) {
-    failure.value = /** @type {Error} */ (error).message;
+    moveFailure.value = /** @type {Error} */ (error).message;
   }
   await Promise.all([read(), refresh()]);
 }
