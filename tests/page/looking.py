@@ -4,6 +4,14 @@ import base64
 from typing import Any
 
 RESULT = ".stage .result img.large"
+DROP = """([name, data]) => {
+  const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
+  const transfer = new DataTransfer();
+  transfer.items.add(new File([bytes], name, { type: "image/png" }));
+  for (const kind of ["dragover", "drop"]) {
+    dispatchEvent(new DragEvent(kind, { dataTransfer: transfer, bubbles: true, cancelable: true }));
+  }
+}"""
 
 
 def generate(page: Any, prompt: str) -> bytes:
@@ -23,3 +31,8 @@ def image_of(page: Any, prompt: str) -> bytes:
 def shown_image(page: Any) -> bytes:
     source = page.locator(RESULT).get_attribute("src")
     return base64.b64decode(source.partition(",")[2])
+
+
+def drop(page: Any, data: bytes, name: str = "in.png") -> None:
+    """Drop a file on the page."""
+    page.evaluate(DROP, [name, base64.b64encode(data).decode()])

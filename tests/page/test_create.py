@@ -1,7 +1,12 @@
 """Composing requests, and seeing them through."""
 
+import ast
+import json
+import subprocess
+import sys
 from typing import Any
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.conftest import Server
@@ -31,6 +36,19 @@ def test_what_differs_from_the_models_defaults_is_marked_and_goes_back(painter: 
     expect(changed).to_have_count(0)
     painter.get_by_label("Model", exact=True).select_option("demo-turbo")
     expect(painter.locator('input[placeholder="2"]')).to_have_count(1)
+
+
+def test_numbers_are_typed_key_by_key(painter: Any) -> None:
+    guidance = painter.get_by_role("spinbutton", name="Guidance")
+    guidance.press_sequentially("7.5")
+    expect(guidance).to_have_value("7.5")
+    expect(painter.locator(".field.changed")).to_have_count(1)
+    guidance.press("Backspace")
+    guidance.press("Backspace")
+    guidance.press_sequentially(".25")
+    expect(guidance).to_have_value("7.25")
+    painter.get_by_role("button", name="Guidance: back to 3").click()
+    expect(guidance).to_have_value("")
 
 
 def test_tokens_are_counted_and_weights_and_adapters_are_coloured_as_one_types(painter: Any) -> None:
@@ -81,13 +99,12 @@ def test_several_images_adapters_and_a_locked_seed(painter: Any) -> None:
     expect(painter.locator(".facts")).to_contain_text("outline at 1")
 
 
-def test_the_request_as_code_can_be_pasted(painter: Any, server: Server, tmp_path: Any) -> None:
-    import json
-    import subprocess
-    import sys
-
+def test_the_request_as_code_can_be_pasted(painter: Any, tmp_path: Any) -> None:
+    prompt = 'a "red" circle, it\'s round, [null, true]\n'
     painter.get_by_label("Seed", exact=True).fill("7")
-    painter.get_by_label("Prompt", exact=True).fill('a "red" circle, it\'s round')
+    painter.get_by_label("Format").select_option("jpeg")
+    painter.get_by_label("Adapters (LoRA)").select_option("outline")
+    painter.get_by_label("Prompt", exact=True).fill(prompt)
     painter.get_by_text("As code").click()
     seeds = list[int]()
     for language in ("curl", "Python"):
@@ -97,7 +114,22 @@ def test_the_request_as_code_can_be_pasted(painter: Any, server: Server, tmp_pat
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
         seeds += [json.loads(done.stdout)["images"][0]["seed"]] if language == "curl" else []
     assert seeds == [7]
-    assert opened((tmp_path / "7.png").read_bytes()).size == (128, 128)
+    assert opened((tmp_path / "7.jpeg").read_bytes()).size == (128, 128)
+    body = ast.literal_eval(code.partition("body = ")[2].partition("\nanswer")[0])
+    adapters = [{"name": "outline", "weight": 1}]
+    assert body == {"prompt": prompt, "seed": 7, "output_format": "jpeg", "adapters": adapters}
+
+
+@pytest.mark.parametrize("width_px", [360, 1280])
+def test_code_of_a_long_prompt_scrolls_and_widens_nothing(painter: Any, width_px: int) -> None:
+    painter.set_viewport_size({"width": width_px, "height": 900})
+    prompt = painter.get_by_label("Prompt", exact=True)
+    before = prompt.bounding_box()["width"]
+    prompt.fill("a red circle on a blue background, " * 20)
+    painter.get_by_text("As code").click()
+    painter.locator("pre.code").wait_for()
+    assert prompt.bounding_box()["width"] == before
+    assert painter.evaluate("document.documentElement.scrollWidth") <= width_px
 
 
 def test_presets_and_the_form_are_kept_in_the_browser(painter: Any) -> None:

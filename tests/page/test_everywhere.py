@@ -1,13 +1,11 @@
 """The page for all: screen readers, phones, keys, other paths, lost servers."""
 
-import json
 from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 
-from litestar_diffusion.domain.access.api_key import hash_of, new_key
-from tests.conftest import Server, StartServer, launch, stop
+from tests.conftest import Server, launch, stop
 from tests.page.conftest import WAIT_MS, Open
 from tests.page.looking import RESULT, generate
 
@@ -58,25 +56,11 @@ def test_everything_can_be_reached_by_the_keyboard(painter: Any) -> None:
     assert any("Generate" in text for text in reached)
 
 
-def test_a_key_is_asked_for_and_ends_with_the_tab(start_server: StartServer, open_page: Open) -> None:
-    key = new_key()
-    keys = {"me": {"hash": hash_of(key), "scopes": ["generate", "read"]}}
-    server = start_server(LITESTAR_DIFFUSION__KEYS=json.dumps(keys))
-    server.client.headers["authorization"] = f"Bearer {key}"
-    server.wait_until("/health/ready")
-    page = open_page(server)
-    page.get_by_label("API key").fill("ld-wrong")
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.locator(".note.error")).to_contain_text("does not know")
-    page.get_by_label("API key").fill(key)
-    page.get_by_role("button", name="Sign in").click()
-    page.get_by_label("Steps").wait_for()
-    generate(page, "a red circle")
-    page.get_by_role("link", name="History").click()
-    expect(page.locator(".tile img")).to_have_count(1)
-    assert page.evaluate("Object.values(localStorage).join()").find(key) == -1
-    page.get_by_role("button", name="Sign out").click()
-    expect(page.get_by_label("API key")).to_be_visible()
+def test_a_finished_image_is_announced(painter: Any) -> None:
+    said = painter.locator(".stage > [role=status]")
+    expect(said).to_have_text("")
+    generate(painter, "a red circle")
+    expect(said).to_have_text("Done: 1 image of a red circle")
 
 
 def test_a_restart_of_the_server_is_told_and_jobs_go_on(tmp_path: Any, open_page: Open) -> None:

@@ -85,6 +85,29 @@ def test_a_job_that_ends_joins_the_wall_and_moves_no_other(server: Server, open_
     expect(tiles.last).to_contain_text("mosaic number 0")
 
 
+def test_a_seed_is_copied_from_a_dialog_without_the_clipboards_api(server: Server, open_page: Open) -> None:
+    """Pages over plain HTTP have only `execCommand`."""
+    page = wall_of(server, open_page, "copied", 1)
+    page.evaluate("Object.defineProperty(Navigator.prototype, 'clipboard', { get: () => undefined })")
+    page.evaluate("document.addEventListener('copy', () => (window.copied = getSelection().toString()))")
+    page.get_by_label("Search prompts").fill("copied")
+    page.locator(".tile-open").first.click()
+    page.get_by_role("button", name="Copy seed").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_focused()
+    assert page.evaluate("window.copied").isdigit()
+
+
+def test_a_dialog_is_closed_by_leaving_its_view(server: Server, open_page: Open) -> None:
+    page = wall_of(server, open_page, "left", 1)
+    page.locator(".tile-open").first.click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.evaluate("location.hash = '#create'")
+    page.get_by_label("Prompt", exact=True).wait_for()
+    page.go_back()
+    page.locator(".tile-open").first.wait_for()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
 def scroll_until(page: Any, count: int) -> None:
     """Scroll on until the wall has so many tiles."""
     ended = time.monotonic() + 30

@@ -1,64 +1,13 @@
-"""Pictures that the image begins from: painted masks, dropped files."""
+"""Pictures that the image begins from: dropped and chosen files."""
 
-import base64
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.page.looking import RESULT, generate, shown_image
+from tests.page.looking import RESULT, drop, generate, shown_image
 from tests.pictures import opened
-
-DROP = """([name, data]) => {
-  const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
-  const transfer = new DataTransfer();
-  transfer.items.add(new File([bytes], name, { type: "image/png" }));
-  for (const kind of ["dragover", "drop"]) {
-    dispatchEvent(new DragEvent(kind, { dataTransfer: transfer, bubbles: true, cancelable: true }));
-  }
-}"""
-
-
-def drop(page: Any, data: bytes, name: str = "in.png") -> None:
-    page.evaluate(DROP, [name, base64.b64encode(data).decode()])
-
-
-def test_a_mask_is_painted_and_all_other_pixels_stay(painter: Any) -> None:
-    before = generate(painter, "a red circle on a blue background")
-    painter.get_by_role("button", name="Edit this picture").click()
-    canvas = painter.locator(".brush canvas")
-    canvas.evaluate("canvas => canvas.scrollIntoView({ block: 'center' })")
-    box = canvas.bounding_box()
-    painter.mouse.move(box["x"] + box["width"] * 0.45, box["y"] + box["height"] * 0.5)
-    painter.mouse.down()
-    painter.mouse.move(box["x"] + box["width"] * 0.55, box["y"] + box["height"] * 0.5, steps=4)
-    painter.mouse.up()
-    expect(painter.locator(".brush")).to_contain_text("all other pixels stay")
-    painter.get_by_label("Strength: how much changes").fill("1")
-    after = generate(painter, "a green square on a white background")
-    one, other = (np.asarray(opened(data).convert("RGB"), dtype=int) for data in (before, after))
-    changed = np.abs(one - other).max(axis=2) > 0
-    corner, middle = changed[:16, :16], changed[56:72, 56:72]
-    assert not corner.any()
-    assert not changed[:, :16].any()
-    assert middle.mean() > 0.5
-
-
-def test_a_mask_may_be_a_file(painter: Any, tmp_path: Path) -> None:
-    before = generate(painter, "a red circle on a blue background")
-    painter.get_by_role("button", name="Edit this picture").click()
-    left = Image.new("L", (128, 128), 0)
-    left.paste(255, (0, 0, 64, 128))
-    left.save(tmp_path / "mask.png")
-    painter.get_by_label("Mask from a file").set_input_files(tmp_path / "mask.png")
-    expect(painter.locator(".brush")).to_contain_text("all other pixels stay")
-    painter.get_by_label("Fade of the mask's border, pixels").fill("0")
-    after = generate(painter, "a green square on a white background")
-    one, other = (np.asarray(opened(data).convert("RGB"), dtype=int) for data in (before, after))
-    assert (one[:, 64:] == other[:, 64:]).all()
-    assert (one[:, :64] != other[:, :64]).any()
 
 
 def test_a_png_of_this_server_that_is_dropped_is_made_again_byte_for_byte(painter: Any) -> None:
@@ -89,3 +38,42 @@ def test_any_other_picture_that_is_dropped_or_chosen_is_edited(painter: Any, tmp
     painter.get_by_label("Width").fill("")
     image = generate(painter, "a red circle")
     assert opened(image).size[0] > 0
+
+
+def test_a_picture_brings_its_own_size(painter: Any, tmp_path: Path) -> None:
+    file = tmp_path / "wide.png"
+    Image.new("RGB", (192, 96), "white").save(file)
+    painter.get_by_label("Choose a picture").set_input_files(file)
+    expect(painter.get_by_label("Width")).to_have_attribute("placeholder", "as the picture")
+    assert opened(generate(painter, "a red circle")).size == (192, 96)
+    painter.get_by_role("button", name="1:1", exact=True).click()
+    assert opened(generate(painter, "a red square")).size == (128, 128)
+
+
+def test_the_first_picture_among_dropped_files_is_taken(painter: Any) -> None:
+    painter.evaluate("""() => {
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File(["text"], "notes.txt", { type: "text/plain" }));
+      dataTransfer.items.add(new File(["no picture"], "in.png", { type: "image/png" }));
+      dispatchEvent(new DragEvent("drop", { dataTransfer, cancelable: true }));
+    }""")
+    expect(painter.get_by_alt_text("The picture in.png")).to_have_count(1)
+
+
+def test_a_dropped_text_is_left_to_the_browser(painter: Any) -> None:
+    """It puts the text into the field under the pointer."""
+    kept = painter.evaluate("""() => ["dragover", "drop"].map((kind) => {
+      const dataTransfer = new DataTransfer();
+      dataTransfer.setData("text/plain", "a red circle");
+      return dispatchEvent(new DragEvent(kind, { dataTransfer, cancelable: true }));
+    })""")
+    assert kept == [True, True]
+
+
+def test_the_offer_of_a_dropped_image_has_the_focus_and_closes_by_escape(painter: Any) -> None:
+    drop(painter, generate(painter, "a red circle"))
+    offer = painter.get_by_role("dialog")
+    expect(offer).to_contain_text("says how it was made")
+    assert painter.evaluate("document.activeElement.closest('dialog') !== null")
+    painter.keyboard.press("Escape")
+    expect(offer).to_have_count(0)

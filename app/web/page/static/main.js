@@ -9,6 +9,7 @@ import { Memory } from "./memory/memory.js";
 import { Drops } from "./see/drops.js";
 import { Stage } from "./see/stage.js";
 import { SignIn, SignOut } from "./sign_in.js";
+import { keepFollowing } from "./state/following.js";
 import { findUnfinished } from "./state/jobs.js";
 import { keepPlanning } from "./state/plan.js";
 import { watchPace } from "./state/pool.js";
@@ -28,6 +29,7 @@ function viewInAddress() {
 function Page() {
   useEffect(keepFresh, []);
   useEffect(keepPlanning, []);
+  useEffect(keepFollowing, []);
   useEffect(watchPace, []);
   const ready = service.value !== null;
   useEffect(() => {
@@ -53,7 +55,7 @@ function Top() {
       ${Object.entries(VIEWS).map(([name, label]) => html`<a key=${name} href=${`${location.pathname}#${name}`} aria-current=${view.value === name ? "page" : undefined}>${label}</a>`)}
     </nav>
     <p class="server">
-      ${facts ? html`<span class=${`dot ${facts.ready ? "device" : "cold"}`}></span>${facts.device}${facts.ready ? "" : ", starting"}${facts.waiting ? ` · ${facts.waiting} in line` : ""}` : ""}
+      ${facts ? html`<span class=${`dot ${facts.ready && connection.value !== "lost" ? "device" : "cold"}`}></span>${facts.device}${facts.ready ? "" : ", starting"}${facts.waiting ? ` · ${facts.waiting} in line` : ""}` : ""}
       ${facts?.documentation ? html` <a href=${facts.documentation}>API</a>` : null}
       <${SignOut} />
     </p>

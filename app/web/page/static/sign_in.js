@@ -2,7 +2,7 @@
 import { signal } from "@preact/signals";
 import { key, keyRefused, setKey } from "./api/http.js";
 import { html } from "./html.js";
-import { refresh } from "./state/server.js";
+import { refresh, signOut } from "./state/server.js";
 
 const typed = signal("");
 
@@ -27,5 +27,5 @@ export function SignIn() {
 
 export function SignOut() {
   if (!key.value) return null;
-  return html`<button type="button" class="quiet" onClick=${() => { setKey(""); void refresh(); }}>Sign out</button>`;
+  return html`<button type="button" class="quiet" onClick=${signOut}>Sign out</button>`;
 }

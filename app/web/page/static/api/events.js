@@ -1,44 +1,35 @@
 /** Follows a job by its server-sent events, through lost connections and restarts of the server. */
 import { createParser } from "eventsource-parser";
-import { ApiError, Unreachable, send } from "./http.js";
+import { Unreachable, received, send } from "./http.js";
+import { insist } from "./insist.js";
 
-const SOONEST_MS = 500;
-const LATEST_MS = 5000;
 const LAST = ["done", "failed", "cancelled"];
 
+/** @typedef {{lastId: string}} Place  where the reading of a job's events goes on */
+
 /**
- * Call `onEvent` for each event of a job, until its last one.
+ * Call `onEvent` for each event of a job after a place, which moves on, until its last one; until `signal` ends it.
  *
  * `EventSource` of browsers cannot send a key, so the stream is read by `fetch`.
  * @param {string} jobUrl
+ * @param {Place} place
  * @param {(kind: string, data: any) => void} onEvent
  * @param {AbortSignal} signal
- * @param {(lost: boolean) => void} [onConnection] is told when the connection is lost and found again
+ * @param {(lost: boolean) => void} onConnection is told when the connection is lost and found again
  */
-export async function follow(jobUrl, onEvent, signal, onConnection = () => {}) {
-  let lastId = "";
-  let waitMs = SOONEST_MS;
-  while (!signal.aborted) {
-    try {
-      const answer = await send(`${jobUrl}/events`, { headers: eventHeaders(lastId), signal });
-      if (answer.status === 204 || answer.body === null) return;
-      onConnection(false);
-      waitMs = SOONEST_MS;
-      const ended = await read(answer.body, (event) => {
-        lastId = event.id ?? lastId;
-        onEvent(event.event ?? "message", event.data ? JSON.parse(event.data) : {});
-        return LAST.includes(event.event ?? "");
-      });
-      if (ended) return;
-    } catch (error) {
-      if (signal.aborted) return;
-      if (error instanceof ApiError && error.status < 500) throw error;
-      if (!(error instanceof ApiError || error instanceof Unreachable || error instanceof TypeError)) throw error;
-    }
-    onConnection(true);
-    await new Promise((resolve) => setTimeout(resolve, waitMs));
-    waitMs = Math.min(2 * waitMs, LATEST_MS);
-  }
+export async function follow(jobUrl, place, onEvent, signal, onConnection) {
+  const take = (/** @type {import("eventsource-parser").EventSourceMessage} */ event) => {
+    if (signal.aborted) return true;
+    place.lastId = event.id ?? place.lastId;
+    onEvent(event.event ?? "message", event.data ? JSON.parse(event.data) : {});
+    return LAST.includes(event.event ?? "");
+  };
+  await insist(async (connected) => {
+    const answer = await send(`${jobUrl}/events`, { headers: eventHeaders(place.lastId), signal });
+    if (answer.status === 204 || answer.body === null) return;
+    connected();
+    if (!(await read(answer.body, take))) throw new Unreachable();
+  }, signal, onConnection);
 }
 
 /** @param {string} lastId */
@@ -57,7 +48,7 @@ async function read(body, onEvent) {
   const parser = createParser({ onEvent: (event) => (ended = onEvent(event) || ended) });
   const reader = /** @type {ReadableStream<any>} */ (body).pipeThrough(new TextDecoderStream()).getReader();
   for (;;) {
-    const { done, value } = await reader.read();
+    const { done, value } = await received(reader.read());
     if (done) return ended;
     parser.feed(value);
     if (ended) {

@@ -35,12 +35,23 @@ export class ApiError extends Error {
   }
 }
 
-/** The server did not answer at all. */
+/** The server did not answer at all, or a proxy answered in its place, or the answer was cut off. */
 export class Unreachable extends Error {
   constructor() {
     super("The server does not answer.");
   }
 }
+
+const POLL_MS = 10_000;
+/** Statuses by which proxies say that the server behind them is away. */
+const AWAY = [502, 503, 504];
+
+/** Whether the same request may succeed later. @param {unknown} error */
+export const passes = (error) =>
+  error instanceof Unreachable || (error instanceof ApiError && (error.status === 401 || error.status === 429 || error.status >= 500));
+
+/** Whether an error says that the server is away. @param {unknown} error */
+export const isAway = (error) => error instanceof Unreachable || (error instanceof ApiError && AWAY.includes(error.status));
 
 /**
  * Address of a path of the API, below the path that the page was opened under.
@@ -58,26 +69,34 @@ export function address(path) {
 export async function send(path, options = {}) {
   const headers = new Headers(options.headers);
   if (!headers.has("accept")) headers.set("accept", "application/json");
-  if (key.value) headers.set("authorization", `Bearer ${key.value}`);
-  let answer;
+  const own = key.value;
+  if (own) headers.set("authorization", `Bearer ${own}`);
+  const answer = await received(fetch(address(path), { ...options, headers }));
+  if (key.value !== own) throw new ApiError(401, { title: "Signed out", detail: "The key has changed since this was sent." });
+  if (answer.status === 401 && own) keyRefused.value = true;
+  if (!answer.ok) throw await failureOf(answer);
+  return answer;
+}
+
+/**
+ * What a promise of `fetch` brings; its errors, beside that of an ended request, mean that the server is unreachable.
+ * @template T
+ * @param {Promise<T>} promise
+ */
+export async function received(promise) {
   try {
-    answer = await fetch(address(path), { ...options, headers });
+    return await promise;
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new Unreachable();
   }
-  if (answer.status === 401) keyRefused.value = true;
-  if (!answer.ok) throw new ApiError(answer.status, await problemOf(answer));
-  return answer;
 }
 
 /** @param {Response} answer */
-async function problemOf(answer) {
-  try {
-    return await answer.json();
-  } catch {
-    return {};
-  }
+async function failureOf(answer) {
+  const problem = await answer.json().catch(() => ({}));
+  const ofProxy = AWAY.includes(answer.status) && !problem?.code;
+  return ofProxy ? new Unreachable() : new ApiError(answer.status, problem ?? {});
 }
 
 /**
@@ -88,8 +107,16 @@ async function problemOf(answer) {
  * @returns {Promise<T>}
  */
 export async function getJson(path, signal) {
-  return (await send(path, { signal })).json();
+  return received((await send(path, { signal })).json());
 }
+
+/**
+ * GET a path that is read again and again: a server that does not answer in ten seconds is unreachable.
+ * @template T
+ * @param {string} path
+ * @returns {Promise<T>}
+ */
+export const poll = (path) => getJson(path, AbortSignal.timeout(POLL_MS));
 
 /**
  * POST JSON, and read the JSON of the answer.
@@ -102,7 +129,7 @@ export async function getJson(path, signal) {
 export async function postJson(path, body, signal) {
   const headers = { "content-type": "application/json" };
   const sent = body === undefined ? {} : { headers, body: JSON.stringify(body) };
-  return (await send(path, { method: "POST", signal, ...sent })).json();
+  return received((await send(path, { method: "POST", signal, ...sent })).json());
 }
 
 /**
@@ -112,5 +139,5 @@ export async function postJson(path, body, signal) {
  */
 export async function imageAddress(path, signal) {
   const answer = await send(path, { headers: { accept: "image/*" }, signal });
-  return URL.createObjectURL(await answer.blob());
+  return URL.createObjectURL(await received(answer.blob()));
 }

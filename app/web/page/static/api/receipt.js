@@ -1,11 +1,13 @@
 /** Reads from a PNG how it was made: the text chunk that the server writes into each image. */
+import { isRecord, isText } from "../state/parameters.js";
+
 const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
 const KEYWORD = "litestar-diffusion";
 
 /**
  * @typedef {object} Receipt
  * @property {string} model
- * @property {Partial<import("../types").Parameters>} request
+ * @property {Record<string, unknown>} request as the file has it: not checked
  */
 
 /**
@@ -58,7 +60,7 @@ function international(data) {
 function parsed(text) {
   try {
     const { model, request } = JSON.parse(text);
-    return typeof model === "string" && typeof request === "object" ? { model, request } : null;
+    return isText(model) && isRecord(request) ? { model, request } : null;
   } catch {
     return null;
   }

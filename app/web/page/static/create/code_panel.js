@@ -3,7 +3,8 @@ import { useState } from "preact/hooks";
 import { address, needsKey } from "../api/http.js";
 import { html } from "../html.js";
 import { CopyButton } from "../parts/copy_button.js";
-import { body, mask, model, picture } from "../state/form.js";
+import { body, model, picture } from "../state/form.js";
+import { mask } from "../state/mask.js";
 import { curl, javascript, python } from "./snippets.js";
 
 const LANGUAGES = { curl, Python: python, JavaScript: javascript };

@@ -3,7 +3,7 @@ import { html } from "../html.js";
 import { NumberField, SelectField } from "../parts/controls.js";
 import { ProblemNote } from "../parts/problem.js";
 import { seconds } from "../parts/units.js";
-import { forgetUnshown, prompt, reset, state, stated, unshown, valueOf } from "../state/form.js";
+import { forgetUnshown, prompt, remarks, reset, state, stated, unshown, valueOf } from "../state/form.js";
 import { generate, refused, sending } from "../state/jobs.js";
 import { estimatedS, plan, refusal } from "../state/plan.js";
 import { connection, service } from "../state/server.js";
@@ -76,6 +76,7 @@ function Send() {
   const cost = [total === null ? null : `about ${seconds(total)}`, before ? `${before} before it` : null].filter(Boolean).join(", ");
   return html`<div class="send">
     <${ProblemNote} error=${refused.value} />
+    ${remarks.value.length ? html`<div class="note warning" role="status">${remarks.value.map((each) => html`<p key=${each}>${each}</p>`)}</div>` : null}
     ${refusal.value && refusal.value !== refused.value ? html`<${ProblemNote} error=${refusal.value} calm />` : null}
     ${plan.value?.warnings.length && !refusal.value ? html`<div class="note warning" role="status"><ul>${plan.value.warnings.map((each) => html`<li key=${each}>${each}</li>`)}</ul></div>` : null}
     <div class="send-row">

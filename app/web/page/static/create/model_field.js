@@ -12,6 +12,7 @@ const FOUND = { hot: "device", warm: "host", cold: "cold" };
 export function ModelField() {
   const id = useId();
   const current = models.value.find((each) => each.name === model.value);
+  const missing = models.value.length && chosenModel.value !== model.value ? chosenModel.value : "";
   return html`<div class="field">
     <div class="field-top"><label for=${id}>Model</label></div>
     <select id=${id} value=${model.value} onChange=${(/** @type {any} */ event) => (chosenModel.value = event.currentTarget.value)}>
@@ -20,6 +21,7 @@ export function ModelField() {
           ${each.name} · ${each.loading ? "loading" : PLACES[each.residency]}</option>`,
       )}
     </select>
+    ${missing ? html`<p class="note warning" role="status">This server has no model ${missing}, or cannot use it: ${model.value || "none"} is used instead.</p>` : null}
     ${current ? html`<p class="hint"><span class=${`dot ${current.residency}`}></span> ${cost()}</p>` : null}
   </div>`;
 }

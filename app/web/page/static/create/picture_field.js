@@ -2,7 +2,8 @@
 import { useEffect, useId, useState } from "preact/hooks";
 import { html } from "../html.js";
 import { SliderField } from "../parts/controls.js";
-import { mask, picture, state, stated } from "../state/form.js";
+import { picture, state, stated, takePicture } from "../state/form.js";
+import { mask } from "../state/mask.js";
 import { MaskBrush } from "./mask_brush.js";
 
 export const ACCEPTED = "image/png,image/jpeg,image/webp,image/avif,image/gif,image/bmp,image/tiff";
@@ -32,12 +33,6 @@ function takeFile(input) {
   input.value = "";
 }
 
-/** Begin from another picture; the mask of the one before goes. @param {File} file */
-export function takePicture(file) {
-  picture.value = file;
-  mask.value = null;
-}
-
 /** @param {{source: string, file: File}} props */
 function Chosen({ source, file }) {
   const id = useId();
@@ -49,6 +44,6 @@ function Chosen({ source, file }) {
           <label class="check" for=${id}><input id=${id} type="checkbox" checked=${stated.value.mask_invert ?? false}
             onChange=${(/** @type {any} */ event) => state("mask_invert", event.currentTarget.checked || undefined)} /> Keep the painted part, change the rest</label>`
       : null}
-    <button type="button" onClick=${() => { picture.value = null; mask.value = null; }}>Remove the picture</button>
+    <button type="button" onClick=${() => takePicture(null)}>Remove the picture</button>
   </div>`;
 }

@@ -3,16 +3,24 @@ import { signal } from "@preact/signals";
 import { useId, useState } from "preact/hooks";
 import { html } from "../html.js";
 import { body, model, takeOver } from "../state/form.js";
+import { isRecord, isText } from "../state/parameters.js";
 import { store, stored } from "../state/storage.js";
 
 /** @typedef {{name: string, model: string, body: import("../state/form.js").Stated}} Preset */
 
-const presets = signal(stored("presets", /** @type {Preset[]} */ ([])));
+const presets = signal(read());
+addEventListener("storage", () => (presets.value = read()));
 
-/** @param {Preset[]} all */
-function keep(all) {
-  presets.value = all;
-  store("presets", all);
+/** @returns {Preset[]} */
+function read() {
+  const kept = stored("presets", /** @type {unknown} */ ([]));
+  return Array.isArray(kept) ? kept.filter((each) => isRecord(each) && isText(each.name) && isText(each.model)) : [];
+}
+
+/** Change what the storage has, which other tabs may have changed since. @param {(kept: Preset[]) => Preset[]} change */
+function keep(change) {
+  presets.value = change(read());
+  store("presets", presets.value);
 }
 
 export function Presets() {
@@ -21,8 +29,8 @@ export function Presets() {
   const onSave = (/** @type {SubmitEvent} */ event) => {
     event.preventDefault();
     if (!name.trim()) return;
-    const others = presets.value.filter((each) => each.name !== name.trim());
-    keep([{ name: name.trim(), model: model.value, body: body.value }, ...others]);
+    const preset = { name: name.trim(), model: model.value, body: body.value };
+    keep((kept) => [preset, ...kept.filter((each) => each.name !== preset.name)]);
     setName("");
   };
   return html`<details class="more">
@@ -30,7 +38,7 @@ export function Presets() {
     <ul class="presets">
       ${presets.value.map((each) => html`<li key=${each.name}>
         <button type="button" onClick=${() => takeOver(each.model, each.body)}>${each.name}</button>
-        <button type="button" class="quiet" aria-label=${`Remove the preset ${each.name}`} onClick=${() => keep(presets.value.filter((other) => other !== each))}>×</button>
+        <button type="button" class="quiet" aria-label=${`Remove the preset ${each.name}`} onClick=${() => keep((kept) => kept.filter((other) => other.name !== each.name))}>×</button>
       </li>`)}
     </ul>
     <form class="joined" onSubmit=${onSave}>

@@ -27,7 +27,8 @@ import httpx
 body = ${pythonLiteral(body)}
 answer = httpx.post("${url}", ${sent}${key}, timeout=None).raise_for_status().json()
 for image in answer["images"]:
-    with open(f"{image['seed']}.png", "wb") as file:
+    kind = image["media_type"].removeprefix("image/")
+    with open(f"{image['seed']}.{kind}", "wb") as file:
         file.write(base64.b64decode(image["image"]))
 `;
 }
@@ -49,7 +50,22 @@ const answer = await fetch("${url}", { method: "POST", body: form${key ? `, head
   return `const body = ${json};\n${sent}\nif (!answer.ok) throw new Error((await answer.json()).detail);\nconst { images } = await answer.json(); // base64\n`;
 }
 
-/** @param {unknown} value */
-function pythonLiteral(value) {
-  return JSON.stringify(value, null, 4).replace(/(?<=: |\[|\s)(true|false|null)(?=[,\n\]])/g, (word) => ({ true: "True", false: "False", null: "None" })[word] ?? word);
+/** @type {Map<unknown, string>} */
+const WORDS = new Map().set(null, "None").set(true, "True").set(false, "False");
+
+/**
+ * Strings and numbers of JSON are those of Python.
+ * @param {unknown} value
+ * @param {string} indent
+ * @returns {string}
+ */
+function pythonLiteral(value, indent = "") {
+  const deeper = `${indent}    `;
+  const block = (/** @type {string} */ ends, /** @type {string[]} */ lines) =>
+    lines.length ? `${ends[0]}\n${lines.map((line) => `${deeper}${line},\n`).join("")}${indent}${ends[1]}` : ends;
+  if (Array.isArray(value)) return block("[]", value.map((each) => pythonLiteral(each, deeper)));
+  if (typeof value === "object" && value !== null) {
+    return block("{}", Object.entries(value).map(([name, each]) => `${JSON.stringify(name)}: ${pythonLiteral(each, deeper)}`));
+  }
+  return WORDS.get(value) ?? JSON.stringify(value);
 }

@@ -17,10 +17,11 @@ export function Detail({ job, onClose, onRemove }) {
     );
     return () => ending.abort();
   }, [job.url]);
+  const onRemoveClick = () => onRemove(job).catch((error) => setFailure(error.message));
   return html`<${Modal} label="A finished job" onClose=${onClose} class="detail">
     ${failure ? html`<p class="note error" role="alert">${failure}</p>` : null}
     ${result?.result ? html`<${Result} generated=${result.result} onTaken=${onClose} />` : null}
     <p class="detail-end"><time datetime=${job.created}>${new Date(job.created).toLocaleString()}</time>
-      <button type="button" onClick=${() => void onRemove(job)}>Remove from the history</button></p>
+      <button type="button" onClick=${onRemoveClick}>Remove from the history</button></p>
   <//>`;
 }

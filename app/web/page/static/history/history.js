@@ -1,29 +1,31 @@
 /** The wall of jobs: found by their prompt, page by page, compared two at a time. */
 import { computed, signal, useSignalEffect } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { send } from "../api/http.js";
+import { passes, received, send } from "../api/http.js";
 import { html } from "../html.js";
 import { RemoteImage } from "../parts/remote_image.js";
 import { Compare } from "./compare.js";
 import { Detail } from "./detail.js";
 import { endings } from "../state/jobs.js";
-import { usableModels } from "../state/server.js";
+import { personal, whenForgotten } from "../state/personal.js";
+import { usableModels, whileSeen } from "../state/server.js";
 
 const PAGE = 30;
 const PAUSE_MS = 250;
+const AGAIN_MS = 3000;
 
 /** @typedef {import("../types").Job} Job */
 
-const search = signal("");
-const ofModel = signal("");
-const found = signal(/** @type {Job[]} */ ([]));
+const search = personal("");
+const ofModel = personal("");
+const found = personal(/** @type {Job[]} */ ([]));
 /** Address of the next page; null after the last one. */
-const next = signal(/** @type {string | null} */ (null));
+const next = personal(/** @type {string | null} */ (null));
 const reading = signal(false);
-const failure = signal("");
-const opened = signal(/** @type {Job | null} */ (null));
-const compared = signal(/** @type {string[]} */ ([]));
-const comparing = signal(false);
+const failure = personal(/** @type {Error | null} */ (null));
+const opened = personal(/** @type {Job | null} */ (null));
+const compared = personal(/** @type {string[]} */ ([]));
+const comparing = personal(false);
 
 let asked = new AbortController();
 
@@ -36,6 +38,11 @@ const firstPage = computed(() => {
 });
 /** The first page of the wall that is shown; "" before any. */
 let begun = "";
+
+whenForgotten(() => {
+  asked.abort();
+  [begun, reading.value] = ["", false];
+});
 
 /** Read what is searched for; if it is shown already, only what has come since. */
 async function update() {
@@ -57,6 +64,11 @@ async function addEnded() {
   });
 }
 
+/** Read again what a lost connection or a busy server kept from being read. */
+async function readAgain() {
+  if (passes(failure.value) && !reading.value) await update();
+}
+
 async function more() {
   if (next.value === null || reading.value) return;
   await readPage(next.value, (page, following) => ([found.value, next.value] = [[...found.value, ...page], following]));
@@ -71,11 +83,11 @@ async function readPage(path, take) {
   reading.value = true;
   try {
     const answer = await send(path, { signal: ended });
-    const page = await answer.json();
+    const page = await received(answer.json());
     take(page, /<([^>]+)>;\s*rel="next"/.exec(answer.headers.get("link") ?? "")?.[1] ?? null);
-    failure.value = "";
+    failure.value = null;
   } catch (error) {
-    if (!ended.aborted) failure.value = /** @type {Error} */ (error).message;
+    if (!ended.aborted) failure.value = /** @type {Error} */ (error);
   } finally {
     if (!ended.aborted) reading.value = false;
   }
@@ -84,8 +96,12 @@ async function readPage(path, take) {
 /** @param {Job} job */
 async function remove(job) {
   await send(job.url, { method: "DELETE" });
-  found.value = found.value.filter((each) => each !== job);
+  found.value = found.value.filter((each) => each.id !== job.id);
   opened.value = null;
+}
+
+function closeDialogs() {
+  [opened.value, comparing.value] = [null, false];
 }
 
 export function History() {
@@ -94,9 +110,11 @@ export function History() {
     const timer = setTimeout(() => void update(), PAUSE_MS);
     return () => clearTimeout(timer);
   });
+  useEffect(() => whileSeen(readAgain, AGAIN_MS), []);
+  useEffect(() => closeDialogs, []); // or they would open again with this view
   return html`<section class="history" aria-label="History">
     <${Bar} />
-    ${failure.value ? html`<p class="note error" role="alert">${failure.value}</p>` : null}
+    ${failure.value ? html`<p class="note error" role="alert">${failure.value.message}</p>` : null}
     <ul class="wall">
       ${found.value.flatMap((job) => job.image_urls.map((url) => html`<${Tile} key=${url} job=${job} url=${url} />`))}
     </ul>
@@ -134,7 +152,7 @@ function Tile({ job, url }) {
 
 /**
  * Reads the next page when it comes into view. An observer tells of changes alone, and once at its start: so each page that was
- * read gets a new one, or a wall that still ends in view would stay as it is. After a failure, only the button reads on.
+ * read gets a new one, or a wall that still ends in view would stay as it is. After a failure, it reads on once something was read again.
  */
 function End() {
   const place = useRef(/** @type {HTMLDivElement | null} */ (null));
@@ -148,4 +166,3 @@ function End() {
   return html`<div ref=${place} class="wall-end hint" role="status">${text}
     ${next.value && !reading.value ? html`<button type="button" onClick=${() => void more()}>More</button>` : null}</div>`;
 }
-

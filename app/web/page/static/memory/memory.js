@@ -1,7 +1,7 @@
 /** The memory manager, live: what is where, what leaves next and why, who waits. */
 import { useEffect } from "preact/hooks";
 import { html } from "../html.js";
-import { failure, line, pool, watchPool, withoutBooks } from "../state/pool.js";
+import { failure, line, moveFailure, pool, watchPool, withoutBooks } from "../state/pool.js";
 import { service } from "../state/server.js";
 import { Decisions } from "./decisions.js";
 import { ModelTable } from "./model_table.js";
@@ -13,6 +13,7 @@ export function Memory() {
   const books = pool.value;
   return html`<section class="memory" aria-label="Memory">
     ${failure.value ? html`<p class="note error" role="alert">${failure.value}</p>` : null}
+    ${moveFailure.value ? html`<p class="note error" role="alert">${moveFailure.value}</p>` : null}
     ${withoutBooks.value ? html`<${Elsewhere} />` : books === null ? html`<p class="hint">Reading…</p>` : html`<${Books} books=${books} />`}
   </section>`;
 }
@@ -41,7 +42,7 @@ function Books({ books }) {
         <h2>Components <span class="hint">in the order in which they would be evicted</span></h2><${ComponentTable} components=${components} />
       </div>
       <div>
-        <h2>Line <span class="hint">${books.leases} running, ${books.waiting} waiting</span></h2><${Line} />
+        <h2>Line <span class="hint">${books.leases} running, ${books.waiting} waiting</span></h2><${Line} requests=${books.leases + books.waiting} />
         <h2>Pace</h2><${Throughput} />
         <h2>Decisions</h2><${Decisions} decisions=${books.decisions} />
       </div>
@@ -53,8 +54,9 @@ function titleOf({ name, out_because: outBecause, requests }) {
   return outBecause === null ? `${name}, ${requests} requests` : `${name}, taken out: ${outBecause}`;
 }
 
-function Line() {
-  if (!line.value.length) return html`<p class="hint">No jobs wait.</p>`;
+/** The jobs of this client. @param {{requests?: number}} props requests of all clients, jobs or not, that run or wait */
+function Line({ requests = 0 }) {
+  if (!line.value.length) return html`<p class="hint">${requests ? "None of them is a job of yours." : "No jobs wait."}</p>`;
   return html`<ol class="line">${line.value.map((job) => html`<li key=${job.id}>
     <span class=${`badge ${job.state === "running" ? "busy" : ""}`}>${job.state}</span> <strong>${job.model}</strong> <span class="line-prompt">${job.prompt}</span>
     <span class="number">${job.state === "running" && job.steps_total ? `${job.steps_done}/${job.steps_total}` : ""}</span></li>`)}</ol>`;

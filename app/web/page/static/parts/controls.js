@@ -1,5 +1,5 @@
 /** Controls of forms: each has a label, shows the default, and marks what differs from it. */
-import { useId } from "preact/hooks";
+import { useId, useLayoutEffect, useRef } from "preact/hooks";
 import { html } from "../html.js";
 import { defaults, differs, state, stated } from "../state/form.js";
 
@@ -14,7 +14,7 @@ export function Field({ name, label, id, hint, children }) {
     <div class="field-top">
       <label for=${id}>${label}</label>
       ${changed
-        ? html`<button type="button" class="quiet back" onClick=${back} aria-label=${`${label}: back to ${defaults.value[/** @type {"seed"} */ (name)]}`}>reset</button>`
+        ? html`<button type="button" class="quiet back" onClick=${back} aria-label=${`${label}: back to ${defaults.value[/** @type {"seed"} */ (name)] ?? "the default"}`}>reset</button>`
         : null}
     </div>
     ${children}
@@ -23,18 +23,31 @@ export function Field({ name, label, id, hint, children }) {
 }
 
 /**
- * @param {{name: any, label: string, min?: number, max?: number, step?: number | "any", hint?: string}} props
+ * A number, whose text is the browser's while it is typed: a controlled field would rewrite "7." to "7" before the 5 of 7.5.
+ * @param {{name: any, label: string, min?: number, max?: number, step?: number | "any", hint?: string, otherwise?: string}} props
  */
-export function NumberField({ name, label, min, max, step = 1, hint }) {
+export function NumberField({ name, label, min, max, step = 1, hint, otherwise = "" }) {
   const id = useId();
   const field = /** @type {"num_inference_steps"} */ (name);
+  const input = useRef(/** @type {HTMLInputElement | null} */ (null));
+  const entered = useRef(/** @type {number | undefined} */ (undefined));
+  const value = stated.value[field] ?? undefined;
+  useLayoutEffect(() => {
+    if (input.current === null || value === entered.current) return;
+    entered.current = value;
+    input.current.value = String(value ?? "");
+  }, [value]);
   const onInput = (/** @type {any} */ event) => {
-    const { value, valueAsNumber } = event.currentTarget;
-    state(field, value === "" || Number.isNaN(valueAsNumber) ? undefined : valueAsNumber);
+    const { valueAsNumber } = event.currentTarget;
+    entered.current = Number.isNaN(valueAsNumber) ? undefined : valueAsNumber;
+    state(field, entered.current);
+  };
+  const onBlur = (/** @type {any} */ event) => {
+    if (event.currentTarget.validity.badInput) event.currentTarget.value = "";
   };
   return html`<${Field} name=${name} label=${label} id=${id} hint=${hint}>
-    <input id=${id} type="number" min=${min} max=${max} step=${step} inputmode="decimal"
-      value=${stated.value[field] ?? ""} placeholder=${defaults.value[field] ?? ""} onInput=${onInput} />
+    <input id=${id} ref=${input} type="number" min=${min} max=${max} step=${step} inputmode="decimal"
+      placeholder=${defaults.value[field] ?? otherwise} onInput=${onInput} onBlur=${onBlur} />
   <//>`;
 }
 

@@ -1,12 +1,15 @@
 /** An <img> whose address needs the key, fetched when it comes into view. */
 import { useEffect, useRef, useState } from "preact/hooks";
-import { imageAddress } from "../api/http.js";
+import { ApiError, imageAddress } from "../api/http.js";
+import { insist } from "../api/insist.js";
 import { html } from "../html.js";
+
+const GONE = [404, 410];
 
 /** @param {{path: string, alt: string, width?: number, class?: string}} props */
 export function RemoteImage({ path, alt, class: className = "" }) {
   const [source, setSource] = useState("");
-  const [failed, setFailed] = useState(false);
+  const [failure, setFailure] = useState("");
   const place = useRef(/** @type {HTMLDivElement | null} */ (null));
   useEffect(() => {
     const ending = new AbortController();
@@ -15,10 +18,10 @@ export function RemoteImage({ path, alt, class: className = "" }) {
       if (!entry?.isIntersecting) return;
       observer.disconnect();
       try {
-        found = await imageAddress(path, ending.signal);
+        found = (await insist(() => imageAddress(path, ending.signal), ending.signal)) ?? "";
         setSource(found);
-      } catch {
-        if (!ending.signal.aborted) setFailed(true);
+      } catch (error) {
+        setFailure(error instanceof ApiError && GONE.includes(error.status) ? "no longer kept" : /** @type {Error} */ (error).message);
       }
     }, { rootMargin: "400px" });
     if (place.current !== null) observer.observe(place.current);
@@ -29,6 +32,6 @@ export function RemoteImage({ path, alt, class: className = "" }) {
     };
   }, [path]);
   return html`<div ref=${place} class=${`remote ${className}`}>
-    ${source ? html`<img src=${source} alt=${alt} />` : failed ? html`<span class="gone">no longer kept</span>` : null}
+    ${source ? html`<img src=${source} alt=${alt} />` : failure ? html`<span class="gone">${failure}</span>` : null}
   </div>`;
 }

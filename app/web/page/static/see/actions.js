@@ -1,8 +1,7 @@
 /** What can be done with a finished image. */
 import { html } from "../html.js";
-import { takePicture } from "../create/picture_field.js";
 import { CopyButton } from "../parts/copy_button.js";
-import { state, takeOver } from "../state/form.js";
+import { replay, state, takePicture } from "../state/form.js";
 
 /** An image of a finished request, as a file. */
 export class Finished {
@@ -41,13 +40,13 @@ export function Actions({ image, onTaken = () => {} }) {
     location.hash = "#create";
     onTaken();
   };
-  const replay = () => takeOver(image.generated.model, { .../** @type {any} */ (image.generated.parameters), seed: image.seed, n: 1 });
+  const again = () => replay(image.generated.model, { .../** @type {any} */ (image.generated.parameters), seed: image.seed, n: 1 });
   return html`<div class="actions">
     <button type="button" onClick=${() => download(image.file)}>Download</button>
     <${CopyButton} text=${String(image.seed)} label="Copy seed" />
     <button type="button" onClick=${taking(() => state("seed", image.seed))}>Keep seed</button>
     <button type="button" onClick=${taking(() => takePicture(image.file))}>Edit this picture</button>
-    <button type="button" onClick=${taking(replay)}>Use its settings</button>
+    <button type="button" onClick=${taking(again)}>Use its settings</button>
   </div>`;
 }
 

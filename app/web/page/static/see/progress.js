@@ -4,7 +4,7 @@ import { bytes, seconds } from "../parts/units.js";
 
 const PHASES = /** @type {Record<string, string>} */ ({ download: "Downloading the model", read: "Reading the model from disk", place: "Placing the model on the device" });
 
-/** @param {{job: import("../state/jobs.js").LiveJob}} props */
+/** @param {{job: import("../state/live_job.js").LiveJob}} props */
 export function Progress({ job }) {
   const { label, share } = described(job);
   return html`<div class="progress">
@@ -19,7 +19,7 @@ export function Progress({ job }) {
   </div>`;
 }
 
-/** @param {import("../state/jobs.js").LiveJob} job @returns {{label: string, share: number | null}} */
+/** @param {import("../state/live_job.js").LiveJob} job @returns {{label: string, share: number | null}} */
 function described(job) {
   const [state, loading, total] = [job.state.value, job.loading.value, job.total.value];
   if (state === "loading" && loading) {

@@ -1,6 +1,7 @@
 /** The right side: the newest job, or the one that was chosen; and a strip of those before it. */
 import { useState } from "preact/hooks";
 import { html } from "../html.js";
+import { plural } from "../parts/units.js";
 import { chosen, jobs, shown } from "../state/jobs.js";
 import { Actions, Finished } from "./actions.js";
 import { Facts } from "./facts.js";
@@ -9,9 +10,16 @@ import { Progress } from "./progress.js";
 export function Stage() {
   const job = shown.value;
   return html`<section class="stage" aria-label="Result" id="stage">
+    <p class="unseen" role="status">${job === null ? "" : ending(job)}</p>
     ${job === null ? html`<${Empty} />` : html`<${Shown} key=${job.id} job=${job} />`}
     ${jobs.value.length > 1 ? html`<${Strip} />` : null}
   </section>`;
+}
+
+/** What screen readers say once a job is done. @param {import("../state/live_job.js").LiveJob} job */
+function ending(job) {
+  const count = job.result.value?.images.length ?? 0;
+  return count ? `Done: ${plural(count, "image")} of ${job.prompt || "no prompt"}` : "";
 }
 
 function Empty() {
@@ -22,7 +30,7 @@ function Empty() {
   </div>`;
 }
 
-/** @param {{job: import("../state/jobs.js").LiveJob}} props */
+/** @param {{job: import("../state/live_job.js").LiveJob}} props */
 function Shown({ job }) {
   if (job.result.value) return html`<${Result} generated=${job.result.value} />`;
   if (!job.over.value) return html`<${Progress} job=${job} />`;
@@ -55,7 +63,7 @@ function Strip() {
   </div>`;
 }
 
-/** @param {{job: import("../state/jobs.js").LiveJob}} props */
+/** @param {{job: import("../state/live_job.js").LiveJob}} props */
 function StripItem({ job }) {
   const result = job.result.value;
   const source = result ? new Finished(result, 0).address : job.preview.value;

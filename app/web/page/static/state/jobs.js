@@ -1,108 +1,21 @@
-/** Jobs that this page has sent or found unfinished: each is followed by its events until it ends. */
+/** Jobs that this page has sent or found unfinished. */
 import { computed, signal } from "@preact/signals";
-import { follow } from "../api/events.js";
-import { ApiError, Unreachable, getJson, send } from "../api/http.js";
-import { body, mask, model, picture } from "./form.js";
-
-const UNFINISHED = ["running", "loading", "queued"];
-
-/** One job, as the page sees it. */
-export class LiveJob {
-  state = signal(/** @type {import("../types").Job["state"]} */ ("queued"));
-  position = signal(/** @type {number | null} */ (null));
-  loading = signal(/** @type {{phase: string, done_nbytes: number, total_nbytes: number} | null} */ (null));
-  done = signal(0);
-  total = signal(0);
-  /** Address of the unfinished image. */
-  preview = signal("");
-  /** Whether the connection to its events is lost for now. */
-  lost = signal(false);
-  restarts = signal(0);
-  result = signal(/** @type {import("../types").Generated | null} */ (null));
-  problem = signal(/** @type {{title: string, detail: string, code?: string} | null} */ (null));
-  over = computed(() => !UNFINISHED.includes(this.state.value));
-  remainingS = signal(/** @type {number | null} */ (null));
-  /** @type {{at: number, done: number} | null} */
-  #firstStep = null;
-  #ending = new AbortController();
-
-  /** @param {import("../types").Job} job */
-  constructor(job) {
-    this.id = job.id;
-    this.url = job.url;
-    this.model = job.model;
-    this.prompt = job.prompt;
-    this.state.value = job.state;
-    this.position.value = job.position;
-  }
-
-  /** Take in its events until it ends, then its images. */
-  async watch() {
-    try {
-      await follow(this.url, (kind, data) => this.#note(kind, data), this.#ending.signal, (lost) => (this.lost.value = lost));
-      await this.#finish();
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      this.#fail(error);
-    }
-  }
-
-  async cancel() {
-    await send(this.url, { method: "DELETE" });
-  }
-
-  forget() {
-    this.#ending.abort();
-  }
-
-  /**
-   * @param {string} kind
-   * @param {any} data
-   */
-  #note(kind, data) {
-    if (kind === "queued") [this.state.value, this.position.value] = ["queued", data.position];
-    if (kind === "loading") [this.state.value, this.loading.value] = ["loading", data];
-    if (kind === "step") this.#noteStep(data.done, data.total);
-    if (kind === "preview") this.preview.value = `data:${data.media_type};base64,${data.image}`;
-    if (kind === "restarted") this.restarts.value = data.restarts;
-  }
-
-  /**
-   * @param {number} done
-   * @param {number} total
-   */
-  #noteStep(done, total) {
-    [this.state.value, this.done.value, this.total.value, this.loading.value] = ["running", done, total, null];
-    if (this.#firstStep === null || done < this.#firstStep.done) this.#firstStep = { at: performance.now(), done };
-    const steps = done - this.#firstStep.done;
-    const seconds = (performance.now() - this.#firstStep.at) / 1000;
-    this.remainingS.value = steps > 0 ? (seconds / steps) * (total - done) : null;
-  }
-
-  async #finish() {
-    const job = /** @type {import("../types").JobResult} */ (await getJson(this.url));
-    this.result.value = job.result;
-    this.problem.value = job.problem;
-    this.state.value = job.state;
-  }
-
-  /** @param {ApiError} error */
-  #fail(error) {
-    this.problem.value = { title: error.title, detail: error.message, code: error.code };
-    this.state.value = "failed";
-  }
-}
+import { ApiError, Unreachable, poll, send } from "../api/http.js";
+import { body, model, picture } from "./form.js";
+import { LiveJob, UNFINISHED } from "./live_job.js";
+import { mask, maskTaken } from "./mask.js";
+import { personal } from "./personal.js";
 
 /** The newest first. */
-export const jobs = signal(/** @type {LiveJob[]} */ ([]));
+export const jobs = personal(/** @type {LiveJob[]} */ ([]));
 /** The one that is shown large; null for the newest. */
-export const chosen = signal(/** @type {LiveJob | null} */ (null));
+export const chosen = personal(/** @type {LiveJob | null} */ (null));
 export const shown = computed(() => chosen.value ?? jobs.value[0] ?? null);
 /** Why the last request was refused. */
-export const refused = signal(/** @type {ApiError | Error | null} */ (null));
+export const refused = personal(/** @type {ApiError | Error | null} */ (null));
 export const sending = signal(false);
-/** Grows with each job that ends, so that lists of jobs know when to read them again. */
-export const endings = signal(0);
+/** Number of the jobs here that have ended: lists of jobs read them again when it changes. */
+export const endings = computed(() => jobs.value.filter((job) => job.over.value).length);
 
 const MOST = 24;
 
@@ -111,6 +24,7 @@ export async function generate() {
   if (sending.value || !model.value) return;
   sending.value = true;
   try {
+    await maskTaken();
     const answer = await send(`jobs/${encodeURIComponent(model.value)}`, { method: "POST", ...encoded() });
     refused.value = null;
     add(await answer.json());
@@ -141,11 +55,8 @@ function randomId() {
 
 /** @param {import("../types").Job} job */
 function add(job) {
-  const live = new LiveJob(job);
-  for (const old of jobs.value.slice(MOST - 1)) old.forget();
-  jobs.value = [live, ...jobs.value].slice(0, MOST);
+  jobs.value = [new LiveJob(job), ...jobs.value].slice(0, MOST);
   chosen.value = null;
-  void live.watch().finally(() => (endings.value += 1));
 }
 
 /** Errors that the page tells elsewhere: the server is away, or wants a key. @param {unknown} error @returns {never[]} */
@@ -154,9 +65,9 @@ function nothing(error) {
   return [];
 }
 
-/** Follow the unfinished jobs of this client that were sent before the page was opened. */
+/** Find the unfinished jobs of this client that were sent before the page was opened. */
 export async function findUnfinished() {
-  const lists = await Promise.all(UNFINISHED.map((state) => getJson(`jobs?state=${state}&limit=${MOST}`))).catch(nothing);
+  const lists = await Promise.all(UNFINISHED.map((state) => poll(`jobs?state=${state}&limit=${MOST}`))).catch(nothing);
   const known = new Set(jobs.value.map((job) => job.id));
   const found = /** @type {import("../types").Job[]} */ (lists.flat()).filter((job) => !known.has(job.id));
   found.sort((one, other) => one.created.localeCompare(other.created)).forEach(add);

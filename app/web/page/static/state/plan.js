@@ -1,16 +1,18 @@
 /** The dry run of the request that is being composed: defaults, tokens, cost, warnings. */
-import { effect, signal } from "@preact/signals";
+import { effect } from "@preact/signals";
 import { ApiError, Unreachable, postJson } from "../api/http.js";
-import { body, defaults, model, picture, stated } from "./form.js";
+import { OF_MASKS, OF_PICTURES, body, forgetDefaults, model, modelDefaults, picture, stated } from "./form.js";
 import { endings } from "./jobs.js";
+import { without } from "./parameters.js";
+import { personal } from "./personal.js";
 import { connection, locked } from "./server.js";
 
 const PAUSE_MS = 350;
 
 /** What would happen to the request; null before it is known. */
-export const plan = signal(/** @type {import("../types").DryRun | null} */ (null));
+export const plan = personal(/** @type {import("../types").DryRun | null} */ (null));
 /** Why it would be refused. */
-export const refusal = signal(/** @type {ApiError | null} */ (null));
+export const refusal = personal(/** @type {ApiError | null} */ (null));
 
 let asked = new AbortController();
 
@@ -24,19 +26,13 @@ export function keepPlanning() {
       void endings.value; // a finished job teaches the server how long such a request takes
       if (!name || locked.value || connection.value === "lost") return;
       clearTimeout(timer);
-      timer = setTimeout(() => void planned(name, withoutPicture(request)), PAUSE_MS);
+      timer = setTimeout(() => void planned(name, without(request, [...OF_PICTURES, ...OF_MASKS])), PAUSE_MS);
     }),
     effect(() => {
       if (model.value && !locked.value) void readDefaults(model.value);
     }),
   ];
   return () => ends.forEach((end) => end());
-}
-
-/** @param {import("../types").Parameters} request */
-function withoutPicture(request) {
-  const { strength: _strength, mask_blur_px: _blur, mask_invert: _invert, image_sha256: _image, mask_sha256: _mask, ...text } = request;
-  return text;
 }
 
 /**
@@ -60,17 +56,11 @@ async function readDefaults(name) {
   try {
     const found = /** @type {import("../types").DryRun} */ (await postJson(dryRun(name), { prompt: "" }));
     const { prompt: _prompt, seed: _seed, model_version: _version, ...parameters } = found.parameters;
-    defaults.value = /** @type {any} */ ({ strength: 0.6, mask_blur_px: 4, ...parameters });
-    stated.value = withoutEqual(stated.value);
+    modelDefaults.value = /** @type {any} */ ({ strength: 0.6, mask_blur_px: 4, ...parameters });
+    forgetDefaults();
   } catch (error) {
     if (!(error instanceof ApiError || error instanceof Unreachable)) throw error;
   }
-}
-
-/** Leave out what equals the defaults. @param {import("./form.js").Stated} values */
-function withoutEqual(values) {
-  const own = /** @type {Record<string, unknown>} */ (defaults.value);
-  return Object.fromEntries(Object.entries(values).filter(([name, value]) => JSON.stringify(own[name]) !== JSON.stringify(value)));
 }
 
 /** @param {string} name */

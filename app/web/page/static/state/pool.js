@@ -1,6 +1,7 @@
 /** The memory manager's books, the line, and the pace of the last minutes; read while the memory is shown. */
 import { signal } from "@preact/signals";
-import { ApiError, Unreachable, getJson, postJson, send } from "../api/http.js";
+import { ApiError, Unreachable, poll, postJson, send } from "../api/http.js";
+import { personal } from "./personal.js";
 import { locked, refresh, whileSeen } from "./server.js";
 
 const EVERY_MS = 1000;
@@ -9,18 +10,20 @@ const KEPT = 200;
 
 /** @typedef {{at: number, images: number}} Sample */
 
-export const pool = signal(/** @type {import("../types").Pool | null} */ (null));
-export const line = signal(/** @type {import("../types").Job[]} */ ([]));
+export const pool = personal(/** @type {import("../types").Pool | null} */ (null));
+export const line = personal(/** @type {import("../types").Job[]} */ ([]));
 /** Finished images since the server's start, at moments of the last minutes. */
 export const samples = signal(/** @type {Sample[]} */ ([]));
 export const failure = signal("");
+/** Why the last load, unload or pin was refused; until the next one. */
+export const moveFailure = personal("");
 /** Whether this server has no books to show: workers of a cluster keep them, or the host leaves the route out. */
 export const withoutBooks = signal(false);
 
 async function read() {
   try {
     if (!withoutBooks.value) await readBooks();
-    const lists = await Promise.all(["running", "loading", "queued"].map((state) => getJson(`jobs?state=${state}&limit=20`)));
+    const lists = await Promise.all(["running", "loading", "queued"].map((state) => poll(`jobs?state=${state}&limit=20`)));
     line.value = /** @type {import("../types").Job[]} */ (lists.flat());
     failure.value = "";
   } catch (error) {
@@ -31,7 +34,7 @@ async function read() {
 
 async function readBooks() {
   try {
-    pool.value = await getJson("pool");
+    pool.value = await poll("pool");
   } catch (error) {
     if (!(error instanceof ApiError && error.status === 404)) throw error;
     withoutBooks.value = true;
@@ -65,9 +68,9 @@ export const watchPool = () => whileSeen(read, EVERY_MS);
 export async function act(name, what) {
   try {
     await postJson(`models/${encodeURIComponent(name)}/${what}`);
-    failure.value = "";
+    moveFailure.value = "";
   } catch (error) {
-    failure.value = /** @type {Error} */ (error).message;
+    moveFailure.value = /** @type {Error} */ (error).message;
   }
   await Promise.all([read(), refresh()]);
 }

@@ -1,6 +1,7 @@
 /** What the server is and has: facts, models, adapters, samplers. Kept fresh while the page is seen. */
 import { computed, signal } from "@preact/signals";
-import { ApiError, Unreachable, getJson, key, needsKey } from "../api/http.js";
+import { ApiError, isAway, key, needsKey, poll, setKey } from "../api/http.js";
+import { forgetAll } from "./personal.js";
 
 const EVERY_MS = 3000;
 
@@ -25,29 +26,46 @@ export const usableModels = computed(() => models.value.filter((model) => model.
 
 const BACK_MS = 6000;
 
+/** The key whose client sees what the page holds. */
+let owner = key.value;
+
 /** Ask for everything that changes; the rest only once, and again after the connection was lost. */
 export async function refresh() {
   if (needsKey && !key.value) {
     service.value = null;
     return;
   }
+  const asked = key.value;
   try {
-    const asked = key.value;
-    const [facts, list] = await Promise.all([getJson("./"), getJson("models")]);
+    const [facts, list] = await Promise.all([poll("./"), poll("models")]);
     if (key.value !== asked) return; // signed out or in since then
+    if (asked !== owner) handOver(asked);
     [service.value, models.value] = [facts, list];
     if (!samplers.value.length || connection.value === "lost") await readLists();
     noteAnswer();
   } catch (error) {
-    if (error instanceof Unreachable) connection.value = "lost";
+    if (key.value !== asked) return;
+    if (isAway(error)) connection.value = "lost";
     else if (error instanceof ApiError && error.status === 401) service.value = null;
     else if (!(error instanceof ApiError)) throw error;
   }
 }
 
+/** Forget what the client before saw. @param {string} next key of the client that follows; "" for none */
+function handOver(next) {
+  if (owner) forgetAll();
+  owner = next;
+}
+
+export function signOut() {
+  setKey("");
+  handOver("");
+  void refresh();
+}
+
 async function readLists() {
-  [adapters.value, samplers.value] = await Promise.all([getJson("adapters"), getJson("samplers")]);
-  const found = /** @type {{name: string, usable: boolean}[]} */ (await getJson("upscalers"));
+  [adapters.value, samplers.value] = await Promise.all([poll("adapters"), poll("samplers")]);
+  const found = /** @type {{name: string, usable: boolean}[]} */ (await poll("upscalers"));
   upscalers.value = found.filter((each) => each.usable).map((each) => each.name);
 }
 
@@ -60,7 +78,7 @@ function noteAnswer() {
 }
 
 /**
- * Call a function now and again, as long as the page is seen.
+ * Call a function now and again, as long as the page is seen. An error of one call does not end the calls.
  * @param {() => Promise<void>} work
  * @param {number} everyMs
  * @returns {() => void} which ends it
@@ -70,8 +88,11 @@ export function whileSeen(work, everyMs) {
   /** @type {ReturnType<typeof setTimeout>} */
   let timer;
   const turn = async () => {
-    if (document.visibilityState === "visible") await work();
-    if (!ended) timer = setTimeout(turn, everyMs);
+    try {
+      if (document.visibilityState === "visible") await work();
+    } finally {
+      if (!ended) timer = setTimeout(turn, everyMs);
+    }
   };
   void turn();
   return () => {
