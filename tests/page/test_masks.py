@@ -89,7 +89,7 @@ def test_a_mask_is_seen_again_after_another_view(painter: Any, brush: Any) -> No
 def test_a_mask_that_is_cleared_while_it_is_encoded_stays_cleared(painter: Any, brush: Any) -> None:
     painter.evaluate(SLOW_ENCODER)
     brush.locator("canvas").click()
-    painter.wait_for_function("window.encode")
+    painter.wait_for_function("() => window.encode !== undefined")
     brush.get_by_role("button", name="Clear").click()
     painter.evaluate("window.encode(); new Promise((resolve) => setTimeout(resolve, 100))")
     expect(brush).to_contain_text(UNMASKED)
@@ -98,7 +98,7 @@ def test_a_mask_that_is_cleared_while_it_is_encoded_stays_cleared(painter: Any, 
 def test_a_request_waits_for_its_mask(painter: Any, brush: Any) -> None:
     painter.evaluate(SLOW_ENCODER)
     brush.locator("canvas").click()
-    painter.wait_for_function("window.encode")
+    painter.wait_for_function("() => window.encode !== undefined")
     painter.get_by_role("button", name="Generate").click()
     with painter.expect_request("**/jobs/demo") as sent:
         painter.evaluate("window.encode()")

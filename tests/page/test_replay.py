@@ -54,7 +54,7 @@ def test_settings_of_an_image_from_a_picture_say_that_it_must_be_chosen(painter:
     use_settings(
         painter, receipt_of(model="demo", request={"prompt": "one", "image_sha256": "0" * 64, "strength": 0.5})
     )
-    expect(painter.locator(".send")).to_contain_text("choose the picture")
+    expect(painter.locator(".send")).to_contain_text("choose that picture")
     painter.get_by_label("Model", exact=True).wait_for()
     assert "sha256" not in painter.locator(".composer").inner_text()
 

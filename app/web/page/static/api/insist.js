@@ -28,24 +28,10 @@ export async function insist(work, signal, onConnection = () => {}) {
       if (!passes(error)) throw error;
     }
     onConnection(true);
-    await pause(waitMs, signal);
+    await new Promise((resolve) => {
+      setTimeout(resolve, waitMs);
+      signal.addEventListener("abort", resolve, { once: true });
+    });
     waitMs = Math.min(2 * waitMs, LATEST_MS);
   }
-}
-
-/**
- * @param {number} ms
- * @param {AbortSignal} signal
- * @returns {Promise<void>}
- */
-function pause(ms, signal) {
-  return new Promise((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", end);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    signal.addEventListener("abort", end);
-  });
 }

@@ -50,22 +50,9 @@ const answer = await fetch("${url}", { method: "POST", body: form${key ? `, head
   return `const body = ${json};\n${sent}\nif (!answer.ok) throw new Error((await answer.json()).detail);\nconst { images } = await answer.json(); // base64\n`;
 }
 
-/** @type {Map<unknown, string>} */
-const WORDS = new Map().set(null, "None").set(true, "True").set(false, "False");
+const WORDS = /** @type {Record<string, string>} */ ({ true: "True", false: "False", null: "None" });
 
-/**
- * Strings and numbers of JSON are those of Python.
- * @param {unknown} value
- * @param {string} indent
- * @returns {string}
- */
-function pythonLiteral(value, indent = "") {
-  const deeper = `${indent}    `;
-  const block = (/** @type {string} */ ends, /** @type {string[]} */ lines) =>
-    lines.length ? `${ends[0]}\n${lines.map((line) => `${deeper}${line},\n`).join("")}${indent}${ends[1]}` : ends;
-  if (Array.isArray(value)) return block("[]", value.map((each) => pythonLiteral(each, deeper)));
-  if (typeof value === "object" && value !== null) {
-    return block("{}", Object.entries(value).map(([name, each]) => `${JSON.stringify(name)}: ${pythonLiteral(each, deeper)}`));
-  }
-  return WORDS.get(value) ?? JSON.stringify(value);
+/** JSON with the three words that Python spells otherwise; strings are matched as a whole, so theirs stay. @param {unknown} value */
+function pythonLiteral(value) {
+  return JSON.stringify(value, null, 4).replace(/"(?:[^"\\]|\\.)*"|true|false|null/g, (token) => WORDS[token] ?? token);
 }

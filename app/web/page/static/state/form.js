@@ -7,6 +7,8 @@ import { checked, essential, isRecord, isText, without, withoutEqual } from "./p
 import { service, usableModels } from "./server.js";
 import { store, stored } from "./storage.js";
 
+const OTHER_PICTURE = "The image began from a picture, which its settings do not contain: choose that picture, if it is not in the form.";
+
 /** @typedef {import("./parameters.js").Stated} Stated */
 
 /** Fields that the page has controls for. */
@@ -118,14 +120,9 @@ export function replay(name, parameters) {
   if (!made.image_sha256) picture.value = null;
   if (!made.mask_sha256) dropMask();
   takeOver(name, isRecord(parameters) ? essential(parameters) : {});
-  if (made.image_sha256) remarks.value = [...remarks.value, pictureRemark()];
+  if (made.image_sha256) remarks.value = [...remarks.value, OTHER_PICTURE];
   if (known) forgetDefaults();
 }
-
-const pictureRemark = () =>
-  picture.value === null
-    ? "The image began from a picture, which its settings do not contain: choose the picture to make the image again."
-    : "The image began from a picture: the one that was in the form stays. If it began from another, choose that one.";
 
 /** Begin from another picture, or from none; the mask of the one before goes. @param {File | null} file */
 export function takePicture(file) {
