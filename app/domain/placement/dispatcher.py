@@ -201,7 +201,7 @@ class MachineDispatcher:
             self._jobs.remove(routed)  # its dispatcher counts it from here
             result = await alone.run_admitted(job, resolve)
             return replace(result, start_s=begun - arrived)
-        spec = await self._devices.first.pool.fetch(job.model, job.on_load)
+        spec = await self._devices.an_answering_one.pool.fetch(job.model, job.on_load)
         routed.stages = await resolve(spec)
         fetched_s, job.state = self._clock() - begun, "queued"
         self._line.enter(routed)

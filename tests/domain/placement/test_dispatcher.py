@@ -203,12 +203,21 @@ class NoSuchDevice(FakeEngine):
         raise self.failure
 
 
-def test_a_device_that_does_not_start_is_left_out() -> None:
+@pytest.mark.parametrize(("first", "second"), [(FakeEngine, NoSuchDevice), (NoSuchDevice, FakeEngine)])
+def test_a_device_that_does_not_start_is_left_out(first: type[FakeEngine], second: type[FakeEngine]) -> None:
     async def scenario() -> None:
-        first = FakeEngine(name="x", step_s=lambda _request: STEP_S)
-        bench = MachineBench(engines=[first, NoSuchDevice(name="y", beside=first)])
+        x = first(name="x", step_s=lambda _request: STEP_S)
+        bench = MachineBench(engines=[x, second(name="y", beside=x, step_s=lambda _request: STEP_S)])
         made = await asyncio.gather(*(bench.send(str(number)) for number in range(4)))
-        assert {outcome.device for outcome in made} == {"x"}
+        assert {outcome.device for outcome in made} == {"x" if first is FakeEngine else "y"}
+        assert (await bench.pool.fetch("b")).name == "b"
+        bench.check_idle()
+
+    simulate(scenario)
+
+
+def test_if_no_device_starts_every_request_is_told() -> None:
+    async def scenario() -> None:
         bench = MachineBench(engines=[NoSuchDevice(name="x"), NoSuchDevice(name="y")])
         assert isinstance((await bench.send("1")).error, EngineFailed)
 
