@@ -373,11 +373,9 @@ class Dispatcher:
         return queued
 
     async def _run(self, queued: QueuedJob, lease: Lease) -> FallbackResult | Attempt:
-        job = queued.job
+        job, accepted, begun = queued.job, queued.accepted, self._clock()
         job.check()
         self._watchdog.heartbeat()
-
-        begun, accepted = self._clock(), queued.accepted
         queued.meter.begin_turn()
 
         def on_step(done: int, total: int) -> Ending | None:
@@ -386,15 +384,19 @@ class Dispatcher:
             accepted.stop_if_too_long(self._clock() - begun)
             return job.on_step(done, total)
 
-        outcome = await self._fallbacks.run(
-            lease,
-            queued.request,
-            on_step,
-            attempt=queued.attempt,
-            check=job.check,
-            on_preview=job.on_preview if job.previews else None,
-            give_way=job.give_way.is_set,
-        )
+        try:
+            outcome = await self._fallbacks.run(
+                lease,
+                queued.request,
+                on_step,
+                attempt=queued.attempt,
+                check=job.check,
+                on_preview=job.on_preview if job.previews else None,
+                give_way=job.give_way.is_set,
+            )
+        finally:
+            # No step follows the last part of a decoding, or a forward that fails.
+            self._watchdog.heartbeat()
         accepted.device_s += self._clock() - begun
         if isinstance(outcome, FallbackResult) and not outcome.rendered.unfinished:
             self._throughput.note(queued.request, outcome.rendered)

@@ -51,8 +51,8 @@ class Clock:
 class Bench:
     """A dispatcher on a fake device with memory for `models` models."""
 
-    def __init__(self, models: int = 3, **policy: Any) -> None:
-        self.engine, self.clock = FakeEngine(), Clock()
+    def __init__(self, models: int = 3, *, engine: FakeEngine | None = None, **policy: Any) -> None:
+        self.engine, self.clock = engine or FakeEngine(), Clock()
         budget = Budget(device_nbytes=models * 100 + 64, host_nbytes=None)
         self.pool = DevicePool(fake_catalogues(FakeCatalogue(MODELS)), self.engine, budget, clock=self.clock)
         policy = {"aging": AGING, **policy}
@@ -368,6 +368,33 @@ def test_an_unresponsive_device_is_noticed_and_all_requests_fail() -> None:
         assert bench.dispatcher.unresponsive_because is None
         assert bench.dispatcher.depth == 0
         await bench.send()
+
+    run(scenario)
+
+
+class SilentEngine(FakeEngine):
+    """Reports no step, and fails once its gate opens."""
+
+    async def generate(self, *_arguments: Any, **_named: Any) -> Any:
+        await self.gate.wait()
+        self._fail("generate")
+
+
+def test_a_device_that_was_silent_and_then_fails_a_request_answers_again() -> None:
+    async def scenario() -> None:
+        bench = Bench(engine=SilentEngine(), stuck_after_s=10)
+        bench.engine.gate.clear()
+        bench.engine.failures["generate"] = GenerationFailed("injected")
+        sent = bench.send()
+        await rounds()
+        bench.clock.now += 11
+        bench.dispatcher.check_device()
+        with pytest.raises(EngineStuck):
+            await sent
+        bench.engine.gate.set()
+        await rounds()
+        assert bench.dispatcher.unresponsive_because is None
+        bench.dispatcher.refuse_if_full("")
 
     run(scenario)
 
