@@ -240,9 +240,9 @@ class MachineDispatcher:
                 if routed.begun or self._devices.failure is not None:
                     raise
                 self._line.take_back(routed)
-            except InsufficientMemory:
-                routed.unfit.add(device.name)
-                if routed.begun or routed.unfit >= {other.name for other in self._devices.answering}:
+            except InsufficientMemory as misfit:
+                routed.unfit[device.name] = misfit.with_traceback(None)
+                if routed.begun or routed.misfit(self._devices.answering):
                     raise
                 self._line.take_back(routed)
             routed.begin_anew()
@@ -272,8 +272,9 @@ class MachineDispatcher:
         self._update()
 
     def _update(self) -> None:
-        """Give jobs to devices; called after each change of the line or of what a device has."""
+        """Give jobs to devices; called after each change of the line, of what a device has, or of the devices that answer."""
         self._bring_s_now.clear()
+        self._stop_misfits()
         while placed := self._decided():
             for each in placed:
                 self._place(each)
@@ -285,6 +286,13 @@ class MachineDispatcher:
             self._next_look = None
         if waiting:
             self._next_look = asyncio.get_running_loop().call_later(_LOOK_AGAIN_S, self._update)
+
+    def _stop_misfits(self) -> None:
+        """End the waiting jobs for which no device is large enough: the last one that was may have been taken out."""
+        answering = self._devices.answering
+        for routed in self._line.waiting():
+            if (misfit := routed.misfit(answering)) is not None:
+                routed.stop(misfit)
 
     def _decided(self) -> list[Placed]:
         waiting = self._line.waiting()

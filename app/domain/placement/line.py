@@ -5,7 +5,7 @@ work that all devices have done for it, and the client with the least is next.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from itertools import count, takewhile
@@ -15,7 +15,7 @@ from ..dispatch.fair_queue import AgingPolicy
 from ..dispatch.job import Job
 from ..dispatch.lanes import Lane, lane_of, work_of
 from ..dispatch.stage import Stage
-from ..errors import DiffusionError
+from ..errors import DiffusionError, InsufficientMemory
 from ..requests.parameters import Priority
 from ..requests.progress import QueueProgress
 from .serving_device import ServingDevice
@@ -45,8 +45,8 @@ class RoutedJob:
     overtaken: int = 0
     line_s: float = 0.0
     """Seconds that it stood in the line."""
-    unfit: set[str] = field(default_factory=set[str])
-    """Names of devices whose memory is too small for it."""
+    unfit: dict[str, InsufficientMemory] = field(default_factory=dict[str, InsufficientMemory])
+    """Errors of the devices whose memory is too small for it, by their names."""
     reported_position: int | None = None
 
     @property
@@ -85,6 +85,11 @@ class RoutedJob:
         """Part of its steps that is not done, 0 to 1."""
         done, total = self.job.steps_done, self.job.steps_total
         return 1 - done / total if total else 1.0
+
+    def misfit(self, devices: Collection[ServingDevice]) -> InsufficientMemory | None:
+        """Return the error of one of the devices if the memory of each is too small for it, None otherwise."""
+        errors = [self.unfit.get(device.name) for device in devices]
+        return errors[-1] if errors and None not in errors else None
 
     def stop(self, reason: DiffusionError) -> None:
         """End the job: before its next step if it runs, at once otherwise."""

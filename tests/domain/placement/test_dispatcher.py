@@ -258,6 +258,31 @@ def test_a_request_for_which_one_device_is_too_small_runs_on_another() -> None:
     simulate(scenario)
 
 
+def test_a_request_whose_only_device_is_lost_is_told_that_the_others_are_too_small() -> None:
+    def planning(device: str) -> Any:
+        def plan(_spec: Any, request: Any) -> Plan:
+            if device == "x" and request.width > 64:
+                raise InsufficientMemory("too large", needed_nbytes=2, available_nbytes=1)
+            return replace(PLAN)
+
+        return plan
+
+    async def scenario() -> None:
+        bench = MachineBench("xy", plan=planning)
+        _, y = bench.engines
+        busy = [asyncio.create_task(bench.send(f"{number}", num_inference_steps=20)) for number in range(6)]
+        await asyncio.sleep(1.0)
+        large = asyncio.create_task(bench.send("large", width=128, client="L"))
+        await asyncio.sleep(1.0)
+        y.lost = DeviceLost("y", "CUDA error: unspecified launch failure")
+        assert isinstance((await asyncio.wait_for(large, 100)).error, InsufficientMemory)
+        assert (await bench.send("small", client="S")).device == "x"
+        await asyncio.gather(*busy)
+        assert bench.dispatcher.depth == 0
+
+    simulate(scenario)
+
+
 def test_a_request_that_finds_no_device_in_time_is_refused() -> None:
     async def scenario() -> None:
         bench = MachineBench("xy", max_wait_s=4.0)
