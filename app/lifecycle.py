@@ -1,9 +1,10 @@
 """Life cycle of the services: start in the background, watch, drain."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from .domain.access.quotas import Quotas
@@ -36,6 +37,9 @@ _log = get_logger(__name__)
 
 _HOST: Memory = "host"
 _DIVIDED = "state memory.host and memory.device in the settings of each instance to divide otherwise"
+_FIRST_RETRY_S = 10.0
+"""The pool refuses an asset that has just failed for 5 seconds, so an earlier attempt would read nothing."""
+_LONGEST_RETRY_S = 60.0
 _STARTING = "The engine is starting: torch is being imported."
 _SHUTTING_DOWN = "The server is shutting down."
 
@@ -183,22 +187,41 @@ class Services:
                 return
             self._join_memory()
             await self._pin()
-            default = self.settings.models.default
-            if default is not None:
-                self._starting = f"The default model, {default!r}, is being loaded."
-                await self._load(default)
-            self._starting = None
-            _log.info("ready", device=self.device_names, default_model=default)
+            ready = await self._load_default()
             await self._preload()
+            for wait_s in _retry_after_s():
+                if ready:
+                    return
+                await asyncio.sleep(wait_s)
+                ready = await self._load_default()
         except EngineFailed as error:
             self._failed = error.message
             _log.error("engine_failed", reason=error.message, exc_info=error.__cause__)
-        except DiffusionError as error:
-            self._starting = error.message
-            _log.error("default_model_failed", code=error.code, reason=error.message)
         except Exception:
             self._starting = "The engine could not start; the server's log says why."
             _log.exception("engine_failed")
+
+    async def _load_default(self) -> bool:
+        """Load the default model, if there is one. Returns whether the server is ready; `not_ready_because` tells the failure.
+
+        Raises:
+            EngineFailed: there is no device to load it for.
+        """
+        default = self.settings.models.default
+        if default is not None:
+            if self._starting == _STARTING:
+                self._starting = f"The default model, {default!r}, is being loaded."
+            try:
+                await self._load(default)
+            except EngineFailed:
+                raise
+            except DiffusionError as error:
+                self._starting = error.message
+                _log.error("default_model_failed", code=error.code, reason=error.message)
+                return False
+        self._starting = None
+        _log.info("ready", device=self.device_names, default_model=default)
+        return True
 
     def _log_failed_devices(self) -> None:
         for device in self.devices:
@@ -301,6 +324,11 @@ class Services:
                     else:
                         _log.info("engine_recovered", **facts)
             noticed = silent
+
+
+def _retry_after_s() -> Iterator[float]:
+    """Seconds before each further attempt to load the default model: 10, 20, 40, then a minute each."""
+    return (min(_FIRST_RETRY_S * 2**attempt, _LONGEST_RETRY_S) for attempt in count())
 
 
 async def _cancel(tasks: "list[asyncio.Task[None]]") -> None:
