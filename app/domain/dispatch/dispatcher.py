@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -32,6 +33,8 @@ from .work_meter import WorkMeter
 
 _USUAL_JOB_S = 5.0
 """Assumed seconds of a job whose model has not made an image yet."""
+_LOOK_S = 1.0
+"""Seconds between two looks at a device that is waited for at the end."""
 
 Resolve = Callable[[ModelSpec], Awaitable[Sequence[Stage]]]
 """Resolves a job with the entry of its model, whose files are on disk, to its stages, and prepares its pictures; raises
@@ -181,9 +184,8 @@ class Dispatcher:
             raise
         except asyncio.CancelledError:
             accepted.stop(gone_away())
-            # The lease must be returned before the client is answered, unless the engine may never return it.
-            if self._watchdog.unresponsive is None:
-                await asyncio.wait([work])
+            # The lease must be returned before the client is answered, unless the job is given up: the engine may never return.
+            await asyncio.wait([accepted.outcome])
             job.state = "cancelled"
             raise
 
@@ -195,13 +197,19 @@ class Dispatcher:
                 accepted.stop(going_down())
 
     async def drain(self, grace_s: float) -> None:
-        """Wait for jobs that have begun; stop those that are not done after `grace_s` seconds. Call `close` first."""
-        try:
-            await asyncio.wait_for(self._idle.wait(), grace_s)
-        except TimeoutError:
+        """Wait for jobs that have begun; stop those that are not done after `grace_s` seconds. Call `close` first.
+
+        A device that does not answer is waited for until the watchdog says so.
+        """
+        if not await self._is_idle_within(grace_s):
             self.stop_running()
-            if self._watchdog.unresponsive is None:
-                await self._idle.wait()
+        while self.unresponsive is None and not await self._is_idle_within(_LOOK_S):
+            self.check_device()
+
+    async def _is_idle_within(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), seconds)
+        return self._idle.is_set()
 
     def stop_running(self) -> None:
         """Stop all jobs before their next step. Call `close` first."""

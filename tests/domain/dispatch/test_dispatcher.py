@@ -20,6 +20,8 @@ from litestar_diffusion.domain.requests.parameters import GenerationParameters, 
 from litestar_diffusion.domain.requests.rendering import NO_SAVINGS
 from litestar_diffusion.domain.requests.resolution import resolve
 from litestar_diffusion.testing import FakeCatalogue, FakeEngine, fake_catalogues, model
+from tests.domain.dispatch.simulated_device import Bench as SimulatedBench
+from tests.domain.dispatch.simulated_device import simulate
 
 SPEC = model("a")
 PLAN = Plan(memory_savings=NO_SAVINGS, activation_nbytes=0)
@@ -146,6 +148,24 @@ def test_a_job_that_outlives_its_grace_is_stopped_at_a_step() -> None:
             await running
 
     run(scenario)
+
+
+def test_draining_and_clients_that_leave_wait_for_a_silent_device_until_the_watchdog_speaks() -> None:
+    async def scenario() -> None:
+        bench = SimulatedBench(stuck_after_s=600.0)
+        bench.engine.gate.clear()
+        running = asyncio.create_task(bench.send("x", num_inference_steps=3))
+        left = asyncio.create_task(bench.send("y", num_inference_steps=3))
+        await asyncio.sleep(1)
+        left.cancel()
+        running.cancel()
+        bench.dispatcher.close()
+        await bench.dispatcher.drain(30)
+        assert bench.time() == pytest.approx(600, abs=5)
+        outcomes = await asyncio.gather(running, left, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [asyncio.CancelledError] * 2
+
+    simulate(scenario)
 
 
 @settings(max_examples=60, deadline=None)
