@@ -293,6 +293,7 @@ class Dispatcher:
         for index, (stage, plan) in enumerate(zip(stages, plans, strict=True)):
             # Between two stages nothing of the engine runs for the job, so its task may be cancelled.
             accepted.running = False
+            accepted.job.check()
             accepted.job.enter_stage(steps_after=sum(expected[index + 1 :]))
             before = results[-1].rendered if results else None
             queued = self._enter(accepted, stage, before, plan, after=queued)
@@ -306,6 +307,8 @@ class Dispatcher:
                 turn = await self._turn(queued)
                 while isinstance(turn.outcome, Attempt):
                     queued.attempt = turn.outcome
+                    # A decoding ends no earlier, so the job may have been stopped; then it needs no other turn.
+                    queued.job.check()
                     self._queue.gave_way(queued)
                     turn = turn.and_then(await self._turn(queued))
         finally:

@@ -168,6 +168,22 @@ def test_draining_and_clients_that_leave_wait_for_a_silent_device_until_the_watc
     simulate(scenario)
 
 
+def test_a_job_that_is_stopped_while_it_gives_way_takes_no_other_turn() -> None:
+    async def scenario() -> None:
+        bench = SimulatedBench(models=1, decodes=True)
+        huge = asyncio.create_task(bench.send("x", "a", num_inference_steps=1, width=2048, height=2048, n=4))
+        await asyncio.sleep(3.4 * 2)
+        other = asyncio.create_task(bench.send("y", "b", num_inference_steps=30, width=512, height=512))
+        await asyncio.sleep(2.0)
+        huge.cancel()
+        await asyncio.wait([huge])
+        await other
+        assert bench.engine.loads == ["a", "b"]
+        assert len(bench.engine.requests) == 2
+
+    simulate(scenario)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["start", "cancel", "fail", "wait"]), st.integers(0, 9)), max_size=40))
 def test_every_job_ends_and_leaves_nothing_behind(actions: list[tuple[str, int]]) -> None:
