@@ -26,10 +26,10 @@ from .memory_fallbacks import Attempt, FallbackResult, MemoryFallbacks
 from .policy import DispatchPolicy
 from .queue_limits import refuse_if_full
 from .stage import Stage, StageResult, joined_rendering, upscaling_s
+from .step_meter import StepMeter
 from .throughput import ThroughputModel
 from .turns import Turns
 from .watchdog import Watchdog
-from .work_meter import WorkMeter
 
 _USUAL_JOB_S = 5.0
 """Assumed seconds of a job whose model has not made an image yet."""
@@ -83,8 +83,8 @@ class Dispatcher:
         self._plan = plan or self._fallbacks.plan
         self._clock = clock
         self._accepted: list[AcceptedJob] = []
-        self._queue = FairQueue(policy.aging, clock)
         self._throughput = ThroughputModel(policy.max_rows, policy.slice_s)
+        self._queue = FairQueue(policy.aging, clock, self._throughput.expected_s)
         self._turns = Turns(
             self._queue,
             pool,
@@ -139,6 +139,14 @@ class Dispatcher:
     def seconds(self, request: RenderRequest) -> float | None:
         """Estimate the seconds of the device that a request takes, without waiting and loading; None before its model has run."""
         return self._throughput.seconds(request)
+
+    def expected_s(self, request: RenderRequest) -> float:
+        """Estimate the same; by the size of the request alone before its model has run."""
+        return self._throughput.expected_s(request)
+
+    def charge(self) -> None:
+        """Charge the running jobs for their time on the device up to now (`Job.charged_s`)."""
+        self._queue.charge()
 
     def wait_s(self) -> float:
         """Estimate the seconds that a job would wait if it came now."""
@@ -375,7 +383,7 @@ class Dispatcher:
             complete=partial(stage.complete, before),
             plan=plan,
             waiting_since_s=self._clock(),
-            meter=WorkMeter(self._clock),
+            meter=StepMeter(self._clock),
         )
         queued.attempt = Attempt.of(plan, self._throughput.images_at_once(stage.outline, plan))
         if after is None:

@@ -168,23 +168,6 @@ def test_a_batch_stays_within_the_memory_budget() -> None:
     run(scenario)
 
 
-def test_clients_get_equal_shares_even_if_one_sends_more() -> None:
-    async def scenario() -> None:
-        bench = Bench()
-        bench.engine.gate.clear()
-        for _ in range(20):
-            bench.send(client="greedy", reproducible=True)
-        await rounds()
-        for _ in range(3):
-            bench.send(client="modest", reproducible=True)
-        await rounds()
-        bench.engine.gate.set()
-        order = await bench.done()
-        assert max(order.index(number) for number in (20, 21, 22)) <= 8
-
-    run(scenario)
-
-
 def test_higher_priorities_go_first_until_another_request_is_overdue() -> None:
     async def scenario(waited_s: float, expected: list[int]) -> None:
         bench = Bench()

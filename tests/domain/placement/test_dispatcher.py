@@ -111,6 +111,20 @@ def test_clients_share_all_devices_equally_however_many_requests_one_sends(devic
     simulate(scenario)
 
 
+def test_clients_share_all_devices_by_seconds_and_not_by_pixels() -> None:
+    async def scenario() -> None:
+        bench = MachineBench("xy")  # a step takes a second, however large the image is
+        small = [asyncio.create_task(bench.send(f"A{number}", client="A", width=64)) for number in range(40)]
+        large = [asyncio.create_task(bench.send(f"B{number}", client="B", width=512)) for number in range(40)]
+        await asyncio.sleep(60)
+        done = [sum(each.done() for each in of_client) for of_client in (small, large)]
+        assert abs(done[0] - done[1]) <= 4, done
+        await asyncio.gather(*small, *large)
+        bench.check_idle()
+
+    simulate(scenario)
+
+
 def test_a_request_of_another_client_takes_its_turn_on_devices_that_are_busy_for_long() -> None:
     async def scenario() -> None:
         bench = MachineBench("xy")
