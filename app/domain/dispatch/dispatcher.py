@@ -13,7 +13,7 @@ from ..errors import DeviceLost, DiffusionError, EngineStuck, TooMuchWork, Waite
 from ..memory.lease import Lease
 from ..memory.plan import Plan
 from ..memory.pool import DevicePool
-from ..models.assets import AssetKey
+from ..models.assets import AssetKey, key_of
 from ..models.spec import ModelName, ModelSpec
 from ..requests.early_end import Ending
 from ..requests.render_request import RenderRequest
@@ -175,9 +175,12 @@ class Dispatcher:
         self.refuse_if_full(job.client)
         return await self.run_admitted(job, resolve)
 
-    async def run_admitted(self, job: Job, resolve: Resolve) -> JobResult:
-        """Run a job as `run` does, without a look at the limits of the queue."""
-        accepted = AcceptedJob(job=job)
+    async def run_admitted(self, job: Job, resolve: Resolve, *, resolved_with: ModelSpec | None = None) -> JobResult:
+        """Run a job as `run` does, without a look at the limits of the queue.
+
+        `resolved_with` is the entry of the model by which its stages were made, if that was done before.
+        """
+        accepted = AcceptedJob(job=job, resolved_with=resolved_with)
         self._accepted.append(accepted)
         self._idle.clear()
         accepted.work = work = asyncio.create_task(self._serve(accepted, resolve), name=f"job {job.id}")
@@ -271,6 +274,7 @@ class Dispatcher:
         # The files hold the model's defaults, so a request is resolved after the fetch: equal bodies make equal requests.
         spec = await self._pool.fetch(job.model, job.on_load)
         stages = await resolve(spec)
+        accepted.resolved_with = accepted.resolved_with or spec
         # Before the first stage begins, so that no work is done for a request that cannot be finished.
         plans = [await self._planned(spec, stage.outline) for stage in stages]
         if not self.refuse_if_too_long([stage.outline for stage in stages]):
@@ -323,7 +327,7 @@ class Dispatcher:
             self._queue.leave(queued)
         return StageResult(
             request=queued.request,
-            rendered=turn.outcome.rendered,
+            rendered=replace(turn.outcome.rendered, warnings=(*queued.warnings, *turn.outcome.rendered.warnings)),
             savings=turn.outcome.savings,
             spec=turn.lease.spec,
             found=turn.lease.found,
@@ -362,6 +366,7 @@ class Dispatcher:
             await queued.complete_request()
             queued.leased, leased = True, self._clock()
             queued.request = replace(queued.request, assets=lease.leased(queued.request.assets))
+            queued.take_versions(lease.versions)
             self._turns.update()
             await queued.may_run.wait()
             waited = asked - begun + lease.wait_s + self._clock() - leased
@@ -384,6 +389,7 @@ class Dispatcher:
             plan=plan,
             waiting_since_s=self._clock(),
             meter=StepMeter(self._clock),
+            versions=_resolved_versions(accepted.resolved_with, stage.outline),
         )
         queued.attempt = Attempt.of(plan, self._throughput.images_at_once(stage.outline, plan))
         if after is None:
@@ -443,6 +449,12 @@ class Dispatcher:
     def _retry_after_s(self) -> int:
         """Estimate the seconds after which a refused client should try again."""
         return max(1, round(self.wait_s()))
+
+
+def _resolved_versions(spec: ModelSpec | None, outline: RenderRequest) -> dict[AssetKey, str]:
+    """Return the versions of the assets that a request was resolved with; a stage of another model is resolved with none."""
+    own = {key_of(spec): spec.version} if spec is not None and spec.name == outline.model else {}
+    return own | outline.assets.versions_beside
 
 
 def _is_cancelled() -> bool:

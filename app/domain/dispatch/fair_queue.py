@@ -12,13 +12,14 @@ later one run before it, so no request starves.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heappush
 from itertools import count, takewhile
 from typing import Any
 
 from ..memory.plan import Plan
+from ..models.assets import AssetKey
 from ..requests.fields import Priority
 from ..requests.progress import QueueProgress
 from ..requests.render_request import RenderRequest
@@ -55,6 +56,10 @@ class QueuedJob:
     meter: StepMeter = field(default_factory=StepMeter)
     attempt: Attempt = field(default_factory=Attempt)
     """How it begins, or goes on after it gave way."""
+    versions: dict[AssetKey, str] = field(default_factory=dict[AssetKey, str])
+    """Versions of its assets that it was resolved with, or leased last."""
+    warnings: tuple[str, ...] = ()
+    """Assets that were replaced by other versions before it ended."""
     virtual_start: float = 0.0
     """Virtual time of its turn, while it waits."""
     number: int = 0
@@ -105,6 +110,21 @@ class QueuedJob:
         if self.complete is not None:
             self.request = await self.complete()
             self.complete = None
+
+    def take_versions(self, leased: Mapping[AssetKey, str]) -> None:
+        """Note the versions that it runs with. What it has done with other ones is dropped: it begins again from its seeds."""
+        replaced = [key for key, version in leased.items() if self.versions.get(key, version) != version]
+        self.versions = dict(leased)
+        if not replaced:
+            return
+        if self.attempt.parked is None:
+            became = (
+                "while the request waited. The images are those of the new version, with the defaults of the old one."
+            )
+        else:
+            self.attempt = replace(self.attempt, parked=None)
+            became = "while the images were being made. They were begun again with the new version."
+        self.warnings += tuple(f"{_capitalized(key)} was replaced {became}" for key in replaced)
 
     def allow_lease(self) -> None:
         """Let it lease its model."""
@@ -273,3 +293,8 @@ class FairQueue:
 
     def _order_in_client(self, queued: QueuedJob) -> tuple[int, int]:
         return _OVERDUE_RANK if self.overdue(queued) else _RANKS[queued.job.priority], queued.number
+
+
+def _capitalized(key: AssetKey) -> str:
+    title = str(key)
+    return title[0].upper() + title[1:]

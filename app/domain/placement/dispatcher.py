@@ -203,7 +203,7 @@ class MachineDispatcher:
             self._jobs.remove(routed)  # its dispatcher counts it from here
             result = await alone.run_admitted(job, resolve)
             return replace(result, start_s=begun - arrived)
-        spec = await self._devices.an_answering_one.pool.fetch(job.model, job.on_load)
+        routed.spec = spec = await self._devices.an_answering_one.pool.fetch(job.model, job.on_load)
         routed.stages = await resolve(spec)
         fetched_s, job.state = self._clock() - begun, "queued"
         self._charge()
@@ -232,7 +232,8 @@ class MachineDispatcher:
             if device.failure is not None:
                 self._line.take_back(routed)
                 continue
-            routed.attempt = asyncio.create_task(device.dispatcher.run_admitted(routed.job, _returning(routed.stages)))
+            attempt = device.dispatcher.run_admitted(routed.job, _returning(routed.stages), resolved_with=routed.spec)
+            routed.attempt = asyncio.create_task(attempt)
             try:
                 return await routed.attempt
             except asyncio.CancelledError:

@@ -16,6 +16,7 @@ from ..dispatch.job import Job
 from ..dispatch.lanes import Lane, lane_of
 from ..dispatch.stage import Stage
 from ..errors import DiffusionError, InsufficientMemory
+from ..models.spec import ModelSpec
 from ..requests.parameters import Priority
 from ..requests.progress import QueueProgress
 from .serving_device import ServingDevice
@@ -31,6 +32,8 @@ class RoutedJob:
     job: Job
     stages: Sequence[Stage] = ()
     """Empty until the job is resolved."""
+    spec: ModelSpec | None = None
+    """Entry of the model with which it was resolved."""
     device: ServingDevice | None = None
     """The device that it was given to."""
     given: asyncio.Event = field(default_factory=asyncio.Event)

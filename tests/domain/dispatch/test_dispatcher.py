@@ -184,6 +184,44 @@ def test_a_job_that_is_stopped_while_it_gives_way_takes_no_other_turn() -> None:
     simulate(scenario)
 
 
+def test_a_job_whose_model_is_replaced_while_it_gives_way_begins_again_with_a_warning() -> None:
+    async def scenario() -> None:
+        bench = SimulatedBench()
+        huge = asyncio.create_task(bench.send("x", num_inference_steps=4, width=2048, height=2048))
+        others = [
+            asyncio.create_task(bench.send(client, at_s=3.5, num_inference_steps=2, width=1024, height=side_px))
+            for client, side_px in (("y", 1024), ("z", 1032))
+        ]
+        await asyncio.sleep(7.5)
+        assert [request.width for request in bench.engine.running] == [1024]
+        bench.replace_model()
+        silent, warned = [await other for other in others], await huge
+        assert all((each.version, each.warnings) == ("1", ()) for each in silent)
+        assert warned.version == "2"
+        (warning,) = warned.warnings
+        assert warning.startswith("Model 'a' was replaced while the images were being made.")
+        assert warned.done_s == pytest.approx(silent[-1].done_s + 4 * 3.4), "all of its steps are by the new version"
+
+    simulate(scenario)
+
+
+def test_a_job_whose_model_is_replaced_while_it_waits_is_told_that_its_defaults_are_of_the_old_one() -> None:
+    async def scenario() -> None:
+        bench = SimulatedBench()
+        sent = [
+            asyncio.create_task(bench.send("x", num_inference_steps=4, width=512, height=512, reproducible=True))
+            for _ in range(4)
+        ]
+        await asyncio.sleep(0.1)
+        bench.replace_model()
+        first, *_, last = [await each for each in sent]
+        assert (first.version, first.warnings) == ("1", ())
+        assert last.version == "2"
+        assert last.warnings[0].startswith("Model 'a' was replaced while the request waited.")
+
+    simulate(scenario)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["start", "cancel", "fail", "wait"]), st.integers(0, 9)), max_size=40))
 def test_every_job_ends_and_leaves_nothing_behind(actions: list[tuple[str, int]]) -> None:
