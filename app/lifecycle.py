@@ -37,6 +37,8 @@ _log = get_logger(__name__)
 
 _HOST: Memory = "host"
 _DIVIDED = "state memory.host and memory.device in the settings of each instance to divide otherwise"
+_FIRST_RETRY_S = 10.0
+"""The pool refuses an asset that has just failed for 5 seconds, so an earlier attempt would read nothing."""
 _LONGEST_RETRY_S = 60.0
 _STARTING = "The engine is starting: torch is being imported."
 _SHUTTING_DOWN = "The server is shutting down."
@@ -325,8 +327,8 @@ class Services:
 
 
 def _retry_after_s() -> Iterator[float]:
-    """Seconds before each further attempt to load the default model: 1, 2, 4, ... up to a minute."""
-    return (min(2.0**attempt, _LONGEST_RETRY_S) for attempt in count())
+    """Seconds before each further attempt to load the default model: 10, 20, 40, then a minute each."""
+    return (min(_FIRST_RETRY_S * 2**attempt, _LONGEST_RETRY_S) for attempt in count())
 
 
 async def _cancel(tasks: "list[asyncio.Task[None]]") -> None:

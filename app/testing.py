@@ -399,9 +399,13 @@ class FakeEngine:
             for part in range(first + 1, parts + 1):
                 await self.gate.wait()
                 self._fail_if_lost()
-                await asyncio.sleep(self.step_s(request) if part <= steps else self.decode_s(request))
                 done = min(part, steps)
-                ending = on_step(done, steps)
+                if part <= steps:
+                    await asyncio.sleep(self.step_s(request))
+                    ending = on_step(done, steps)
+                else:  # reported before it, as the real engine does
+                    ending = on_step(done, steps)
+                    await asyncio.sleep(self.decode_s(request))
                 if on_preview is not None:
                     on_preview(_pictures(request)[0], done, steps)
                 if ending is not None and done < steps and isinstance(request, GenerationRequest):

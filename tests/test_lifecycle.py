@@ -10,8 +10,11 @@ from litestar.testing import AsyncTestClient, TestClient
 from litestar_diffusion import DiffusionConfig, DiffusionPlugin, Settings
 from litestar_diffusion.asgi import create_app
 from litestar_diffusion.bootstrap import build
+from litestar_diffusion.domain.errors import LoadFailed
+from litestar_diffusion.domain.memory import loading
 from litestar_diffusion.settings import DeviceSettings, ModelsSettings
 from litestar_diffusion.testing import FakeEngine, fake_services, model
+from tests.domain.dispatch.simulated_device import simulate
 
 BODY = {"prompt": "x", "seed": 7, "num_inference_steps": 1, "width": 64, "height": 64}
 
@@ -89,6 +92,28 @@ def test_a_background_task_that_fails_ends_readiness_and_says_which() -> None:
             assert (await client.post("/generate/demo", json=BODY)).status_code == 200, "images can still be made"
 
     asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_a_default_model_that_fails_to_load_is_tried_again_and_keeps_no_other_from_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loading, "BACK_OFF_S", 0.0)  # of the real clock
+
+    async def scenario() -> None:
+        engine = FakeEngine()
+        engine.failures["load"] = LoadFailed("the disk did not answer")
+        models = ModelsSettings(directory=None, default="demo", preload=("other",), hub_enabled=False)
+        services = fake_services(model("demo"), model("other"), settings=Settings(models=models), engine=engine)
+        async with services.running():
+            await asyncio.sleep(0.5)
+            assert services.not_ready_because() == "the disk did not answer"
+            assert not services.failed
+            assert engine.loads == ["demo", "other"]
+            await asyncio.sleep(10.0)
+            assert services.not_ready_because() is None
+            assert engine.loads == ["demo", "other", "demo"]
+
+    simulate(scenario)
 
 
 def test_ending_twice_and_ending_early_are_harmless() -> None:

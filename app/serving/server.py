@@ -1,8 +1,10 @@
 """uvicorn with the limits of the settings, and an end that waits for no client for longer than its grace."""
 
 import asyncio
+import os
 import signal
 import socket
+import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -26,6 +28,8 @@ _BACKLOG = 2048
 """Connections that the system keeps until they are accepted."""
 _GRACE_BEYOND_S = 5
 """Seconds that answers get once no image is made any more."""
+_EXIT_BY_CTRL_C = 130
+"""Exit code of a program that Ctrl+C ended, by the convention of shells: 128 and the number of SIGINT."""
 _LOOK_S = 0.05
 """Seconds between two looks at signals, which may come at any time."""
 
@@ -96,6 +100,9 @@ class Server(uvicorn.Server):
                 yield
             finally:
                 self._flush()
+                if self.force_exit and threading.current_thread() is threading.main_thread():
+                    # Python's own exit joins the engine's threads, which may be in the middle of a step.
+                    os._exit(_EXIT_BY_CTRL_C)
 
 
 def make_server(app: Litestar, settings: Settings, flush: Callable[[], None] = lambda: None) -> Server:

@@ -1,12 +1,18 @@
 """From the signal to the end of the accepted work the port is open: new work is refused with a reason, the old one is told of."""
 
 import json
+import os
+import signal
 import threading
 from collections.abc import Iterator
 
 import httpx
 import msgspec
 import pytest
+
+from litestar_diffusion.asgi import create_app
+from litestar_diffusion.serving.server import make_server
+from litestar_diffusion.settings import ModelsSettings, Settings
 
 from .running import SERVER, Running, hold, is_closed, let_go, running, wait_until
 
@@ -102,3 +108,17 @@ def test_a_server_without_jobs_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> 
         started.server.should_exit = True
         thread.join(10)
         assert not thread.is_alive()
+
+
+def test_a_third_ctrl_c_waits_for_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's own exit would join the engine's threads."""
+    ended: list[str | int] = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    settings = Settings(models=ModelsSettings(directory=None, default=None, hub_enabled=False))
+    server = make_server(create_app(settings), settings, lambda: ended.append("log written"))
+    monkeypatch.setattr(type(server.plugin), "hurried", property(lambda _plugin: True))
+    server.should_exit = True
+    with server.capture_signals():
+        server.handle_exit(signal.SIGINT, None)
+        server._captured_signals.clear()  # uvicorn raises them again at the end
+    assert ended == ["log written", 130]

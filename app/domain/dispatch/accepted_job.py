@@ -39,6 +39,8 @@ class AcceptedJob:
     """A job that counts against the limits on waiting jobs, also while its files are fetched. Event loop only."""
 
     job: Job
+    resolved_with: ModelSpec | None = None
+    """Entry of the model by which its requests were resolved; None before that."""
     running: bool = False
     """Whether the engine works on it; true until the work has ended, also if its client was answered before."""
     must_end_after_s: float | None = None

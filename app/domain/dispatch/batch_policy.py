@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 
 from .lanes import Lane
 
+_ROUNDING_S = 0.001
+"""Seconds by which virtual times that are equal may differ: they are sums of many measured seconds."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
@@ -29,7 +32,7 @@ class Candidate:
     alone: bool = False
     """Whether it shares no step with another request."""
     virtual_start: float = 0.0
-    """Virtual time of its turn; see `fair_queue`."""
+    """Virtual time of its turn, in seconds; see `fair_queue`."""
     slice_s: float = float("inf")
     """Seconds for which a batch must have run before it gives way to this request."""
     claimed: bool = False
@@ -148,7 +151,7 @@ def _interrupting(others: Sequence[Candidate], running: Batch) -> Candidate | No
     if first is None or running.giving_way or running.ran_s < first.slice_s:
         return None
     others_now = (now for client, now in running.virtual_now.items() if client != first.client)
-    return first if any(first.virtual_start <= now for now in others_now) else None
+    return first if any(first.virtual_start <= now + _ROUNDING_S for now in others_now) else None
 
 
 def _giving_way(first: Candidate, rest: Sequence[Candidate]) -> Decision:

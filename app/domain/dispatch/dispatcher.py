@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -12,7 +13,7 @@ from ..errors import DeviceLost, DiffusionError, EngineStuck, TooMuchWork, Waite
 from ..memory.lease import Lease
 from ..memory.plan import Plan
 from ..memory.pool import DevicePool
-from ..models.assets import AssetKey
+from ..models.assets import AssetKey, key_of
 from ..models.spec import ModelName, ModelSpec
 from ..requests.early_end import Ending
 from ..requests.render_request import RenderRequest
@@ -25,13 +26,15 @@ from .memory_fallbacks import Attempt, FallbackResult, MemoryFallbacks
 from .policy import DispatchPolicy
 from .queue_limits import refuse_if_full
 from .stage import Stage, StageResult, joined_rendering, upscaling_s
+from .step_meter import StepMeter
 from .throughput import ThroughputModel
 from .turns import Turns
 from .watchdog import Watchdog
-from .work_meter import WorkMeter
 
 _USUAL_JOB_S = 5.0
 """Assumed seconds of a job whose model has not made an image yet."""
+_LOOK_S = 1.0
+"""Seconds between two looks at a device that is waited for at the end."""
 
 Resolve = Callable[[ModelSpec], Awaitable[Sequence[Stage]]]
 """Resolves a job with the entry of its model, whose files are on disk, to its stages, and prepares its pictures; raises
@@ -80,8 +83,8 @@ class Dispatcher:
         self._plan = plan or self._fallbacks.plan
         self._clock = clock
         self._accepted: list[AcceptedJob] = []
-        self._queue = FairQueue(policy.aging, clock)
         self._throughput = ThroughputModel(policy.max_rows, policy.slice_s)
+        self._queue = FairQueue(policy.aging, clock, self._throughput.expected_s)
         self._turns = Turns(
             self._queue,
             pool,
@@ -137,6 +140,14 @@ class Dispatcher:
         """Estimate the seconds of the device that a request takes, without waiting and loading; None before its model has run."""
         return self._throughput.seconds(request)
 
+    def expected_s(self, request: RenderRequest) -> float:
+        """Estimate the same; by the size of the request alone before its model has run."""
+        return self._throughput.expected_s(request)
+
+    def charge(self) -> None:
+        """Charge the running jobs for their time on the device up to now (`Job.charged_s`)."""
+        self._queue.charge()
+
     def wait_s(self) -> float:
         """Estimate the seconds that a job would wait if it came now."""
         queued = {job.accepted: job for job in self._queue.all()}
@@ -164,9 +175,12 @@ class Dispatcher:
         self.refuse_if_full(job.client)
         return await self.run_admitted(job, resolve)
 
-    async def run_admitted(self, job: Job, resolve: Resolve) -> JobResult:
-        """Run a job as `run` does, without a look at the limits of the queue."""
-        accepted = AcceptedJob(job=job)
+    async def run_admitted(self, job: Job, resolve: Resolve, *, resolved_with: ModelSpec | None = None) -> JobResult:
+        """Run a job as `run` does, without a look at the limits of the queue.
+
+        `resolved_with` is the entry of the model by which its stages were made, if that was done before.
+        """
+        accepted = AcceptedJob(job=job, resolved_with=resolved_with)
         self._accepted.append(accepted)
         self._idle.clear()
         accepted.work = work = asyncio.create_task(self._serve(accepted, resolve), name=f"job {job.id}")
@@ -181,9 +195,8 @@ class Dispatcher:
             raise
         except asyncio.CancelledError:
             accepted.stop(gone_away())
-            # The lease must be returned before the client is answered, unless the engine may never return it.
-            if self._watchdog.unresponsive is None:
-                await asyncio.wait([work])
+            # The lease must be returned before the client is answered, unless the job is given up: the engine may never return.
+            await asyncio.wait([accepted.outcome])
             job.state = "cancelled"
             raise
 
@@ -195,13 +208,19 @@ class Dispatcher:
                 accepted.stop(going_down())
 
     async def drain(self, grace_s: float) -> None:
-        """Wait for jobs that have begun; stop those that are not done after `grace_s` seconds. Call `close` first."""
-        try:
-            await asyncio.wait_for(self._idle.wait(), grace_s)
-        except TimeoutError:
+        """Wait for jobs that have begun; stop those that are not done after `grace_s` seconds. Call `close` first.
+
+        A device that does not answer is waited for until the watchdog says so.
+        """
+        if not await self._is_idle_within(grace_s):
             self.stop_running()
-            if self._watchdog.unresponsive is None:
-                await self._idle.wait()
+        while self.unresponsive is None and not await self._is_idle_within(_LOOK_S):
+            self.check_device()
+
+    async def _is_idle_within(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), seconds)
+        return self._idle.is_set()
 
     def stop_running(self) -> None:
         """Stop all jobs before their next step. Call `close` first."""
@@ -255,6 +274,7 @@ class Dispatcher:
         # The files hold the model's defaults, so a request is resolved after the fetch: equal bodies make equal requests.
         spec = await self._pool.fetch(job.model, job.on_load)
         stages = await resolve(spec)
+        accepted.resolved_with = accepted.resolved_with or spec
         # Before the first stage begins, so that no work is done for a request that cannot be finished.
         plans = [await self._planned(spec, stage.outline) for stage in stages]
         if not self.refuse_if_too_long([stage.outline for stage in stages]):
@@ -285,6 +305,7 @@ class Dispatcher:
         for index, (stage, plan) in enumerate(zip(stages, plans, strict=True)):
             # Between two stages nothing of the engine runs for the job, so its task may be cancelled.
             accepted.running = False
+            accepted.job.check()
             accepted.job.enter_stage(steps_after=sum(expected[index + 1 :]))
             before = results[-1].rendered if results else None
             queued = self._enter(accepted, stage, before, plan, after=queued)
@@ -298,13 +319,15 @@ class Dispatcher:
                 turn = await self._turn(queued)
                 while isinstance(turn.outcome, Attempt):
                     queued.attempt = turn.outcome
+                    # A decoding ends no earlier, so the job may have been stopped; then it needs no other turn.
+                    queued.job.check()
                     self._queue.gave_way(queued)
                     turn = turn.and_then(await self._turn(queued))
         finally:
             self._queue.leave(queued)
         return StageResult(
             request=queued.request,
-            rendered=turn.outcome.rendered,
+            rendered=replace(turn.outcome.rendered, warnings=(*queued.warnings, *turn.outcome.rendered.warnings)),
             savings=turn.outcome.savings,
             spec=turn.lease.spec,
             found=turn.lease.found,
@@ -343,6 +366,7 @@ class Dispatcher:
             await queued.complete_request()
             queued.leased, leased = True, self._clock()
             queued.request = replace(queued.request, assets=lease.leased(queued.request.assets))
+            queued.take_versions(lease.versions)
             self._turns.update()
             await queued.may_run.wait()
             waited = asked - begun + lease.wait_s + self._clock() - leased
@@ -364,7 +388,8 @@ class Dispatcher:
             complete=partial(stage.complete, before),
             plan=plan,
             waiting_since_s=self._clock(),
-            meter=WorkMeter(self._clock),
+            meter=StepMeter(self._clock),
+            versions=_resolved_versions(accepted.resolved_with, stage.outline),
         )
         queued.attempt = Attempt.of(plan, self._throughput.images_at_once(stage.outline, plan))
         if after is None:
@@ -373,11 +398,9 @@ class Dispatcher:
         return queued
 
     async def _run(self, queued: QueuedJob, lease: Lease) -> FallbackResult | Attempt:
-        job = queued.job
+        job, accepted, begun = queued.job, queued.accepted, self._clock()
         job.check()
         self._watchdog.heartbeat()
-
-        begun, accepted = self._clock(), queued.accepted
         queued.meter.begin_turn()
 
         def on_step(done: int, total: int) -> Ending | None:
@@ -386,15 +409,19 @@ class Dispatcher:
             accepted.stop_if_too_long(self._clock() - begun)
             return job.on_step(done, total)
 
-        outcome = await self._fallbacks.run(
-            lease,
-            queued.request,
-            on_step,
-            attempt=queued.attempt,
-            check=job.check,
-            on_preview=job.on_preview if job.previews else None,
-            give_way=job.give_way.is_set,
-        )
+        try:
+            outcome = await self._fallbacks.run(
+                lease,
+                queued.request,
+                on_step,
+                attempt=queued.attempt,
+                check=job.check,
+                on_preview=job.on_preview if job.previews else None,
+                give_way=job.give_way.is_set,
+            )
+        finally:
+            # No step follows the last part of a decoding, or a forward that fails.
+            self._watchdog.heartbeat()
         accepted.device_s += self._clock() - begun
         if isinstance(outcome, FallbackResult) and not outcome.rendered.unfinished:
             self._throughput.note(queued.request, outcome.rendered)
@@ -422,6 +449,12 @@ class Dispatcher:
     def _retry_after_s(self) -> int:
         """Estimate the seconds after which a refused client should try again."""
         return max(1, round(self.wait_s()))
+
+
+def _resolved_versions(spec: ModelSpec | None, outline: RenderRequest) -> dict[AssetKey, str]:
+    """Return the versions of the assets that a request was resolved with; a stage of another model is resolved with none."""
+    own = {key_of(spec): spec.version} if spec is not None and spec.name == outline.model else {}
+    return own | outline.assets.versions_beside
 
 
 def _is_cancelled() -> bool:

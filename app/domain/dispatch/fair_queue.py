@@ -1,31 +1,33 @@
 """The queue before a device: fairly between clients, then by priority, then by arrival.
 
 Between clients it is fair queueing by virtual time (start-time fair queueing: Goyal, Vin and Cheng 1996): the virtual time of a
-client is the work that the device has done for it, and the client with the least is served first. Work counts when a request
-starts; what it leaves undone, because it gave way or was stopped, is taken off again. A client that had no work begins with the
-virtual time of the client that has had the least, so idle time gives it no right to more than its share. So several clients get
-equal shares of the device, however many requests one of them sends. A priority orders the requests of one client alone.
+client is the seconds of the device that it has had, measured while its requests run, and the client with the least is served
+first. Requests of one batch are charged by their rows. What a request has still to do is estimated, and orders those behind it;
+the estimate is never charged. A client that had no work begins with the virtual time of the client that has had the least, so
+idle time gives it no right to more than its share. So several clients get equal shares of the device, however many requests one
+of them sends, and of which size. A priority orders the requests of one client alone.
 
 A request that was overtaken too often, or has waited too long, goes before the others of its client, and `batch_policy` lets no
 later one run before it, so no request starves.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heappush
 from itertools import count, takewhile
 from typing import Any
 
 from ..memory.plan import Plan
+from ..models.assets import AssetKey
 from ..requests.fields import Priority
 from ..requests.progress import QueueProgress
 from ..requests.render_request import RenderRequest
 from .accepted_job import AcceptedJob
 from .job import Job
-from .lanes import Lane, lane_of, work_of
+from .lanes import Lane, lane_of
 from .memory_fallbacks import Attempt
-from .work_meter import WorkMeter
+from .step_meter import StepMeter
 
 _RANKS: dict[Priority, int] = {"high": 1, "normal": 2, "low": 3}
 _OVERDUE_RANK = 0
@@ -51,9 +53,13 @@ class QueuedJob:
     waiting_since_s: float
     complete: Callable[[], Awaitable[RenderRequest]] | None = None
     """Makes the request that runs, which may hold pictures; None once it is made."""
-    meter: WorkMeter = field(default_factory=WorkMeter)
+    meter: StepMeter = field(default_factory=StepMeter)
     attempt: Attempt = field(default_factory=Attempt)
     """How it begins, or goes on after it gave way."""
+    versions: dict[AssetKey, str] = field(default_factory=dict[AssetKey, str])
+    """Versions of its assets that it was resolved with, or leased last."""
+    warnings: tuple[str, ...] = ()
+    """Assets that were replaced by other versions before it ended."""
     virtual_start: float = 0.0
     """Virtual time of its turn, while it waits."""
     number: int = 0
@@ -94,16 +100,6 @@ class QueuedJob:
         return self.request.rows_an_image * self.attempt.at_once
 
     @property
-    def work_left(self) -> float:
-        """Work that it has still to do, in the unit of `work_of`; less than 0 if its images took more beside their steps."""
-        return work_of(self.request) * (1 - self.meter.fraction)
-
-    @property
-    def work_in_progress(self) -> float:
-        """Work that the device does for it now, and does not leave unfinished."""
-        return work_of(self.request) * (self.meter.fraction_soon - self.meter.fraction)
-
-    @property
     def reserved_nbytes(self) -> tuple[int, int]:
         """Bytes that its lease reserves beside the weights, and the part that adds up over requests in one batch."""
         together = self.plan.step_nbytes * self.attempt.at_once
@@ -114,6 +110,21 @@ class QueuedJob:
         if self.complete is not None:
             self.request = await self.complete()
             self.complete = None
+
+    def take_versions(self, leased: Mapping[AssetKey, str]) -> None:
+        """Note the versions that it runs with. What it has done with other ones is dropped: it begins again from its seeds."""
+        replaced = [key for key, version in leased.items() if self.versions.get(key, version) != version]
+        self.versions = dict(leased)
+        if not replaced:
+            return
+        if self.attempt.parked is None:
+            became = (
+                "while the request waited. The images are those of the new version, with the defaults of the old one."
+            )
+        else:
+            self.attempt = replace(self.attempt, parked=None)
+            became = "while the images were being made. They were begun again with the new version."
+        self.warnings += tuple(f"{_capitalized(key)} was replaced {became}" for key in replaced)
 
     def allow_lease(self) -> None:
         """Let it lease its model."""
@@ -147,14 +158,25 @@ class QueuedJob:
 class FairQueue:
     """The resolved jobs that wait or run, in the order in which they are served. Event loop only."""
 
-    def __init__(self, aging: AgingPolicy, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, aging: AgingPolicy, clock: Callable[[], float], expected_s: Callable[[RenderRequest], float]
+    ) -> None:
+        """Make an empty queue.
+
+        Args:
+            aging: how long a job can be delayed by later ones.
+            clock: seconds, monotonic.
+            expected_s: estimates the seconds of the device that a request takes.
+        """
         self._aging = aging
         self._clock = clock
+        self._expected_s = expected_s
+        self._charged_until_s = clock()
         self._jobs: list[QueuedJob] = []
         self._virtual_time = 0.0
         """Virtual time of the client that has had the least, of those that have work."""
-        self._served: dict[str, float] = {}
-        """Virtual time of each client at the end of the work that it has started."""
+        self._had_s: dict[str, float] = {}
+        """Virtual time of each client: what it has had of the device when it was charged last."""
         self._numbers = count()
 
     def enter(self, queued: QueuedJob, *, after: QueuedJob | None = None) -> None:
@@ -162,17 +184,16 @@ class FairQueue:
         queued.number = next(self._numbers) if after is None else after.number
         client = queued.job.client
         if client not in self._clients():
-            self._served[client] = max(self.virtual_time(), self._served.get(client, 0.0))
+            self._had_s[client] = max(self.virtual_time(), self._had_s.get(client, 0.0))
         self._jobs.append(queued)
 
     def leave(self, queued: QueuedJob) -> None:
         """Remove a job that has ended."""
-        if queued.accepted.running:
-            self._take_back(queued)
+        self.charge()
         self._jobs.remove(queued)
         # A virtual time in the past no longer delays its client, so it can be forgotten; this keeps the dict small.
         now, here = self.virtual_time(), self._clients()
-        self._served = {client: served for client, served in self._served.items() if served > now or client in here}
+        self._had_s = {client: had_s for client, had_s in self._had_s.items() if had_s > now or client in here}
 
     def all(self) -> list[QueuedJob]:
         """Return every job, in order of arrival."""
@@ -187,7 +208,7 @@ class FairQueue:
         by_client: dict[str, list[QueuedJob]] = {}
         for queued in sorted((each for each in self._jobs if not each.accepted.running), key=self._order_in_client):
             by_client.setdefault(queued.job.client, []).append(queued)
-        heads = [(self._served[client], jobs[0].number, client) for client, jobs in by_client.items()]
+        heads = [(self._virtual_finish(client), jobs[0].number, client) for client, jobs in by_client.items()]
         heapify(heads)
         ordered: list[QueuedJob] = []
         while heads:
@@ -196,7 +217,7 @@ class FairQueue:
             queued.virtual_start = virtual_start
             ordered.append(queued)
             if by_client[client]:
-                heappush(heads, (virtual_start + queued.work_left, by_client[client][0].number, client))
+                heappush(heads, (virtual_start + self._left_s(queued), by_client[client][0].number, client))
         return ordered
 
     def overdue(self, queued: QueuedJob) -> bool:
@@ -208,16 +229,29 @@ class FairQueue:
         """Note that a job runs from now on, and that the waiting jobs before it were overtaken."""
         for other in takewhile(lambda other: other is not queued, self.waiting()):
             other.overtaken += 1
+        self.charge()
         queued.accepted.running = queued.job.begun = True
         queued.job.state = "running"
         queued.due = False
-        self._served[queued.job.client] += queued.work_left
 
     def gave_way(self, queued: QueuedJob) -> None:
         """Let a job that has left the device wait for its next turn."""
-        self._take_back(queued)
+        self.charge()
         queued.wait_again()
         queued.overtaken, queued.waiting_since_s = 0, self._clock()
+
+    def charge(self) -> None:
+        """Charge the running jobs and their clients for the time since the last call, by their rows of the batch.
+
+        Called before each change of what runs, and before a look at virtual times.
+        """
+        now, running = self._clock(), self.running()
+        elapsed_s, self._charged_until_s = now - self._charged_until_s, now
+        rows = sum(queued.rows for queued in running)
+        for queued in running:
+            share_s = elapsed_s * queued.rows / rows
+            queued.job.charged_s += share_s
+            self._had_s[queued.job.client] += share_s
 
     def virtual_time(self) -> float:
         """Return the virtual time of the client that has had the least of the device; it never goes back."""
@@ -226,25 +260,41 @@ class FairQueue:
         return self._virtual_time
 
     def virtual_time_of(self, client: str) -> float:
-        """Return the virtual time of a client that has work: what the device has done for it up to now."""
-        undone = sum(queued.work_left for queued in self.running() if queued.job.client == client)
-        return self._served[client] - undone
+        """Return the virtual time of a client that has work: the seconds of the device that it has had up to now."""
+        self.charge()
+        return self._had_s[client]
 
     def virtual_time_soon(self, client: str) -> float:
         """Return the virtual time of a client after the steps that the device takes now.
 
-        Fair queueing counts work when it starts. Without the step in progress, a request that has to wait until a client has had
-        more than its own could be called only after the next step had begun, and would wait for two.
+        Without the step in progress, a request that has to wait until a client has had more than its own could be called only
+        after the next step had begun, and would wait for two.
         """
-        in_progress = sum(queued.work_in_progress for queued in self.running() if queued.job.client == client)
-        return self.virtual_time_of(client) + in_progress
+        running = self.running()
+        rows = sum(queued.rows for queued in running)
+        in_progress_s = sum(
+            queued.meter.step_left_s(self._expected_s(queued.request)) * queued.rows / rows
+            for queued in running
+            if queued.job.client == client
+        )
+        return self.virtual_time_of(client) + in_progress_s
+
+    def _virtual_finish(self, client: str) -> float:
+        """Estimate the virtual time of a client at the end of what runs for it."""
+        left_s = sum(self._left_s(queued) for queued in self.running() if queued.job.client == client)
+        return self.virtual_time_of(client) + left_s
+
+    def _left_s(self, queued: QueuedJob) -> float:
+        """Estimate the seconds of the device that a job has still to take."""
+        return self._expected_s(queued.request) * (1 - queued.meter.fraction)
 
     def _clients(self) -> set[str]:
         return {queued.job.client for queued in self._jobs}
 
-    def _take_back(self, queued: QueuedJob) -> None:
-        """Take the work that a running job leaves undone off its client's."""
-        self._served[queued.job.client] -= queued.work_left
-
     def _order_in_client(self, queued: QueuedJob) -> tuple[int, int]:
         return _OVERDUE_RANK if self.overdue(queued) else _RANKS[queued.job.priority], queued.number
+
+
+def _capitalized(key: AssetKey) -> str:
+    title = str(key)
+    return title[0].upper() + title[1:]

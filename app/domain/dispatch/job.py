@@ -35,6 +35,8 @@ class Job:
     state: JobState = "loading"
     begun: bool = False
     """Whether a device has worked on it; stays true while it gives way to others, and after that device has failed."""
+    charged_s: float = 0.0
+    """Seconds of the device that its client was charged for: its part, by rows, of the batches that it was in."""
     steps_done: int = 0
     steps_total: int = 0
     on_progress: OnProgress | None = None

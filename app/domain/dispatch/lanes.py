@@ -32,7 +32,7 @@ def steps_of(request: RenderRequest) -> int:
 
 
 def work_of(request: RenderRequest) -> int:
-    """Return the size of a request, in pixels that the denoiser processes; its time is in proportion to it."""
+    """Return the size of a request, in pixels that the denoiser processes; the time of equal sizes is in proportion to it."""
     if isinstance(request, UpscaleRequest):
         return request.work_pixels
     pixels = request.width * request.height

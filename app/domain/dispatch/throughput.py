@@ -16,6 +16,8 @@ _WEIGHT = 0.3
 """Weight of a new observation in the running average."""
 _SIMILAR = 0.25
 """Part of an image's pixels from which another size tells what it takes."""
+_USUAL_UNIT_S = 1e-7
+"""Assumed seconds a unit of work before anything is known: 0.1 s for a row of 1024 x 1024."""
 _TRY_AGAIN = 500
 """Steps after which a batch size is measured again: the machine may have been busy when it was found too slow."""
 
@@ -59,6 +61,8 @@ class ThroughputModel:
         self._slice_s = slice_s
         self._lanes: dict[Lane, _LaneStatistics] = {}
         self._seconds_a_unit: dict[ModelName, float] = {}
+        self._unit_by_size: dict[tuple[ModelName, int], float] = {}
+        """Seconds a unit of work by model and pixels of an image: a small image is mostly overhead."""
         self._best_unit: dict[ModelName, dict[int, float]] = {}
         """The least seconds a unit of work, by model and pixels of an image."""
 
@@ -75,8 +79,9 @@ class ThroughputModel:
         unit = (shares + rendered.encode_s + rendered.decode_s) / work_of(request)
         best, pixels = self._best_unit.setdefault(request.assets.weights_of, {}), request.width * request.height
         best[pixels] = min(unit, best.get(pixels, unit))
-        known = self._seconds_a_unit.get(request.assets.weights_of, unit)
-        self._seconds_a_unit[request.assets.weights_of] = known + (unit - known) * _WEIGHT
+        model = request.assets.weights_of
+        self._seconds_a_unit[model] = _averaged(self._seconds_a_unit.get(model), unit)
+        self._unit_by_size[model, pixels] = _averaged(self._unit_by_size.get((model, pixels)), unit)
 
     def best_rows(self, lane: Lane) -> int:
         """Return the rows of the largest batch of a lane that is worth running.
@@ -131,5 +136,15 @@ class ThroughputModel:
 
     def seconds(self, request: RenderRequest) -> float | None:
         """Return the seconds of the device that a request will take, without loading; None before its model has made an image."""
-        unit = self._seconds_a_unit.get(request.assets.weights_of)
+        model, pixels = request.assets.weights_of, request.width * request.height
+        unit = self._unit_by_size.get((model, pixels), self._seconds_a_unit.get(model))
         return None if unit is None else unit * work_of(request)
+
+    def expected_s(self, request: RenderRequest) -> float:
+        """Return the same; by a usual speed before the model of the request has made an image."""
+        seconds = self.seconds(request)
+        return _USUAL_UNIT_S * work_of(request) if seconds is None else seconds
+
+
+def _averaged(known: float | None, unit: float) -> float:
+    return unit if known is None else known + (unit - known) * _WEIGHT

@@ -21,7 +21,7 @@ class Watchdog:
         return self._unresponsive
 
     def heartbeat(self) -> None:
-        """Note that a step was finished or that work begins; an unresponsive device has recovered. Any thread."""
+        """Note that work begins or ends, or that a step was finished; an unresponsive device has recovered. Any thread."""
         self._last_s = self._clock()
         self._unresponsive = None
 

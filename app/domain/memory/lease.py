@@ -32,9 +32,14 @@ class Lease:
         """Keys of all its assets, the model first."""
         return tuple(key_of(spec) for spec in (self.spec, *self.beside))
 
+    @property
+    def versions(self) -> dict[AssetKey, str]:
+        """Version of each of its assets."""
+        return {key_of(spec): spec.version for spec in (self.spec, *self.beside)}
+
     def leased(self, assets: AssetSet) -> AssetSet:
         """Return a set with the versions of this lease: a file may have changed while the request waited."""
-        versions = {key_of(spec): spec.version for spec in self.beside}
+        versions = self.versions
         adapters = tuple(replace(use, version=versions[AssetKey("adapter", use.name)]) for use in assets.adapters)
         vae = assets.vae
         if vae is not None:

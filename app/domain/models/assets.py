@@ -54,6 +54,12 @@ class AssetSet:
         adapters = tuple(AssetKey("adapter", use.name) for use in self.adapters)
         return adapters if self.vae is None else (*adapters, AssetKey("vae", self.vae.name))
 
+    @property
+    def versions_beside(self) -> dict[AssetKey, str]:
+        """Version of each of these assets."""
+        uses = self.adapters if self.vae is None else (*self.adapters, self.vae)
+        return {key: use.version for key, use in zip(self.beside, uses, strict=True)}
+
 
 def key_of(spec: AssetSpec) -> AssetKey:
     """Return the key of a catalogue entry."""

@@ -38,6 +38,11 @@ class Devices:
         return [device for device in self._all if device.failure is None]
 
     @property
+    def an_answering_one(self) -> ServingDevice:
+        """One that serves, for what is the same on all of them; the first one, whose error says why, if none serves."""
+        return next(iter(self.answering), self.first)
+
+    @property
     def may_grow(self) -> bool:
         """Whether the number of devices is not known yet."""
         return not self._machine.complete

@@ -61,7 +61,9 @@ class MachineDispatcher:
         self._jobs: list[RoutedJob] = []
         aging = policy.aging
         self._line = Line(
-            lambda: AgingPolicy(max_overtaken=aging.max_overtaken * len(devices), max_wait_s=aging.max_wait_s), clock
+            lambda: AgingPolicy(max_overtaken=aging.max_overtaken * len(devices), max_wait_s=aging.max_wait_s),
+            clock,
+            self._expected_left_s,
         )
         self._next_look: asyncio.TimerHandle | None = None
         self._bring_s_now: dict[tuple[str, ModelName], float] = {}
@@ -201,9 +203,10 @@ class MachineDispatcher:
             self._jobs.remove(routed)  # its dispatcher counts it from here
             result = await alone.run_admitted(job, resolve)
             return replace(result, start_s=begun - arrived)
-        spec = await self._devices.first.pool.fetch(job.model, job.on_load)
+        routed.spec = spec = await self._devices.an_answering_one.pool.fetch(job.model, job.on_load)
         routed.stages = await resolve(spec)
         fetched_s, job.state = self._clock() - begun, "queued"
+        self._charge()
         self._line.enter(routed)
         try:
             with self._begins_in_time(routed):
@@ -229,7 +232,8 @@ class MachineDispatcher:
             if device.failure is not None:
                 self._line.take_back(routed)
                 continue
-            routed.attempt = asyncio.create_task(device.dispatcher.run_admitted(routed.job, _returning(routed.stages)))
+            attempt = device.dispatcher.run_admitted(routed.job, _returning(routed.stages), resolved_with=routed.spec)
+            routed.attempt = asyncio.create_task(attempt)
             try:
                 return await routed.attempt
             except asyncio.CancelledError:
@@ -240,9 +244,9 @@ class MachineDispatcher:
                 if routed.begun or self._devices.failure is not None:
                     raise
                 self._line.take_back(routed)
-            except InsufficientMemory:
-                routed.unfit.add(device.name)
-                if routed.begun or routed.unfit >= {other.name for other in self._devices.answering}:
+            except InsufficientMemory as misfit:
+                routed.unfit[device.name] = misfit.with_traceback(None)
+                if routed.begun or routed.misfit(self._devices.answering):
                     raise
                 self._line.take_back(routed)
             routed.begin_anew()
@@ -272,8 +276,10 @@ class MachineDispatcher:
         self._update()
 
     def _update(self) -> None:
-        """Give jobs to devices; called after each change of the line or of what a device has."""
+        """Give jobs to devices; called after each change of the line, of what a device has, or of the devices that answer."""
         self._bring_s_now.clear()
+        self._charge()
+        self._stop_misfits()
         while placed := self._decided():
             for each in placed:
                 self._place(each)
@@ -285,6 +291,13 @@ class MachineDispatcher:
             self._next_look = None
         if waiting:
             self._next_look = asyncio.get_running_loop().call_later(_LOOK_AGAIN_S, self._update)
+
+    def _stop_misfits(self) -> None:
+        """End the waiting jobs for which no device is large enough: the last one that was may have been taken out."""
+        answering = self._devices.answering
+        for routed in self._line.waiting():
+            if (misfit := routed.misfit(answering)) is not None:
+                routed.stop(misfit)
 
     def _decided(self) -> list[Placed]:
         waiting = self._line.waiting()
@@ -356,9 +369,23 @@ class MachineDispatcher:
         """Estimate the seconds of a device that a job has still to take."""
         return sum(self._seconds(stage.outline) for stage in routed.stages or ()) * routed.part_left or _USUAL_JOB_S
 
+    def _expected_left_s(self, routed: RoutedJob) -> float:
+        """Estimate the same for the line's order: by its size alone if its model has not made an image yet."""
+        usual_s = self._devices.first.dispatcher.expected_s
+        outlines = [stage.outline for stage in routed.stages]
+        return sum(self._known_s(outline) or usual_s(outline) for outline in outlines) * routed.part_left
+
+    def _charge(self) -> None:
+        """Charge all jobs for their time on the devices up to now: the line orders clients by it."""
+        for device in self._devices:
+            device.dispatcher.charge()
+
     def _seconds(self, request: RenderRequest) -> float:
+        return self._known_s(request) or _USUAL_JOB_S
+
+    def _known_s(self, request: RenderRequest) -> float | None:
         known = (device.dispatcher.seconds(request) for device in self._devices)
-        return next((seconds for seconds in known if seconds is not None), _USUAL_JOB_S)
+        return next((seconds for seconds in known if seconds is not None), None)
 
     def _max_rows(self, lane: Lane) -> int:
         return max((device.dispatcher.best_rows(lane) for device in self._devices.answering), default=1)

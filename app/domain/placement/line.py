@@ -1,11 +1,11 @@
 """The requests before all devices of a machine: fairly between clients, then by priority, then by arrival.
 
 The same rules as before one device (`dispatch.fair_queue`), for several requests at a time: the virtual time of a client is the
-work that all devices have done for it, and the client with the least is next.
+seconds of all devices that it has had, and the client with the least is next.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from itertools import count, takewhile
@@ -13,9 +13,10 @@ from typing import Any
 
 from ..dispatch.fair_queue import AgingPolicy
 from ..dispatch.job import Job
-from ..dispatch.lanes import Lane, lane_of, work_of
+from ..dispatch.lanes import Lane, lane_of
 from ..dispatch.stage import Stage
-from ..errors import DiffusionError
+from ..errors import DiffusionError, InsufficientMemory
+from ..models.spec import ModelSpec
 from ..requests.parameters import Priority
 from ..requests.progress import QueueProgress
 from .serving_device import ServingDevice
@@ -31,6 +32,8 @@ class RoutedJob:
     job: Job
     stages: Sequence[Stage] = ()
     """Empty until the job is resolved."""
+    spec: ModelSpec | None = None
+    """Entry of the model with which it was resolved."""
     device: ServingDevice | None = None
     """The device that it was given to."""
     given: asyncio.Event = field(default_factory=asyncio.Event)
@@ -38,15 +41,15 @@ class RoutedJob:
     work: "asyncio.Task[Any] | None" = None
     attempt: "asyncio.Task[Any] | None" = None
     """Its run on the device."""
-    size: int = 0
-    """Work of all its stages, in the unit of `work_of`."""
+    counted_s: float = 0.0
+    """Seconds of a device that the line has charged its client for."""
     number: int = 0
     waiting_since_s: float = 0.0
     overtaken: int = 0
     line_s: float = 0.0
     """Seconds that it stood in the line."""
-    unfit: set[str] = field(default_factory=set[str])
-    """Names of devices whose memory is too small for it."""
+    unfit: dict[str, InsufficientMemory] = field(default_factory=dict[str, InsufficientMemory])
+    """Errors of the devices whose memory is too small for it, by their names."""
     reported_position: int | None = None
 
     @property
@@ -76,15 +79,15 @@ class RoutedJob:
         return self.stages[0].outline.reproducible
 
     @property
-    def work_left(self) -> float:
-        """Work that it has still to do, in the unit of `work_of`."""
-        return self.size * self.part_left
-
-    @property
     def part_left(self) -> float:
         """Part of its steps that is not done, 0 to 1."""
         done, total = self.job.steps_done, self.job.steps_total
         return 1 - done / total if total else 1.0
+
+    def misfit(self, devices: Collection[ServingDevice]) -> InsufficientMemory | None:
+        """Return the error of one of the devices if the memory of each is too small for it, None otherwise."""
+        errors = [self.unfit.get(device.name) for device in devices]
+        return errors[-1] if errors and None not in errors else None
 
     def stop(self, reason: DiffusionError) -> None:
         """End the job: before its next step if it runs, at once otherwise."""
@@ -100,7 +103,7 @@ class RoutedJob:
 
     def begin_anew(self) -> None:
         """Forget what became of the job on the device that it was given to."""
-        self.job, self.attempt = self.job.anew(), None
+        self.job, self.attempt, self.counted_s = self.job.anew(), None, 0.0
 
     def report_position(self, position: int) -> None:
         """Report the number of requests before it to its client, if that has changed."""
@@ -112,15 +115,24 @@ class RoutedJob:
 class Line:
     """The resolved jobs that wait for a device, and those that were given to one. Event loop only."""
 
-    def __init__(self, aging: Callable[[], AgingPolicy], clock: Callable[[], float]) -> None:
-        """Make an empty line; `aging` tells how long a job can be delayed by later ones now."""
+    def __init__(
+        self, aging: Callable[[], AgingPolicy], clock: Callable[[], float], left_s: Callable[[RoutedJob], float]
+    ) -> None:
+        """Make an empty line.
+
+        Args:
+            aging: tells how long a job can be delayed by later ones now.
+            clock: seconds, monotonic.
+            left_s: estimates the seconds of a device that a job has still to take.
+        """
         self._aging = aging
         self._clock = clock
+        self._left_s = left_s
         self._jobs: list[RoutedJob] = []
         self._virtual_time = 0.0
         """Virtual time of the client that has had the least, of those that have work; it never goes back."""
-        self._served: dict[str, float] = {}
-        """Virtual time of each client at the end of the work that was given away."""
+        self._had_s: dict[str, float] = {}
+        """Virtual time of each client: what it has had of the devices when it was charged last."""
         self._numbers = count()
 
     def __iter__(self) -> Iterator[RoutedJob]:
@@ -130,30 +142,26 @@ class Line:
         """Add a job."""
         client = routed.job.client
         if client not in self._clients():
-            self._served[client] = max(self._now(), self._served.get(client, 0.0))
+            self._had_s[client] = max(self._now(), self._had_s.get(client, 0.0))
         routed.number, routed.waiting_since_s = next(self._numbers), self._clock()
-        routed.size = sum(work_of(stage.outline) for stage in routed.stages)
         self._jobs.append(routed)
 
     def leave(self, routed: RoutedJob) -> None:
         """Remove a job that has ended."""
-        if routed.device is not None:
-            self._served[routed.job.client] -= routed.work_left
+        self._charge()
         self._jobs.remove(routed)
         now, here = self._now(), self._clients()
-        self._served = {client: served for client, served in self._served.items() if served > now or client in here}
+        self._had_s = {client: had_s for client, had_s in self._had_s.items() if had_s > now or client in here}
 
     def give(self, routed: RoutedJob, device: ServingDevice) -> None:
         """Give a waiting job to a device; the waiting jobs before it were overtaken."""
         for other in takewhile(lambda other: other is not routed, self.waiting()):
             other.overtaken += 1
-        self._served[routed.job.client] += routed.work_left
         routed.device = device
         routed.given.set()
 
     def take_back(self, routed: RoutedJob) -> None:
         """Let a job that a device was given wait again."""
-        self._served[routed.job.client] -= routed.work_left
         routed.device, routed.given = None, asyncio.Event()
 
     def given_to(self, device: ServingDevice) -> list[RoutedJob]:
@@ -165,7 +173,7 @@ class Line:
         by_client: dict[str, list[RoutedJob]] = {}
         for routed in sorted((each for each in self._jobs if each.device is None), key=self._order_in_client):
             by_client.setdefault(routed.job.client, []).append(routed)
-        heads = [(self._served[client], jobs[0].number, client) for client, jobs in by_client.items()]
+        heads = [(self._virtual_finish(client), jobs[0].number, client) for client, jobs in by_client.items()]
         heapify(heads)
         ordered: list[RoutedJob] = []
         while heads:
@@ -173,7 +181,7 @@ class Line:
             routed = by_client[client].pop(0)
             ordered.append(routed)
             if by_client[client]:
-                heappush(heads, (virtual_start + routed.work_left, by_client[client][0].number, client))
+                heappush(heads, (virtual_start + self._left_s(routed), by_client[client][0].number, client))
         return ordered
 
     def overdue(self, routed: RoutedJob) -> bool:
@@ -188,8 +196,20 @@ class Line:
         return self._virtual_time
 
     def _virtual_time_of(self, client: str) -> float:
-        undone = sum(each.work_left for each in self._jobs if each.device is not None and each.job.client == client)
-        return self._served[client] - undone
+        self._charge()
+        return self._had_s[client]
+
+    def _virtual_finish(self, client: str) -> float:
+        """Estimate the virtual time of a client at the end of what was given away for it."""
+        given = (each for each in self._jobs if each.device is not None and each.job.client == client)
+        return self._virtual_time_of(client) + sum(map(self._left_s, given))
+
+    def _charge(self) -> None:
+        """Charge the clients for what the devices have charged to their jobs since the last call."""
+        for routed in self._jobs:
+            charged_s = routed.job.charged_s
+            self._had_s[routed.job.client] += charged_s - routed.counted_s
+            routed.counted_s = charged_s
 
     def _clients(self) -> set[str]:
         return {routed.job.client for routed in self._jobs}

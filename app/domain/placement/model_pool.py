@@ -60,7 +60,7 @@ class ModelPool:
     async def fetch(self, name: str, on_load: OnLoad | None = None) -> ModelSpec:
         """Make sure that a model's files are on disk; see `DevicePool.fetch`."""
         await self._devices.start()
-        return await self._devices.first.pool.fetch(name, on_load)
+        return await self._devices.an_answering_one.pool.fetch(name, on_load)
 
     async def unload(self, name: str, *, wait: bool = True) -> bool:
         """Free a model's memory on the host and all devices; see `DevicePool.unload`."""

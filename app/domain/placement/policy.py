@@ -85,7 +85,7 @@ def decide(line: Sequence[Waiting], devices: Sequence[DeviceLoad], max_rows: Max
     """Decide which requests are given to which device.
 
     Args:
-        line: requests that no device was given, the next one first.
+        line: requests that no device was given, the next one first; those that fit none of the devices are passed over.
         devices: those that answer.
         max_rows: rows of the largest batch of a lane that is worth running.
 
@@ -95,7 +95,8 @@ def decide(line: Sequence[Waiting], devices: Sequence[DeviceLoad], max_rows: Max
     """
     known_rows = cache(max_rows)
     states = [_State(device, known_rows) for device in devices]
-    placed = _given(line, states) if states else []
+    names = {device.name for device in devices}
+    placed = _given([waiting for waiting in line if names - set(waiting.unfit)], states)
     return placed or _moved(states)
 
 

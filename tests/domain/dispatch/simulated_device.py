@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from litestar_diffusion.domain.dispatch.dispatcher import Dispatcher
@@ -59,6 +59,9 @@ class Sent:
     sent_s: float
     done_s: float = 0.0
     alone_s: float = 0.0
+    version: str = ""
+    """Version of the model that the result names."""
+    warnings: tuple[str, ...] = ()
 
     @property
     def delay_s(self) -> float:
@@ -77,8 +80,9 @@ class Bench:
         self.engine = FakeEngine(
             step_s=lambda request: step_s(request) + overhead_s, decode_s=self._decode_s, load_s=load_s
         )
+        self.catalogue = FakeCatalogue(MODELS)
         self.pool = DevicePool(
-            fake_catalogues(FakeCatalogue(MODELS)),
+            fake_catalogues(self.catalogue),
             self.engine,
             Budget(device_nbytes=models * 100 + 64),
             clock=self.time,
@@ -90,6 +94,10 @@ class Bench:
             clock=self.time,
             plan=lambda *_: PLAN,
         )
+
+    def replace_model(self, name: str = "a") -> None:
+        """Play that the file of a model was replaced."""
+        self.catalogue.put(replace(self.catalogue.get(name), version="2"))
 
     async def send(self, client: str, name: str = "a", at_s: float = 0.0, **stated: Any) -> Sent:
         """Send a request for one image, and wait for it."""
@@ -104,6 +112,6 @@ class Bench:
             sent.alone_s = step_s(found.request) * found.request.num_inference_steps + decoding_s
             return (Stage.of(found.request),)
 
-        await self.dispatcher.run(job, resolved)
-        sent.done_s = self.time()
+        result = await self.dispatcher.run(job, resolved)
+        sent.done_s, sent.version, sent.warnings = self.time(), result.spec.version, result.rendered.warnings
         return sent

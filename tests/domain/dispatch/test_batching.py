@@ -51,8 +51,8 @@ class Clock:
 class Bench:
     """A dispatcher on a fake device with memory for `models` models."""
 
-    def __init__(self, models: int = 3, **policy: Any) -> None:
-        self.engine, self.clock = FakeEngine(), Clock()
+    def __init__(self, models: int = 3, *, engine: FakeEngine | None = None, **policy: Any) -> None:
+        self.engine, self.clock = engine or FakeEngine(), Clock()
         budget = Budget(device_nbytes=models * 100 + 64, host_nbytes=None)
         self.pool = DevicePool(fake_catalogues(FakeCatalogue(MODELS)), self.engine, budget, clock=self.clock)
         policy = {"aging": AGING, **policy}
@@ -164,23 +164,6 @@ def test_a_batch_stays_within_the_memory_budget() -> None:
             bench.send(guidance_scale=1.0)
         await bench.done()
         assert bench.engine.most_together == 2  # one byte each beside the model's hundred
-
-    run(scenario)
-
-
-def test_clients_get_equal_shares_even_if_one_sends_more() -> None:
-    async def scenario() -> None:
-        bench = Bench()
-        bench.engine.gate.clear()
-        for _ in range(20):
-            bench.send(client="greedy", reproducible=True)
-        await rounds()
-        for _ in range(3):
-            bench.send(client="modest", reproducible=True)
-        await rounds()
-        bench.engine.gate.set()
-        order = await bench.done()
-        assert max(order.index(number) for number in (20, 21, 22)) <= 8
 
     run(scenario)
 
@@ -368,6 +351,33 @@ def test_an_unresponsive_device_is_noticed_and_all_requests_fail() -> None:
         assert bench.dispatcher.unresponsive_because is None
         assert bench.dispatcher.depth == 0
         await bench.send()
+
+    run(scenario)
+
+
+class SilentEngine(FakeEngine):
+    """Reports no step, and fails once its gate opens."""
+
+    async def generate(self, *_arguments: Any, **_named: Any) -> Any:
+        await self.gate.wait()
+        self._fail("generate")
+
+
+def test_a_device_that_was_silent_and_then_fails_a_request_answers_again() -> None:
+    async def scenario() -> None:
+        bench = Bench(engine=SilentEngine(), stuck_after_s=10)
+        bench.engine.gate.clear()
+        bench.engine.failures["generate"] = GenerationFailed("injected")
+        sent = bench.send()
+        await rounds()
+        bench.clock.now += 11
+        bench.dispatcher.check_device()
+        with pytest.raises(EngineStuck):
+            await sent
+        bench.engine.gate.set()
+        await rounds()
+        assert bench.dispatcher.unresponsive_because is None
+        bench.dispatcher.refuse_if_full("")
 
     run(scenario)
 

@@ -20,6 +20,8 @@ from litestar_diffusion.domain.requests.parameters import GenerationParameters, 
 from litestar_diffusion.domain.requests.rendering import NO_SAVINGS
 from litestar_diffusion.domain.requests.resolution import resolve
 from litestar_diffusion.testing import FakeCatalogue, FakeEngine, fake_catalogues, model
+from tests.domain.dispatch.simulated_device import Bench as SimulatedBench
+from tests.domain.dispatch.simulated_device import simulate
 
 SPEC = model("a")
 PLAN = Plan(memory_savings=NO_SAVINGS, activation_nbytes=0)
@@ -146,6 +148,78 @@ def test_a_job_that_outlives_its_grace_is_stopped_at_a_step() -> None:
             await running
 
     run(scenario)
+
+
+def test_draining_and_clients_that_leave_wait_for_a_silent_device_until_the_watchdog_speaks() -> None:
+    async def scenario() -> None:
+        bench = SimulatedBench(stuck_after_s=600.0)
+        bench.engine.gate.clear()
+        running = asyncio.create_task(bench.send("x", num_inference_steps=3))
+        left = asyncio.create_task(bench.send("y", num_inference_steps=3))
+        await asyncio.sleep(1)
+        left.cancel()
+        running.cancel()
+        bench.dispatcher.close()
+        await bench.dispatcher.drain(30)
+        assert bench.time() == pytest.approx(600, abs=5)
+        outcomes = await asyncio.gather(running, left, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [asyncio.CancelledError] * 2
+
+    simulate(scenario)
+
+
+def test_a_job_that_is_stopped_while_it_gives_way_takes_no_other_turn() -> None:
+    async def scenario() -> None:
+        bench = SimulatedBench(models=1, decodes=True)
+        huge = asyncio.create_task(bench.send("x", "a", num_inference_steps=1, width=2048, height=2048, n=4))
+        await asyncio.sleep(3.4 * 2)
+        other = asyncio.create_task(bench.send("y", "b", num_inference_steps=30, width=512, height=512))
+        await asyncio.sleep(2.0)
+        huge.cancel()
+        await asyncio.wait([huge])
+        await other
+        assert bench.engine.loads == ["a", "b"]
+        assert len(bench.engine.requests) == 2
+
+    simulate(scenario)
+
+
+def test_a_job_whose_model_is_replaced_while_it_gives_way_begins_again_with_a_warning() -> None:
+    async def scenario() -> None:
+        bench = SimulatedBench()
+        huge = asyncio.create_task(bench.send("x", num_inference_steps=4, width=2048, height=2048))
+        others = [
+            asyncio.create_task(bench.send(client, at_s=3.5, num_inference_steps=2, width=1024, height=side_px))
+            for client, side_px in (("y", 1024), ("z", 1032))
+        ]
+        await asyncio.sleep(7.5)
+        assert [request.width for request in bench.engine.running] == [1024]
+        bench.replace_model()
+        silent, warned = [await other for other in others], await huge
+        assert all((each.version, each.warnings) == ("1", ()) for each in silent)
+        assert warned.version == "2"
+        (warning,) = warned.warnings
+        assert warning.startswith("Model 'a' was replaced while the images were being made.")
+        assert warned.done_s == pytest.approx(silent[-1].done_s + 4 * 3.4), "all of its steps are by the new version"
+
+    simulate(scenario)
+
+
+def test_a_job_whose_model_is_replaced_while_it_waits_is_told_that_its_defaults_are_of_the_old_one() -> None:
+    async def scenario() -> None:
+        bench = SimulatedBench()
+        sent = [
+            asyncio.create_task(bench.send("x", num_inference_steps=4, width=512, height=512, reproducible=True))
+            for _ in range(4)
+        ]
+        await asyncio.sleep(0.1)
+        bench.replace_model()
+        first, *_, last = [await each for each in sent]
+        assert (first.version, first.warnings) == ("1", ())
+        assert last.version == "2"
+        assert last.warnings[0].startswith("Model 'a' was replaced while the request waited.")
+
+    simulate(scenario)
 
 
 @settings(max_examples=60, deadline=None)

@@ -7,6 +7,8 @@ import pytest
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
+from litestar_diffusion.domain.errors import EngineStuck
+from litestar_diffusion.domain.requests.request import GenerationRequest
 from tests.domain.dispatch.simulated_device import SLICE_S, Bench, simulate
 
 
@@ -44,8 +46,25 @@ def test_a_client_whose_images_are_decoded_gives_way_between_them_and_pays_for_t
         huge = asyncio.create_task(bench.send("greedy", num_inference_steps=1, width=2048, height=2048, n=8))
         other = await bench.send("modest", at_s=6.0, num_inference_steps=12, width=1024, height=1024)
         assert not huge.done(), "the images are still being decoded"
-        assert other.delay_s <= SLICE_S + 3.4, "what was decoded before counts as work for the other client"
+        assert other.delay_s <= other.alone_s + SLICE_S + 3.4, (
+            "decoding counts as work, so the device is shared equally"
+        )
         await huge
+
+    simulate(scenario)
+
+
+def test_a_device_that_was_called_unresponsive_during_a_long_decoding_serves_after_it() -> None:
+    async def scenario() -> None:
+        bench = Bench(decodes=True, stuck_after_s=2.0)
+        sent = asyncio.create_task(bench.send("x", num_inference_steps=1, width=2048, height=2048))
+        await asyncio.sleep(3.4 + 3.0)
+        bench.dispatcher.check_device()
+        with pytest.raises(EngineStuck):
+            await sent
+        await asyncio.sleep(1.0)
+        assert bench.dispatcher.unresponsive is None
+        await bench.send("x", num_inference_steps=1, width=64, height=64)
 
     simulate(scenario)
 
@@ -58,6 +77,57 @@ def test_two_huge_requests_of_two_clients_share_the_device_in_equal_parts() -> N
         both = [await first, await second]
         assert max(sent.done_s for sent in both) - min(sent.done_s for sent in both) <= SLICE_S + 1.0
         assert min(sent.delay_s for sent in both) >= 0.9 * both[0].alone_s
+
+    simulate(scenario)
+
+
+def test_clients_get_equal_shares_even_if_one_sends_more() -> None:
+    async def scenario() -> None:
+        bench, small = Bench(), {"num_inference_steps": 10, "width": 512, "height": 512, "reproducible": True}
+        greedy = [asyncio.create_task(bench.send("greedy", **small)) for _ in range(20)]
+        modest = [asyncio.create_task(bench.send("modest", at_s=0.1, **small)) for _ in range(3)]
+        ended_s = max([(await each).done_s for each in modest])
+        assert sum([(await each).done_s <= ended_s for each in greedy]) <= 4
+
+    simulate(scenario)
+
+
+SIDES_PX = st.sampled_from([64, 128, 256, 512, 1024])
+LONG_S = 100.0
+LOOK_S = 0.02
+
+
+@settings(max_examples=6, deadline=None, phases=[Phase.explicit, Phase.generate])
+@given(sides_px=st.tuples(SIDES_PX, SIDES_PX), reproducible=st.tuples(st.booleans(), st.booleans()))
+@example(sides_px=(64, 1024), reproducible=(True, False))
+def test_clients_get_equal_seconds_of_the_device_whatever_the_size_of_their_images(
+    sides_px: tuple[int, int], reproducible: tuple[bool, bool]
+) -> None:
+    """A step costs a fixed part beside that of its pixels, so small images take more of the device than their pixels tell."""
+
+    async def scenario() -> None:
+        # Batches are smaller than what waits: a client without a waiting request has no claim to what it had too little.
+        bench, had_s = Bench(overhead_s=0.1, max_rows=2), dict.fromkeys("ab", 0.0)
+
+        async def sending(client: str, side_px: int, alone: bool) -> None:
+            stated: dict[str, Any] = {"width": side_px, "height": side_px, "reproducible": alone}
+            while True:
+                await bench.send(client, prompt=client, num_inference_steps=10, **stated)
+
+        tasks = [
+            asyncio.create_task(sending(client, *stated))
+            for client, *stated in zip("ab", sides_px, reproducible, strict=True)
+            for _ in range(5)
+        ]
+        for _ in range(int(LONG_S / LOOK_S)):
+            await asyncio.sleep(LOOK_S)
+            running = [request.prompt for request in bench.engine.running if isinstance(request, GenerationRequest)]
+            for client in had_s:
+                had_s[client] += LOOK_S * running.count(client) / max(1, len(running))
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        assert abs(had_s["a"] - had_s["b"]) <= 0.1 * LONG_S, had_s
 
     simulate(scenario)
 

@@ -111,6 +111,20 @@ def test_clients_share_all_devices_equally_however_many_requests_one_sends(devic
     simulate(scenario)
 
 
+def test_clients_share_all_devices_by_seconds_and_not_by_pixels() -> None:
+    async def scenario() -> None:
+        bench = MachineBench("xy")  # a step takes a second, however large the image is
+        small = [asyncio.create_task(bench.send(f"A{number}", client="A", width=64)) for number in range(40)]
+        large = [asyncio.create_task(bench.send(f"B{number}", client="B", width=512)) for number in range(40)]
+        await asyncio.sleep(60)
+        done = [sum(each.done() for each in of_client) for of_client in (small, large)]
+        assert abs(done[0] - done[1]) <= 4, done
+        await asyncio.gather(*small, *large)
+        bench.check_idle()
+
+    simulate(scenario)
+
+
 def test_a_request_of_another_client_takes_its_turn_on_devices_that_are_busy_for_long() -> None:
     async def scenario() -> None:
         bench = MachineBench("xy")
@@ -203,12 +217,21 @@ class NoSuchDevice(FakeEngine):
         raise self.failure
 
 
-def test_a_device_that_does_not_start_is_left_out() -> None:
+@pytest.mark.parametrize(("first", "second"), [(FakeEngine, NoSuchDevice), (NoSuchDevice, FakeEngine)])
+def test_a_device_that_does_not_start_is_left_out(first: type[FakeEngine], second: type[FakeEngine]) -> None:
     async def scenario() -> None:
-        first = FakeEngine(name="x", step_s=lambda _request: STEP_S)
-        bench = MachineBench(engines=[first, NoSuchDevice(name="y", beside=first)])
+        x = first(name="x", step_s=lambda _request: STEP_S)
+        bench = MachineBench(engines=[x, second(name="y", beside=x, step_s=lambda _request: STEP_S)])
         made = await asyncio.gather(*(bench.send(str(number)) for number in range(4)))
-        assert {outcome.device for outcome in made} == {"x"}
+        assert {outcome.device for outcome in made} == {"x" if first is FakeEngine else "y"}
+        assert (await bench.pool.fetch("b")).name == "b"
+        bench.check_idle()
+
+    simulate(scenario)
+
+
+def test_if_no_device_starts_every_request_is_told() -> None:
+    async def scenario() -> None:
         bench = MachineBench(engines=[NoSuchDevice(name="x"), NoSuchDevice(name="y")])
         assert isinstance((await bench.send("1")).error, EngineFailed)
 
@@ -245,6 +268,31 @@ def test_a_request_for_which_one_device_is_too_small_runs_on_another() -> None:
         assert {outcome.device for outcome in made} == {"y"}
         bench = MachineBench("x", plan=planning)
         assert isinstance((await bench.send("1")).error, InsufficientMemory)
+
+    simulate(scenario)
+
+
+def test_a_request_whose_only_device_is_lost_is_told_that_the_others_are_too_small() -> None:
+    def planning(device: str) -> Any:
+        def plan(_spec: Any, request: Any) -> Plan:
+            if device == "x" and request.width > 64:
+                raise InsufficientMemory("too large", needed_nbytes=2, available_nbytes=1)
+            return replace(PLAN)
+
+        return plan
+
+    async def scenario() -> None:
+        bench = MachineBench("xy", plan=planning)
+        _, y = bench.engines
+        busy = [asyncio.create_task(bench.send(f"{number}", num_inference_steps=20)) for number in range(6)]
+        await asyncio.sleep(1.0)
+        large = asyncio.create_task(bench.send("large", width=128, client="L"))
+        await asyncio.sleep(1.0)
+        y.lost = DeviceLost("y", "CUDA error: unspecified launch failure")
+        assert isinstance((await asyncio.wait_for(large, 100)).error, InsufficientMemory)
+        assert (await bench.send("small", client="S")).device == "x"
+        await asyncio.gather(*busy)
+        assert bench.dispatcher.depth == 0
 
     simulate(scenario)
 

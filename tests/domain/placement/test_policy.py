@@ -1,6 +1,7 @@
 """Which request goes to which device: the rules of `decide`, one by one, and what holds for every line."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from litestar_diffusion.domain.models.spec import ModelName
 from litestar_diffusion.domain.placement.policy import BATCHES, FIRSTS, DeviceLoad, Placed, Waiting, decide
 
 
-def waiting(key: str, model: str = "a", *, run_s: float = 5.0, side: int = 64, **facts: bool) -> Waiting:
+def waiting(key: str, model: str = "a", *, run_s: float = 5.0, side: int = 64, **facts: Any) -> Waiting:
     return Waiting(key=key, lane=Lane(ModelName(model), side, side), rows=1, run_s=run_s, **facts)
 
 
@@ -101,6 +102,12 @@ def test_a_device_without_work_is_given_what_waits_for_another_device() -> None:
     assert placed([], busy, device("y", waiting("3"), a=1)) == {}
 
 
+def test_a_request_that_fits_no_device_keeps_no_other_from_it_however_long_it_waits() -> None:
+    line = [waiting("1", overdue=True, unfit=["x"]), waiting("2")]
+    assert placed(line, device("x")) == {"2": "x"}
+    assert placed(line, device("x"), device("y", a=10)) == {"1": "y", "2": "x"}
+
+
 def test_without_a_device_nothing_is_decided() -> None:
     assert placed([waiting("1")]) == {}
 
@@ -114,6 +121,7 @@ REQUESTS = st.builds(
     overdue=st.booleans(),
     first=st.booleans(),
     alone=st.booleans(),
+    unfit=st.sets(st.sampled_from("0123"), max_size=2),
 )
 DEVICES = st.lists(
     st.builds(
@@ -144,6 +152,7 @@ def test_every_decision_keeps_the_rules(line: list[Waiting], devices: list[Devic
             assert not loads[each.device].given, "a request was moved to a device that has work"
             assert pending[each.key].name != each.device
             continue
+        assert each.device not in in_line[each.key].unfit
         given_now = sum(other.device == each.device for other in decided)
         assert (
             len(loads[each.device].given) + given_now
@@ -157,7 +166,7 @@ def _nothing_idles(line: Sequence[Waiting], devices: Sequence[DeviceLoad], decid
     left = [each for each in line if each.key not in {one.key for one in decided}]
     for load in devices:
         if not load.given and load.name not in taken:
-            assert all(each.model in load.bring_s for each in left), (
+            assert all(each.model in load.bring_s or load.name in each.unfit for each in left), (
                 "a device idles beside a request that it could make at once"
             )
 
