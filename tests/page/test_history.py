@@ -93,7 +93,7 @@ def test_a_seed_is_copied_from_a_dialog_without_the_clipboards_api(server: Serve
     page.get_by_label("Search prompts").fill("copied")
     page.locator(".tile-open").first.click()
     page.get_by_role("button", name="Copy seed").click()
-    expect(page.get_by_role("button", name="Copied")).to_be_focused()
+    expect(page.get_by_role("button", name="Copied", exact=True)).to_be_focused()
     assert page.evaluate("window.copied").isdigit()
 
 
