@@ -1,7 +1,12 @@
 """What tests do on the page again and again."""
 
 import base64
+import io
+import json
 from typing import Any
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 RESULT = ".stage .result img.large"
 DROP = """([name, data]) => {
@@ -36,3 +41,17 @@ def shown_image(page: Any) -> bytes:
 def drop(page: Any, data: bytes, name: str = "in.png") -> None:
     """Drop a file on the page."""
     page.evaluate(DROP, [name, base64.b64encode(data).decode()])
+
+
+def receipt_of(**receipt: Any) -> bytes:
+    """A PNG whose text says how it was made."""
+    texts, file = PngInfo(), io.BytesIO()
+    texts.add_text("litestar-diffusion", json.dumps(receipt))
+    Image.new("RGB", (64, 64)).save(file, "PNG", pnginfo=texts)
+    return file.getvalue()
+
+
+def use_settings(page: Any, png: bytes) -> None:
+    """Drop a PNG on the page, and have its settings used."""
+    drop(page, png)
+    page.get_by_role("dialog").get_by_role("button", name="Use its settings").click()

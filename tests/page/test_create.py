@@ -130,6 +130,7 @@ def test_code_of_a_long_prompt_scrolls_and_widens_nothing(painter: Any, width_px
     painter.locator("pre.code").wait_for()
     assert prompt.bounding_box()["width"] == before
     assert painter.evaluate("document.documentElement.scrollWidth") <= width_px
+    assert painter.locator(".code-top").evaluate("bar => bar.scrollWidth <= bar.clientWidth")
 
 
 def test_presets_and_the_form_are_kept_in_the_browser(painter: Any) -> None:

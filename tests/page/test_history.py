@@ -89,11 +89,11 @@ def test_a_seed_is_copied_from_a_dialog_without_the_clipboards_api(server: Serve
     """Pages over plain HTTP have only `execCommand`."""
     page = wall_of(server, open_page, "copied", 1)
     page.evaluate("Object.defineProperty(Navigator.prototype, 'clipboard', { get: () => undefined })")
-    page.evaluate("document.addEventListener('copy', () => (window.copied = getSelection().toString()))")
+    page.evaluate("document.addEventListener('copy', () => (window.copied = document.activeElement.value))")
     page.get_by_label("Search prompts").fill("copied")
     page.locator(".tile-open").first.click()
     page.get_by_role("button", name="Copy seed").click()
-    expect(page.get_by_role("button", name="Copied")).to_be_focused()
+    expect(page.get_by_role("button", name="Copied", exact=True)).to_be_focused()
     assert page.evaluate("window.copied").isdigit()
 
 

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.page.looking import generate
+from tests.conftest import Server
+from tests.page.looking import RESULT, generate, receipt_of, use_settings
 from tests.pictures import opened
 
 MASKED, UNMASKED = "all other pixels stay", "Paint over a part"
@@ -95,14 +96,16 @@ def test_a_mask_that_is_cleared_while_it_is_encoded_stays_cleared(painter: Any, 
     expect(brush).to_contain_text(UNMASKED)
 
 
-def test_a_request_waits_for_its_mask(painter: Any, brush: Any) -> None:
+def test_a_request_waits_for_its_mask(painter: Any, brush: Any, server: Server) -> None:
     painter.evaluate(SLOW_ENCODER)
     brush.locator("canvas").click()
     painter.wait_for_function("() => window.encode !== undefined")
     painter.get_by_role("button", name="Generate").click()
-    with painter.expect_request("**/jobs/demo") as sent:
+    with painter.expect_response("**/jobs/demo") as accepted:
         painter.evaluate("window.encode()")
-    assert b'name="mask"' in sent.value.post_data_buffer
+    painter.locator(RESULT).wait_for()
+    job = server.client.get(accepted.value.json()["url"]).json()
+    assert job["result"]["parameters"]["mask_sha256"]
 
 
 def test_the_same_mask_file_may_be_chosen_again_after_clear(brush: Any, tmp_path: Path) -> None:
@@ -121,3 +124,11 @@ def test_the_mask_lies_on_a_very_wide_picture(painter: Any, tmp_path: Path) -> N
     canvas, picture = painter.locator(".brush canvas"), painter.locator(".brush img")
     canvas.wait_for()
     assert canvas.bounding_box() == picture.bounding_box()
+
+
+def test_a_mask_that_settings_replace_is_wiped(painter: Any, brush: Any) -> None:
+    brush.locator("canvas").click()
+    expect(brush).to_contain_text(MASKED)
+    use_settings(painter, receipt_of(model="demo", request={"prompt": "one", "image_sha256": "0" * 64}))
+    expect(brush).to_contain_text(UNMASKED)
+    assert not brush.locator("canvas").evaluate(PAINTED)

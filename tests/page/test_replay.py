@@ -1,29 +1,12 @@
 """Requests that are taken over: settings of earlier images, receipts, presets, the form as it was left."""
 
-import io
-import json
 from typing import Any
 
 import pytest
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import Locator, expect
 
-from tests.page.looking import drop, generate
+from tests.page.looking import generate, receipt_of, use_settings
 from tests.pictures import opened, seen_in
-
-
-def receipt_of(**receipt: Any) -> bytes:
-    """A PNG whose text says how it was made."""
-    texts, file = PngInfo(), io.BytesIO()
-    texts.add_text("litestar-diffusion", json.dumps(receipt))
-    Image.new("RGB", (64, 64)).save(file, "PNG", pnginfo=texts)
-    return file.getvalue()
-
-
-def use_settings(page: Any, png: bytes) -> None:
-    drop(page, png)
-    page.get_by_role("dialog").get_by_role("button", name="Use its settings").click()
 
 
 def prompt(page: Any) -> Locator:

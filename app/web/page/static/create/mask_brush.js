@@ -2,7 +2,7 @@
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { html } from "../html.js";
 import { dropMask, mask, takeMask } from "../state/mask.js";
-import { drawFile, encodedMask, paint, pointOf, remember } from "./mask_pixels.js";
+import { drawFile, encodedMask, paint, pointOf, remember, wipe } from "./mask_pixels.js";
 
 const LONGEST_PX = 2048;
 
@@ -26,6 +26,10 @@ export function MaskBrush({ source, name }) {
     // The mask that was painted before another view was shown.
     if (canvas.current !== null && mask.value !== null) void drawFile(mask.value, canvas.current);
   }, [size]);
+  const masked = mask.value !== null;
+  useEffect(() => {
+    if (!masked && canvas.current !== null && last.current === null) wipe(canvas.current);
+  }, [masked]);
   const stroke = (/** @type {HTMLCanvasElement} */ on, /** @type {PointerEvent} */ event) => {
     const point = pointOf(event, on);
     paint(on, last.current ?? point, point, { width: (Math.max(on.width, on.height) * percent) / 100, erasing });
@@ -55,7 +59,7 @@ export function MaskBrush({ source, name }) {
   const onClear = () => {
     if (canvas.current === null) return;
     remember(canvas.current, undo.current);
-    canvas.current.getContext("2d")?.clearRect(0, 0, canvas.current.width, canvas.current.height);
+    wipe(canvas.current);
     dropMask();
   };
   const onFile = async (/** @type {File | undefined} */ file) => {
@@ -98,6 +102,6 @@ export function MaskBrush({ source, name }) {
       <label class="as-button">File<input class="file" type="file" accept="image/*" aria-label="Mask from a file" onChange=${onChange} /></label>
     </div>
     ${failure ? html`<p class="note error" role="alert">${failure}</p>` : null}
-    <p class="hint">${mask.value ? "The painted part is made again; all other pixels stay." : "Paint over a part to change that part alone, or drop a mask here: white is changed."}</p>
+    <p class="hint">${masked ? "The painted part is made again; all other pixels stay." : "Paint over a part to change that part alone, or drop a mask here: white is changed."}</p>
   </div>`;
 }

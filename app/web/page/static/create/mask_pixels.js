@@ -48,6 +48,9 @@ export async function drawFile(file, canvas) {
   canvas.getContext("2d")?.putImageData(pixels, 0, 0);
 }
 
+/** @param {HTMLCanvasElement} canvas */
+export const wipe = (canvas) => canvas.getContext("2d")?.clearRect(0, 0, canvas.width, canvas.height);
+
 /**
  * @param {HTMLCanvasElement} canvas
  * @param {ImageData[]} undo
