@@ -25,6 +25,8 @@ _log = get_logger(__name__)
 
 
 _LISTING_TIMEOUT_S = 30.0
+_LARGE = ".safetensors"
+"""End of the names of weights."""
 
 
 class HubFetcher:
@@ -69,8 +71,6 @@ class HubFetcher:
         self._closed.set()
 
     def _download(self, source: HubRepository, on_load: OnLoad) -> Path:
-        from huggingface_hub import snapshot_download  # here, because it takes a while to import
-
         wanted = self._listed(source)
         resumable = resumable_files(
             source.repo, wanted.snapshot.name, wanted.lacking_weights, blobs=wanted.blobs, endpoint=self._endpoint
@@ -79,16 +79,26 @@ class HubFetcher:
         _require_space(wanted.snapshot, missing - sum(file.present_nbytes for file in resumable))
         progress = _Progress(source.repo, wanted.present_nbytes, wanted.total_nbytes, on_load, self._closed)
         with _timed(source.repo, len(wanted.nbytes), missing):
+            # Weights come last and from the same commit: a snapshot that has them has all other files of the repository, too.
+            folder = self._fetch(source.repo, source.revision, wanted.small_files, progress)
             ResumableDownloads(self._closed, progress.add, _silent_bar(lambda _: None)).run(resumable)
-            folder = snapshot_download(
-                source.repo,
-                revision=source.revision,
-                cache_dir=self._cache,
-                allow_patterns=list(wanted.nbytes),
-                endpoint=self._endpoint,
-                tqdm_class=_silent_bar(progress.reach),
-            )
+            self._fetch(source.repo, folder.name, list(wanted.nbytes), progress)
         progress.finish()
+        return folder
+
+    def _fetch(self, repo: str, revision: str | None, names: list[str], progress: "_Progress") -> Path:
+        """Fetch those of the named files that the cache lacks; return the folder of the snapshot, whose name is the commit."""
+        from huggingface_hub import snapshot_download  # here, because it takes a while to import
+
+        folder = snapshot_download(
+            repo,
+            revision=revision,
+            cache_dir=self._cache,
+            allow_patterns=names,
+            endpoint=self._endpoint,
+            tqdm_class=_silent_bar(progress.reach),
+        )
+        progress.settle()
         return Path(folder)
 
     def _listed(self, source: HubRepository) -> "_Wanted":
@@ -131,7 +141,12 @@ class _Wanted:
     @property
     def lacking_weights(self) -> list[str]:
         """The large files that the cache lacks."""
-        return [name for name in self.nbytes if name.endswith(".safetensors") and not (self.snapshot / name).is_file()]
+        return [name for name in self.nbytes if name.endswith(_LARGE) and not (self.snapshot / name).is_file()]
+
+    @property
+    def small_files(self) -> list[str]:
+        """Configs, tokenizers and indices."""
+        return [name for name in self.nbytes if not name.endswith(_LARGE)]
 
 
 def _require_space(folder: Path, nbytes: int) -> None:
@@ -167,7 +182,7 @@ class _Progress:
         self._tell()
 
     def reach(self, received: int) -> None:
-        """Note the bytes that the client has received in all. Fewer than before, after a retry, are ignored.
+        """Note the bytes that the client has received in a call. Fewer than before, after a retry, are ignored.
 
         Raises:
             Cancelled: the fetcher was closed; the client's thread ends with it.
@@ -185,6 +200,11 @@ class _Progress:
         with self._lock:
             self._present += nbytes
         self.reach(0)
+
+    def settle(self) -> None:
+        """Note that a call of the client has ended: it counts the bytes of the next one from 0."""
+        with self._lock:
+            self._present = self._done
 
     def finish(self) -> None:
         """Note that all bytes are here: files that the cache had under another name are never received."""

@@ -75,7 +75,21 @@ def _lacking(folder: Path, source: HubRepository) -> list[str]:
         names = [file.name for file in inside.iterdir() if file.is_file()] if inside.is_dir() else []
         if not _weights(names, source.variant):
             lacking.append(f"the weights of {component}")
-    return lacking
+    return lacking + _lacking_of_tokenizers(folder, family)
+
+
+def _lacking_of_tokenizers(folder: Path, family: Family) -> list[str]:
+    """List the vocabularies without merges, and merges without a vocabulary, of which each needs the other."""
+    present = family.tokenizer_files(
+        file.relative_to(folder).as_posix() for file in folder.glob("*/*") if file.is_file()
+    )
+    tokenizers = sorted({str(PurePosixPath(name).parent) for name in present})
+    return [
+        f"{tokenizer}/{name}"
+        for tokenizer in tokenizers
+        for name, other in (("vocab.json", "merges.txt"), ("merges.txt", "vocab.json"))
+        if f"{tokenizer}/{other}" in present and not {f"{tokenizer}/{name}", f"{tokenizer}/tokenizer.json"} & {*present}
+    ]
 
 
 def wanted_files(names: Iterable[str], source: HubRepository) -> list[str]:
