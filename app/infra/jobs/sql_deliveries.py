@@ -14,7 +14,7 @@ _PENDING = DELIVERIES.c.state == "pending"
 
 
 def new_delivery(delivery: Delivery) -> Insert:
-    """Make the statement that keeps a delivery, due at once, whatever a clock says."""
+    """Make the statement that keeps a delivery, due at once; no clock is asked."""
     row = {name: getattr(delivery, name) for name in _FIELDS}
     return insert(DELIVERIES).values(**row, state="pending", due=_AT_ONCE)
 

@@ -61,9 +61,8 @@ async def generate(
     if not isinstance(data, (InferenceRequest, PictureRequest)):
         return await answer(request, model_name, data, generation, call)
     call = replace(call, accept=_image_first(accept))
-    parameters = native_parameters(data)
     with renamed_fields(_their_names(data), prefix="parameters."):
-        return await answer(request, model_name, parameters, generation, call)
+        return await answer(request, model_name, native_parameters(data), generation, call)
 
 
 def native_parameters(body: InferenceRequest | PictureRequest) -> GenerationParameters:

@@ -12,7 +12,7 @@ class MemoryDeliveries:
         self._due: dict[str, tuple[float, Delivery]] = {}
 
     def add(self, delivery: Delivery) -> None:
-        """Keep a delivery, due at once, whatever a clock says."""
+        """Keep a delivery, due at once; no clock is asked."""
         self._due[delivery.id] = 0.0, delivery
 
     async def take_due(self, now: float, limit: int, lost_at: float) -> list[Delivery]:
