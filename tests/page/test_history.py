@@ -19,12 +19,16 @@ def sent(server: Server, prompt: str) -> str:
 def wall_of(
     server: Server, open_page: Open, word: str, count: int, *, view: str = "#history", height_px: int = 400
 ) -> Any:
-    """The page, once so many jobs with a word in their prompts have ended."""
+    """The page, once so many jobs with a word in their prompts are listed as done."""
     server.wait_until("/health/ready")
     for number in range(count):
-        url = sent(server, f"{word} number {number}")
+        sent(server, f"{word} number {number}")
     page = open_page(server, view, viewport={"width": 1200, "height": height_px})
-    page.wait_for_function("url => fetch(url).then(answer => answer.json()).then(job => job.state === 'done')", arg=url)
+    listed = f"jobs?state=done&prompt={word}&limit=100"
+    page.wait_for_function(
+        "([url, count]) => fetch(url).then(answer => answer.json()).then(jobs => jobs.length === count)",
+        arg=[listed, count],
+    )
     return page
 
 
@@ -83,6 +87,16 @@ def test_a_job_that_ends_joins_the_wall_and_moves_no_other(server: Server, open_
     expect(tiles).to_have_count(41)
     expect(tiles.first).to_contain_text("mosaic of the page")
     expect(tiles.last).to_contain_text("mosaic number 0")
+
+
+def test_a_job_that_was_sent_elsewhere_joins_the_wall(server: Server, open_page: Open) -> None:
+    page = wall_of(server, open_page, "tapestry", 1)
+    page.get_by_label("Search prompts").fill("tapestry")
+    tiles = page.locator(".tile")
+    expect(tiles).to_have_count(1)
+    sent(server, "tapestry of another")
+    expect(tiles).to_have_count(2)
+    expect(tiles.first).to_contain_text("of another")
 
 
 def test_a_seed_is_copied_from_a_dialog_without_the_clipboards_api(server: Server, open_page: Open) -> None:

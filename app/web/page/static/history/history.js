@@ -1,7 +1,7 @@
 /** The wall of jobs: found by their prompt, page by page, compared two at a time. */
 import { computed, signal, useSignalEffect } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { passes, received, send } from "../api/http.js";
+import { received, send } from "../api/http.js";
 import { html } from "../html.js";
 import { RemoteImage } from "../parts/remote_image.js";
 import { Compare } from "./compare.js";
@@ -12,7 +12,7 @@ import { usableModels, whileSeen } from "../state/server.js";
 
 const PAGE = 30;
 const PAUSE_MS = 250;
-const AGAIN_MS = 3000;
+const EVERY_MS = 3000;
 
 /** @typedef {import("../types").Job} Job */
 
@@ -54,9 +54,9 @@ async function update() {
   await readPage(path, (page, following) => ([begun, found.value, next.value] = [path, page, following]));
 }
 
-/** Put the jobs that have ended since before those that are shown, which keep their place. */
+/** Put the jobs that have ended since, wherever they were sent, before those that are shown, which keep their place. */
 async function addEnded() {
-  await readPage(begun, (page, following) => {
+  await take(begun, asked.signal, (page, following) => {
     const known = new Set(found.value.map((job) => job.id));
     const ended = page.filter((job) => !known.has(job.id));
     if (ended.length === page.length) [found.value, next.value] = [page, following];
@@ -64,9 +64,9 @@ async function addEnded() {
   });
 }
 
-/** Read again what a lost connection or a busy server kept from being read. */
-async function readAgain() {
-  if (passes(failure.value) && !reading.value) await update();
+/** Read what has come since, or what a lost connection or a busy server kept from being read. */
+async function lookAgain() {
+  if (!reading.value) await update();
 }
 
 async function more() {
@@ -74,22 +74,26 @@ async function more() {
   await readPage(next.value, (page, following) => ([found.value, next.value] = [[...found.value, ...page], following]));
 }
 
-/**
- * @param {string} path
- * @param {(page: Job[], following: string | null) => void} take
- */
-async function readPage(path, take) {
+/** @typedef {(page: Job[], following: string | null) => void} OnPage */
+
+/** Read a page, and tell that it is read. @param {string} path @param {OnPage} onPage */
+async function readPage(path, onPage) {
   const ended = asked.signal;
   reading.value = true;
+  await take(path, ended, onPage);
+  if (!ended.aborted) reading.value = false;
+}
+
+/** @param {string} path @param {AbortSignal} ended @param {OnPage} onPage */
+async function take(path, ended, onPage) {
   try {
     const answer = await send(path, { signal: ended });
     const page = await received(answer.json());
-    take(page, /<([^>]+)>;\s*rel="next"/.exec(answer.headers.get("link") ?? "")?.[1] ?? null);
+    if (ended.aborted) return;
+    onPage(page, /<([^>]+)>;\s*rel="next"/.exec(answer.headers.get("link") ?? "")?.[1] ?? null);
     failure.value = null;
   } catch (error) {
     if (!ended.aborted) failure.value = /** @type {Error} */ (error);
-  } finally {
-    if (!ended.aborted) reading.value = false;
   }
 }
 
@@ -110,7 +114,7 @@ export function History() {
     const timer = setTimeout(() => void update(), PAUSE_MS);
     return () => clearTimeout(timer);
   });
-  useEffect(() => whileSeen(readAgain, AGAIN_MS), []);
+  useEffect(() => whileSeen(lookAgain, EVERY_MS), []);
   useEffect(() => closeDialogs, []); // or they would open again with this view
   return html`<section class="history" aria-label="History">
     <${Bar} />
