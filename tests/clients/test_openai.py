@@ -94,7 +94,7 @@ def test_a_stream_shows_unfinished_pictures_and_ends_with_the_finished_one(clien
     [
         ({"model": "dmeo"}, "NotFoundError", "model_not_found", "model"),
         ({"size": "12x"}, "BadRequestError", "invalid_request", "size"),
-        ({"size": "100x100"}, "BadRequestError", "invalid_request", "width"),
+        ({"size": "100x100"}, "BadRequestError", "invalid_request", "size"),
         ({"n": 11}, "BadRequestError", "invalid_request", "n"),
         ({"extra_body": {"sampler": "euler_z"}}, "BadRequestError", "invalid_request", "sampler"),
     ],
