@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from .web.http.clients import Client
     from .web.http.errors.problems import HTTP_STATUS, Problem, problem_of
     from .web.http.route_groups import ROUTE_GROUPS
-    from .web.middleware.origins import OriginRules
+    from .web.middleware.origins.origin_rules import OriginRules
 
 _HOMES = {
     "HTTP_STATUS": ".web.http.errors.problems",
@@ -95,7 +95,7 @@ _HOMES = {
     "ModelInUse": ".domain.errors",
     "ModelPool": ".domain.placement.model_pool",
     "NotFinite": ".domain.errors",
-    "OriginRules": ".web.middleware.origins",
+    "OriginRules": ".web.middleware.origins.origin_rules",
     "OutOfMemory": ".domain.errors",
     "Problem": ".web.http.errors.problems",
     "QueueFull": ".domain.errors",

@@ -14,10 +14,10 @@ from .bootstrap import build
 from .domain.freed_memory import FreedMemory
 from .infra.device.interpreter_turns import shorten_interpreter_turns
 from .infra.device.malloc import give_back_memory_of_requests, keep_freed_memory
-from .infra.telemetry.loading_bars import LoadingBars
-from .infra.telemetry.logging import adopt_library_loggers, configure_logging, for_people
-from .infra.telemetry.trace_export import otlp_provider
-from .infra.telemetry.trace_ids import trace_ids
+from .infra.telemetry.logs.loading_bars import LoadingBars
+from .infra.telemetry.logs.logging import adopt_library_loggers, configure_logging, for_people
+from .infra.telemetry.traces.trace_export import otlp_provider
+from .infra.telemetry.traces.trace_ids import trace_ids
 from .lifecycle import Services
 from .logs import get_logger
 from .plugin import DiffusionPlugin
@@ -28,15 +28,15 @@ from .web.documentation import documentation_assets, openapi_config
 from .web.http.errors.exception_handlers import exception_handlers
 from .web.http.route_groups import ROUTE_GROUPS, RouteGroup
 from .web.middleware.access_log import AccessLog
-from .web.middleware.cors import cors_config
 from .web.middleware.framing import framed_once
-from .web.middleware.loopback_only import LoopbackOnly
-from .web.middleware.machine_names import machine_names
 from .web.middleware.memory_return import MemoryReturn
 from .web.middleware.methods import add_head, answer_options
 from .web.middleware.metrics import RequestCounter
-from .web.middleware.origin_check import OriginCheck
-from .web.middleware.origins import OriginRules
+from .web.middleware.origins.cors import cors_config
+from .web.middleware.origins.loopback_only import LoopbackOnly
+from .web.middleware.origins.machine_names import machine_names
+from .web.middleware.origins.origin_check import OriginCheck
+from .web.middleware.origins.origin_rules import OriginRules
 from .web.middleware.root_path import RootPath
 from .web.middleware.security_headers import security_headers
 from .web.middleware.server_spans import name_span, server_spans

@@ -34,7 +34,7 @@ from .domain.placement.model_pool import ModelPool
 from .domain.placement.serving_device import ServingDevice
 from .domain.requests.inspection import Inspector
 from .domain.requests.rendering import ImageWriter
-from .domain.requests.resolver import RequestResolver
+from .domain.requests.resolving.resolver import RequestResolver
 from .domain.upscaling import ImageUpscaler, LocalImageUpscaler
 from .infra.catalogue.additions.additions import Additions
 from .infra.catalogue.additions.embeddings import LocalEmbeddings
@@ -49,11 +49,11 @@ from .infra.hub.snapshots import cached_snapshot
 from .infra.image_encoding import PillowImageWriter
 from .infra.pictures.reader import PillowImageReader
 from .infra.pictures.thumbnails import PillowThumbnails
-from .infra.telemetry.job_log import log_given_up, log_job
-from .infra.telemetry.loading_log import LoadingLog
-from .infra.telemetry.metrics import Metrics
-from .infra.telemetry.pool_log import log_event
-from .infra.telemetry.tracing import traced
+from .infra.telemetry.logs.job_log import log_given_up, log_job
+from .infra.telemetry.logs.loading_log import LoadingLog
+from .infra.telemetry.logs.pool_log import log_event
+from .infra.telemetry.metrics.metrics import Metrics
+from .infra.telemetry.traces.tracing import traced
 from .infra.webhooks.sender import HttpWebhookSender
 from .lifecycle import Services
 from .model_folders import builtin_models, model_folders

@@ -29,7 +29,7 @@ from .domain.requests.metadata.generation_data import EmbeddedTexts
 from .domain.requests.pictures.thumbnail import Thumbnail
 from .domain.upscaling import ImageUpscaler, Upscaled
 from .infra.device.host_memory import host_nbytes
-from .infra.telemetry.metrics import Metrics
+from .infra.telemetry.metrics.metrics import Metrics
 from .logs import get_logger
 from .settings import MemorySettings, Settings
 

@@ -21,7 +21,7 @@ from .domain.access.key_ring import KeyRing
 from .domain.generator import Generated, ImageGenerator
 from .domain.placement.model_pool import ModelPool
 from .domain.requests.parameters import GenerationParameters
-from .infra.telemetry.metrics import Metrics
+from .infra.telemetry.metrics.metrics import Metrics
 from .lifecycle import Services
 from .plugin_config import DiffusionConfig
 from .settings import Settings
@@ -45,12 +45,12 @@ from .web.http.errors.exception_handlers import domain_error_handlers, exception
 from .web.http.large_json import LargeJSON
 from .web.http.page_requests import page_is
 from .web.http.route_groups import ROUTE_GROUPS, chosen, mounted, sparing, takes_pictures
-from .web.middleware.bounded_bodies import BoundedBodies
-from .web.middleware.form_bodies import FormBodies
-from .web.middleware.json_files import JSONFiles
+from .web.middleware.bodies.bounded_bodies import BoundedBodies
+from .web.middleware.bodies.form_bodies import FormBodies
+from .web.middleware.bodies.json_files import JSONFiles
 from .web.middleware.methods import add_head, answer_options
 from .web.middleware.metrics import RequestCounter
-from .web.middleware.origin_check import OriginCheck
+from .web.middleware.origins.origin_check import OriginCheck
 from .web.middleware.security_headers import security_headers
 from .web.middleware.sliced_answers import sliced_answers
 from .web.page.files import PageFiles

@@ -14,7 +14,7 @@ from .settings import Settings, load_settings
 from .web.dialect import Dialect
 from .web.http.clients import Identify
 from .web.http.route_groups import ROUTE_GROUPS, RouteGroup
-from .web.middleware.origins import OriginRules
+from .web.middleware.origins.origin_rules import OriginRules
 
 
 @dataclass(slots=True, kw_only=True)

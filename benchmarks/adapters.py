@@ -33,7 +33,7 @@ from litestar_diffusion.infra.diffusion.side_paths.change import Change
 from litestar_diffusion.infra.diffusion.side_paths.difference import Difference
 from litestar_diffusion.infra.diffusion.side_paths.low_rank import LowRankLinear
 from litestar_diffusion.infra.diffusion.side_paths.side_path import lay_side_paths, standing_in
-from litestar_diffusion.infra.sdxl.components import SdxlModel
+from litestar_diffusion.infra.sdxl.loading.components import SdxlModel
 from litestar_diffusion.infra.sdxl.run import SdxlBatchedForward, SdxlRun
 from tests.adapters import ATTENTION, CONVOLUTIONS, LINEAR, kohya, layers_of, loaded, lora, put, tensors_of, use_of
 

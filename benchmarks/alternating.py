@@ -30,7 +30,7 @@ from litestar_diffusion.bootstrap import Services, build
 from litestar_diffusion.domain.requests.parameters import GenerationParameters
 from litestar_diffusion.infra.device.device import choose_device
 from litestar_diffusion.infra.device.precision import computed_in
-from litestar_diffusion.infra.telemetry.logging import configure_logging
+from litestar_diffusion.infra.telemetry.logs.logging import configure_logging
 from litestar_diffusion.settings import DeviceSettings, MemorySettings, ModelsSettings, Settings
 
 _MODELS = Path(__file__).parents[1] / "models"

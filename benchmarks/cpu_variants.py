@@ -85,7 +85,7 @@ def _part(name: str) -> tuple[Any, tuple[Any, ...]]:
     """A part in float32, as it is here, and its inputs."""
     import torch
 
-    from litestar_diffusion.infra.sdxl.components import SHIPPED_CONFIGS, build_network
+    from litestar_diffusion.infra.sdxl.loading.components import SHIPPED_CONFIGS, build_network
 
     network: Any = build_network(name, SHIPPED_CONFIGS)
     part: Any = (network.decoder if name == "vae" else network.mid_block).to_empty(device="cpu")

@@ -9,7 +9,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from litestar_diffusion.domain.families.sdxl.tensors.key_tensors import COMPONENTS
-from litestar_diffusion.infra.sdxl.components import SHIPPED_CONFIGS, build_network
+from litestar_diffusion.infra.sdxl.loading.components import SHIPPED_CONFIGS, build_network
 from training.export import original_tensors
 
 _DEVIATION = 0.02

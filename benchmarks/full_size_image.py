@@ -100,7 +100,7 @@ def _ours(options: argparse.Namespace) -> dict[str, float]:
     from benchmarks.resident import load_ours, request_of
     from benchmarks.roofline import flops_a_second, flops_of
     from litestar_diffusion.infra.device.malloc import keep_freed_memory
-    from litestar_diffusion.infra.sdxl.decode import decode
+    from litestar_diffusion.infra.sdxl.latents.decode import decode
     from litestar_diffusion.infra.sdxl.run import SdxlBatchedForward, SdxlRun
 
     keep_freed_memory()  # as `serve` does

@@ -120,7 +120,7 @@ def _ours(file: Path, dtype: str) -> dict[str, Any]:
     from litestar_diffusion.domain.models.spec import Checkpoint, ModelName, ModelSpec, ModelTraits
     from litestar_diffusion.infra.device.precision import Precision
     from litestar_diffusion.infra.diffusion.load_context import Loading
-    from litestar_diffusion.infra.sdxl.load import load_model
+    from litestar_diffusion.infra.sdxl.loading.load import load_model
 
     spec = ModelSpec(name=ModelName("full"), source=Checkpoint(path=file), traits=ModelTraits(), version="1")
     seconds: list[float] = []
@@ -141,7 +141,7 @@ def _diffusers(file: Path, dtype: str) -> dict[str, Any]:
     import torch
     from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import StableDiffusionXLPipeline
 
-    from litestar_diffusion.infra.sdxl.components import SHIPPED_CONFIGS
+    from litestar_diffusion.infra.sdxl.loading.components import SHIPPED_CONFIGS
 
     seconds: list[float] = []
     _have_memory(file, dtype)

@@ -27,7 +27,7 @@ from benchmarks.resident import PROMPT, SEED, load_diffusers, load_ours, request
 from litestar_diffusion.domain.requests.pictures.picture import Picture
 from litestar_diffusion.domain.requests.pictures.source import FromImage, FromMaskedImage, Source
 from litestar_diffusion.infra.diffusion.encoded_pictures import EncodedPictures
-from litestar_diffusion.infra.sdxl.components import SdxlModel
+from litestar_diffusion.infra.sdxl.loading.components import SdxlModel
 from litestar_diffusion.infra.sdxl.run import SdxlBatchedForward, SdxlRun
 
 _FILE = Path(__file__).parents[1] / "models" / "demo.safetensors"

@@ -18,7 +18,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.arguments import count
-from litestar_diffusion.domain.memory.eviction import Idle, plan_eviction
+from litestar_diffusion.domain.memory.eviction.eviction import Idle, plan_eviction
 
 _GB = 10**9
 _PARTS = {"unet": 5.135, "text_encoder_2": 1.389, "text_encoder": 0.246, "vae": 0.167}

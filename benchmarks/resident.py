@@ -9,13 +9,13 @@ from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import
 from litestar_diffusion.domain.models.spec import Checkpoint, DtypeName, ModelName, ModelSpec, ModelTraits
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.request import GenerationRequest
-from litestar_diffusion.domain.requests.resolution import resolve
+from litestar_diffusion.domain.requests.resolving.resolution import resolve
 from litestar_diffusion.infra.device.precision import precision_of
 from litestar_diffusion.infra.device.transfer import Mover
 from litestar_diffusion.infra.diffusion.load_context import Loading
 from litestar_diffusion.infra.diffusion.prompt_cache import PromptCache
-from litestar_diffusion.infra.sdxl.components import SHIPPED_CONFIGS, SdxlModel
-from litestar_diffusion.infra.sdxl.load import load_model, weight_summary
+from litestar_diffusion.infra.sdxl.loading.components import SHIPPED_CONFIGS, SdxlModel
+from litestar_diffusion.infra.sdxl.loading.load import load_model, weight_summary
 from litestar_diffusion.infra.weights.component_store import ComponentStore
 
 PROMPT = "a red circle on a blue background"

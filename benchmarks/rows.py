@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.full_size import write_full_size
 from benchmarks.resident import load_ours, request_of, synchronize
 from litestar_diffusion.infra.device.device import choose_device
-from litestar_diffusion.infra.sdxl.components import SdxlModel
+from litestar_diffusion.infra.sdxl.loading.components import SdxlModel
 from litestar_diffusion.infra.sdxl.run import SdxlBatchedForward, SdxlRun
 
 _MODELS = Path(__file__).parents[1] / "models"

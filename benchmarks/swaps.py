@@ -26,7 +26,7 @@ from benchmarks.arguments import count
 from benchmarks.full_size import write_full_size
 from litestar_diffusion.bootstrap import Services, build
 from litestar_diffusion.domain.requests.parameters import GenerationParameters
-from litestar_diffusion.infra.telemetry.logging import configure_logging
+from litestar_diffusion.infra.telemetry.logs.logging import configure_logging
 from litestar_diffusion.settings import MemorySettings, ModelsSettings, Settings
 from tests.load.soak import own_nbytes
 

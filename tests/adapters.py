@@ -14,9 +14,9 @@ from litestar_diffusion.domain.families.sdxl.family import SDXL
 from litestar_diffusion.domain.families.sdxl.tensors.key_tensors import ComponentName
 from litestar_diffusion.domain.models.adapters import AdapterName, AdapterSpec, AdapterUse
 from litestar_diffusion.infra.diffusion.load_context import Loading
-from litestar_diffusion.infra.sdxl.adapters import SdxlAdapter, load_adapter
-from litestar_diffusion.infra.sdxl.components import SdxlModel
-from litestar_diffusion.infra.sdxl.key_conversion import configs_of_network
+from litestar_diffusion.infra.sdxl.adapters.adapters import SdxlAdapter, load_adapter
+from litestar_diffusion.infra.sdxl.loading.components import SdxlModel
+from litestar_diffusion.infra.sdxl.loading.key_conversion import configs_of_network
 from litestar_diffusion.infra.weights.config_files import reader_beside
 from litestar_diffusion.infra.weights.safetensors_header import read_header
 

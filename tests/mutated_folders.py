@@ -16,10 +16,10 @@ from safetensors.torch import load_file, save_file
 
 from litestar_diffusion.domain.models.spec import ModelSpec
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
-from litestar_diffusion.domain.requests.resolution import resolve
+from litestar_diffusion.domain.requests.resolving.resolution import resolve
 from litestar_diffusion.infra.catalogue.models.catalogue import ModelCatalogue
 from litestar_diffusion.infra.device.precision import Precision
-from litestar_diffusion.infra.sdxl.load import load_model
+from litestar_diffusion.infra.sdxl.loading.load import load_model
 from tests.catalogues import found
 from tests.render import render
 

@@ -78,8 +78,8 @@ def put_demo_pipeline(path: Path) -> Path:
     """Write the built-in model as such a folder."""
     from safetensors.torch import load_file, save_file  # here, because most tests of folders need no torch
 
-    from litestar_diffusion.infra.sdxl.components import build_network
-    from litestar_diffusion.infra.sdxl.key_conversion import component_weights
+    from litestar_diffusion.infra.sdxl.loading.components import build_network
+    from litestar_diffusion.infra.sdxl.loading.key_conversion import component_weights
 
     shutil.copytree(_MODELS / "demo.config", path)
     original = load_file(_MODELS / "demo.safetensors")

@@ -4,7 +4,7 @@ import time
 
 from litestar_diffusion.domain.requests.rendering import NO_SAVINGS, MemorySavings, OnStep, RenderResult
 from litestar_diffusion.domain.requests.request import GenerationRequest
-from litestar_diffusion.infra.sdxl.components import SdxlModel
+from litestar_diffusion.infra.sdxl.loading.components import SdxlModel
 from litestar_diffusion.infra.sdxl.run import SdxlBatchedForward, SdxlRun
 
 

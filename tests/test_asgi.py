@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from litestar_diffusion.asgi import _loading_shown, create_app
-from litestar_diffusion.infra.telemetry.loading_bars import LoadingBars
+from litestar_diffusion.infra.telemetry.logs.loading_bars import LoadingBars
 from litestar_diffusion.settings import LogSettings, ModelsSettings, Settings
 
 SETTINGS = Settings(models=ModelsSettings(directory=None, default=None, hub_enabled=False))

@@ -8,7 +8,7 @@ from litestar import Litestar
 from ..asgi import create_app
 from ..bootstrap import Requests, build
 from ..domain.errors import EngineFailed
-from ..infra.telemetry.metrics import Metrics
+from ..infra.telemetry.metrics.metrics import Metrics
 from ..lifecycle import Services
 from ..settings import Settings
 from ..web.http.route_groups import ROUTE_GROUPS

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from .dispatch.lanes import steps_of
-from .memory.eviction_preview import EvictionPreview
+from .memory.eviction.eviction_preview import EvictionPreview
 from .memory.plan import Fallback, Plan, saved, warnings
 from .models.spec import ModelName, ModelSpec
 from .placement.dispatcher import MachineDispatcher
@@ -15,7 +15,7 @@ from .requests.parameters import GenerationParameters
 from .requests.passes import outlines
 from .requests.render_request import RenderRequest
 from .requests.request import GenerationRequest
-from .requests.resolver import RequestResolver
+from .requests.resolving.resolver import RequestResolver
 from .requests.upscaling.upscale_request import UpscaleRequest
 
 

@@ -24,7 +24,7 @@ from .requests.pictures.source import without_files
 from .requests.progress import OnProgress
 from .requests.rendering import ImageWriter, RawImage, RenderResult, StepTiming
 from .requests.request import GenerationRequest, Resolved
-from .requests.resolver import RequestResolver
+from .requests.resolving.resolver import RequestResolver
 from .shown import cut
 
 

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from litestar_diffusion.domain.models.spec import Checkpoint, ModelName, ModelSpec, ModelTraits
-from litestar_diffusion.domain.requests.broken_limits import broken_limits
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
-from litestar_diffusion.domain.requests.resolution import resolve
+from litestar_diffusion.domain.requests.resolving.broken_limits import broken_limits
+from litestar_diffusion.domain.requests.resolving.resolution import resolve
 from litestar_diffusion.domain.validation import MAX_ERRORS, OTHER_NAMES, convert_all, respelled
 
 SPEC = ModelSpec(

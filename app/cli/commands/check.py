@@ -28,7 +28,7 @@ def check(context: click.Context, as_json: bool, settings_file: Path | None) -> 
 
     Exit codes: 0 the server will work, maybe with warnings; 1 something would fail; 2 the settings are wrong.
     """
-    from ...infra.telemetry.logging import configure_logging  # here, because `--help` need not wait for it
+    from ...infra.telemetry.logs.logging import configure_logging  # here, because `--help` need not wait for it
 
     settings = with_durable_jobs(load_settings(settings_file), settings_file)
     configure_logging(settings.log.format, "error")  # what is wrong is a finding

@@ -62,7 +62,7 @@ async def _generated(source: Source, model: str, parameters: GenerationParameter
 def prepare_process(settings: Settings) -> None:
     """Configure memory and logging of a process that makes pictures without a server."""
     from ...infra.device.malloc import keep_freed_memory  # here, because `--help` need not wait for it
-    from ...infra.telemetry.logging import configure_logging
+    from ...infra.telemetry.logs.logging import configure_logging
 
     keep_freed_memory()
     configure_logging(settings.log.format, "error")  # warnings come with the result

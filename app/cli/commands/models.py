@@ -28,7 +28,7 @@ def models(as_json: bool, settings_file: Path | None = None) -> None:
     """List the models and upscalers that the server would offer, and why others are unusable."""
     source = source_of(settings_file)
     if source.standalone:
-        from ...infra.telemetry.logging import configure_logging  # here, because `--help` need not wait for it
+        from ...infra.telemetry.logs.logging import configure_logging  # here, because `--help` need not wait for it
 
         configure_logging(source.settings.log.format, "warning")  # to standard error: the list is for programs, too
     specs = asyncio.run(_listed(source.build(source.settings)))

@@ -24,7 +24,7 @@ def pull(model: str, revision: str | None, variant: str | None, settings_file: P
     folder is printed on standard output.
     """
     from ...infra.hub.fetcher import HubFetcher  # here, because `--help` need not wait for it
-    from ...infra.telemetry.logging import configure_logging
+    from ...infra.telemetry.logs.logging import configure_logging
 
     settings = load_settings(settings_file)
     configure_logging(settings.log.format, "warning")  # to standard error, beside the bar

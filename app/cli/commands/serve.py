@@ -44,7 +44,7 @@ def serve(host: str | None, port: int | None, insecure: bool, on_ray: bool, sett
 
 def _run(settings: Settings, listening: socket.socket) -> None:
     from ...asgi import create_app  # here, because `--help` need not wait for it
-    from ...infra.telemetry.logging import flush_logs
+    from ...infra.telemetry.logs.logging import flush_logs
     from ...serving.server import make_server
 
     server = make_server(create_app(settings), settings, flush_logs)

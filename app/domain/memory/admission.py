@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ..errors import InsufficientMemory
 from ..units import format_bytes
-from .eviction import Idle, freed_nbytes, plan_eviction, plan_unloading
+from .eviction.eviction import Idle, freed_nbytes, plan_eviction, plan_unloading
 from .ledger import Ledger, PooledAsset, Reservation
 
 

@@ -20,7 +20,7 @@ from .admission import (
     refuse_impossible,
     takes_host_memory,
 )
-from .eviction_reason import EvictionCause, EvictionReason
+from .eviction.eviction_reason import EvictionCause, EvictionReason
 from .host_tier import HostTier
 from .ledger import Ledger, PooledAsset, Reservation
 from .unloading import AssetUnloading

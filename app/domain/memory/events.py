@@ -8,7 +8,7 @@ import msgspec
 
 from ..models.assets import AssetKey
 from ..models.spec import HEAT, ModelName, Residency
-from .eviction_reason import EvictionReason
+from .eviction.eviction_reason import EvictionReason
 
 
 class AssetLoaded(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -15,7 +15,7 @@ from ..models.assets import AssetKey, AssetSpec, key_of
 from ..models.components import Component, ComponentId, LoadedModel, LoadProgress, OnLoad
 from ..models.spec import ModelSpec, Residency
 from .budget import Budget
-from .eviction import Idle, IdleAsset, Shares
+from .eviction.eviction import Idle, IdleAsset, Shares
 
 Tier = Literal["host", "device"]
 

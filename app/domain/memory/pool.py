@@ -21,8 +21,8 @@ from .admission import can_admit
 from .budget import Budget
 from .claiming import AssetClaiming
 from .events import LeaseGranted, LeaseOverdue, OnPoolEvent, ignore
-from .eviction_preview import EvictionPreview, preview_evictions
-from .eviction_reason import EvictionCause, EvictionReason
+from .eviction.eviction_preview import EvictionPreview, preview_evictions
+from .eviction.eviction_reason import EvictionCause, EvictionReason
 from .host_tier import HostTier
 from .lease import Held, Lease
 from .ledger import PooledAsset, Record, Reservation, Tier

@@ -7,7 +7,7 @@ from ..models.assets import AssetKey
 from ..models.components import Component, ComponentId, LoadProgress
 from ..models.spec import ModelName, Residency
 from .budget import Budget
-from .eviction import in_order
+from .eviction.eviction import in_order
 from .ledger import Ledger, PooledAsset
 
 

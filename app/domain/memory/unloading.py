@@ -9,8 +9,8 @@ from ..models.assets import AssetKey
 from ..models.components import Component, ComponentId, LoadedModel
 from ..uncancellable import run_to_completion
 from .events import AssetOffloaded, AssetUnloaded, OnPoolEvent
-from .eviction import Idle
-from .eviction_reason import EvictionCause, EvictionReason
+from .eviction.eviction import Idle
+from .eviction.eviction_reason import EvictionCause, EvictionReason
 from .host_tier import HostTier
 from .ledger import Ledger, PooledAsset
 

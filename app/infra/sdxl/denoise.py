@@ -13,11 +13,11 @@ from ..diffusion.fast_layers.attention import PromptKeyValues
 from ..diffusion.latent_preview import denoised, signal_at
 from ..diffusion.samplers import build_sampler, start, step_arguments, steps_of_evaluations
 from ..diffusion.side_paths.side_path import SidePaths, lay_side_paths, standing_in
-from .adapted import Adapted
-from .components import SdxlModel
+from .adapters.adapted import Adapted
 from .conditioning import Conditioning, ScheduledConditioning
-from .encode_image import StartingPoint
-from .noised_picture import inpainting_channels, noised_picture
+from .latents.encode_image import StartingPoint
+from .latents.noised_picture import inpainting_channels, noised_picture
+from .loading.components import SdxlModel
 
 _LATENT_CHANNELS = 4
 """Channels of the latents of SDXL's autoencoder."""

@@ -13,9 +13,9 @@ from ...domain.requests.prompts.conditioning_schedule import texts_of
 from ...domain.requests.request import GenerationRequest
 from ..diffusion.samplers import build_sampler, start
 from ..diffusion.tokenization import tokens_of
-from .components import SHIPPED_CONFIGS, TEXT_ENCODERS, load_tokenizer, read_config, read_sampler_config
 from .embeddings import fitting
-from .load import configs_of, traits_of
+from .loading.components import SHIPPED_CONFIGS, TEXT_ENCODERS, load_tokenizer, read_config, read_sampler_config
+from .loading.load import configs_of, traits_of
 
 
 class SdxlInspector:

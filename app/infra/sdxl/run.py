@@ -11,13 +11,13 @@ from ...domain.requests.rendering import NO_SAVINGS, MemorySavings, RawImage
 from ...domain.requests.request import GenerationRequest
 from ..device.out_of_memory import stage
 from ..diffusion.latent_preview import preview
-from .adapted import Adapted, adapt
-from .adapters import SdxlAdapter
-from .components import SdxlModel
-from .decode import ImageDecode
+from .adapters.adapted import Adapted, adapt
+from .adapters.adapters import SdxlAdapter
 from .denoise import Forward, ImageDenoise, grouped
-from .encode_image import StartingPoint, encode_source, refuse_without_encoder
-from .enlarged_latents import kept
+from .latents.decode import ImageDecode
+from .latents.encode_image import StartingPoint, encode_source, refuse_without_encoder
+from .latents.enlarged_latents import kept
+from .loading.components import SdxlModel
 from .text import encode
 from .vae import SdxlVae
 

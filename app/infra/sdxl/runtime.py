@@ -2,9 +2,9 @@
 
 from ...domain.families.latents import LATENT_SCALE
 from ..engine.family import FamilyRuntime
-from .adapters import load_adapter
+from .adapters.adapters import load_adapter
 from .inspect import SdxlInspector
-from .load import load_model, weight_summary
+from .loading.load import load_model, weight_summary
 from .run import SdxlBatchedForward, SdxlRun
 from .vae import load_vae
 

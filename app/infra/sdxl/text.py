@@ -21,11 +21,11 @@ from ...domain.requests.request import GenerationRequest
 from ..diffusion.prompt_cache import EncodedPrompt, PromptCache, PromptKey
 from ..diffusion.side_paths.side_path import SidePaths, lay_side_paths, standing_in
 from ..diffusion.tokenization import tokens_of
-from .adapted import Adapted, acting
-from .adapters import SdxlAdapter
-from .components import TEXT_ENCODERS, SdxlModel
+from .adapters.adapted import Adapted, acting
+from .adapters.adapters import SdxlAdapter
 from .conditioning import Conditioning, ScheduledConditioning
 from .embeddings import EmbeddingVectors, fitting, vectors_inserted
+from .loading.components import TEXT_ENCODERS, SdxlModel
 
 
 def encode(

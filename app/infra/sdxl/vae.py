@@ -18,8 +18,8 @@ from ..diffusion.encoded_pictures import EncodedPictures
 from ..diffusion.load_context import Loading
 from ..weights.config_files import reader_beside
 from ..weights.safetensors_header import read_header
-from .component_reader import ComponentReader
-from .components import SHIPPED_CONFIGS, SdxlModel
+from .loading.component_reader import ComponentReader
+from .loading.components import SHIPPED_CONFIGS, SdxlModel
 
 
 @dataclass(slots=True, kw_only=True)

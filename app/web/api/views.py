@@ -21,7 +21,7 @@ from ...domain.models.spec import (
     Residency,
 )
 from ...domain.requests.parameters import Limits
-from ...domain.requests.resolved_parameters import ResolvedParameters, resolved_parameters
+from ...domain.requests.resolving.resolved_parameters import ResolvedParameters, resolved_parameters
 from ..http.media_types import IMAGES
 from ..http.timings import milliseconds
 

@@ -30,7 +30,7 @@ Check = Callable[..., Result]
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
-    monkeypatch.setattr("litestar_diffusion.infra.telemetry.logging.configure_logging", lambda *_: None)
+    monkeypatch.setattr("litestar_diffusion.infra.telemetry.logs.logging.configure_logging", lambda *_: None)
 
     def invoke(settings: str = "", *arguments: str) -> Result:
         file = tmp_path / "settings.toml"

@@ -37,7 +37,7 @@ def settings(tmp_path: Path) -> Path:
 def run(hub: HubStandIn, settings: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     ours = fetcher.HubFetcher
     monkeypatch.setattr(fetcher, "HubFetcher", lambda **stated: ours(**stated, endpoint=hub.endpoint))
-    monkeypatch.setattr("litestar_diffusion.infra.telemetry.logging.configure_logging", lambda *_: None)
+    monkeypatch.setattr("litestar_diffusion.infra.telemetry.logs.logging.configure_logging", lambda *_: None)
 
     def invoke(*arguments: str) -> Result:
         return CliRunner().invoke(pull, [*arguments, "--settings", str(settings)])

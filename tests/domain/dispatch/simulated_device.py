@@ -16,7 +16,7 @@ from litestar_diffusion.domain.models.spec import ModelSpec
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.rendering import NO_SAVINGS
 from litestar_diffusion.domain.requests.request import GenerationRequest
-from litestar_diffusion.domain.requests.resolution import resolve
+from litestar_diffusion.domain.requests.resolving.resolution import resolve
 from litestar_diffusion.testing import FakeCatalogue, FakeEngine, fake_catalogues, model
 
 MODELS = [model(name) for name in "ab"]

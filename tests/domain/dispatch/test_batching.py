@@ -30,7 +30,7 @@ from litestar_diffusion.domain.models.spec import ModelName, ModelSpec
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.progress import Progress, QueueProgress
 from litestar_diffusion.domain.requests.rendering import NO_SAVINGS
-from litestar_diffusion.domain.requests.resolution import resolve
+from litestar_diffusion.domain.requests.resolving.resolution import resolve
 from litestar_diffusion.testing import FakeCatalogue, FakeEngine, component, fake_catalogues, model
 
 MODELS = [

@@ -18,7 +18,7 @@ from litestar_diffusion.domain.memory.pool import DevicePool
 from litestar_diffusion.domain.models.spec import ModelSpec
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.rendering import NO_SAVINGS
-from litestar_diffusion.domain.requests.resolution import resolve
+from litestar_diffusion.domain.requests.resolving.resolution import resolve
 from litestar_diffusion.testing import FakeCatalogue, FakeEngine, fake_catalogues, model
 from tests.domain.dispatch.simulated_device import Bench as SimulatedBench
 from tests.domain.dispatch.simulated_device import simulate

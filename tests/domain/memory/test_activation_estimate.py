@@ -12,7 +12,7 @@ from litestar_diffusion.domain.memory.activation_estimate import Demand, largest
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.rendering import NO_SAVINGS, MemorySavings
 from litestar_diffusion.domain.requests.request import GenerationRequest
-from litestar_diffusion.domain.requests.resolution import resolve
+from litestar_diffusion.domain.requests.resolving.resolution import resolve
 from litestar_diffusion.testing import model
 
 SPEC = model("a")

@@ -22,7 +22,7 @@ from litestar_diffusion.domain.placement.model_pool import ModelPool
 from litestar_diffusion.domain.placement.serving_device import ServingDevice
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.rendering import NO_SAVINGS
-from litestar_diffusion.domain.requests.resolution import resolve
+from litestar_diffusion.domain.requests.resolving.resolution import resolve
 from litestar_diffusion.testing import FakeCatalogue, FakeEngine, fake_catalogues, fake_machine, model
 
 MODELS = "abcd"

@@ -14,7 +14,7 @@ from litestar_diffusion.domain.requests.additions import find_additions
 from litestar_diffusion.domain.requests.metadata.image_metadata import Provenance, parameters_text, receipt
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.request import Resolved
-from litestar_diffusion.domain.requests.resolution import resolve
+from litestar_diffusion.domain.requests.resolving.resolution import resolve
 from litestar_diffusion.testing import FakeCatalogue, adapter, fake_catalogues, model, vae
 
 SPEC = model("demo", traits=ModelTraits(family="sdxl", size_px=64))

@@ -17,13 +17,13 @@ from litestar_diffusion.domain.errors import FieldError, InsufficientMemory
 from litestar_diffusion.domain.families.upscaler.networks import UpscalerNetwork
 from litestar_diffusion.domain.memory.budget import Budget
 from litestar_diffusion.domain.models.spec import Checkpoint, ModelName, ModelSpec, ModelTraits
-from litestar_diffusion.domain.requests.broken_limits import broken_limits
 from litestar_diffusion.domain.requests.early_end import EarlyEnd
 from litestar_diffusion.domain.requests.hires import MAX_SCHEDULE, Hires, schedule_steps
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.pictures.source import FromLatents, FromPictures
 from litestar_diffusion.domain.requests.progress import Progress, StepProgress
 from litestar_diffusion.domain.requests.request import GenerationRequest
+from litestar_diffusion.domain.requests.resolving.broken_limits import broken_limits
 from litestar_diffusion.domain.requests.upscaling.upscale_request import UpscaleRequest
 from litestar_diffusion.lifecycle import Services
 from litestar_diffusion.settings import ModelsSettings, Settings

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from litestar_diffusion.domain.errors import InvalidRequest
 from litestar_diffusion.domain.models.spec import Folder, ModelName, ModelSpec, ModelTraits
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
-from litestar_diffusion.domain.requests.resolution import resolve
+from litestar_diffusion.domain.requests.resolving.resolution import resolve
 from litestar_diffusion.domain.requests.samplers import (
     SAMPLERS,
     SamplerChoice,

@@ -24,8 +24,8 @@ from litestar_diffusion.infra.device.out_of_memory import is_out_of_memory
 from litestar_diffusion.infra.device.precision import Precision
 from litestar_diffusion.infra.diffusion.prompt_cache import PromptCache
 from litestar_diffusion.infra.diffusion.tiles import TiledPicture, encode_in_tiles
-from litestar_diffusion.infra.sdxl.components import SdxlModel
-from litestar_diffusion.infra.sdxl.load import load_model
+from litestar_diffusion.infra.sdxl.loading.components import SdxlModel
+from litestar_diffusion.infra.sdxl.loading.load import load_model
 from litestar_diffusion.testing import FakeCatalogue, fake_catalogues
 from tests.infra.engine.one_engine import networks_of, one_engine
 from tests.infra.sdxl.test_render import MODELS, ignore, pixels, request, spec_of

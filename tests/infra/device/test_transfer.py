@@ -11,7 +11,7 @@ from litestar_diffusion.domain.models.spec import Checkpoint, ModelName, ModelSp
 from litestar_diffusion.infra.device.precision import Precision
 from litestar_diffusion.infra.device.transfer import Mover
 from litestar_diffusion.infra.diffusion.load_context import Loading
-from litestar_diffusion.infra.sdxl.load import load_model
+from litestar_diffusion.infra.sdxl.loading.load import load_model
 from litestar_diffusion.infra.weights.arena import HostArena, Layout, Slot
 from litestar_diffusion.infra.weights.component_store import ComponentStore, Network
 

@@ -15,7 +15,7 @@ from litestar_diffusion.domain.models.spec import ModelSpec
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.rendering import RawImage
 from litestar_diffusion.domain.requests.request import GenerationRequest
-from litestar_diffusion.domain.requests.resolution import resolve
+from litestar_diffusion.domain.requests.resolving.resolution import resolve
 from litestar_diffusion.infra.catalogue.models.catalogue import ModelCatalogue
 from litestar_diffusion.infra.device.precision import Precision
 from litestar_diffusion.infra.diffusion.latent_preview import (
@@ -25,10 +25,10 @@ from litestar_diffusion.infra.diffusion.latent_preview import (
     signal_at,
 )
 from litestar_diffusion.infra.diffusion.samplers import build_sampler
-from litestar_diffusion.infra.sdxl.components import SdxlModel
-from litestar_diffusion.infra.sdxl.decode import decode
 from litestar_diffusion.infra.sdxl.denoise import Forward, ImageDenoise
-from litestar_diffusion.infra.sdxl.load import load_model
+from litestar_diffusion.infra.sdxl.latents.decode import decode
+from litestar_diffusion.infra.sdxl.loading.components import SdxlModel
+from litestar_diffusion.infra.sdxl.loading.load import load_model
 from litestar_diffusion.infra.sdxl.text import encode
 from tests.catalogues import found
 from training.drawing import draw

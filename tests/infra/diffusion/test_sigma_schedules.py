@@ -12,7 +12,7 @@ import torch
 from litestar_diffusion.domain.models.spec import ModelTraits
 from litestar_diffusion.domain.requests.samplers import SAMPLERS, SamplerChoice, SamplerSpec, SigmaSchedule
 from litestar_diffusion.infra.diffusion.samplers import build_sampler, start
-from litestar_diffusion.infra.sdxl.components import SHIPPED_CONFIGS, read_config
+from litestar_diffusion.infra.sdxl.loading.components import SHIPPED_CONFIGS, read_config
 
 CONFIG = read_config(SHIPPED_CONFIGS, "scheduler/scheduler_config.json")
 BETAS = [(math.sqrt(0.00085) + i * (math.sqrt(0.012) - math.sqrt(0.00085)) / 999) ** 2 for i in range(1000)]

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from litestar_diffusion.domain.families.sdxl.tensors.key_tensors import COMPONENTS
 from litestar_diffusion.infra.diffusion.skip_torch_functions import INITIALIZERS, Skipping
-from litestar_diffusion.infra.sdxl.components import build_network
-from litestar_diffusion.infra.sdxl.key_conversion import component_weights
+from litestar_diffusion.infra.sdxl.loading.components import build_network
+from litestar_diffusion.infra.sdxl.loading.key_conversion import component_weights
 from litestar_diffusion.infra.weights.safetensors_file import SafetensorsFile, find_stored
 
 MODELS = Path(__file__).parents[3] / "models"

@@ -17,7 +17,7 @@ from litestar_diffusion.domain.requests.hires import Hires
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.rendering import RenderResult
 from litestar_diffusion.domain.requests.request import GenerationRequest
-from litestar_diffusion.domain.requests.resolution import resolve
+from litestar_diffusion.domain.requests.resolving.resolution import resolve
 from litestar_diffusion.infra.catalogue.models.catalogue import ModelCatalogue
 from litestar_diffusion.infra.engine import device_worker
 from litestar_diffusion.infra.engine.machine import MachineEngine, TorchMachine

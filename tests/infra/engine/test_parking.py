@@ -11,7 +11,7 @@ from litestar_diffusion.domain.memory.pool import DevicePool
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.rendering import NO_SAVINGS, MemorySavings, ParkedRun, RenderResult
 from litestar_diffusion.domain.requests.request import GenerationRequest
-from litestar_diffusion.domain.requests.resolution import resolve
+from litestar_diffusion.domain.requests.resolving.resolution import resolve
 from litestar_diffusion.infra.catalogue.models.catalogue import ModelCatalogue
 from litestar_diffusion.testing import fake_catalogues
 from tests.conftest import DTYPE, ROOT

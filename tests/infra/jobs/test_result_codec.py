@@ -13,7 +13,7 @@ from litestar_diffusion.domain.requests.hires import Hires
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.pictures.picture import NO_UPLOADS, Uploads
 from litestar_diffusion.domain.requests.rendering import StepTiming
-from litestar_diffusion.domain.requests.resolution import resolve
+from litestar_diffusion.domain.requests.resolving.resolution import resolve
 from litestar_diffusion.infra.jobs.result_codec import decode_result, encode_result
 from litestar_diffusion.infra.pictures.reader import PillowImageReader
 from litestar_diffusion.testing import model

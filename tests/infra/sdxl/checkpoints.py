@@ -10,8 +10,8 @@ from litestar_diffusion.domain.models.spec import ModelOverrides, ModelSpec
 from litestar_diffusion.infra.catalogue.models.local_models import describe
 from litestar_diffusion.infra.catalogue.scan import candidate_of
 from litestar_diffusion.infra.device.precision import Precision
-from litestar_diffusion.infra.sdxl.components import SdxlModel
-from litestar_diffusion.infra.sdxl.load import load_model
+from litestar_diffusion.infra.sdxl.loading.components import SdxlModel
+from litestar_diffusion.infra.sdxl.loading.load import load_model
 
 MODELS = Path(__file__).parents[3] / "models"
 CONFIG = MODELS / "demo.config"

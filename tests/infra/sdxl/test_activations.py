@@ -16,7 +16,7 @@ from litestar_diffusion.infra.diffusion.fast_layers.attention import PromptKeyVa
 from litestar_diffusion.infra.diffusion.side_paths.change import Change
 from litestar_diffusion.infra.diffusion.side_paths.low_rank import LowRankConvolution, LowRankLinear
 from litestar_diffusion.infra.diffusion.side_paths.side_path import lay_side_paths, standing_in
-from litestar_diffusion.infra.sdxl.components import SHIPPED_CONFIGS, build_network
+from litestar_diffusion.infra.sdxl.loading.components import SHIPPED_CONFIGS, build_network
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 SIDES_PX = [512, 768, 1024]

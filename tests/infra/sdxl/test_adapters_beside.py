@@ -15,9 +15,9 @@ from litestar_diffusion.infra.device.precision import Precision
 from litestar_diffusion.infra.diffusion.load_context import Loading
 from litestar_diffusion.infra.diffusion.side_paths.low_rank import LowRankLinear
 from litestar_diffusion.infra.diffusion.side_paths.side_path import side_path_of
-from litestar_diffusion.infra.sdxl.adapters import SdxlAdapter
-from litestar_diffusion.infra.sdxl.components import SdxlModel
-from litestar_diffusion.infra.sdxl.load import load_model
+from litestar_diffusion.infra.sdxl.adapters.adapters import SdxlAdapter
+from litestar_diffusion.infra.sdxl.loading.components import SdxlModel
+from litestar_diffusion.infra.sdxl.loading.load import load_model
 from litestar_diffusion.infra.sdxl.run import SdxlBatchedForward, SdxlRun
 from tests.adapters import ATTENTION, CONVOLUTIONS, LINEAR, kohya, layers_of, loaded, put, tensors_of, use_of
 from tests.infra.sdxl.test_parity import model_named, spec_named

@@ -22,7 +22,7 @@ from litestar_diffusion.domain.models.spec import ModelTraits
 from litestar_diffusion.domain.requests.samplers import SAMPLERS, parse_sampler
 from litestar_diffusion.infra.catalogue.models.catalogue import ModelCatalogue
 from litestar_diffusion.infra.diffusion.samplers import build_sampler, with_class_defaults
-from litestar_diffusion.infra.sdxl.components import SHIPPED_CONFIGS
+from litestar_diffusion.infra.sdxl.loading.components import SHIPPED_CONFIGS
 from tests.catalogues import found
 from tests.pipelines import put_pipeline
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from litestar_diffusion.infra.sdxl.components import SHIPPED_CONFIGS, build_network, load_tokenizer
+from litestar_diffusion.infra.sdxl.loading.components import SHIPPED_CONFIGS, build_network, load_tokenizer
 
 PARAMETERS = {
     "unet": 2_567_463_684,

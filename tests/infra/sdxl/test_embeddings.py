@@ -16,14 +16,14 @@ from litestar_diffusion.domain.models.embeddings import EmbeddingName, Embedding
 from litestar_diffusion.domain.requests.metadata.image_metadata import Provenance, receipt
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.request import Resolved
-from litestar_diffusion.domain.requests.resolution import resolve
+from litestar_diffusion.domain.requests.resolving.resolution import resolve
 from litestar_diffusion.infra.catalogue.additions.embeddings import LocalEmbeddings
 from litestar_diffusion.infra.device.precision import Precision
 from litestar_diffusion.infra.diffusion.tokenization import tokens_of
-from litestar_diffusion.infra.sdxl.components import SdxlModel
 from litestar_diffusion.infra.sdxl.conditioning import Conditioning
 from litestar_diffusion.infra.sdxl.inspect import SdxlInspector
-from litestar_diffusion.infra.sdxl.load import load_model
+from litestar_diffusion.infra.sdxl.loading.components import SdxlModel
+from litestar_diffusion.infra.sdxl.loading.load import load_model
 from litestar_diffusion.infra.sdxl.text import encode
 from tests.infra.sdxl.test_render import MODELS, ignore, pixels, spec_of
 from tests.render import render

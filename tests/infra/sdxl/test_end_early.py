@@ -10,8 +10,8 @@ import torch
 from litestar_diffusion.domain.requests.early_end import Ending
 from litestar_diffusion.domain.requests.rendering import RawImage
 from litestar_diffusion.infra.device.precision import Precision
-from litestar_diffusion.infra.sdxl.components import SdxlModel
-from litestar_diffusion.infra.sdxl.load import load_model
+from litestar_diffusion.infra.sdxl.loading.components import SdxlModel
+from litestar_diffusion.infra.sdxl.loading.load import load_model
 from litestar_diffusion.infra.sdxl.run import SdxlBatchedForward, SdxlRun
 from tests.infra.sdxl.test_render import MODELS, ignore, image_of, pixels, request, spec_of
 

@@ -18,8 +18,8 @@ from litestar_diffusion.domain.requests.pictures.source import FromImage, FromMa
 from litestar_diffusion.domain.requests.request import GenerationRequest
 from litestar_diffusion.infra.device.precision import Precision
 from litestar_diffusion.infra.diffusion.samplers import build_sampler
-from litestar_diffusion.infra.sdxl.components import SdxlModel
-from litestar_diffusion.infra.sdxl.load import load_model
+from litestar_diffusion.infra.sdxl.loading.components import SdxlModel
+from litestar_diffusion.infra.sdxl.loading.load import load_model
 from litestar_diffusion.infra.sdxl.run import SdxlBatchedForward, SdxlRun
 from tests.infra.sdxl.checkpoints import CONFIG, demo_tensors, described, loaded, save
 from tests.infra.sdxl.test_parity import TOLERANCE, ours

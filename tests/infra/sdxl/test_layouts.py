@@ -8,9 +8,9 @@ import torch
 
 from litestar_diffusion.domain.families.sdxl.tensors.key_tensors import COMPONENTS, PREFIXES
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
-from litestar_diffusion.domain.requests.resolution import resolve
-from litestar_diffusion.infra.sdxl.components import build_network
-from litestar_diffusion.infra.sdxl.key_conversion import component_weights
+from litestar_diffusion.domain.requests.resolving.resolution import resolve
+from litestar_diffusion.infra.sdxl.loading.components import build_network
+from litestar_diffusion.infra.sdxl.loading.key_conversion import component_weights
 from tests.render import render
 
 from .checkpoints import CONFIG, Tensors, demo_tensors, described, loaded, save

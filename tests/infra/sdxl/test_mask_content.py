@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from litestar_diffusion.domain.requests.pictures.picture import MaskContent
-from litestar_diffusion.infra.sdxl.encode_image import StartingPoint
-from litestar_diffusion.infra.sdxl.noised_picture import NoisedPicture
+from litestar_diffusion.infra.sdxl.latents.encode_image import StartingPoint
+from litestar_diffusion.infra.sdxl.latents.noised_picture import NoisedPicture
 from tests.infra.sdxl.test_parity import model_named
 
 LATENTS, NOISE = torch.full((1, 4, 4, 4), 2.0), torch.full((1, 4, 4, 4), 5.0)

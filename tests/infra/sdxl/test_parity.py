@@ -22,8 +22,8 @@ from litestar_diffusion.domain.requests.request import GenerationRequest
 from litestar_diffusion.domain.requests.samplers import SAMPLERS
 from litestar_diffusion.infra.device.precision import Precision
 from litestar_diffusion.infra.diffusion.samplers import build_sampler
-from litestar_diffusion.infra.sdxl.components import SdxlModel
-from litestar_diffusion.infra.sdxl.load import load_model
+from litestar_diffusion.infra.sdxl.loading.components import SdxlModel
+from litestar_diffusion.infra.sdxl.loading.load import load_model
 from litestar_diffusion.infra.sdxl.text import encode
 from tests.infra.sdxl.test_render import MODELS, ignore, pixels, request, spec_of
 from tests.render import render

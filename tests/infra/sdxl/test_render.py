@@ -17,12 +17,12 @@ from litestar_diffusion.domain.models.spec import ModelOverrides, ModelSpec
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.rendering import RawImage
 from litestar_diffusion.domain.requests.request import GenerationRequest
-from litestar_diffusion.domain.requests.resolution import resolve
+from litestar_diffusion.domain.requests.resolving.resolution import resolve
 from litestar_diffusion.infra.catalogue.models.catalogue import ModelCatalogue
 from litestar_diffusion.infra.device.precision import Precision
-from litestar_diffusion.infra.sdxl import decode as decoding
-from litestar_diffusion.infra.sdxl.components import SdxlModel
-from litestar_diffusion.infra.sdxl.load import load_model
+from litestar_diffusion.infra.sdxl.latents import decode as decoding
+from litestar_diffusion.infra.sdxl.loading.components import SdxlModel
+from litestar_diffusion.infra.sdxl.loading.load import load_model
 from tests.catalogues import found
 from tests.infra.engine.one_engine import one_engine
 from tests.render import render
@@ -159,7 +159,7 @@ sys.path.insert(0, {str(Path(__file__).parents[3])!r})
 from tests.catalogues import found
 from tests.infra.sdxl.test_render import image_of, spec_of, ignore, MODELS
 from litestar_diffusion.infra.device.precision import Precision
-from litestar_diffusion.infra.sdxl.load import load_model
+from litestar_diffusion.infra.sdxl.loading.load import load_model
 import torch
 model = load_model(spec_of(), MODELS / "demo.safetensors", Precision.of(torch.float32), ignore)
 assert len(image_of(model, num_inference_steps=2)) == 128 * 128 * 3

@@ -11,12 +11,12 @@ from litestar_diffusion.domain.errors import InvalidRequest
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.rendering import NO_SAVINGS, MemorySavings
 from litestar_diffusion.domain.requests.request import GenerationRequest
-from litestar_diffusion.domain.requests.resolution import resolve
+from litestar_diffusion.domain.requests.resolving.resolution import resolve
 from litestar_diffusion.infra.device.precision import Precision
 from litestar_diffusion.infra.diffusion.samplers import build_sampler, start, steps_of_evaluations
-from litestar_diffusion.infra.sdxl.components import SdxlModel
-from litestar_diffusion.infra.sdxl.decode import decode
-from litestar_diffusion.infra.sdxl.load import load_model
+from litestar_diffusion.infra.sdxl.latents.decode import decode
+from litestar_diffusion.infra.sdxl.loading.components import SdxlModel
+from litestar_diffusion.infra.sdxl.loading.load import load_model
 from litestar_diffusion.infra.sdxl.run import SdxlBatchedForward, SdxlRun
 from litestar_diffusion.infra.sdxl.text import encode
 from tests.infra.sdxl.test_render import MODELS, ignore, pixels, request, spec_of

@@ -13,8 +13,8 @@ from litestar_diffusion.infra.device.precision import Precision
 from litestar_diffusion.infra.diffusion.prompt_cache import EncodedPrompt, PromptCache, PromptKey
 from litestar_diffusion.infra.diffusion.tokenization import MAX_CHUNKS, tokens_of
 from litestar_diffusion.infra.sdxl import text as texts
-from litestar_diffusion.infra.sdxl.components import SdxlModel
-from litestar_diffusion.infra.sdxl.load import load_model
+from litestar_diffusion.infra.sdxl.loading.components import SdxlModel
+from litestar_diffusion.infra.sdxl.loading.load import load_model
 from tests.infra.engine.one_engine import networks_of, one_engine
 from tests.infra.sdxl.test_render import MODELS, ignore, request, spec_of
 from tests.render import render

@@ -8,7 +8,7 @@ from litestar_diffusion.domain.families.sdxl.configs import ComponentConfigs, Un
 from litestar_diffusion.domain.families.sdxl.family import SDXL
 from litestar_diffusion.domain.families.sdxl.tensors.key_tensors import network_tensors
 from litestar_diffusion.domain.families.sdxl.variants import layers_of_file
-from litestar_diffusion.infra.sdxl.components import SHIPPED_CONFIGS, build_network
+from litestar_diffusion.infra.sdxl.loading.components import SHIPPED_CONFIGS, build_network
 from tests.headers import header_of
 
 VARIANTS = {

@@ -10,9 +10,9 @@ from structlog.testing import capture_logs
 
 from litestar_diffusion.domain.models.assets import AssetKey
 from litestar_diffusion.domain.models.components import LoadProgress
-from litestar_diffusion.infra.telemetry.console_phrases import phrase
-from litestar_diffusion.infra.telemetry.loading_bars import LoadingBars
-from litestar_diffusion.infra.telemetry.loading_log import LOG_EVERY_S, LoadingLog
+from litestar_diffusion.infra.telemetry.logs.console_phrases import phrase
+from litestar_diffusion.infra.telemetry.logs.loading_bars import LoadingBars
+from litestar_diffusion.infra.telemetry.logs.loading_log import LOG_EVERY_S, LoadingLog
 
 ONE, OTHER = AssetKey("model", "one"), AssetKey("adapter", "other")
 GB = 10**9

@@ -16,8 +16,8 @@ from litestar_diffusion.domain.models.components import LoadProgress
 from litestar_diffusion.domain.models.spec import Checkpoint, Folder, ModelName, ModelSpec, ModelTraits
 from litestar_diffusion.infra.device.precision import Precision
 from litestar_diffusion.infra.diffusion.load_context import Loading
-from litestar_diffusion.infra.sdxl.components import SdxlModel
-from litestar_diffusion.infra.sdxl.load import load_model, weight_summary
+from litestar_diffusion.infra.sdxl.loading.components import SdxlModel
+from litestar_diffusion.infra.sdxl.loading.load import load_model, weight_summary
 from litestar_diffusion.infra.weights.component_store import ComponentStore
 from tests.pipelines import put_demo_pipeline
 

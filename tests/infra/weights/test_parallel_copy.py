@@ -100,7 +100,7 @@ import torch
 from pathlib import Path
 from litestar_diffusion.domain.models.spec import Checkpoint, ModelName, ModelSpec, ModelTraits
 from litestar_diffusion.infra.device.precision import Precision
-from litestar_diffusion.infra.sdxl.load import load_model
+from litestar_diffusion.infra.sdxl.loading.load import load_model
 models = Path("models")
 source = Checkpoint(path=models / "demo.safetensors", config=models / "demo.config")
 spec = ModelSpec(name=ModelName("demo"), source=source, traits=ModelTraits())

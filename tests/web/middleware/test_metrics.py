@@ -13,9 +13,9 @@ from litestar_diffusion.domain.memory.events import (
     AssetUnloaded,
     PoolEvent,
 )
-from litestar_diffusion.domain.memory.eviction_reason import EvictionCause, EvictionReason
+from litestar_diffusion.domain.memory.eviction.eviction_reason import EvictionCause, EvictionReason
 from litestar_diffusion.domain.models.assets import AssetKey
-from litestar_diffusion.infra.telemetry.metrics import Metrics
+from litestar_diffusion.infra.telemetry.metrics.metrics import Metrics
 from tests.conftest import Server
 
 PREFIX = "litestar_diffusion_"

@@ -13,7 +13,7 @@ from ..hires import SecondPass
 from ..pictures.source import FromMaskedImage, FromNoise
 from ..prompts.adapter_tags import tag_of
 from ..request import GenerationRequest
-from ..resolved_parameters import resolved_parameters
+from ..resolving.resolved_parameters import resolved_parameters
 from ..samplers import SigmaSchedule, spec_of
 from ..upscaling.upscale_parameters import ResolvedUpscaling
 from ..upscaling.upscalers import UPSCALER_LABELS

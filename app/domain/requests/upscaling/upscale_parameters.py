@@ -23,9 +23,9 @@ from ..fields import (
     StatedQuality,
     WidthBesideScale,
 )
-from ..format_limits import format_errors
 from ..parameters import Limits
 from ..pictures.picture import FileContent, Resize, Upload
+from ..resolving.format_limits import format_errors
 from .upscale_request import UpscaleRequest
 from .upscalers import LANCZOS, LATENT_UPSCALERS, network_of, outlined
 

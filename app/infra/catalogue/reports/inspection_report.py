@@ -10,7 +10,7 @@ from ....domain.families.registry import family_named
 from ....domain.models.spec import Checkpoint, ModelOverrides, ModelSpec
 from ....domain.requests.parameters import GenerationParameters, Limits
 from ....domain.requests.request import GenerationRequest
-from ....domain.requests.resolution import resolve
+from ....domain.requests.resolving.resolution import resolve
 from ....domain.units import format_bytes
 from ...weights.safetensors_header import TensorEntry, read_header
 from ..additions.embeddings import describe_embedding, is_embedding_path

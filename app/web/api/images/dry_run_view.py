@@ -7,13 +7,13 @@ import msgspec
 from msgspec import Meta
 
 from ....domain.dry_run import DryRunResult, PlannedPass
-from ....domain.memory.eviction_preview import Eviction
+from ....domain.memory.eviction.eviction_preview import Eviction
 from ....domain.memory.ledger import Tier
 from ....domain.memory.plan import saved
 from ....domain.models.assets import AssetKind
 from ....domain.models.spec import HEAT, Heat, PredictionType, TimestepSpacing
 from ....domain.requests.inspection import PromptFacts, TextFacts
-from ....domain.requests.resolved_parameters import ResolvedParameters, resolved_parameters
+from ....domain.requests.resolving.resolved_parameters import ResolvedParameters, resolved_parameters
 
 
 class SamplerPlanView(msgspec.Struct, frozen=True, kw_only=True):

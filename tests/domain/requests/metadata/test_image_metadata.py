@@ -23,7 +23,7 @@ from litestar_diffusion.domain.requests.metadata.image_metadata import (
 )
 from litestar_diffusion.domain.requests.parameters import MAX_SEED, GenerationParameters, Limits
 from litestar_diffusion.domain.requests.request import GenerationRequest
-from litestar_diffusion.domain.requests.resolution import resolve
+from litestar_diffusion.domain.requests.resolving.resolution import resolve
 from litestar_diffusion.domain.requests.samplers import SAMPLERS
 
 SPEC = ModelSpec(

@@ -8,7 +8,7 @@ import pytest
 from litestar_diffusion.domain.errors import InvalidRequest
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.pictures.picture import Upload, Uploads
-from litestar_diffusion.domain.requests.resolution import resolve
+from litestar_diffusion.domain.requests.resolving.resolution import resolve
 from litestar_diffusion.testing import model
 
 

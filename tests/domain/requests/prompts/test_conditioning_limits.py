@@ -6,7 +6,7 @@ from litestar_diffusion.domain.errors import InvalidRequest
 from litestar_diffusion.domain.requests.hires import Hires
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.request import Resolved
-from litestar_diffusion.domain.requests.resolution import resolve
+from litestar_diffusion.domain.requests.resolving.resolution import resolve
 from litestar_diffusion.testing import model
 from tests.domain.requests.prompts.test_embedding_words import use
 

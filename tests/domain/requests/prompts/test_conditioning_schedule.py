@@ -4,7 +4,7 @@ from litestar_diffusion.domain.requests.hires import Hires
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
 from litestar_diffusion.domain.requests.passes import denoising_passes
 from litestar_diffusion.domain.requests.prompts.conditioning_schedule import conditioning_schedule
-from litestar_diffusion.domain.requests.resolution import resolve
+from litestar_diffusion.domain.requests.resolving.resolution import resolve
 from litestar_diffusion.testing import model
 
 

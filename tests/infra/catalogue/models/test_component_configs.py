@@ -10,7 +10,7 @@ from litestar_diffusion.domain.families.sdxl import configs
 from litestar_diffusion.domain.families.sdxl.configs import ComponentConfigs
 from litestar_diffusion.domain.families.sdxl.tensors.key_tensors import COMPONENTS, ComponentName, component_problems
 from litestar_diffusion.infra.catalogue.models.component_configs import config_reader
-from litestar_diffusion.infra.sdxl.components import SHIPPED_CONFIGS, build_network
+from litestar_diffusion.infra.sdxl.loading.components import SHIPPED_CONFIGS, build_network
 
 
 def read_component_configs(folder: Path) -> ComponentConfigs:

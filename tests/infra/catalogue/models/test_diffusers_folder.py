@@ -15,8 +15,8 @@ from safetensors.torch import save_file as save_torch
 
 from litestar_diffusion.domain.models.spec import Folder
 from litestar_diffusion.infra.catalogue.models.catalogue import ModelCatalogue
-from litestar_diffusion.infra.sdxl.components import build_network
-from litestar_diffusion.infra.sdxl.key_conversion import component_weights
+from litestar_diffusion.infra.sdxl.loading.components import build_network
+from litestar_diffusion.infra.sdxl.loading.key_conversion import component_weights
 from tests.catalogues import found
 from tests.headers import sparse_file
 from tests.pipelines import WEIGHTS, put_pipeline

@@ -16,8 +16,8 @@ from litestar_diffusion.infra.diffusion.fast_layers.blocks import FastGroupNorm,
 from litestar_diffusion.infra.diffusion.fast_layers.patches import patch_layers
 from litestar_diffusion.infra.diffusion.fast_layers.upcasting import Upcaster, UpcastLinear, upcast_weights
 from litestar_diffusion.infra.diffusion.fast_layers.upsampling import PhaseUpsample
-from litestar_diffusion.infra.sdxl.components import SdxlModel
 from litestar_diffusion.infra.sdxl.denoise import Forward
+from litestar_diffusion.infra.sdxl.loading.components import SdxlModel
 from litestar_diffusion.infra.sdxl.run import SdxlRun
 from tests.infra.sdxl.test_parity import model_named, spec_named
 from tests.infra.sdxl.test_render import request

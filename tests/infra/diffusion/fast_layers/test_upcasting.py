@@ -10,12 +10,12 @@ from torch import nn
 from litestar_diffusion.domain.families.sdxl.tensors.key_tensors import COMPONENTS
 from litestar_diffusion.domain.models.spec import Checkpoint, ModelName, ModelSpec, ModelTraits
 from litestar_diffusion.domain.requests.parameters import GenerationParameters, Limits
-from litestar_diffusion.domain.requests.resolution import resolve
+from litestar_diffusion.domain.requests.resolving.resolution import resolve
 from litestar_diffusion.infra.device.precision import Precision
 from litestar_diffusion.infra.diffusion.fast_layers.upcasting import COMPUTED, Upcaster
-from litestar_diffusion.infra.sdxl.components import SdxlModel
-from litestar_diffusion.infra.sdxl.decode import decode
-from litestar_diffusion.infra.sdxl.load import load_model, weight_summary
+from litestar_diffusion.infra.sdxl.latents.decode import decode
+from litestar_diffusion.infra.sdxl.loading.components import SdxlModel
+from litestar_diffusion.infra.sdxl.loading.load import load_model, weight_summary
 from tests.render import render
 
 MODELS = Path(__file__).parents[4] / "models"

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from litestar_diffusion.domain.requests.parameters import Limits
-from litestar_diffusion.domain.requests.resolution import resolve
+from litestar_diffusion.domain.requests.resolving.resolution import resolve
 from litestar_diffusion.domain.requests.samplers import SigmaSchedule
 from litestar_diffusion.web.a1111.generation.translation import translated
 from litestar_diffusion.web.a1111.generation.txt2img_wire import Txt2ImgRequest

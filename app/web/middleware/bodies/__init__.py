@@ -1,0 +1,1 @@
+"""Bodies as they arrive: bounded, and with their pictures on disk."""

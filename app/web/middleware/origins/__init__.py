@@ -1,0 +1,1 @@
+"""Which pages and machines may ask."""
