@@ -2,7 +2,7 @@
 
 from ...errors import ExpiredJob, UnknownJob
 from ..in_flight import InFlight
-from ..record import JobQuery
+from ..record import JobQuery, JobRecord
 from ..tracked_job import TrackedJob
 from .expiry import Expiry
 from .repository import JobRepository
@@ -37,11 +37,16 @@ class Lookup:
         # It may have been claimed while it was read.
         return self._in_flight.get(job_id) or TrackedJob.restored(record)
 
+    def _newest(self, record: JobRecord) -> TrackedJob:
+        """Return a job as this process has it, unless its end is kept already, and not yet told here."""
+        job = self._in_flight.get(record.id)
+        return TrackedJob.restored(record) if job is None or (record.over and not job.over) else job
+
     async def page(self, query: JobQuery) -> list[TrackedJob]:
         """List jobs, the newest first: those that are kept, and those in flight that will not be."""
         await self._expiry.expire()
         records = await self._repository.page(query)
-        jobs = [self._in_flight.get(record.id) or TrackedJob.restored(record) for record in records]
+        jobs = [self._newest(record) for record in records]
         known = {job.id for job in jobs}
         jobs += [job for job in self._in_flight if job.id not in known and not job.kept and query.matches(job.record())]
         jobs.sort(key=lambda job: (job.created, job.id), reverse=True)

@@ -1,6 +1,7 @@
 """Jobs are found by their clients."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,8 @@ from litestar_diffusion.domain.errors import (
 )
 from litestar_diffusion.domain.jobs.keeping.retention import Retention
 from litestar_diffusion.domain.jobs.policy import JobPolicy
-from tests.domain.jobs.bench import BODY, OTHER, Bench, rounds
+from litestar_diffusion.domain.jobs.record import JobQuery
+from tests.domain.jobs.bench import BODY, OTHER, Bench, rounds, run
 
 
 def test_jobs_are_listed_by_the_state_that_they_have_now() -> None:
@@ -31,6 +33,32 @@ def test_jobs_are_listed_by_the_state_that_they_have_now() -> None:
         await bench.jobs.close()
 
     asyncio.run(main())
+
+
+def test_a_job_whose_end_is_kept_and_not_yet_told_is_listed_with_its_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the two, a list of what is done has it; what the process itself has of it still runs."""
+
+    async def main() -> None:
+        bench = Bench()
+        kept, told = asyncio.Event(), asyncio.Event()
+        finish = bench.jobs.repository.finish
+
+        async def finish_slowly(job: Any, result: Any) -> bool:
+            ours = await finish(job, result)
+            kept.set()
+            await told.wait()
+            return ours
+
+        monkeypatch.setattr(bench.jobs.repository, "finish", finish_slowly)
+        sent = await bench.jobs.post("a", BODY)
+        await kept.wait()
+        assert sent.state == "running"
+        (listed,) = await bench.jobs.page(JobQuery(state="done"))
+        assert (listed.id, listed.state, listed.seeds) == (sent.id, "done", (1,))
+        told.set()
+        await bench.jobs.result(sent)
+
+    run(main)
 
 
 def test_a_job_is_found_by_its_client_alone_also_after_it_has_expired() -> None:
