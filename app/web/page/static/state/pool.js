@@ -50,7 +50,7 @@ async function sample() {
   samples.value = [...samples.value, { at: Date.now(), images }].slice(-KEPT);
 }
 
-/** Sample the pace for as long as the page is open, whatever it shows. */
+/** Sample the pace for as long as the page is open, in every view. */
 export const watchPace = () => whileSeen(() => sample().catch(ignored), PACE_MS);
 
 /** Who may make images may not always read metrics. @param {unknown} error */
